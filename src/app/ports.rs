@@ -1,0 +1,147 @@
+//! All that the service needs from outside, as traits.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    decision_record::{DecisionRecord, LoggedDecision},
+    id::{DecisionId, RealmName, Revision},
+    key_set::KeySet,
+    policy_set::SourceFile,
+    record_filter::{PageRequest, RecordFilter},
+    relationship::{Change, Record, Written},
+};
+
+/// The only "now" in the program.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Microseconds since the epoch.
+    fn now_us(&self) -> i64;
+
+    /// Seconds since the epoch.
+    fn now_seconds(&self) -> i64 {
+        self.now_us().div_euclid(1_000_000)
+    }
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot write or read now; nothing was acknowledged. Trying again may help.
+    #[error("the relationship store is unavailable: {0}")]
+    Unavailable(String),
+    /// A batch breaks a limit of the store; nothing was written.
+    #[error("{0}")]
+    Limit(String),
+    /// What was read is not what was written.
+    #[error("the relationship store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Keeps the records of every realm, durably.
+#[async_trait]
+pub trait RelationshipStore: Send + Sync + std::fmt::Debug {
+    /// Writes batches in order, each atomically and with a revision of its own, and returns when all are durable.
+    ///
+    /// A batch holds at most [`BATCH_CHANGES_MAX`] changes. A batch that changes nothing makes no revision.
+    /// Batches of one realm are written one call at a time: the caller holds the realm's writer lock.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing of this call counts as acknowledged, though a part may have been kept.
+    async fn write(&self, realm: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError>;
+
+    /// Hands every record of a realm to `each`, in the order of the keys, and returns the realm's revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a stored value's checksum does not hold.
+    async fn load(&self, realm: &RealmName, each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError>;
+
+    /// The store takes writes.
+    fn is_writable(&self) -> bool;
+}
+
+/// The most changes that one atomic batch may hold (sled's memory grows without bound beyond 1,000 operations).
+pub const BATCH_CHANGES_MAX: usize = 999;
+
+/// Why the decision log could not take or give records.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The log cannot take records now: the buffer is full or the disk is.
+    #[error("the decision log cannot take records: {0}")]
+    Unavailable(String),
+    /// The log's files cannot be read.
+    #[error("the decision log cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// A page of the decision log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordPage {
+    /// The records, in the page's order.
+    pub decisions: Vec<LoggedDecision>,
+    /// Where the next page starts; `None` on the last one.
+    pub next_after: Option<u64>,
+    /// Every record in the range could be read.
+    pub is_complete: bool,
+}
+
+/// Keeps the decisions of one realm.
+#[async_trait]
+pub trait DecisionLog: Send + Sync + std::fmt::Debug {
+    /// Takes records and returns when they are as safe as the log's mode promises.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`]; then the decision must not be answered.
+    async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError>;
+
+    /// Finds records. Sees at least all records whose `append` had returned before.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError>;
+
+    /// Finds one record.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError>;
+
+    /// The log takes records.
+    fn is_writable(&self) -> bool;
+
+    /// Makes everything durable and takes no more records.
+    async fn close(&self);
+}
+
+/// Why an issuer's keys could not be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KeyError {
+    /// The keys cannot be fetched or read now.
+    #[error("the keys of issuer `{issuer}` are unavailable: {reason}")]
+    Unavailable {
+        /// The issuer.
+        issuer: String,
+        /// What failed; holds no secret.
+        reason: String,
+    },
+}
+
+/// Gives the keys of issuers.
+#[async_trait]
+pub trait KeySource: Send + Sync + std::fmt::Debug {
+    /// The keys of one issuer of a realm. When `kid` is not among the keys at hand, they are fetched once more,
+    /// within the issuer's rate limit, before the answer.
+    ///
+    /// # Errors
+    /// [`KeyError::Unavailable`] when there are no usable keys at hand.
+    async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError>;
+}
+
+/// Reads the files of realms.
+pub trait RealmSource: Send + Sync + std::fmt::Debug {
+    /// All files of the realm's folder, sorted by path.
+    ///
+    /// # Errors
+    /// A sentence that names the folder or file and what is wrong with it.
+    fn read(&self, realm: &RealmName) -> Result<Vec<SourceFile>, String>;
+}

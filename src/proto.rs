@@ -1,0 +1,17 @@
+//! The messages and services generated from `proto/`.
+#![expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    clippy::allow_attributes,
+    unreachable_pub,
+    reason = "generated; the comments are in the proto files"
+)]
+
+/// `hallpass.v1`.
+pub mod v1 {
+    tonic::include_proto!("hallpass.v1");
+}
+
+/// The descriptors of everything above, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hallpass_descriptor.bin"));

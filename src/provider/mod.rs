@@ -1,0 +1,1 @@
+//! What comes from outside: policy files, keys, the clock.

@@ -1,0 +1,1 @@
+//! Stores: out to disk and memory.
