@@ -1,4 +1,19 @@
-//! Policy files and schema compiled into one checked set.
+//! Policy files and schema compiled into one checked set, indexed so that a decision looks at the
+//! policies that can apply and no others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    str::FromStr as _,
+    sync::Arc,
+};
+
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint, ResourceConstraint,
+    ValidationMode, Validator,
+};
+use quick_cache::sync::Cache;
+
+use super::{clause::Clauses, fault::Fault, schema::RealmSchema};
 
 /// A file of a realm's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,4 +22,367 @@ pub struct SourceFile {
     pub path: String,
     /// The content.
     pub content: String,
+}
+
+/// A policy with what decisions and reasons need of it.
+#[derive(Debug)]
+pub(super) struct CompiledPolicy {
+    pub(super) id: Arc<str>,
+    pub(super) effect: Effect,
+    pub(super) clauses: Clauses,
+    pub(super) precedence: i64,
+    annotations: BTreeMap<Arc<str>, Arc<str>>,
+    cedar: Policy,
+    scope: Scope,
+}
+
+#[derive(Debug)]
+struct Scope {
+    principal: Constraint,
+    action: Vec<EntityUid>,
+    resource: Constraint,
+}
+
+/// What a scope asks of the principal or the resource.
+#[derive(Debug, Default)]
+struct Constraint {
+    entity_type: Option<String>,
+    entity: Option<EntityUid>,
+    is_in: bool,
+}
+
+/// The annotations that mean something here.
+const ANNOTATIONS: [&str; 5] = ["id", "title", "reason", "message", "precedence"];
+
+/// The question that a plan is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PlanKey {
+    pub(super) action: Arc<str>,
+    pub(super) principal_type: Arc<str>,
+    pub(super) resource_type: Arc<str>,
+    /// The number of the grant whose strategies the context holds; 0 without grants.
+    pub(super) grant: u32,
+}
+
+/// The policies that can apply to a kind of question, and the facts that they look at.
+#[derive(Debug)]
+pub(super) struct Plan {
+    always: Vec<usize>,
+    cedar: Arc<CedarPolicySet>,
+    by_principal: HashMap<EntityUid, Vec<usize>>,
+    by_resource: HashMap<EntityUid, Vec<usize>>,
+    chosen: Cache<Vec<usize>, Arc<Candidates>>,
+    /// The attribute paths of the resource that some policy mentions.
+    pub(super) paths: BTreeSet<Vec<Arc<str>>>,
+    /// Some policy asks what contains the principal.
+    pub(super) asks_principal_ancestors: bool,
+    /// Some policy asks in its scope what contains the resource.
+    pub(super) asks_resource_ancestors: bool,
+    /// Some policy's scope names an action group.
+    pub(super) asks_action_groups: bool,
+}
+
+/// The policies of one decision.
+#[derive(Debug, Clone)]
+pub(super) struct Candidates {
+    pub(super) cedar: Arc<CedarPolicySet>,
+    pub(super) indexes: Vec<usize>,
+}
+
+/// A compiled set.
+#[derive(Debug)]
+pub struct PolicySet {
+    policies: Vec<CompiledPolicy>,
+    by_id: HashMap<Arc<str>, usize>,
+    plans: Cache<PlanKey, Arc<Plan>>,
+    groups: HashMap<EntityUid, Vec<EntityUid>>,
+    actions: BTreeMap<Arc<str>, EntityUid>,
+}
+
+impl PolicySet {
+    /// Parses, checks and indexes policy files.
+    ///
+    /// # Errors
+    /// Every fault with file, line and column: syntax, a missing or doubled `@id`, an unknown
+    /// annotation, a template, and whatever Cedar's strict validation finds.
+    pub fn compile(files: &[&SourceFile], schema: &RealmSchema) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut policies: Vec<CompiledPolicy> = Vec::new();
+        let mut whole = CedarPolicySet::new();
+        let mut places: HashMap<String, &SourceFile> = HashMap::new();
+        for file in files {
+            let parsed = match CedarPolicySet::from_str(&file.content) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    faults.extend(Fault::of_cedar(&file.path, &file.content, &error));
+                    continue;
+                }
+            };
+            for template in parsed.templates() {
+                faults.push(fault_at(file, template_start(template), "templates are not supported, write a policy"));
+            }
+            let mut in_file: Vec<&Policy> = parsed.policies().collect();
+            in_file.sort_by_key(|policy| policy_start(policy));
+            for policy in in_file {
+                let start = policy_start(policy);
+                for (name, _) in policy.annotations().filter(|(name, _)| !ANNOTATIONS.contains(name)) {
+                    let expected = ANNOTATIONS.map(|name| format!("@{name}")).join(", ");
+                    faults.push(fault_at(file, start, format!("unknown annotation `@{name}`, expected one of {expected}")));
+                }
+                let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
+                    faults.push(fault_at(file, start, "a policy needs a name of its own, expected `@id(\"…\")`"));
+                    continue;
+                };
+                if let Some(other) = places.get(id) {
+                    faults.push(fault_at(file, start, format!("the policy id `{id}` is in {} already", other.path)));
+                    continue;
+                }
+                let named = policy.new_id(PolicyId::new(id));
+                places.insert(id.to_owned(), file);
+                match CompiledPolicy::of(&named) {
+                    Ok(compiled) => policies.push(compiled),
+                    Err(message) => faults.push(fault_at(file, start, message)),
+                }
+                // Ids were just found to differ.
+                let _ = whole.add(named);
+            }
+        }
+        let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
+        for error in validated.validation_errors() {
+            match places.get::<str>(error.policy_id().as_ref()) {
+                Some(file) => faults.extend(Fault::of_cedar(&file.path, &file.content, error)),
+                None => faults.push(Fault::in_file("policies", error.to_string())),
+            }
+        }
+        if !faults.is_empty() {
+            faults.sort();
+            faults.dedup();
+            return Err(faults);
+        }
+        Ok(Self::indexed(policies, schema))
+    }
+
+    fn indexed(policies: Vec<CompiledPolicy>, schema: &RealmSchema) -> Self {
+        let by_id = policies.iter().enumerate().map(|(index, policy)| (Arc::clone(&policy.id), index)).collect();
+        let mut groups: HashMap<EntityUid, Vec<EntityUid>> = HashMap::new();
+        if let Ok(actions) = schema.cedar.action_entities() {
+            for uid in schema.action_uids.values() {
+                let above = actions.ancestors(uid).into_iter().flatten().cloned().collect();
+                groups.insert(uid.clone(), above);
+            }
+        }
+        Self { policies, by_id, plans: Cache::new(4_096), groups, actions: schema.action_uids.clone() }
+    }
+
+    /// How many policies there are.
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&CompiledPolicy> {
+        self.policies.get(index)
+    }
+
+    pub(super) fn by_id(&self, id: &PolicyId) -> Option<(usize, &CompiledPolicy)> {
+        let index = *self.by_id.get(AsRef::<str>::as_ref(id))?;
+        self.policies.get(index).map(|policy| (index, policy))
+    }
+
+    pub(super) fn action(&self, action: &str) -> Option<&EntityUid> {
+        self.actions.get(action)
+    }
+
+    /// The plan for a kind of question. `strategies` are those of the grant that the key numbers.
+    pub(super) fn plan(&self, key: &PlanKey, strategies: Option<&[Arc<str>]>) -> Arc<Plan> {
+        if let Some(plan) = self.plans.get(key) {
+            return plan;
+        }
+        let plan = Arc::new(self.make_plan(key, strategies));
+        self.plans.insert(key.clone(), Arc::clone(&plan));
+        plan
+    }
+
+    fn make_plan(&self, key: &PlanKey, strategies: Option<&[Arc<str>]>) -> Plan {
+        let mut plan = Plan {
+            always: Vec::new(),
+            cedar: Arc::default(),
+            by_principal: HashMap::new(),
+            by_resource: HashMap::new(),
+            chosen: Cache::new(1_024),
+            paths: BTreeSet::new(),
+            asks_principal_ancestors: false,
+            asks_resource_ancestors: false,
+            asks_action_groups: false,
+        };
+        let action = self.actions.get(&key.action);
+        for (index, policy) in self.policies.iter().enumerate() {
+            let scope = &policy.scope;
+            let fits = scope.fits_action(action, &self.groups)
+                && scope.principal.fits_type(&key.principal_type)
+                && scope.resource.fits_type(&key.resource_type)
+                && policy.passes_guard(strategies);
+            if !fits {
+                continue;
+            }
+            plan.paths.extend(policy.clauses.list.iter().flat_map(|clause| clause.resource_paths.iter().cloned()));
+            plan.asks_principal_ancestors |= policy.clauses.asks_principal_ancestors || scope.principal.is_in;
+            plan.asks_resource_ancestors |= scope.resource.is_in;
+            plan.asks_action_groups |= action.is_some_and(|uid| !scope.action.is_empty() && !scope.action.contains(uid));
+            match (&scope.principal.entity, &scope.resource.entity) {
+                (Some(uid), _) => plan.by_principal.entry(uid.clone()).or_default().push(index),
+                (None, Some(uid)) => plan.by_resource.entry(uid.clone()).or_default().push(index),
+                (None, None) => plan.always.push(index),
+            }
+        }
+        plan.cedar = self.cedar_set(&plan.always);
+        plan
+    }
+
+    fn cedar_set(&self, indexes: &[usize]) -> Arc<CedarPolicySet> {
+        let mut set = CedarPolicySet::new();
+        for policy in indexes.iter().filter_map(|index| self.policies.get(*index)) {
+            // Ids differ since compile.
+            let _ = set.add(policy.cedar.clone());
+        }
+        Arc::new(set)
+    }
+
+    /// The policies that can apply to this principal and resource: both with everything that contains them.
+    pub(super) fn candidates<'a>(
+        &self,
+        plan: &Plan,
+        principals: impl Iterator<Item = &'a EntityUid>,
+        resources: impl Iterator<Item = &'a EntityUid>,
+    ) -> Candidates {
+        let everyone = || Candidates { cedar: Arc::clone(&plan.cedar), indexes: plan.always.clone() };
+        if plan.by_principal.is_empty() && plan.by_resource.is_empty() {
+            return everyone();
+        }
+        let by_principal = principals.filter_map(|uid| plan.by_principal.get(uid)).flatten();
+        let by_resource = resources.filter_map(|uid| plan.by_resource.get(uid)).flatten();
+        let mut named: Vec<usize> = by_principal.chain(by_resource).copied().collect();
+        if named.is_empty() {
+            return everyone();
+        }
+        named.sort_unstable();
+        named.dedup();
+        if let Some(chosen) = plan.chosen.get(&named) {
+            return (*chosen).clone();
+        }
+        let mut indexes: Vec<usize> = plan.always.iter().chain(&named).copied().collect();
+        indexes.sort_unstable();
+        let candidates = Candidates { cedar: self.cedar_set(&indexes), indexes };
+        plan.chosen.insert(named, Arc::new(candidates.clone()));
+        candidates
+    }
+}
+
+impl CompiledPolicy {
+    fn of(policy: &Policy) -> Result<Self, String> {
+        let annotations: BTreeMap<Arc<str>, Arc<str>> =
+            policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
+        let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
+            None => 100,
+            Some(Ok(number)) => number,
+            Some(Err(_)) => return Err("`@precedence` is not a whole number".to_owned()),
+        };
+        if let Some(code) = annotations.get("reason").filter(|code| !is_code(code)) {
+            return Err(format!("the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`"));
+        }
+        Ok(Self {
+            id: Arc::from(AsRef::<str>::as_ref(policy.id())),
+            effect: policy.effect(),
+            clauses: Clauses::of(policy),
+            precedence,
+            annotations,
+            scope: Scope::of(policy),
+            cedar: policy.clone(),
+        })
+    }
+
+    pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
+        self.annotations.get(name)
+    }
+
+    /// Without its guard's text among the strategies, the first clause is false and the policy cannot apply.
+    fn passes_guard(&self, strategies: Option<&[Arc<str>]>) -> bool {
+        match (&self.clauses.guard, strategies) {
+            (Some((attribute, text)), Some(strategies)) if **attribute == *"strategies" => strategies.contains(text),
+            _ => true,
+        }
+    }
+}
+
+fn is_code(code: &str) -> bool {
+    code.starts_with(|c: char| c.is_ascii_uppercase())
+        && code.len() <= 63
+        && code.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+impl Scope {
+    fn of(policy: &Policy) -> Self {
+        let principal = match policy.principal_constraint() {
+            PrincipalConstraint::Any => Constraint::default(),
+            PrincipalConstraint::Eq(uid) => Constraint::entity(&uid, false),
+            PrincipalConstraint::In(uid) => Constraint::entity(&uid, true),
+            PrincipalConstraint::Is(name) => Constraint { entity_type: Some(name.to_string()), ..Constraint::default() },
+            PrincipalConstraint::IsIn(name, uid) => {
+                Constraint { entity_type: Some(name.to_string()), ..Constraint::entity(&uid, true) }
+            }
+        };
+        let resource = match policy.resource_constraint() {
+            ResourceConstraint::Any => Constraint::default(),
+            ResourceConstraint::Eq(uid) => Constraint::entity(&uid, false),
+            ResourceConstraint::In(uid) => Constraint::entity(&uid, true),
+            ResourceConstraint::Is(name) => Constraint { entity_type: Some(name.to_string()), ..Constraint::default() },
+            ResourceConstraint::IsIn(name, uid) => {
+                Constraint { entity_type: Some(name.to_string()), ..Constraint::entity(&uid, true) }
+            }
+        };
+        let action = match policy.action_constraint() {
+            ActionConstraint::Any => Vec::new(),
+            ActionConstraint::Eq(uid) => vec![uid],
+            // `action in []` applies to nothing; it is rare enough to leave it to Cedar.
+            ActionConstraint::In(uids) => uids,
+        };
+        Self { principal, action, resource }
+    }
+
+    fn fits_action(&self, action: Option<&EntityUid>, groups: &HashMap<EntityUid, Vec<EntityUid>>) -> bool {
+        let Some(action) = action else { return true };
+        let above = groups.get(action);
+        self.action.is_empty()
+            || self.action.contains(action)
+            || above.is_some_and(|above| above.iter().any(|group| self.action.contains(group)))
+    }
+}
+
+impl Constraint {
+    fn entity(uid: &EntityUid, is_in: bool) -> Self {
+        let entity_type = (!is_in).then(|| uid.type_name().to_string());
+        Self { entity_type, entity: Some(uid.clone()), is_in }
+    }
+
+    fn fits_type(&self, entity_type: &str) -> bool {
+        self.entity_type.as_deref().is_none_or(|wanted| wanted == entity_type)
+    }
+}
+
+fn policy_start(policy: &Policy) -> Option<usize> {
+    let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
+    inner.loc().map(|loc| loc.start())
+}
+
+fn template_start(template: &cedar_policy::Template) -> Option<usize> {
+    let inner: &cedar_policy_core::ast::Template = template.as_ref();
+    inner.loc().map(|loc| loc.start())
+}
+
+fn fault_at(file: &SourceFile, start: Option<usize>, message: impl Into<String>) -> Fault {
+    Fault::at(&file.path, &file.content, start.map(|start| start..start), message)
 }

@@ -1,0 +1,287 @@
+//! The question: what is to be done to which resource, checked against the realm.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    id::EntityId,
+    realm::Realm,
+    record_mapping::Relations,
+    resource_type::ResourceType,
+    schema::{AttributeType, Member},
+    value::{Attributes, Value},
+};
+
+/// Which values of the resource are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// The stored ones.
+    Existing,
+    /// Those of the request body.
+    Proposed,
+}
+
+impl Phase {
+    /// The word that policies and texts use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Existing => "existing",
+            Self::Proposed => "proposed",
+        }
+    }
+}
+
+/// A question as it comes from outside, not yet checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// The action.
+    pub action: Arc<str>,
+    /// The resource type.
+    pub resource_type: Arc<str>,
+    /// The resource's id; may be empty.
+    pub resource_id: Arc<str>,
+    /// The stored values.
+    pub attributes: Option<Attributes>,
+    /// The values of the request body.
+    pub proposed: Option<Attributes>,
+    /// Facts about the request.
+    pub context: Attributes,
+}
+
+/// The resource's values in one phase, in the order of the type's subjects; `None` has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseValues {
+    /// The phase.
+    pub phase: Phase,
+    /// The values.
+    pub values: Vec<Option<Value>>,
+}
+
+/// A question that fits the realm.
+#[derive(Clone, Debug)]
+pub struct AccessRequest {
+    /// The action.
+    pub action: Arc<str>,
+    /// The resource type.
+    pub resource_type: Arc<ResourceType>,
+    /// The resource's id; may be empty.
+    pub resource_id: Arc<str>,
+    /// What is to be looked at, in order; never empty.
+    pub phases: Vec<PhaseValues>,
+    /// Facts about the request, typed as the schema wants them.
+    pub context: Attributes,
+}
+
+/// A fault of a question: the field, and what was expected there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldFault {
+    /// The field, as the wire names it.
+    pub field: String,
+    /// What is wrong and what was expected.
+    pub message: String,
+}
+
+impl FieldFault {
+    /// Notes a fault.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// The longest list, the most members of a record and the deepest nesting that a value may have.
+pub const LIST_LENGTH_MAX: usize = 10_000;
+
+impl AccessRequest {
+    /// Checks a question against the realm.
+    ///
+    /// # Errors
+    /// Every fault at once. Messages hold no values.
+    pub fn check(realm: &Realm, question: &Question) -> Result<Self, Vec<FieldFault>> {
+        let mut faults = Vec::new();
+        let action = realm.schema.actions.get_key_value(&question.action);
+        if action.is_none() {
+            faults.push(unknown("action", "action", &question.action, realm.schema.actions.keys()));
+        }
+        let resource_type = realm.resource_types.get(&question.resource_type);
+        if resource_type.is_none() {
+            faults.push(unknown("resource.type", "resource type", &question.resource_type, realm.resource_types.keys()));
+        }
+        if question.resource_id.len() > EntityId::ID_BYTES_MAX {
+            faults.push(FieldFault::new("resource.id", "is longer than 512 bytes"));
+        }
+        let mut phases = Vec::new();
+        if let Some(resource_type) = resource_type {
+            let given = [
+                (Phase::Existing, "resource.attributes", question.attributes.as_ref()),
+                (Phase::Proposed, "resource.proposed", question.proposed.as_ref()),
+            ];
+            for (phase, field, attributes) in given {
+                if let Some(attributes) = attributes {
+                    let values = subject_values(resource_type, attributes, field, &realm.relations, &mut faults);
+                    phases.push(PhaseValues { phase, values });
+                }
+            }
+            if phases.is_empty() {
+                phases.push(PhaseValues { phase: Phase::Existing, values: vec![None; resource_type.subjects.len()] });
+            }
+        }
+        let context = action.map(|(_, shape)| context_values(&shape.context, question, realm, &mut faults));
+        match (action, resource_type, context) {
+            (Some((action, shape)), Some(resource_type), Some(context)) if faults.is_empty() => {
+                if !shape.resources.contains(&resource_type.entity) {
+                    let message = format!("action `{action}` does not apply to resource type `{}`", resource_type.name);
+                    return Err(vec![FieldFault::new("action", message)]);
+                }
+                Ok(Self {
+                    action: Arc::clone(action),
+                    resource_type: Arc::clone(resource_type),
+                    resource_id: Arc::clone(&question.resource_id),
+                    phases,
+                    context,
+                })
+            }
+            _ => Err(faults),
+        }
+    }
+}
+
+/// The members of the context that the host fills in.
+pub(super) const HOST_CONTEXT: [&str; 4] = ["claimSetHasResource", "actionGranted", "strategies", "phase"];
+
+fn unknown<'a>(field: &str, what: &str, given: &str, known: impl Iterator<Item = &'a Arc<str>>) -> FieldFault {
+    if given.is_empty() {
+        return FieldFault::new(field, format!("is empty, expected the name of one of the realm's {what}s"));
+    }
+    let given: String = given.chars().take(80).collect();
+    let known: Vec<&str> = known.map(|name| &**name).collect();
+    let near = nearest(&given, &known);
+    let expected = match (near, known.len()) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, 0..=12) => format!("expected one of {}", known.join(", ")),
+        (None, count) => format!("expected one of the realm's {count} {what}s"),
+    };
+    FieldFault::new(field, format!("unknown {what} `{given}`, {expected}"))
+}
+
+/// The known name that differs least, if it differs little.
+fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distance = |name: &&&str| edit_distance(given, name);
+    let near = known.iter().min_by_key(distance)?;
+    (edit_distance(given, near) <= 1 + given.len() / 5).then_some(*near)
+}
+
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().map(|c| c.to_ascii_lowercase()).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().map(|c| c.to_ascii_lowercase()).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, to) in row.iter_mut().skip(1).zip(&b) {
+            let up = *cell;
+            let next = (diagonal + usize::from(from != *to)).min(up + 1).min(left + 1);
+            (diagonal, left) = (up, next);
+            *cell = next;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+fn subject_values(
+    resource_type: &ResourceType,
+    attributes: &Attributes,
+    field: &str,
+    relations: &Relations,
+    faults: &mut Vec<FieldFault>,
+) -> Vec<Option<Value>> {
+    let values = resource_type.subjects.iter().map(|subject| match attributes.at(&subject.path) {
+        None | Some(Value::Null) => {
+            if subject.is_required && !resource_type.has_lacks {
+                faults.push(FieldFault::new(format!("{field}.{}", subject.path), "is missing, and the realm's schema requires it"));
+            }
+            None
+        }
+        Some(value) => match typed(value, &subject.value_type, relations) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                let message = format!("is {}, expected {expected}", value.kind());
+                faults.push(FieldFault::new(format!("{field}.{}", subject.path), message));
+                None
+            }
+        },
+    });
+    values.collect()
+}
+
+fn context_values(
+    declared: &BTreeMap<Arc<str>, Member>,
+    question: &Question,
+    realm: &Realm,
+    faults: &mut Vec<FieldFault>,
+) -> Attributes {
+    let is_hosts = |name: &str| realm.grants.is_some() && HOST_CONTEXT.contains(&name) || name == "phase";
+    let mut values = Vec::new();
+    for (name, value) in question.context.iter() {
+        match declared.get(name).filter(|_| !is_hosts(name)) {
+            None => {
+                let known: Vec<&str> = declared.keys().map(|name| &**name).filter(|name| !is_hosts(name)).collect();
+                let known = if known.is_empty() { "nothing here".to_owned() } else { known.join(", ") };
+                let name: String = name.chars().take(80).collect();
+                faults.push(FieldFault::new(format!("context.{name}"), format!("is not declared for this action, expected {known}")));
+            }
+            Some(member) => match typed(value, &member.value_type, &realm.relations) {
+                Ok(value) => values.push((Arc::clone(name), value)),
+                Err(expected) => {
+                    faults.push(FieldFault::new(format!("context.{name}"), format!("is {}, expected {expected}", value.kind())));
+                }
+            },
+        }
+    }
+    for (name, _) in declared.iter().filter(|(name, member)| member.is_required && !is_hosts(name)) {
+        if question.context.get(name).is_none() {
+            faults.push(FieldFault::new(format!("context.{name}"), "is missing, and the realm's schema requires it"));
+        }
+    }
+    values.into_iter().collect()
+}
+
+/// The value as the type wants it, ids in canonical form.
+fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
+    let expected = |text: &str| Err(text.to_owned());
+    match (wanted, value) {
+        (AttributeType::Bool, Value::Bool(_))
+        | (AttributeType::Long, Value::Long(_))
+        | (AttributeType::String, Value::String(_)) => Ok(value.clone()),
+        (AttributeType::Bool, _) => expected("a boolean"),
+        (AttributeType::Long, _) => expected("a whole number"),
+        (AttributeType::String, _) => expected("a string"),
+        (AttributeType::Entity(entity_type), Value::String(id)) => entity(entity_type, id, relations),
+        (AttributeType::Entity(entity_type), Value::Long(id)) => entity(entity_type, &id.to_string(), relations),
+        (AttributeType::Entity(entity_type), Value::Entity(given)) if given.entity_type == *entity_type => {
+            entity(entity_type, &given.id, relations)
+        }
+        (AttributeType::Entity(entity_type), _) => Err(format!("a string, a whole number or a reference to `{entity_type}`")),
+        (AttributeType::Set(element), Value::List(items)) if items.len() <= LIST_LENGTH_MAX => {
+            items.iter().map(|item| typed(item, element, relations)).collect::<Result<_, _>>().map(Value::List)
+        }
+        (AttributeType::Set(_), _) => expected("a list of at most 10,000 values"),
+        (AttributeType::Record(fields), Value::Record(given)) => {
+            let mut values = Vec::new();
+            for (name, member) in fields {
+                match given.get(name) {
+                    None | Some(Value::Null) if member.is_required => return Err(format!("a record with `{name}`")),
+                    None | Some(Value::Null) => {}
+                    Some(value) => values.push((Arc::clone(name), typed(value, &member.value_type, relations)?)),
+                }
+            }
+            Ok(Value::Record(values.into_iter().collect()))
+        }
+        (AttributeType::Record(_), _) => expected("a record"),
+        (AttributeType::Other, _) => expected("no value: requests cannot fill this type"),
+    }
+}
+
+fn entity(entity_type: &Arc<str>, id: &str, relations: &Relations) -> Result<Value, String> {
+    relations.entity_id(entity_type, id).map(Value::Entity).map_err(|expected| format!("{expected} as the id of `{entity_type}`"))
+}

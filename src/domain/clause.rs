@@ -1,0 +1,139 @@
+//! The clauses of a policy: what each looks at, and whether it holds by itself.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use cedar_policy::{Policy, PolicyId, PolicySet};
+use serde_json::{Value as Json, json};
+
+/// One `when` or `unless` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clause {
+    /// The attribute paths of `resource` that it mentions, for example `["student", "responsibility"]`.
+    pub resource_paths: BTreeSet<Vec<Arc<str>>>,
+    /// It mentions `resource` in any way.
+    pub looks_at_resource: bool,
+}
+
+/// The clauses of a policy in order, with a policy set in which each stands alone as a permit
+/// whose id is the clause's index.
+#[derive(Clone, Debug)]
+pub(super) struct Clauses {
+    pub(super) list: Vec<Clause>,
+    pub(super) alone: PolicySet,
+    /// `(context attribute, text)` when the first clause is `context.attribute.contains("text")`.
+    pub(super) guard: Option<(Arc<str>, Arc<str>)>,
+    /// Some clause, or the scope, asks what contains the principal.
+    pub(super) asks_principal_ancestors: bool,
+}
+
+impl Clauses {
+    /// Takes a policy apart by its JSON form (Cedar's documented policy format).
+    pub(super) fn of(policy: &Policy) -> Self {
+        let json = policy.to_json().unwrap_or(Json::Null);
+        let conditions: Vec<&Json> = json.get("conditions").and_then(Json::as_array).into_iter().flatten().collect();
+        let mut alone = PolicySet::new();
+        let mut list = Vec::new();
+        for (index, condition) in conditions.iter().enumerate() {
+            let mut clause = Clause { resource_paths: BTreeSet::new(), looks_at_resource: false };
+            if let Some(body) = condition.get("body") {
+                find_resource(body, &mut clause);
+            }
+            list.push(clause);
+            let scope = json!({ "op": "All" });
+            let policy = json!({ "effect": "permit", "principal": scope, "action": scope, "resource": scope, "conditions": [condition] });
+            if let Ok(policy) = Policy::from_json(Some(PolicyId::new(index.to_string())), policy) {
+                // A duplicate id is the only way to fail, and indexes differ.
+                let _ = alone.add(policy);
+            }
+        }
+        let guard = conditions.first().and_then(|condition| guard(condition));
+        let asks_principal_ancestors = conditions.iter().any(|condition| asks_principal_ancestors(condition));
+        Self { list, alone, guard, asks_principal_ancestors }
+    }
+}
+
+/// The path of attributes that starts at this variable, if the expression is one.
+fn path<'a>(expression: &'a Json, variable: &str) -> Option<Vec<&'a str>> {
+    if expression.get("Var").and_then(Json::as_str) == Some(variable) {
+        return Some(Vec::new());
+    }
+    let access = expression.get(".").or_else(|| expression.get("has"))?;
+    let mut start = path(access.get("left")?, variable)?;
+    start.push(access.get("attr")?.as_str()?);
+    Some(start)
+}
+
+fn find_resource(expression: &Json, clause: &mut Clause) {
+    if let Some(path) = path(expression, "resource") {
+        clause.looks_at_resource = true;
+        if !path.is_empty() {
+            clause.resource_paths.insert(path.into_iter().map(Arc::from).collect());
+        }
+        return;
+    }
+    match expression {
+        Json::Array(items) => items.iter().for_each(|item| find_resource(item, clause)),
+        Json::Object(fields) => fields.values().for_each(|field| find_resource(field, clause)),
+        _ => {}
+    }
+}
+
+fn guard(condition: &Json) -> Option<(Arc<str>, Arc<str>)> {
+    if condition.get("kind")?.as_str()? != "when" {
+        return None;
+    }
+    let contains = condition.get("body")?.get("contains")?;
+    match path(contains.get("left")?, "context")?.as_slice() {
+        [attribute] => Some((Arc::from(*attribute), Arc::from(contains.get("right")?.get("Value")?.as_str()?))),
+        _ => None,
+    }
+}
+
+/// `principal in …` or `principal is T in …` stands somewhere in the expression.
+fn asks_principal_ancestors(expression: &Json) -> bool {
+    let is_principal = |side: Option<&Json>| side.is_some_and(|side| path(side, "principal").is_some_and(|path| path.is_empty()));
+    match expression {
+        Json::Array(items) => items.iter().any(asks_principal_ancestors),
+        Json::Object(fields) => {
+            let here = ["in", "is"].iter().any(|op| fields.get(*op).is_some_and(|test| is_principal(test.get("left"))));
+            here || fields.values().any(asks_principal_ancestors)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clauses(text: &str) -> Clauses {
+        Clauses::of(&Policy::parse(None, text).unwrap())
+    }
+
+    #[test]
+    fn a_clause_knows_the_resource_paths_it_mentions() {
+        let clauses = clauses(
+            r#"permit(principal, action, resource)
+               when { context.strategies.contains("X") }
+               when { if resource has student then resource.student.responsibility in principal.orgs else !resource.lacks.contains("student") }
+               unless { principal in resource.org };"#,
+        );
+        let paths: Vec<Vec<String>> =
+            clauses.list.iter().map(|clause| clause.resource_paths.iter().map(|path| path.join(".")).collect()).collect();
+        assert_eq!(paths, [vec![], vec!["lacks".into(), "student".into(), "student.responsibility".into()], vec!["org".to_owned()]]);
+        assert_eq!(clauses.guard, Some(("strategies".into(), "X".into())));
+        assert!(clauses.asks_principal_ancestors);
+    }
+
+    #[test]
+    fn only_a_first_plain_membership_test_is_a_guard() {
+        for text in [
+            r#"permit(principal, action, resource) unless { context.strategies.contains("X") };"#,
+            r#"permit(principal, action, resource) when { principal.ok } when { context.strategies.contains("X") };"#,
+            r#"permit(principal, action, resource) when { context.strategies.contains("X") || principal.ok };"#,
+            r"permit(principal, action, resource) when { context.strategies.contains(principal.x) };",
+        ] {
+            assert_eq!(clauses(text).guard, None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The decision: Cedar's answer, turned so that nothing that failed can ever allow.
+
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Effect, Entities, EntityUid, Request, RestrictedExpression};
+
+use super::{
+    access_request::{AccessRequest, Phase, PhaseValues},
+    cedar::with_slice,
+    decision::{Decision, Outcome, Reason},
+    denial,
+    entities::{Facts, gather},
+    explanation,
+    grants::ResolvedGrant,
+    graph::Graph,
+    policy_set::{Candidates, Plan, PlanKey},
+    principal::Principal,
+    realm::Realm,
+    value::Value,
+};
+
+/// All that a reason may want to know of one evaluation.
+#[derive(Debug)]
+pub(super) struct Evaluation<'a> {
+    pub(super) realm: &'a Realm,
+    pub(super) principal: &'a Principal,
+    pub(super) request: &'a AccessRequest,
+    pub(super) values: &'a PhaseValues,
+    pub(super) candidates: &'a Candidates,
+    pub(super) cedar_request: &'a Request,
+    pub(super) entities: &'a Entities,
+}
+
+/// Decides a question.
+///
+/// Each phase is evaluated in order and each must allow: an update is judged by the stored values
+/// and then by the proposed ones.
+pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Decision {
+    let mut allowed: Vec<Reason> = Vec::new();
+    for values in &request.phases {
+        let (outcome, reasons) = evaluate(realm, principal, request, values, graph);
+        if outcome != Outcome::Allowed {
+            return denied(realm, principal, request, values.phase, outcome, reasons);
+        }
+        for reason in reasons {
+            if !allowed.iter().any(|known| known.policy == reason.policy) {
+                allowed.push(reason);
+            }
+        }
+    }
+    Decision {
+        outcome: Outcome::Allowed,
+        determining_policies: policies_of(&allowed),
+        reasons: allowed,
+        denial: None,
+        policy_version: realm.version.clone(),
+    }
+}
+
+fn denied(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    phase: Phase,
+    outcome: Outcome,
+    reasons: Vec<Reason>,
+) -> Decision {
+    let denial = denial::render(realm, Some((principal, request, phase)), &reasons);
+    // A near miss explains a denial; it did not determine it.
+    let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };
+    Decision { outcome, determining_policies, reasons, denial: Some(denial), policy_version: realm.version.clone() }
+}
+
+/// A denial that no policy was asked for: a bad token, for example.
+pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
+    let reasons = vec![reason];
+    let denial = denial::render(realm, None, &reasons);
+    let outcome = if outcome == Outcome::Allowed { Outcome::Indeterminate } else { outcome };
+    Decision { outcome, determining_policies: Vec::new(), reasons, denial: Some(denial), policy_version: realm.version.clone() }
+}
+
+fn policies_of(reasons: &[Reason]) -> Vec<Arc<str>> {
+    let mut ids: Vec<Arc<str>> = reasons.iter().filter_map(|reason| reason.policy.clone()).collect();
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Reason>) {
+    (Outcome::Indeterminate, vec![Reason::plain(code, message)])
+}
+
+fn evaluate(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    values: &PhaseValues,
+    graph: &Graph,
+) -> (Outcome, Vec<Reason>) {
+    let grant = match realm.grant(principal, &request.resource_type.name, &request.action) {
+        Ok(grant) => grant,
+        Err(fault) => return indeterminate("CONFIGURATION_ERROR", fault),
+    };
+    let key = PlanKey {
+        action: Arc::clone(&request.action),
+        principal_type: Arc::clone(&principal.entity.entity_type),
+        resource_type: Arc::clone(&request.resource_type.entity),
+        grant: grant.as_ref().map_or(0, |grant| grant.number + 1),
+    };
+    let plan = realm.policies.plan(&key, grant.as_ref().map(|grant| grant.grant.strategies.as_slice()));
+    let Some(facts) = gather(realm, &plan, principal, request, values, graph) else {
+        return indeterminate("CONFIGURATION_ERROR", "the realm's schema does not fit its resource types");
+    };
+    let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), &facts) else {
+        return indeterminate("CONFIGURATION_ERROR", "the realm's schema does not fit the request's context");
+    };
+    let Facts { entities, principal_ancestors, resource_ancestors, resource } = facts;
+    let principals = std::iter::once(principal.uid()).chain(&principal_ancestors);
+    let resources = std::iter::once(&resource).chain(&resource_ancestors);
+    let candidates = realm.policies.candidates(&plan, principals, resources);
+    let evaluated = with_slice(entities, |entities| {
+        let evaluation =
+            Evaluation { realm, principal, request, values, candidates: &candidates, cedar_request: &cedar_request, entities };
+        judge(&evaluation, &plan)
+    });
+    evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
+}
+
+/// Cedar skips a policy that errors, be it a forbid. Here an errored forbid denies, and an errored
+/// permit never helps: where no other permit applies, the answer is that it could not be decided.
+fn judge(evaluation: &Evaluation<'_>, _plan: &Plan) -> (Outcome, Vec<Reason>) {
+    let Evaluation { realm, candidates, cedar_request, entities, .. } = evaluation;
+    let response = Authorizer::new().is_authorized(cedar_request, &candidates.cedar, entities);
+    let determining: Vec<usize> =
+        response.diagnostics().reason().filter_map(|id| realm.policies.by_id(id)).map(|(index, _)| index).collect();
+    let errored: Vec<usize> = response
+        .diagnostics()
+        .errors()
+        .filter_map(|error| {
+            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
+            realm.policies.by_id(error.policy_id())
+        })
+        .map(|(index, _)| index)
+        .collect();
+    let is_forbid = |index: &usize| realm.policies.get(*index).is_none_or(|policy| policy.effect == Effect::Forbid);
+    let forbid_errored = errored.iter().any(is_forbid);
+    match response.decision() {
+        CedarDecision::Allow if !forbid_errored => (Outcome::Allowed, explanation::permitted(evaluation, &determining)),
+        CedarDecision::Deny if !determining.is_empty() => (Outcome::Forbidden, explanation::forbidden(evaluation, &determining)),
+        CedarDecision::Deny if errored.is_empty() => (Outcome::NotPermitted, explanation::not_permitted(evaluation)),
+        _ => (Outcome::Indeterminate, explanation::errored(evaluation, &errored)),
+    }
+}
+
+fn cedar_request(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    phase: Phase,
+    grant: Option<&ResolvedGrant>,
+    facts: &Facts,
+) -> Option<Request> {
+    let action = realm.policies.action(&request.action)?;
+    let context = match request.context.is_empty() {
+        true => realm.contexts.get_or_make((Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1)), || {
+            context(realm, request, phase, grant)
+        })?,
+        false => context(realm, request, phase, grant)?,
+    };
+    Request::new(principal.uid().clone(), action.clone(), facts.resource.clone(), context, None).ok()
+}
+
+/// The context: what the request says, and what the host adds where the action's context declares it.
+fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&ResolvedGrant>) -> Option<Context> {
+    let declared = &realm.schema.actions.get(&request.action)?.context;
+    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+    let mut pairs = vec![("phase", text(phase.name()))];
+    if let Some(ResolvedGrant { grant, .. }) = grant {
+        pairs.push(("claimSetHasResource", RestrictedExpression::new_bool(grant.has_resource)));
+        pairs.push(("actionGranted", RestrictedExpression::new_bool(grant.is_granted)));
+        pairs.push(("strategies", RestrictedExpression::new_set(grant.strategies.iter().map(|name| text(name)))));
+    }
+    let mut members: Vec<(String, RestrictedExpression)> = pairs
+        .into_iter()
+        .filter(|(name, _)| declared.contains_key(*name))
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    for (name, value) in request.context.iter() {
+        members.push((name.to_string(), expression(realm, value)?));
+    }
+    Context::from_pairs(members).ok()
+}
+
+fn expression(realm: &Realm, value: &Value) -> Option<RestrictedExpression> {
+    let uid = |entity: &super::id::EntityId| -> Option<EntityUid> { realm.cedar_types.uid(&entity.entity_type, &entity.id) };
+    match value {
+        Value::Bool(flag) => Some(RestrictedExpression::new_bool(*flag)),
+        Value::Long(number) => Some(RestrictedExpression::new_long(*number)),
+        Value::String(text) => Some(RestrictedExpression::new_string(text.to_string())),
+        Value::Entity(entity) => uid(entity).map(RestrictedExpression::new_entity_uid),
+        Value::List(items) => {
+            let items: Option<Vec<_>> = items.iter().map(|item| expression(realm, item)).collect();
+            items.map(RestrictedExpression::new_set)
+        }
+        Value::Record(fields) => {
+            let fields: Option<Vec<_>> =
+                fields.iter().map(|(name, value)| Some((name.to_string(), expression(realm, value)?))).collect();
+            RestrictedExpression::new_record(fields?).ok()
+        }
+        Value::Null => None,
+    }
+}

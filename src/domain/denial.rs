@@ -1,0 +1,101 @@
+//! The realm's own shape of a denial, filled in from its templates.
+
+use std::sync::Arc;
+
+use super::{
+    access_request::{AccessRequest, Phase},
+    decision::{Denial, Reason},
+    principal::Principal,
+    realm::Realm,
+    realm_file::{DenialList, DenialTemplate},
+};
+
+/// Renders the first reason. Without a template for its code the one of the code's first word
+/// (`TOKEN` for `TOKEN_EXPIRED`), then `default`, then a plain 403 is used.
+pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, Phase)>, reasons: &[Reason]) -> Denial {
+    let Some(reason) = reasons.first() else { return Denial { status: 403, ..Denial::default() } };
+    let family = reason.code.split('_').next().unwrap_or_default();
+    let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
+    let Some(template) = find(&reason.code).or_else(|| find(family)).or_else(|| find("default")) else {
+        let status = if family == "TOKEN" { 401 } else { 403 };
+        return Denial { status, title: reason.code.to_string(), detail: reason.message.to_string(), ..Denial::default() };
+    };
+    let filler = Filler { realm, asked, reason };
+    let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many } = template;
+    let is_many = reason.subjects.len() > 1;
+    let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
+    let errors = errors_many.as_ref().filter(|_| is_many).unwrap_or(errors);
+    Denial {
+        status: *status,
+        problem_type: problem_type.to_string(),
+        title: title.to_string(),
+        detail: filler.fill(detail),
+        errors: errors.iter().map(|error| filler.fill(error)).collect(),
+    }
+}
+
+struct Filler<'a> {
+    realm: &'a Realm,
+    asked: Option<(&'a Principal, &'a AccessRequest, Phase)>,
+    reason: &'a Reason,
+}
+
+impl Filler<'_> {
+    /// Replaces each `{placeholder}`; an unknown one stays as it stands.
+    fn fill(&self, template: &str) -> String {
+        let mut text = String::with_capacity(template.len() + 64);
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            text.push_str(before);
+            match after.split_once('}').and_then(|(name, after)| Some((self.value(name)?, after))) {
+                Some((value, after)) => {
+                    text.push_str(&value);
+                    rest = after;
+                }
+                None => {
+                    text.push('{');
+                    rest = after;
+                }
+            }
+        }
+        text + rest
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let resource = || self.asked.map(|(_, request, _)| &request.resource_type);
+        match name {
+            "subjects" => Some(quoted(self.reason.subjects.iter().map(|name| &**name))),
+            "hints" if self.reason.hints.is_empty() => Some(String::new()),
+            "hints" => Some(format!(" Hint: {}", self.reason.hints.join(" "))),
+            "problem" | "message" => Some(self.reason.message.to_string()),
+            "existing" => self.asked.map(|(_, _, phase)| if phase == Phase::Existing { "existing ".into() } else { String::new() }),
+            "phase" => self.asked.map(|(_, _, phase)| phase.name().to_owned()),
+            "action" => self.asked.map(|(_, request, _)| request.action.to_string()),
+            "resource" => resource().map(|resource| resource.name.to_string()),
+            "claim" => resource().map(|resource| resource.claim.as_deref().unwrap_or_default().to_owned()),
+            "claim_set" => self.asked.map(|(principal, ..)| principal.claim_set.as_deref().unwrap_or_default().to_owned()),
+            list => {
+                let (_, list) = self.realm.file.denial_lists.iter().find(|(name, _)| **name == *list)?;
+                self.asked.map(|(principal, ..)| listed(principal, list))
+            }
+        }
+    }
+}
+
+/// Numbers ascend as numbers, before texts; each once; at most `max`, then `...`.
+fn listed(principal: &Principal, list: &DenialList) -> String {
+    let mut ids: Vec<&Arc<str>> = principal.entities(&list.attribute).map(|entity| &entity.id).collect();
+    ids.sort_by_key(|id| (id.parse::<i64>().unwrap_or(i64::MAX), Arc::clone(id)));
+    ids.dedup();
+    let shown = quoted(ids.iter().take(list.max).map(|id| &***id));
+    match ids.len() {
+        0 => list.none.to_string(),
+        1 => list.one.replace("{}", &shown),
+        count if count > list.max => list.many.replace("{}", &format!("{shown}, ...")),
+        _ => list.many.replace("{}", &shown),
+    }
+}
+
+fn quoted<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}

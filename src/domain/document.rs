@@ -1,0 +1,234 @@
+//! Reads TOML documents so that every fault names its key, line and what was expected.
+
+use std::{cell::RefCell, ops::Range, rc::Rc, sync::Arc};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::fault::Fault;
+
+/// Collects the faults of one file.
+#[derive(Clone, Debug)]
+pub(super) struct Faults<'a> {
+    file: &'a str,
+    content: &'a str,
+    found: Rc<RefCell<Vec<Fault>>>,
+}
+
+impl<'a> Faults<'a> {
+    pub(super) fn new(file: &'a str, content: &'a str) -> Self {
+        Self { file, content, found: Rc::default() }
+    }
+
+    pub(super) fn add(&self, span: Option<Range<usize>>, message: impl Into<String>) {
+        self.found.borrow_mut().push(Fault::at(self.file, self.content, span, message));
+    }
+
+    pub(super) fn take(&self) -> Vec<Fault> {
+        self.found.take()
+    }
+}
+
+/// A table being read. What was not asked for by [`Table::finish`] is an unknown key.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    path: String,
+    span: Range<usize>,
+    table: &'a DeTable<'a>,
+    faults: Faults<'a>,
+    asked: RefCell<Vec<String>>,
+}
+
+/// Parses a document and hands its root to `read`.
+pub(super) fn read_document<T>(
+    file: &str,
+    content: &str,
+    read: impl FnOnce(&Table<'_>) -> T,
+) -> Result<T, Vec<Fault>> {
+    let faults = Faults::new(file, content);
+    let root = match DeTable::parse(content) {
+        Ok(root) => root,
+        Err(error) => {
+            faults.add(error.span(), error.message());
+            return Err(faults.take());
+        }
+    };
+    let span = root.span();
+    let table = Table {
+        path: String::new(),
+        span,
+        table: root.get_ref(),
+        faults: faults.clone(),
+        asked: RefCell::default(),
+    };
+    let value = read(&table);
+    table.finish();
+    let found = faults.take();
+    if found.is_empty() { Ok(value) } else { Err(found) }
+}
+
+impl<'a> Table<'a> {
+    fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn find(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.asked.borrow_mut().push(key.to_owned());
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    /// Notes a fault at this table, or at one of its values.
+    pub(super) fn fault(&self, key: Option<&str>, message: impl Into<String>) {
+        let value = key.and_then(|key| self.table.iter().find(|(name, _)| name.get_ref() == key));
+        self.faults.add(Some(value.map_or(self.span.clone(), |(_, value)| value.span())), message);
+    }
+
+    fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let found = value.get_ref().type_str();
+        self.faults.add(Some(value.span()), format!("`{}` is of type {found}, expected {expected}", self.name(key)));
+    }
+
+    fn missing<T>(&self, key: &str, found: Option<T>, expected: &str) -> Option<T> {
+        if found.is_none() && !self.table.iter().any(|(name, _)| name.get_ref() == key) {
+            self.fault(None, format!("`{}` is missing, expected {expected}", self.name(key)));
+        }
+        found
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<Arc<str>> {
+        let value = self.find(key)?;
+        let text = value.get_ref().as_str();
+        if text.is_none() {
+            self.wrong(key, value, "a string");
+        }
+        text.map(Arc::from)
+    }
+
+    pub(super) fn required_text(&self, key: &str) -> Option<Arc<str>> {
+        self.missing(key, self.text(key), "a string")
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        let Some(value) = self.find(key) else { return false };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.wrong(key, value, "`true` or `false`");
+            false
+        })
+    }
+
+    pub(super) fn integer(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let value = self.find(key)?;
+        let number = value.get_ref().as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+        let fits = number.filter(|number| range.contains(number));
+        if fits.is_none() {
+            let message = format!("`{}` is not a whole number of {} to {}", self.name(key), range.start(), range.end());
+            self.faults.add(Some(value.span()), message);
+        }
+        fits
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        let value = self.find(key)?;
+        let texts: Option<Vec<Arc<str>>> = value
+            .get_ref()
+            .as_array()
+            .and_then(|items| items.iter().map(|item| item.get_ref().as_str().map(Arc::from)).collect());
+        if texts.is_none() {
+            self.wrong(key, value, "a list of strings");
+        }
+        texts
+    }
+
+    pub(super) fn required_texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        self.missing(key, self.texts(key), "a list of strings")
+    }
+
+    fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
+        let table = value.get_ref().as_table()?;
+        Some(Table { path, span: value.span(), table, faults: self.faults.clone(), asked: RefCell::default() })
+    }
+
+    /// Reads a table within this one; `None` when it is absent or no table.
+    pub(super) fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
+        let value = self.find(key)?;
+        let Some(table) = self.enter(self.name(key), value) else {
+            self.wrong(key, value, "a table");
+            return None;
+        };
+        let result = read(&table);
+        table.finish();
+        Some(result)
+    }
+
+    pub(super) fn required_table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
+        self.missing(key, self.table(key, read), "a table")
+    }
+
+    /// Reads each table of a list of tables.
+    pub(super) fn tables<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
+        let Some(value) = self.find(key) else { return Vec::new() };
+        let Some(items) = value.get_ref().as_array() else {
+            self.wrong(key, value, "a list of tables");
+            return Vec::new();
+        };
+        let mut results = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(table) = self.enter(format!("{}[{index}]", self.name(key)), item) else {
+                self.wrong(key, item, "a table");
+                continue;
+            };
+            results.extend(read(&table));
+            table.finish();
+        }
+        results
+    }
+
+    /// Reads a table whose keys are names of the author's choice.
+    pub(super) fn named<T>(&self, key: &str, mut read: impl FnMut(&str, &Table<'_>) -> Option<T>) -> Vec<(Arc<str>, T)> {
+        self.table(key, |outer| {
+            let mut results = Vec::new();
+            for (name, value) in outer.table {
+                let name = name.get_ref();
+                outer.asked.borrow_mut().push(name.to_string());
+                match outer.enter(outer.name(name), value) {
+                    Some(table) => {
+                        results.extend(read(name, &table).map(|result| (Arc::from(&**name), result)));
+                        table.finish();
+                    }
+                    None => outer.wrong(name, value, "a table"),
+                }
+            }
+            results
+        })
+        .unwrap_or_default()
+    }
+
+    /// Reads a table of names of the author's choice, each with a list of texts or one text.
+    pub(super) fn text_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+        self.table(key, |outer| {
+            let names: Vec<String> = outer.table.keys().map(|name| name.get_ref().to_string()).collect();
+            names
+                .iter()
+                .filter_map(|name| {
+                    let is_text = outer.table.iter().any(|(key, value)| key.get_ref() == name && value.get_ref().is_str());
+                    let texts = if is_text { outer.text(name).map(|text| vec![text]) } else { outer.texts(name) };
+                    texts.map(|texts| (Arc::from(name.as_str()), texts))
+                })
+                .collect()
+        })
+        .unwrap_or_default()
+    }
+
+    fn finish(&self) {
+        let asked = self.asked.borrow();
+        for (key, _) in self.table.iter().filter(|(key, _)| !asked.iter().any(|asked| asked == key.get_ref())) {
+            let mut known: Vec<&str> = asked.iter().map(String::as_str).collect();
+            known.sort_unstable();
+            known.dedup();
+            let message = format!("unknown key `{}`, expected one of {}", self.name(key.get_ref()), known.join(", "));
+            self.faults.add(Some(key.span()), message);
+        }
+    }
+}

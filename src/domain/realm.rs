@@ -1,0 +1,209 @@
+//! A realm: all that one source system needs, compiled from the files of its folder.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cedar_policy::Context;
+use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    access_request::Phase,
+    cedar::{CedarEntity, CedarTypes, action_entities},
+    fault::Fault,
+    grants::{Grants, ResolvedGrant},
+    id::PolicyVersion,
+    issuer::Issuer,
+    policy_set::{PolicySet, SourceFile},
+    principal::Principal,
+    realm_file::RealmFile,
+    record_mapping::Relations,
+    resource_type::{self, ResourceTypes},
+    schema::{AttributeType, Member, RealmSchema},
+};
+
+/// A compiled realm. Immutable but for caches of what follows from it.
+#[derive(Debug)]
+pub struct Realm {
+    /// realm.toml.
+    pub file: RealmFile,
+    /// relations.toml.
+    pub relations: Relations,
+    /// The schema.
+    pub schema: RealmSchema,
+    /// The policies.
+    pub policies: PolicySet,
+    /// The resource types.
+    pub resource_types: ResourceTypes,
+    /// The grants, where the realm has them.
+    pub grants: Option<Grants>,
+    /// The digest of the files.
+    pub version: PolicyVersion,
+    pub(super) cedar_types: CedarTypes,
+    pub(super) action_entities: BTreeMap<Arc<str>, CedarEntity>,
+    pub(super) contexts: Contexts,
+}
+
+/// Ready-made contexts of requests that add nothing of their own.
+#[derive(Debug)]
+pub(super) struct Contexts(Cache<(Arc<str>, Phase, u32), Context>);
+
+impl Contexts {
+    pub(super) fn get_or_make(&self, key: (Arc<str>, Phase, u32), make: impl FnOnce() -> Option<Context>) -> Option<Context> {
+        if let Some(context) = self.0.get(&key) {
+            return Some(context);
+        }
+        let context = make()?;
+        self.0.insert(key, context.clone());
+        Some(context)
+    }
+}
+
+/// The files that a realm's folder must have.
+const REALM_FILE: &str = "realm.toml";
+const RELATIONS_FILE: &str = "relations.toml";
+const SCHEMA_FILE: &str = "schema.cedarschema";
+
+impl Realm {
+    /// Compiles the files of a realm's folder.
+    ///
+    /// # Errors
+    /// Every fault that can be found, with file, line and column where it has a place.
+    pub fn compile(files: &[SourceFile]) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut keep = |found: Vec<Fault>| faults.extend(found);
+        let file = required(files, REALM_FILE).and_then(|file| RealmFile::parse(&file.path, &file.content));
+        let schema = required(files, SCHEMA_FILE).and_then(|file| RealmSchema::parse(&file.path, &file.content));
+        let relations = match find(files, RELATIONS_FILE) {
+            Some(file) => Relations::parse(&file.path, &file.content),
+            None => Ok(Relations::default()),
+        };
+        let file = file.map_err(&mut keep).ok();
+        let schema = schema.map_err(&mut keep).ok();
+        let relations = relations.map_err(&mut keep).ok();
+        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.path.ends_with(".cedar")).collect();
+        let policies = schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
+        let types = file.as_ref().zip(schema.as_ref()).and_then(|(file, schema)| resource_types(files, file, schema).map_err(&mut keep).ok());
+        let grants = file.as_ref().zip(types.as_ref()).and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
+        if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
+            faults.extend(cross_check(file, relations, schema));
+        }
+        let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), Some(grants), true) =
+            (file, relations, schema, policies, types, grants, faults.is_empty())
+        else {
+            faults.sort();
+            faults.dedup();
+            return Err(faults);
+        };
+        Ok(Self {
+            version: digest(files),
+            cedar_types: CedarTypes::of(&schema),
+            action_entities: action_entities(&schema),
+            contexts: Contexts(Cache::new(4_096)),
+            file,
+            relations,
+            schema,
+            policies,
+            resource_types,
+            grants,
+        })
+    }
+
+    /// The issuer of this exact name, if the realm trusts it.
+    pub fn issuer(&self, name: &str) -> Option<&Issuer> {
+        self.file.issuers.iter().find(|issuer| *issuer.issuer == *name)
+    }
+
+    /// What the principal's claim set grants; `Ok(None)` in a realm without grants.
+    ///
+    /// # Errors
+    /// The fault of the configuration that makes the grant unusable.
+    pub(super) fn grant(&self, principal: &Principal, resource_type: &str, action: &str) -> Result<Option<ResolvedGrant>, Arc<str>> {
+        let Some(grants) = &self.grants else { return Ok(None) };
+        let grant = grants.find(principal.claim_set.as_deref().unwrap_or_default(), resource_type, action);
+        match &grant.grant.fault {
+            Some(fault) => Err(Arc::clone(fault)),
+            None => Ok(Some(grant)),
+        }
+    }
+
+    /// A resource of this type is about people: some of its values name a person.
+    pub fn is_about_people(&self, resource_type: &resource_type::ResourceType) -> bool {
+        let names_person = |value_type: &AttributeType| match value_type {
+            AttributeType::Entity(name) => self.relations.is_person(name),
+            AttributeType::Set(element) => matches!(&**element, AttributeType::Entity(name) if self.relations.is_person(name)),
+            _ => false,
+        };
+        self.relations.is_person(&resource_type.entity) || resource_type.subjects.iter().any(|subject| names_person(&subject.value_type))
+    }
+}
+
+fn find<'a>(files: &'a [SourceFile], path: &str) -> Option<&'a SourceFile> {
+    files.iter().find(|file| file.path == path)
+}
+
+fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, Vec<Fault>> {
+    find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it")])
+}
+
+fn resource_types(files: &[SourceFile], file: &RealmFile, schema: &RealmSchema) -> Result<ResourceTypes, Vec<Fault>> {
+    match &file.resources {
+        None => Ok(resource_type::from_schema(schema)),
+        Some((entity, path)) => {
+            let table = required(files, path)?;
+            resource_type::parse(&table.path, &table.content, entity, schema)
+        }
+    }
+}
+
+fn grants(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Result<Option<Grants>, Vec<Fault>> {
+    let Some(settings) = &file.grants else { return Ok(None) };
+    let table = required(files, &settings.file)?;
+    Grants::parse(&table.content, settings, types).map(Some)
+}
+
+/// What the files say of each other.
+fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+    for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
+        faults.push(Fault::in_file(RELATIONS_FILE, format!("the schema has no entity type `{entity}`, expected one of {types}")));
+    }
+    let principal = &file.principal;
+    let Some(members) = schema.entities.get(&principal.entity) else {
+        faults.push(Fault::in_file(REALM_FILE, format!("the schema has no entity type `{}`, expected one of {types}", principal.entity)));
+        return faults;
+    };
+    for mapping in &principal.attributes {
+        let wrong = match members.get(&mapping.attribute).map(|member| &member.value_type) {
+            None => Some("is not declared in the schema"),
+            Some(AttributeType::Record(_) | AttributeType::Other) => Some("is of a type that no claim can fill"),
+            Some(_) => None,
+        };
+        if let Some(wrong) = wrong {
+            let name = format!("`{}.{}`", principal.entity, mapping.attribute);
+            faults.push(Fault::in_file(REALM_FILE, format!("the principal's attribute {name} {wrong}")));
+        }
+    }
+    let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
+    for (name, _) in members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name)) {
+        faults.push(Fault::in_file(REALM_FILE, format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity)));
+    }
+    if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
+        faults.push(Fault::in_file(REALM_FILE, format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set)));
+    }
+    faults
+}
+
+/// SHA-256 over each file's path and content, length-prefixed, in the order of the paths.
+fn digest(files: &[SourceFile]) -> PolicyVersion {
+    let mut sorted: Vec<&SourceFile> = files.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut hash = Sha256::new();
+    for file in sorted {
+        for part in [&file.path, &file.content] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    PolicyVersion(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+}

@@ -1,0 +1,115 @@
+//! The resource types of a realm, and which of a resource's values the policies look at.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+
+use super::{
+    fault::Fault,
+    schema::{AttributeType, RealmSchema},
+};
+
+/// A value of a resource that policies look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The attribute of the Cedar entity.
+    pub attribute: Arc<str>,
+    /// The property of the resource, a dotted path.
+    pub path: Arc<str>,
+    /// What texts call it.
+    pub name: Arc<str>,
+    /// Its type.
+    pub value_type: AttributeType,
+    /// The schema wants it to have a value.
+    pub is_required: bool,
+}
+
+/// A resource type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceType {
+    /// The realm's name of it.
+    pub name: Arc<str>,
+    /// The Cedar entity type.
+    pub entity: Arc<str>,
+    /// The resource claim that grants name it by.
+    pub claim: Option<Arc<str>>,
+    /// The values that policies look at, in the order that texts name them.
+    pub subjects: Vec<Subject>,
+    /// The Cedar entity has the attribute `lacks`, which names subjects without a value.
+    pub has_lacks: bool,
+}
+
+/// The attribute that the host fills with the names of subjects without a value.
+pub const LACKS: &str = "lacks";
+
+/// The resource types of a realm, by name.
+pub type ResourceTypes = BTreeMap<Arc<str>, Arc<ResourceType>>;
+
+/// Without a table, every entity type that some action applies to is a resource type of the same name.
+pub(super) fn from_schema(schema: &RealmSchema) -> ResourceTypes {
+    let applied = schema.actions.values().flat_map(|action| &action.resources);
+    applied
+        .filter_map(|entity| {
+            let attributes = schema.entities.get(entity)?;
+            let subjects = attributes.iter().filter(|(name, _)| ***name != *LACKS).map(|(name, member)| Subject {
+                attribute: Arc::clone(name),
+                path: Arc::clone(name),
+                name: Arc::clone(name),
+                value_type: member.value_type.clone(),
+                is_required: member.is_required,
+            });
+            let resource_type = ResourceType {
+                name: Arc::clone(entity),
+                entity: Arc::clone(entity),
+                claim: None,
+                subjects: subjects.collect(),
+                has_lacks: attributes.contains_key(LACKS),
+            };
+            Some((Arc::clone(entity), Arc::new(resource_type)))
+        })
+        .collect()
+}
+
+/// Reads the table of resource types.
+///
+/// # Errors
+/// Every fault, each naming the resource type.
+pub(super) fn parse(file: &str, content: &str, entity: &Arc<str>, schema: &RealmSchema) -> Result<ResourceTypes, Vec<Fault>> {
+    let json: Json = serde_json::from_str(content).map_err(|error| vec![syntax_fault(file, content, &error)])?;
+    let Some(attributes) = schema.entities.get(entity) else {
+        return Err(vec![Fault::in_file(file, format!("the schema has no entity type `{entity}`"))]);
+    };
+    let Some(listed) = json.get("resources").and_then(Json::as_object) else {
+        return Err(vec![Fault::in_file(file, "`resources` is missing, expected an object of resource types")]);
+    };
+    let mut faults = Vec::new();
+    let mut types = ResourceTypes::new();
+    for (name, body) in listed {
+        let mut subjects = Vec::new();
+        for subject in body.get("subjects").and_then(Json::as_array).into_iter().flatten() {
+            let text = |key: &str| subject.get(key).and_then(Json::as_str).map(Arc::<str>::from);
+            let (Some(attribute), Some(path), Some(label)) = (text("attribute"), text("path"), text("name")) else {
+                faults.push(Fault::in_file(file, format!("`{name}`: a subject needs `attribute`, `path` and `name`")));
+                continue;
+            };
+            let Some(member) = attributes.get(&attribute) else {
+                faults.push(Fault::in_file(file, format!("`{name}`: `{entity}` has no attribute `{attribute}` in the schema")));
+                continue;
+            };
+            let (value_type, is_required) = (member.value_type.clone(), member.is_required);
+            subjects.push(Subject { attribute, path, name: label, value_type, is_required });
+        }
+        let claim = body.get("claim").and_then(Json::as_str).map(Arc::from);
+        let (key, entity) = (Arc::<str>::from(name.as_str()), Arc::clone(entity));
+        let has_lacks = attributes.contains_key(LACKS);
+        types.insert(Arc::clone(&key), Arc::new(ResourceType { name: key, entity, claim, subjects, has_lacks }));
+    }
+    if faults.is_empty() { Ok(types) } else { Err(faults) }
+}
+
+/// The fault of a JSON file that doesn't parse.
+pub(super) fn syntax_fault(file: &str, content: &str, error: &serde_json::Error) -> Fault {
+    let line_start: usize = content.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let at = line_start + error.column().saturating_sub(1);
+    Fault::at(file, content, Some(at..at), error.to_string())
+}

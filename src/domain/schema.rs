@@ -1,0 +1,136 @@
+//! The Cedar schema, and the types of attributes as it declares them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cedar_policy::{EntityUid, Schema, schema_str_to_json_with_resolved_types};
+use serde_json::Value as Json;
+
+use super::fault::Fault;
+
+/// The type of an attribute or of a context member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttributeType {
+    /// `Bool`.
+    Bool,
+    /// `Long`.
+    Long,
+    /// `String`.
+    String,
+    /// An entity of this type.
+    Entity(Arc<str>),
+    /// A set.
+    Set(Box<AttributeType>),
+    /// A record.
+    Record(BTreeMap<Arc<str>, Member>),
+    /// A type that no request can fill, for example an extension type.
+    Other,
+}
+
+/// An attribute as the schema declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its type.
+    pub value_type: AttributeType,
+    /// It must have a value.
+    pub is_required: bool,
+}
+
+/// What an action applies to.
+#[derive(Clone, Debug, Default)]
+pub struct ActionShape {
+    /// The entity types of principals.
+    pub principals: Vec<Arc<str>>,
+    /// The entity types of resources.
+    pub resources: Vec<Arc<str>>,
+    /// The members of the context.
+    pub context: BTreeMap<Arc<str>, Member>,
+}
+
+/// A schema with the declarations that facts are gathered by.
+#[derive(Debug, Clone)]
+pub struct RealmSchema {
+    /// For validation.
+    pub cedar: Arc<Schema>,
+    /// The attributes of each entity type.
+    pub entities: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Member>>,
+    /// The actions by id. Actions of a namespace go by `Namespace::Action::"id"`'s id all the same.
+    pub actions: BTreeMap<Arc<str>, ActionShape>,
+    /// The Cedar entity of each action.
+    pub action_uids: BTreeMap<Arc<str>, EntityUid>,
+}
+
+impl RealmSchema {
+    /// Parses a schema in Cedar's own syntax.
+    ///
+    /// # Errors
+    /// Every fault with its place in the file.
+    pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
+        let (cedar, _) =
+            Schema::from_cedarschema_str(content).map_err(|error| Fault::of_cedar(file, content, &error))?;
+        let (json, _) = schema_str_to_json_with_resolved_types(content)
+            .map_err(|error| vec![Fault::in_file(file, error.to_string())])?;
+        let action_uids =
+            cedar.actions().map(|uid| (Arc::from(uid.id().unescaped()), uid.clone())).collect();
+        let mut schema =
+            Self { cedar: Arc::new(cedar), entities: BTreeMap::new(), actions: BTreeMap::new(), action_uids };
+        for (namespace, body) in json.as_object().into_iter().flatten() {
+            for (name, entity) in members(body, "entityTypes") {
+                let attributes = entity.pointer("/shape/attributes").map(attributes).unwrap_or_default();
+                schema.entities.insert(qualified(namespace, name), attributes);
+            }
+            for (name, action) in members(body, "actions") {
+                schema.actions.insert(Arc::from(name), action_shape(action));
+            }
+        }
+        Ok(schema)
+    }
+}
+
+fn members<'a>(body: &'a Json, key: &str) -> impl Iterator<Item = (&'a str, &'a Json)> {
+    body.get(key).and_then(Json::as_object).into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}
+
+fn qualified(namespace: &str, name: &str) -> Arc<str> {
+    if namespace.is_empty() { name.into() } else { format!("{namespace}::{name}").into() }
+}
+
+fn names(value: Option<&Json>) -> Vec<Arc<str>> {
+    value.and_then(Json::as_array).into_iter().flatten().filter_map(|name| name.as_str().map(Arc::from)).collect()
+}
+
+fn action_shape(action: &Json) -> ActionShape {
+    let Some(applies) = action.get("appliesTo") else { return ActionShape::default() };
+    ActionShape {
+        principals: names(applies.get("principalTypes")),
+        resources: names(applies.get("resourceTypes")),
+        context: applies.pointer("/context/attributes").map(attributes).unwrap_or_default(),
+    }
+}
+
+fn attributes(record: &Json) -> BTreeMap<Arc<str>, Member> {
+    let fields = record.as_object().into_iter().flatten();
+    fields
+        .map(|(name, declared)| {
+            let is_required = declared.get("required").and_then(Json::as_bool).unwrap_or(true);
+            (Arc::from(name.as_str()), Member { value_type: attribute_type(declared), is_required })
+        })
+        .collect()
+}
+
+fn attribute_type(declared: &Json) -> AttributeType {
+    let name = || declared.get("name").and_then(Json::as_str).unwrap_or_default();
+    let primitive = |name: &str| match name.strip_prefix("__cedar::").unwrap_or(name) {
+        "Bool" | "Boolean" => Some(AttributeType::Bool),
+        "Long" => Some(AttributeType::Long),
+        "String" => Some(AttributeType::String),
+        _ => None,
+    };
+    match declared.get("type").and_then(Json::as_str).unwrap_or_default() {
+        "Set" => AttributeType::Set(Box::new(declared.get("element").map_or(AttributeType::Other, attribute_type))),
+        "Record" => AttributeType::Record(declared.get("attributes").map(attributes).unwrap_or_default()),
+        "Entity" => AttributeType::Entity(name().into()),
+        "EntityOrCommon" => primitive(name()).unwrap_or_else(|| AttributeType::Entity(name().into())),
+        "Extension" => AttributeType::Other,
+        other => primitive(other).unwrap_or(AttributeType::Other),
+    }
+}
