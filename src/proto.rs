@@ -1,10 +1,8 @@
 //! The messages and services generated from `proto/`.
 #![expect(
-    missing_docs,
     clippy::pedantic,
     clippy::allow_attributes_without_reason,
     clippy::allow_attributes,
-    unreachable_pub,
     reason = "generated; the comments are in the proto files"
 )]
 

@@ -195,7 +195,14 @@ fn subject_values(
     relations: &Relations,
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
-    let values = resource_type.subjects.iter().map(|subject| match attributes.at(&subject.path) {
+    // An empty id names nothing: it counts as no value.
+    let is_empty = |value: &Value, wanted: &AttributeType| {
+        matches!((value, wanted), (Value::String(id), AttributeType::Entity(_)) if id.trim().is_empty())
+    };
+    let given = |subject: &super::resource_type::Subject| {
+        attributes.at(&subject.path).filter(|value| !is_empty(value, &subject.value_type))
+    };
+    let values = resource_type.subjects.iter().map(|subject| match given(subject) {
         None | Some(Value::Null) => {
             if subject.is_required && !resource_type.has_lacks {
                 faults.push(FieldFault::new(format!("{field}.{}", subject.path), "is missing, and the realm's schema requires it"));

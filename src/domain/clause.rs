@@ -42,14 +42,19 @@ impl Clauses {
             let scope = json!({ "op": "All" });
             let policy = json!({ "effect": "permit", "principal": scope, "action": scope, "resource": scope, "conditions": [condition] });
             if let Ok(policy) = Policy::from_json(Some(PolicyId::new(index.to_string())), policy) {
-                // A duplicate id is the only way to fail, and indexes differ.
-                let _ = alone.add(policy);
+                add(&mut alone, policy);
             }
         }
         let guard = conditions.first().and_then(|condition| guard(condition));
         let asks_principal_ancestors = conditions.iter().any(|condition| asks_principal_ancestors(condition));
         Self { list, alone, guard, asks_principal_ancestors }
     }
+}
+
+/// Adds a policy whose id the set does not have yet: the only way for Cedar to refuse one.
+pub(super) fn add(set: &mut PolicySet, policy: Policy) {
+    let added = set.add(policy);
+    debug_assert!(added.is_ok(), "policy ids differ");
 }
 
 /// The path of attributes that starts at this variable, if the expression is one.

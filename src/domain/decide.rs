@@ -13,7 +13,7 @@ use super::{
     explanation,
     grants::ResolvedGrant,
     graph::Graph,
-    policy_set::{Candidates, Plan, PlanKey},
+    policy_set::{Candidates, PlanKey},
     principal::Principal,
     realm::Realm,
     value::Value,
@@ -23,7 +23,6 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
     pub(super) realm: &'a Realm,
-    pub(super) principal: &'a Principal,
     pub(super) request: &'a AccessRequest,
     pub(super) values: &'a PhaseValues,
     pub(super) candidates: &'a Candidates,
@@ -120,15 +119,15 @@ fn evaluate(
     let candidates = realm.policies.candidates(&plan, principals, resources);
     let evaluated = with_slice(entities, |entities| {
         let evaluation =
-            Evaluation { realm, principal, request, values, candidates: &candidates, cedar_request: &cedar_request, entities };
-        judge(&evaluation, &plan)
+            Evaluation { realm, request, values, candidates: &candidates, cedar_request: &cedar_request, entities };
+        judge(&evaluation)
     });
     evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
 
 /// Cedar skips a policy that errors, be it a forbid. Here an errored forbid denies, and an errored
 /// permit never helps: where no other permit applies, the answer is that it could not be decided.
-fn judge(evaluation: &Evaluation<'_>, _plan: &Plan) -> (Outcome, Vec<Reason>) {
+fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Reason>) {
     let Evaluation { realm, candidates, cedar_request, entities, .. } = evaluation;
     let response = Authorizer::new().is_authorized(cedar_request, &candidates.cedar, entities);
     let determining: Vec<usize> =

@@ -51,6 +51,9 @@ struct Node {
     claim_sets: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Option<Vec<Arc<str>>>>>,
 }
 
+/// A claim set by name: resource types, actions, strategies.
+pub(super) type FlatClaimSet = (Arc<str>, Vec<(Arc<str>, Vec<(Arc<str>, Vec<Arc<str>>)>)>);
+
 /// A grant with the number that plans are cached by.
 #[derive(Clone, Debug)]
 pub struct ResolvedGrant {
@@ -102,13 +105,32 @@ impl Grants {
         Ok(grants)
     }
 
+    /// Adds claim sets whose strategies are taken as they are, without any lineage: for tests of policies.
+    pub(super) fn add_flat(&mut self, sets: Vec<FlatClaimSet>, settings: &GrantSettings, types: &ResourceTypes) {
+        for (name, resources) in sets {
+            let resolved = resources.into_iter().filter_map(|(resource, actions)| {
+                let resource_type = types.get(&resource)?;
+                let claim = resource_type.claim.clone();
+                let actions = actions.into_iter().map(|(action, strategies)| {
+                    let fault = strategy_fault(&strategies, claim.as_ref(), &action, resource_type, settings);
+                    let fault = fault.map(Arc::from);
+                    let grant = Grant { has_resource: true, is_granted: true, strategies, supplied_by: claim.clone(), fault };
+                    (action, self.numbered(grant))
+                });
+                Some((resource, actions.collect()))
+            });
+            let resolved = resolved.collect();
+            self.sets.insert(name.to_ascii_lowercase(), resolved);
+        }
+    }
+
     /// What the claim set grants for the action on the resource type.
     pub fn find(&self, claim_set: &str, resource_type: &str, action: &str) -> ResolvedGrant {
         let none = |grant: &Option<ResolvedGrant>| {
             grant.clone().unwrap_or(ResolvedGrant { number: 0, grant: Arc::new(Grant::NONE) })
         };
         let Some(resources) = self.sets.get(&claim_set.to_ascii_lowercase()) else {
-            let fault = "The client's claim set is not configured.".to_owned();
+            let fault = "No security metadata has been configured for this resource.".to_owned();
             return ResolvedGrant { number: u32::MAX, grant: Arc::new(Grant::faulty(fault)) };
         };
         match resources.get(resource_type) {
@@ -168,30 +190,41 @@ fn resolve(lineage: &Lineage<'_>, claim_set: &str, action: &str, resource_type: 
         Some((claim, strategies)) => (Some(Arc::clone(claim)), strategies.clone()),
         None => (None, Vec::new()),
     };
-    let fault = strategy_fault(&strategies, claim_set, action, resource_type, settings);
+    let fault = strategy_fault(&strategies, supplied_by.as_ref(), action, resource_type, settings);
     Grant { has_resource: true, is_granted: true, strategies, supplied_by, fault: fault.map(Arc::from) }
 }
 
-/// Why these strategies cannot decide about this resource type.
+/// Why these strategies cannot decide about this action on this resource type. The texts are those of Ed-Fi's problem details.
 fn strategy_fault(
     strategies: &[Arc<str>],
-    claim_set: &str,
+    supplied_by: Option<&Arc<str>>,
     action: &str,
     resource_type: &ResourceType,
     settings: &GrantSettings,
 ) -> Option<String> {
-    let place = format!("claim set '{claim_set}', resource '{}', action '{action}'", resource_type.name);
+    let claim = resource_type.claim.as_deref().unwrap_or_default();
     if strategies.is_empty() {
-        return Some(format!("No authorization strategies were defined for the requested action ({place})."));
+        let matched = supplied_by.map_or(claim, |claim| claim);
+        return Some(format!(
+            "No authorization strategies were defined for the requested action '{action}' against resource URIs ['{claim}'] matched by the caller's claim '{matched}'."
+        ));
     }
-    strategies.iter().find_map(|strategy| match settings.strategies.iter().find(|(name, _)| name == strategy) {
-        None => Some(format!("Could not find authorization strategy implementations for the following strategy names: '{strategy}' ({place}).")),
-        Some((_, attributes)) if attributes.is_empty() => None,
-        Some((_, attributes)) => {
-            let has_subject = resource_type.subjects.iter().any(|subject| attributes.contains(&subject.attribute));
-            (!has_subject).then(|| format!("The authorization strategy '{strategy}' finds no value to look at ({place})."))
-        }
-    })
+    let known = |strategy: &Arc<str>| settings.strategies.iter().find(|(name, _)| name == strategy);
+    let quoted = |names: Vec<&Arc<str>>| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let usable = settings.usable.iter().find(|(name, _)| **name == *action).map(|(_, usable)| usable);
+    let unknown: Vec<_> = strategies
+        .iter()
+        .filter(|strategy| known(strategy).is_none() || usable.is_some_and(|usable| !usable.contains(*strategy)))
+        .collect();
+    if !unknown.is_empty() {
+        let names = quoted(unknown);
+        return Some(format!("Could not find authorization strategy implementations for the following strategy names: {names}."));
+    }
+    let blind = strategies.iter().find(|strategy| {
+        let attributes = known(strategy).map(|(_, attributes)| attributes.as_slice()).unwrap_or_default();
+        !attributes.is_empty() && !resource_type.subjects.iter().any(|subject| attributes.contains(&subject.attribute))
+    })?;
+    Some(format!("The authorization strategy '{blind}' produced no authorization subjects for resource '{}'.", resource_type.name))
 }
 
 fn parse_nodes(file: &str, content: &str) -> Result<BTreeMap<Arc<str>, Node>, Vec<Fault>> {

@@ -13,7 +13,7 @@ use cedar_policy::{
 };
 use quick_cache::sync::Cache;
 
-use super::{clause::Clauses, fault::Fault, schema::RealmSchema};
+use super::{clause::{Clauses, add}, fault::Fault, schema::RealmSchema};
 
 /// A file of a realm's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,8 +143,7 @@ impl PolicySet {
                     Ok(compiled) => policies.push(compiled),
                     Err(message) => faults.push(fault_at(file, start, message)),
                 }
-                // Ids were just found to differ.
-                let _ = whole.add(named);
+                add(&mut whole, named);
             }
         }
         let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
@@ -246,8 +245,7 @@ impl PolicySet {
     fn cedar_set(&self, indexes: &[usize]) -> Arc<CedarPolicySet> {
         let mut set = CedarPolicySet::new();
         for policy in indexes.iter().filter_map(|index| self.policies.get(*index)) {
-            // Ids differ since compile.
-            let _ = set.add(policy.cedar.clone());
+            add(&mut set, policy.cedar.clone());
         }
         Arc::new(set)
     }

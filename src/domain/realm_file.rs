@@ -41,6 +41,8 @@ pub struct GrantSettings {
     pub claim_set: Arc<str>,
     /// The strategies that the policies know, each with the resource attributes it looks at.
     pub strategies: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    /// Actions for which only these strategies can be used.
+    pub usable: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
 /// The realm's shape of a denial. Texts hold placeholders in braces.
@@ -210,7 +212,8 @@ fn read_grants(table: &Table<'_>) -> Option<GrantSettings> {
     let file = table.required_text("file");
     let claim_set = table.required_text("claim_set");
     let strategies = table.text_lists("strategies");
-    Some(GrantSettings { file: file?, claim_set: claim_set?, strategies })
+    let usable = table.text_lists("usable");
+    Some(GrantSettings { file: file?, claim_set: claim_set?, strategies, usable })
 }
 
 fn read_denial(table: &Table<'_>) -> Option<DenialTemplate> {
