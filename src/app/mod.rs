@@ -1,3 +1,4 @@
 //! Use cases and the ports they need.
 
 pub mod ports;
+pub mod token_cache;

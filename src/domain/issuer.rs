@@ -58,7 +58,8 @@ pub struct Issuer {
     pub keys: KeyLocation,
     /// The scheme word its tokens come with, compared without case; `Bearer` unless the realm says otherwise.
     pub scheme: Arc<str>,
-    /// The accepted `typ` header values, compared without case; empty: `typ` is not looked at.
+    /// The accepted `typ` header values, compared without case, with or without `application/`; empty: any but those
+    /// of other kinds of JWT, such as a `logout+jwt`.
     pub types: Vec<Arc<str>>,
     /// Claims that must be there, beside `iss` and `exp`.
     pub required_claims: Vec<Arc<str>>,

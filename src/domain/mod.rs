@@ -21,7 +21,12 @@ pub mod clause;
 pub mod policy_set;
 pub mod realm;
 
+pub mod jws;
 pub mod key_set;
+mod rsa_modulus;
+mod strict_json;
+pub mod token;
+pub mod token_error;
 pub mod principal;
 
 pub mod relationship;

@@ -1,1 +1,6 @@
 //! What comes from outside: policy files, keys, the clock.
+
+pub mod clock;
+pub mod jwks;
+mod key_fetch;
+pub mod signer;

@@ -1,0 +1,156 @@
+//! A signed text in compact form (RFC 7515): its parts, its header, and whether the signature holds.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::domain::{
+    issuer::Algorithm,
+    key_set::KeySet,
+    strict_json::{self, JsonFault},
+    token_error::TokenError,
+};
+
+/// The longest token that is read, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest `kid` that is looked up, in characters.
+const KEY_ID_CHARS_MAX: usize = 256;
+
+/// Header members that bring keys from outside or hide the content; a token with one is refused (RFC 8725 section 3.10).
+const FORBIDDEN_MEMBERS: [&str; 6] = ["jwk", "jku", "x5u", "x5c", "zip", "cty"];
+
+/// A compact JWS whose signature nobody has looked at yet.
+pub(crate) struct Jws<'t> {
+    /// The first two parts as they came: what is signed.
+    signed: &'t str,
+    /// The third part, checked to be strict base64url.
+    signature: &'t str,
+    header: Header,
+    payload: Vec<u8>,
+}
+
+/// The members of a header that matter.
+struct Header {
+    algorithm: String,
+    key_id: Option<String>,
+    token_type: Option<String>,
+    forbidden: Option<&'static str>,
+    demands_extension: bool,
+}
+
+impl<'t> Jws<'t> {
+    /// Takes a token apart and reads its header.
+    ///
+    /// # Errors
+    /// [`TokenError`], in this order: size, three parts of strict base64url, header.
+    pub(crate) fn read(token: &'t str) -> Result<Self, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLarge);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Format)?;
+        let (header, payload) = signed.split_once('.').ok_or(TokenError::Format)?;
+        // A fourth part would be a dot in the payload, which base64url does not have.
+        let header = decode(header)?;
+        let payload = decode(payload)?;
+        decode(signature)?;
+        Ok(Self { signed, signature, header: Header::read(&header)?, payload })
+    }
+
+    /// The payload, unverified until [`Jws::verify`] returns.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The id of the key that the header names.
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.header.key_id.as_deref()
+    }
+
+    /// The header's `typ`.
+    pub(crate) fn token_type(&self) -> Option<&str> {
+        self.header.token_type.as_deref()
+    }
+
+    /// Checks that one of the issuer's keys signed this, with an algorithm that the issuer uses.
+    ///
+    /// # Errors
+    /// [`TokenError`], in this order: algorithm, forbidden members, extensions, key, key and algorithm, signature.
+    pub(crate) fn verify(&self, algorithms: &[Algorithm], keys: &KeySet) -> Result<(), TokenError> {
+        let header = &self.header;
+        let algorithm = algorithms.iter().copied().find(|allowed| allowed.name() == header.algorithm);
+        let algorithm = algorithm.ok_or(TokenError::AlgorithmNotAllowed)?;
+        if let Some(member) = header.forbidden {
+            return Err(TokenError::HeaderForbidden { member });
+        }
+        if header.demands_extension {
+            return Err(TokenError::ExtensionUnsupported);
+        }
+        let key = keys.key(self.key_id(), algorithm)?;
+        let holds = jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, library_name(algorithm));
+        if holds.unwrap_or(false) { Ok(()) } else { Err(TokenError::SignatureInvalid) }
+    }
+}
+
+/// Shows nothing of the token.
+impl fmt::Debug for Jws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jws").finish_non_exhaustive()
+    }
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Self, TokenError> {
+        let header = strict_json::read_object(bytes).map_err(|fault| match fault {
+            JsonFault::DuplicateName => TokenError::DuplicateName { part: "header" },
+            fault => TokenError::HeaderInvalid { reason: fault.reason() },
+        })?;
+        let algorithm = text(&header, "alg", "has an `alg` that is not text")?;
+        let key_id = text(&header, "kid", "has a `kid` that is not text")?;
+        if key_id.as_ref().is_some_and(|id| id.chars().count() > KEY_ID_CHARS_MAX) {
+            return Err(TokenError::HeaderInvalid { reason: "has a `kid` of more than 256 characters" });
+        }
+        match header.get("crit") {
+            Some(Value::Array(names)) if names.iter().all(Value::is_string) => {}
+            Some(_) => return Err(TokenError::HeaderInvalid { reason: "has a `crit` that is not a list of names" }),
+            None => {}
+        }
+        Ok(Self {
+            algorithm: algorithm.ok_or(TokenError::HeaderInvalid { reason: "has no `alg`" })?,
+            key_id,
+            token_type: text(&header, "typ", "has a `typ` that is not text")?,
+            forbidden: FORBIDDEN_MEMBERS.into_iter().find(|member| header.contains_key(*member)),
+            // `b64` changes what is signed, so it must not be overlooked even where `crit` fails to list it.
+            demands_extension: header.contains_key("crit") || header.contains_key("b64"),
+        })
+    }
+}
+
+/// A header member that is text or not there.
+fn text(header: &Map<String, Value>, name: &str, reason: &'static str) -> Result<Option<String>, TokenError> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(TokenError::HeaderInvalid { reason }),
+    }
+}
+
+/// Decodes base64url without padding, and nothing that merely resembles it (RFC 7515 section 2).
+fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Format)
+}
+
+fn library_name(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+    match algorithm {
+        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::RS384 => jsonwebtoken::Algorithm::RS384,
+        Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
+        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
+        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
+    }
+}

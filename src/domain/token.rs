@@ -1,0 +1,289 @@
+//! From a token's text to verified claims, by a fixed order of checks with one reason each.
+//!
+//! The order is: size, three parts, header, payload, `iss`, then [`UnverifiedToken::verify`]: algorithm, forbidden header
+//! members, extensions, key, signature, `typ`, claims and their types, times, audience, proof of possession. Of the
+//! payload nothing but `iss` is used before the signature holds.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use crate::domain::{
+    issuer::Issuer,
+    jws::Jws,
+    key_set::KeySet,
+    strict_json::{self, JsonFault},
+    token_error::TokenError,
+};
+
+/// A token that can be read, of which nothing is known to be true.
+#[derive(Debug)]
+pub struct UnverifiedToken<'t> {
+    jws: Jws<'t>,
+    payload: Payload,
+    issuer: Arc<str>,
+}
+
+/// What a verified token says.
+#[derive(Clone, PartialEq)]
+pub struct Claims {
+    issuer: Arc<str>,
+    expires_at_seconds: i64,
+    payload: Payload,
+}
+
+/// Reads a token.
+///
+/// # Errors
+/// [`TokenError`] when its form is wrong; whether the rest of it is true, only [`UnverifiedToken::verify`] tells.
+pub fn read(token: &str) -> Result<UnverifiedToken<'_>, TokenError> {
+    let jws = Jws::read(token)?;
+    let payload = strict_json::read_object(jws.payload()).map_err(|fault| match fault {
+        JsonFault::DuplicateName => TokenError::DuplicateName { part: "payload" },
+        fault => TokenError::PayloadInvalid { reason: fault.reason() },
+    })?;
+    let payload = Payload(payload);
+    let issuer = payload.text("iss")?.ok_or_else(|| missing("iss"))?.into();
+    Ok(UnverifiedToken { jws, payload, issuer })
+}
+
+impl UnverifiedToken<'_> {
+    /// The issuer that the token claims to be from.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The id of the key that the token claims to be signed with.
+    pub fn key_id(&self) -> Option<&str> {
+        self.jws.key_id()
+    }
+
+    /// Verifies the token as one of `issuer`, whose keys are `keys`, at `now_seconds` since the epoch.
+    ///
+    /// # Errors
+    /// [`TokenError`]: the first check that fails, in the order of this module.
+    pub fn verify(self, issuer: &Issuer, keys: &KeySet, now_seconds: i64) -> Result<Claims, TokenError> {
+        if *self.issuer != *issuer.issuer {
+            return Err(TokenError::IssuerUnknown);
+        }
+        self.jws.verify(&issuer.algorithms, keys)?;
+        check_type(self.jws.token_type(), &issuer.types)?;
+        let payload = self.payload;
+        payload.check_presence(issuer)?;
+        payload.check_types()?;
+        let expires_at_seconds = payload.check_times(issuer, now_seconds)?;
+        payload.check_audience(&issuer.audiences)?;
+        if payload.0.contains_key("cnf") {
+            return Err(TokenError::ProofRequired);
+        }
+        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, payload })
+    }
+}
+
+impl Claims {
+    /// Who issued the token: the exact `iss`.
+    pub fn issuer(&self) -> &Arc<str> {
+        &self.issuer
+    }
+
+    /// `exp`, in seconds since the epoch; the skew that was granted is not part of it.
+    pub fn expires_at_seconds(&self) -> i64 {
+        self.expires_at_seconds
+    }
+
+    /// Whom the token is about: `sub`.
+    pub fn subject(&self) -> Option<&str> {
+        self.text("sub")
+    }
+
+    /// The client that got the token: `client_id` (RFC 8693 section 4.3), or else `azp`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.text("client_id").or_else(|| self.text("azp"))
+    }
+
+    /// The token's own id: `jti`.
+    pub fn token_id(&self) -> Option<&str> {
+        self.text("jti")
+    }
+
+    /// Who acts for the subject: the `sub` of the outermost `act` (RFC 8693 section 4.1).
+    pub fn actor(&self) -> Option<&str> {
+        self.get("act").and_then(|actor| actor.get("sub")).and_then(Value::as_str)
+    }
+
+    /// A claim by its name.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.payload.0.get(name)
+    }
+
+    /// The whole payload.
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.payload.0
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+}
+
+/// Shows the issuer and the expiry; the rest is about people.
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims")
+            .field("issuer", &self.issuer)
+            .field("expires_at_seconds", &self.expires_at_seconds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Kinds of JWT that are never access tokens, whatever else fits (RFC 9449, 8417, OpenID back-channel logout, RFC 9701,
+/// RFC 9101).
+const OTHER_TYPES: [&str; 5] =
+    ["dpop+jwt", "secevent+jwt", "logout+jwt", "token-introspection+jwt", "oauth-authz-req+jwt"];
+
+/// Compares `typ` as media types are: without case, `application/` may be left out (RFC 7515 section 4.1.9).
+fn check_type(token_type: Option<&str>, accepted: &[Arc<str>]) -> Result<(), TokenError> {
+    let is_same = |one: &str, other: &str| media_type(one).eq_ignore_ascii_case(media_type(other));
+    let fits = match token_type {
+        Some(token_type) if accepted.is_empty() => !OTHER_TYPES.iter().any(|other| is_same(other, token_type)),
+        Some(token_type) => accepted.iter().any(|accepted| is_same(accepted, token_type)),
+        None => accepted.is_empty(),
+    };
+    if fits { Ok(()) } else { Err(TokenError::TypeInvalid) }
+}
+
+fn media_type(token_type: &str) -> &str {
+    match token_type.split_once('/') {
+        Some((tree, rest)) if tree.eq_ignore_ascii_case("application") => rest,
+        _ => token_type,
+    }
+}
+
+/// The last second of the year 9999; an `exp` beyond it is a mistake, such as milliseconds.
+const YEAR_9999_SECONDS: i64 = 253_402_300_799;
+
+/// The payload of a token.
+#[derive(Clone, PartialEq)]
+struct Payload(Map<String, Value>);
+
+/// Shows nothing.
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload")
+    }
+}
+
+impl Payload {
+    fn check_presence(&self, issuer: &Issuer) -> Result<(), TokenError> {
+        let audience = if issuer.audiences.is_empty() { None } else { Some("aud") };
+        let required = issuer.required_claims.iter().map(|claim| &**claim);
+        for claim in required.chain(["exp"]).chain(audience) {
+            match self.0.get(claim) {
+                None => return Err(missing(claim)),
+                Some(Value::Null) => return Err(invalid(claim, "a value")),
+                Some(Value::String(text)) if text.is_empty() => return Err(invalid(claim, "a text that is not empty")),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the registered claims that are there (RFC 7519 section 4.1, RFC 8693 section 4, RFC 9068 section 2.2).
+    fn check_types(&self) -> Result<(), TokenError> {
+        for claim in ["sub", "client_id", "jti"] {
+            if self.text(claim)?.is_some_and(str::is_empty) {
+                return Err(invalid(claim, "a text that is not empty"));
+            }
+        }
+        for claim in ["azp", "preferred_username"] {
+            self.text(claim)?;
+        }
+        if self.0.get("aud").is_some_and(|audience| texts(audience).is_none()) {
+            return Err(invalid("aud", "a text or a list of texts"));
+        }
+        let is_scope = |scope: &Value| texts(scope).is_some_and(|mut texts| texts.all(|text| !has_control(text)));
+        if self.0.get("scope").is_some_and(|scope| !is_scope(scope)) {
+            return Err(invalid("scope", "a text or a list of texts, without control characters"));
+        }
+        let is_actor = |actor: &Value| actor.get("sub").and_then(Value::as_str).is_some_and(|sub| !sub.is_empty());
+        if self.0.get("act").is_some_and(|actor| !is_actor(actor)) {
+            return Err(invalid("act", "an object with a `sub`"));
+        }
+        Ok(())
+    }
+
+    /// Checks the times and returns `exp`.
+    fn check_times(&self, issuer: &Issuer, now_seconds: i64) -> Result<i64, TokenError> {
+        // Fractions are cut towards the shorter life.
+        let expires_at = self.seconds("exp", f64::floor)?.ok_or_else(|| missing("exp"))?;
+        let not_before = self.seconds("nbf", f64::ceil)?;
+        let issued_at = self.seconds("iat", f64::ceil)?;
+        if now_seconds >= expires_at.saturating_add(issuer.skew_seconds) {
+            return Err(TokenError::Expired);
+        }
+        let latest = now_seconds.saturating_add(issuer.skew_seconds);
+        if [not_before, issued_at].into_iter().flatten().any(|begins_at| begins_at > latest) {
+            return Err(TokenError::NotYetValid);
+        }
+        let begins_at = issued_at.unwrap_or(now_seconds);
+        let is_too_long = issuer.lifetime_seconds_max.is_some_and(|max| expires_at.saturating_sub(begins_at) > max);
+        if is_too_long || expires_at > YEAR_9999_SECONDS {
+            return Err(TokenError::LifetimeTooLong);
+        }
+        Ok(expires_at)
+    }
+
+    fn check_audience(&self, accepted: &[Arc<str>]) -> Result<(), TokenError> {
+        let named = self.0.get("aud").and_then(texts);
+        let is_meant = |mut named: Box<dyn Iterator<Item = &str> + '_>| {
+            named.any(|audience| accepted.iter().any(|accepted| **accepted == *audience))
+        };
+        if accepted.is_empty() || named.is_some_and(is_meant) { Ok(()) } else { Err(TokenError::AudienceMismatch) }
+    }
+
+    /// A claim that is text or not there.
+    fn text(&self, claim: &'static str) -> Result<Option<&str>, TokenError> {
+        match self.0.get(claim) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(invalid(claim, "a text")),
+        }
+    }
+
+    /// A claim that is a time or not there, in seconds since the epoch (RFC 7519 section 2, NumericDate).
+    fn seconds(&self, claim: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, TokenError> {
+        let Some(value) = self.0.get(claim) else { return Ok(None) };
+        let seconds = value.as_i64().or_else(|| value.as_f64().map(round).and_then(whole));
+        seconds.map(Some).ok_or_else(|| invalid(claim, "seconds since 1970 as a number"))
+    }
+}
+
+/// A float without a fraction as an integer, as far as floats are exact.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "has no fraction and is within 53 bits")]
+    (number.abs() <= EXACT_MAX).then_some(number as i64)
+}
+
+/// The texts of a claim that is a text or a list of nothing but texts.
+fn texts(value: &Value) -> Option<Box<dyn Iterator<Item = &str> + '_>> {
+    match value {
+        Value::String(text) => Some(Box::new(std::iter::once(text.as_str()))),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            Some(Box::new(items.iter().filter_map(Value::as_str)))
+        }
+        _ => None,
+    }
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+fn missing(claim: &str) -> TokenError {
+    TokenError::ClaimMissing { claim: claim.into() }
+}
+
+fn invalid(claim: &str, expected: &'static str) -> TokenError {
+    TokenError::ClaimInvalid { claim: claim.into(), expected }
+}
