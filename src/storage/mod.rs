@@ -1,1 +1,12 @@
 //! Stores: out to disk and memory.
+//!
+//! [`memory`] and [`sled`] keep the same promises; one suite of tests runs over both.
+
+pub mod codec;
+mod record;
+
+pub mod memory;
+pub mod sled;
+
+#[cfg(test)]
+mod relationship_suite;
