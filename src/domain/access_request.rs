@@ -103,7 +103,12 @@ impl AccessRequest {
         }
         let resource_type = realm.resource_types.get(&question.resource_type);
         if resource_type.is_none() {
-            faults.push(unknown("resource.type", "resource type", &question.resource_type, realm.resource_types.keys()));
+            faults.push(unknown(
+                "resource.type",
+                "resource type",
+                &question.resource_type,
+                realm.resource_types.keys(),
+            ));
         }
         if question.resource_id.len() > EntityId::ID_BYTES_MAX {
             faults.push(FieldFault::new("resource.id", "is longer than 512 bytes"));
@@ -196,16 +201,17 @@ fn subject_values(
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
     // An empty id names nothing: it counts as no value.
-    let is_empty = |value: &Value, wanted: &AttributeType| {
-        matches!((value, wanted), (Value::String(id), AttributeType::Entity(_)) if id.trim().is_empty())
-    };
+    let is_empty = |value: &Value, wanted: &AttributeType| matches!((value, wanted), (Value::String(id), AttributeType::Entity(_)) if id.trim().is_empty());
     let given = |subject: &super::resource_type::Subject| {
         attributes.at(&subject.path).filter(|value| !is_empty(value, &subject.value_type))
     };
     let values = resource_type.subjects.iter().map(|subject| match given(subject) {
         None | Some(Value::Null) => {
             if subject.is_required && !resource_type.has_lacks {
-                faults.push(FieldFault::new(format!("{field}.{}", subject.path), "is missing, and the realm's schema requires it"));
+                faults.push(FieldFault::new(
+                    format!("{field}.{}", subject.path),
+                    "is missing, and the realm's schema requires it",
+                ));
             }
             None
         }
@@ -235,12 +241,18 @@ fn context_values(
                 let known: Vec<&str> = declared.keys().map(|name| &**name).filter(|name| !is_hosts(name)).collect();
                 let known = if known.is_empty() { "nothing here".to_owned() } else { known.join(", ") };
                 let name: String = name.chars().take(80).collect();
-                faults.push(FieldFault::new(format!("context.{name}"), format!("is not declared for this action, expected {known}")));
+                faults.push(FieldFault::new(
+                    format!("context.{name}"),
+                    format!("is not declared for this action, expected {known}"),
+                ));
             }
             Some(member) => match typed(value, &member.value_type, &realm.relations) {
                 Ok(value) => values.push((Arc::clone(name), value)),
                 Err(expected) => {
-                    faults.push(FieldFault::new(format!("context.{name}"), format!("is {}, expected {expected}", value.kind())));
+                    faults.push(FieldFault::new(
+                        format!("context.{name}"),
+                        format!("is {}, expected {expected}", value.kind()),
+                    ));
                 }
             },
         }
@@ -268,7 +280,9 @@ fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result
         (AttributeType::Entity(entity_type), Value::Entity(given)) if given.entity_type == *entity_type => {
             entity(entity_type, &given.id, relations)
         }
-        (AttributeType::Entity(entity_type), _) => Err(format!("a string, a whole number or a reference to `{entity_type}`")),
+        (AttributeType::Entity(entity_type), _) => {
+            Err(format!("a string, a whole number or a reference to `{entity_type}`"))
+        }
         (AttributeType::Set(element), Value::List(items)) if items.len() <= LIST_LENGTH_MAX => {
             items.iter().map(|item| typed(item, element, relations)).collect::<Result<_, _>>().map(Value::List)
         }
@@ -290,5 +304,8 @@ fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result
 }
 
 fn entity(entity_type: &Arc<str>, id: &str, relations: &Relations) -> Result<Value, String> {
-    relations.entity_id(entity_type, id).map(Value::Entity).map_err(|expected| format!("{expected} as the id of `{entity_type}`"))
+    relations
+        .entity_id(entity_type, id)
+        .map(Value::Entity)
+        .map_err(|expected| format!("{expected} as the id of `{entity_type}`"))
 }

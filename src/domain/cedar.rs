@@ -29,7 +29,8 @@ pub(super) struct CedarEntity(Arc<Entity>);
 
 impl CedarTypes {
     pub(super) fn of(schema: &RealmSchema) -> Self {
-        let parse = |name: &Arc<str>| EntityType::from_normalized_str(name).ok().map(|parsed| (Arc::clone(name), parsed));
+        let parse =
+            |name: &Arc<str>| EntityType::from_normalized_str(name).ok().map(|parsed| (Arc::clone(name), parsed));
         Self(schema.entities.keys().filter_map(parse).collect())
     }
 
@@ -56,8 +57,10 @@ impl CedarTypes {
                 items.map(|items| CedarValue::set(items, None))
             }
             Value::Record(fields) => {
-                let fields: Option<Vec<_>> =
-                    fields.iter().map(|(name, value)| self.value(value).map(|value| (SmolStr::new(name), value))).collect();
+                let fields: Option<Vec<_>> = fields
+                    .iter()
+                    .map(|(name, value)| self.value(value).map(|value| (SmolStr::new(name), value)))
+                    .collect();
                 fields.map(|fields| CedarValue::record(fields, None))
             }
             Value::Null => None,
@@ -94,7 +97,10 @@ pub(super) fn action_entities(schema: &RealmSchema) -> BTreeMap<Arc<str>, CedarE
 }
 
 /// Hands entities to `ask` as the slice that Cedar looks at. Two entities of the same name must be equal.
-pub(super) fn with_slice<T>(entities: impl IntoIterator<Item = CedarEntity>, ask: impl FnOnce(&Entities) -> T) -> Option<T> {
+pub(super) fn with_slice<T>(
+    entities: impl IntoIterator<Item = CedarEntity>,
+    ask: impl FnOnce(&Entities) -> T,
+) -> Option<T> {
     // INVARIANT: each entity holds all its ancestors, none of which is itself (the graph ends cycles).
     let slice = CoreEntities::new().add_entities(
         entities.into_iter().map(|entity| entity.0),

@@ -96,7 +96,8 @@ fn guard(condition: &Json) -> Option<(Arc<str>, Arc<str>)> {
 
 /// `principal in …` or `principal is T in …` stands somewhere in the expression.
 fn asks_principal_ancestors(expression: &Json) -> bool {
-    let is_principal = |side: Option<&Json>| side.is_some_and(|side| path(side, "principal").is_some_and(|path| path.is_empty()));
+    let is_principal =
+        |side: Option<&Json>| side.is_some_and(|side| path(side, "principal").is_some_and(|path| path.is_empty()));
     match expression {
         Json::Array(items) => items.iter().any(asks_principal_ancestors),
         Json::Object(fields) => {
@@ -123,9 +124,15 @@ mod tests {
                when { if resource has student then resource.student.responsibility in principal.orgs else !resource.lacks.contains("student") }
                unless { principal in resource.org };"#,
         );
-        let paths: Vec<Vec<String>> =
-            clauses.list.iter().map(|clause| clause.resource_paths.iter().map(|path| path.join(".")).collect()).collect();
-        assert_eq!(paths, [vec![], vec!["lacks".into(), "student".into(), "student.responsibility".into()], vec!["org".to_owned()]]);
+        let paths: Vec<Vec<String>> = clauses
+            .list
+            .iter()
+            .map(|clause| clause.resource_paths.iter().map(|path| path.join(".")).collect())
+            .collect();
+        assert_eq!(
+            paths,
+            [vec![], vec!["lacks".into(), "student".into(), "student.responsibility".into()], vec!["org".to_owned()]]
+        );
         assert_eq!(clauses.guard, Some(("strategies".into(), "X".into())));
         assert!(clauses.asks_principal_ancestors);
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Context, Decision as CedarDecision, Effect, Entities, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{
+    Authorizer, Context, Decision as CedarDecision, Effect, Entities, EntityUid, Request, RestrictedExpression,
+};
 
 use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
@@ -75,7 +77,13 @@ pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
     let reasons = vec![reason];
     let denial = denial::render(realm, None, &reasons);
     let outcome = if outcome == Outcome::Allowed { Outcome::Indeterminate } else { outcome };
-    Decision { outcome, determining_policies: Vec::new(), reasons, denial: Some(denial), policy_version: realm.version.clone() }
+    Decision {
+        outcome,
+        determining_policies: Vec::new(),
+        reasons,
+        denial: Some(denial),
+        policy_version: realm.version.clone(),
+    }
 }
 
 fn policies_of(reasons: &[Reason]) -> Vec<Arc<str>> {
@@ -145,7 +153,9 @@ fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Reason>) {
     let forbid_errored = errored.iter().any(is_forbid);
     match response.decision() {
         CedarDecision::Allow if !forbid_errored => (Outcome::Allowed, explanation::permitted(evaluation, &determining)),
-        CedarDecision::Deny if !determining.is_empty() => (Outcome::Forbidden, explanation::forbidden(evaluation, &determining)),
+        CedarDecision::Deny if !determining.is_empty() => {
+            (Outcome::Forbidden, explanation::forbidden(evaluation, &determining))
+        }
         CedarDecision::Deny if errored.is_empty() => (Outcome::NotPermitted, explanation::not_permitted(evaluation)),
         _ => (Outcome::Indeterminate, explanation::errored(evaluation, &errored)),
     }
@@ -161,9 +171,11 @@ fn cedar_request(
 ) -> Option<Request> {
     let action = realm.policies.action(&request.action)?;
     let context = match request.context.is_empty() {
-        true => realm.contexts.get_or_make((Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1)), || {
-            context(realm, request, phase, grant)
-        })?,
+        true => realm
+            .contexts
+            .get_or_make((Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1)), || {
+                context(realm, request, phase, grant)
+            })?,
         false => context(realm, request, phase, grant)?,
     };
     Request::new(principal.uid().clone(), action.clone(), facts.resource.clone(), context, None).ok()
@@ -191,7 +203,8 @@ fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&
 }
 
 fn expression(realm: &Realm, value: &Value) -> Option<RestrictedExpression> {
-    let uid = |entity: &super::id::EntityId| -> Option<EntityUid> { realm.cedar_types.uid(&entity.entity_type, &entity.id) };
+    let uid =
+        |entity: &super::id::EntityId| -> Option<EntityUid> { realm.cedar_types.uid(&entity.entity_type, &entity.id) };
     match value {
         Value::Bool(flag) => Some(RestrictedExpression::new_bool(*flag)),
         Value::Long(number) => Some(RestrictedExpression::new_long(*number)),

@@ -18,7 +18,12 @@ pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, P
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
     let Some(template) = find(&reason.code).or_else(|| find(family)).or_else(|| find("default")) else {
         let status = if family == "TOKEN" { 401 } else { 403 };
-        return Denial { status, title: reason.code.to_string(), detail: reason.message.to_string(), ..Denial::default() };
+        return Denial {
+            status,
+            title: reason.code.to_string(),
+            detail: reason.message.to_string(),
+            ..Denial::default()
+        };
     };
     let filler = Filler { realm, asked, reason };
     let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many } = template;
@@ -68,12 +73,16 @@ impl Filler<'_> {
             "hints" if self.reason.hints.is_empty() => Some(String::new()),
             "hints" => Some(format!(" Hint: {}", self.reason.hints.join(" "))),
             "problem" | "message" => Some(self.reason.message.to_string()),
-            "existing" => self.asked.map(|(_, _, phase)| if phase == Phase::Existing { "existing ".into() } else { String::new() }),
+            "existing" => self
+                .asked
+                .map(|(_, _, phase)| if phase == Phase::Existing { "existing ".into() } else { String::new() }),
             "phase" => self.asked.map(|(_, _, phase)| phase.name().to_owned()),
             "action" => self.asked.map(|(_, request, _)| request.action.to_string()),
             "resource" => resource().map(|resource| resource.name.to_string()),
             "claim" => resource().map(|resource| resource.claim.as_deref().unwrap_or_default().to_owned()),
-            "claim_set" => self.asked.map(|(principal, ..)| principal.claim_set.as_deref().unwrap_or_default().to_owned()),
+            "claim_set" => {
+                self.asked.map(|(principal, ..)| principal.claim_set.as_deref().unwrap_or_default().to_owned())
+            }
             list => {
                 let (_, list) = self.realm.file.denial_lists.iter().find(|(name, _)| **name == *list)?;
                 self.asked.map(|(principal, ..)| listed(principal, list))

@@ -42,11 +42,7 @@ pub(super) struct Table<'a> {
 }
 
 /// Parses a document and hands its root to `read`.
-pub(super) fn read_document<T>(
-    file: &str,
-    content: &str,
-    read: impl FnOnce(&Table<'_>) -> T,
-) -> Result<T, Vec<Fault>> {
+pub(super) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Table<'_>) -> T) -> Result<T, Vec<Fault>> {
     let faults = Faults::new(file, content);
     let root = match DeTable::parse(content) {
         Ok(root) => root,
@@ -56,13 +52,8 @@ pub(super) fn read_document<T>(
         }
     };
     let span = root.span();
-    let table = Table {
-        path: String::new(),
-        span,
-        table: root.get_ref(),
-        faults: faults.clone(),
-        asked: RefCell::default(),
-    };
+    let table =
+        Table { path: String::new(), span, table: root.get_ref(), faults: faults.clone(), asked: RefCell::default() };
     let value = read(&table);
     table.finish();
     let found = faults.take();
@@ -120,7 +111,8 @@ impl<'a> Table<'a> {
 
     pub(super) fn integer(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
         let value = self.find(key)?;
-        let number = value.get_ref().as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+        let number =
+            value.get_ref().as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
         let fits = number.filter(|number| range.contains(number));
         if fits.is_none() {
             let message = format!("`{}` is not a whole number of {} to {}", self.name(key), range.start(), range.end());
@@ -186,7 +178,11 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a table whose keys are names of the author's choice.
-    pub(super) fn named<T>(&self, key: &str, mut read: impl FnMut(&str, &Table<'_>) -> Option<T>) -> Vec<(Arc<str>, T)> {
+    pub(super) fn named<T>(
+        &self,
+        key: &str,
+        mut read: impl FnMut(&str, &Table<'_>) -> Option<T>,
+    ) -> Vec<(Arc<str>, T)> {
         self.table(key, |outer| {
             let mut results = Vec::new();
             for (name, value) in outer.table {
@@ -212,7 +208,8 @@ impl<'a> Table<'a> {
             names
                 .iter()
                 .filter_map(|name| {
-                    let is_text = outer.table.iter().any(|(key, value)| key.get_ref() == name && value.get_ref().is_str());
+                    let is_text =
+                        outer.table.iter().any(|(key, value)| key.get_ref() == name && value.get_ref().is_str());
                     let texts = if is_text { outer.text(name).map(|text| vec![text]) } else { outer.texts(name) };
                     texts.map(|texts| (Arc::from(name.as_str()), texts))
                 })

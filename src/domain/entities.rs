@@ -118,8 +118,11 @@ impl Around<'_> {
             links.push((name, Value::Entity(linked)));
         }
         for (name, linked) in &links {
-            let deeper: Vec<&[Arc<str>]> =
-                rest.iter().filter(|path| path.first().is_some_and(|first| **first == **name)).filter_map(|path| path.get(1..)).collect();
+            let deeper: Vec<&[Arc<str>]> = rest
+                .iter()
+                .filter(|path| path.first().is_some_and(|first| **first == **name))
+                .filter_map(|path| path.get(1..))
+                .collect();
             if !deeper.is_empty() {
                 self.add(linked, deeper);
             }

@@ -75,7 +75,10 @@ pub(super) fn not_permitted(evaluation: &Evaluation<'_>) -> Vec<Reason> {
         missed.push(Missed { policy, failing: subjects_of(evaluation, failing.into_iter()) });
     }
     if missed.is_empty() {
-        return vec![Reason::plain("NO_POLICY_PERMITS", "no policy of this realm permits this action on this resource")];
+        return vec![Reason::plain(
+            "NO_POLICY_PERMITS",
+            "no policy of this realm permits this action on this resource",
+        )];
     }
     let lacking = missed.iter().any(|missed| missed.failing.iter().any(|(subject, _)| lacks(evaluation, subject)));
     if lacking { vec![value_required(evaluation, &missed)] } else { near_misses(evaluation, &missed) }
@@ -115,7 +118,9 @@ fn value_required(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Reason 
 
 fn lacks(evaluation: &Evaluation<'_>, subject: &Subject) -> bool {
     let subjects = evaluation.request.resource_type.subjects.iter();
-    subjects.zip(&evaluation.values.values).any(|(other, value)| other.attribute == subject.attribute && value.is_none())
+    subjects
+        .zip(&evaluation.values.values)
+        .any(|(other, value)| other.attribute == subject.attribute && value.is_none())
 }
 
 /// The names of the failing subjects in the resource's order, and their hints, each once.
@@ -126,7 +131,9 @@ fn named<'a>(
 ) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
     let (mut names, mut hints) = (Vec::new(), Vec::new());
     for subject in evaluation.request.resource_type.subjects.iter().filter(|subject| counts(subject)) {
-        for (_, types) in missed.clone().flat_map(|missed| &missed.failing).filter(|(other, _)| other.attribute == subject.attribute) {
+        for (_, types) in
+            missed.clone().flat_map(|missed| &missed.failing).filter(|(other, _)| other.attribute == subject.attribute)
+        {
             if !names.contains(&subject.name) {
                 names.push(Arc::clone(&subject.name));
             }
@@ -141,7 +148,8 @@ fn named<'a>(
 }
 
 fn failing_clauses<'a>(evaluation: &Evaluation<'_>, policy: &'a CompiledPolicy) -> Vec<&'a Clause> {
-    let response = Authorizer::new().is_authorized(evaluation.cedar_request, &policy.clauses.alone, evaluation.entities);
+    let response =
+        Authorizer::new().is_authorized(evaluation.cedar_request, &policy.clauses.alone, evaluation.entities);
     let holding: Vec<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
     let clauses = policy.clauses.list.iter().enumerate();
     clauses.filter(|(index, _)| !holding.contains(&index.to_string().as_str())).map(|(_, clause)| clause).collect()
@@ -178,8 +186,10 @@ fn end_type(evaluation: &Evaluation<'_>, subject: &Subject, rest: &[Arc<str>]) -
 }
 
 fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a CompiledPolicy> {
-    let mut policies: Vec<(usize, &CompiledPolicy)> =
-        indexes.iter().filter_map(|index| evaluation.realm.policies.get(*index).map(|policy| (*index, policy))).collect();
+    let mut policies: Vec<(usize, &CompiledPolicy)> = indexes
+        .iter()
+        .filter_map(|index| evaluation.realm.policies.get(*index).map(|policy| (*index, policy)))
+        .collect();
     policies.sort_by_key(|(index, policy)| (policy.precedence, *index));
     policies.into_iter().map(|(_, policy)| policy).collect()
 }

@@ -35,7 +35,8 @@ pub struct Grant {
 }
 
 impl Grant {
-    const NONE: Self = Self { has_resource: false, is_granted: false, strategies: Vec::new(), supplied_by: None, fault: None };
+    const NONE: Self =
+        Self { has_resource: false, is_granted: false, strategies: Vec::new(), supplied_by: None, fault: None };
 
     fn faulty(fault: String) -> Self {
         Self { fault: Some(fault.into()), ..Self::NONE }
@@ -114,7 +115,8 @@ impl Grants {
                 let actions = actions.into_iter().map(|(action, strategies)| {
                     let fault = strategy_fault(&strategies, claim.as_ref(), &action, resource_type, settings);
                     let fault = fault.map(Arc::from);
-                    let grant = Grant { has_resource: true, is_granted: true, strategies, supplied_by: claim.clone(), fault };
+                    let grant =
+                        Grant { has_resource: true, is_granted: true, strategies, supplied_by: claim.clone(), fault };
                     (action, self.numbered(grant))
                 });
                 Some((resource, actions.collect()))
@@ -181,10 +183,17 @@ fn lineage<'a>(nodes: &'a BTreeMap<Arc<str>, Node>, claim: Option<&Arc<str>>) ->
     lineage
 }
 
-fn resolve(lineage: &Lineage<'_>, claim_set: &str, action: &str, resource_type: &ResourceType, settings: &GrantSettings) -> Grant {
+fn resolve(
+    lineage: &Lineage<'_>,
+    claim_set: &str,
+    action: &str,
+    resource_type: &ResourceType,
+    settings: &GrantSettings,
+) -> Grant {
     let granting = lineage.iter().find_map(|(claim, node)| Some((claim, node.claim_sets.get(claim_set)?.get(action)?)));
     let Some((claim, overriding)) = granting else { return Grant { has_resource: true, ..Grant::NONE } };
-    let overriding = overriding.as_ref().filter(|strategies| !strategies.is_empty()).map(|strategies| (claim, strategies));
+    let overriding =
+        overriding.as_ref().filter(|strategies| !strategies.is_empty()).map(|strategies| (claim, strategies));
     let default = || lineage.iter().find_map(|(claim, node)| Some((claim, node.defaults.get(action)?)));
     let (supplied_by, strategies) = match overriding.or_else(default) {
         Some((claim, strategies)) => (Some(Arc::clone(claim)), strategies.clone()),
@@ -218,13 +227,18 @@ fn strategy_fault(
         .collect();
     if !unknown.is_empty() {
         let names = quoted(unknown);
-        return Some(format!("Could not find authorization strategy implementations for the following strategy names: {names}."));
+        return Some(format!(
+            "Could not find authorization strategy implementations for the following strategy names: {names}."
+        ));
     }
     let blind = strategies.iter().find(|strategy| {
         let attributes = known(strategy).map(|(_, attributes)| attributes.as_slice()).unwrap_or_default();
         !attributes.is_empty() && !resource_type.subjects.iter().any(|subject| attributes.contains(&subject.attribute))
     })?;
-    Some(format!("The authorization strategy '{blind}' produced no authorization subjects for resource '{}'.", resource_type.name))
+    Some(format!(
+        "The authorization strategy '{blind}' produced no authorization subjects for resource '{}'.",
+        resource_type.name
+    ))
 }
 
 fn parse_nodes(file: &str, content: &str) -> Result<BTreeMap<Arc<str>, Node>, Vec<Fault>> {

@@ -119,11 +119,7 @@ impl KeySet {
                 None => return Err(self.why_not(id)),
             },
         };
-        if admitted.algorithms.contains(&algorithm) {
-            Ok(&admitted.key)
-        } else {
-            Err(TokenError::AlgorithmKeyMismatch)
-        }
+        if admitted.algorithms.contains(&algorithm) { Ok(&admitted.key) } else { Err(TokenError::AlgorithmKeyMismatch) }
     }
 
     /// The set has a key of this id, usable or not.

@@ -10,38 +10,40 @@
 pub mod id;
 pub mod value;
 
-pub mod fault;
-mod document;
-pub mod schema;
-pub mod issuer;
-pub mod realm_file;
-pub mod resource_type;
-pub mod grants;
 pub mod clause;
+mod document;
+pub mod fault;
+pub mod grants;
+pub mod issuer;
 pub mod policy_set;
 pub mod realm;
+pub mod realm_file;
+pub mod resource_type;
+pub mod schema;
 
 pub mod jws;
 pub mod key_set;
+pub mod principal;
 mod rsa_modulus;
 mod strict_json;
 pub mod token;
 pub mod token_error;
-pub mod principal;
 
-pub mod relationship;
-pub mod record_mapping;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod record_mapping;
+pub mod relationship;
 
 pub mod access_request;
 mod cedar;
-mod entities;
 pub mod decide;
-mod explanation;
-mod denial;
 pub mod decision;
+mod denial;
+mod entities;
+mod explanation;
+
+pub mod policy_test;
 
 pub mod decision_record;
 pub mod record_filter;

@@ -8,12 +8,16 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint, ResourceConstraint,
-    ValidationMode, Validator,
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint,
+    ResourceConstraint, ValidationMode, Validator,
 };
 use quick_cache::sync::Cache;
 
-use super::{clause::{Clauses, add}, fault::Fault, schema::RealmSchema};
+use super::{
+    clause::{Clauses, add},
+    fault::Fault,
+    schema::RealmSchema,
+};
 
 /// A file of a realm's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +131,11 @@ impl PolicySet {
                 let start = policy_start(policy);
                 for (name, _) in policy.annotations().filter(|(name, _)| !ANNOTATIONS.contains(name)) {
                     let expected = ANNOTATIONS.map(|name| format!("@{name}")).join(", ");
-                    faults.push(fault_at(file, start, format!("unknown annotation `@{name}`, expected one of {expected}")));
+                    faults.push(fault_at(
+                        file,
+                        start,
+                        format!("unknown annotation `@{name}`, expected one of {expected}"),
+                    ));
                 }
                 let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
                     faults.push(fault_at(file, start, "a policy needs a name of its own, expected `@id(\"…\")`"));
@@ -231,7 +239,8 @@ impl PolicySet {
             plan.paths.extend(policy.clauses.list.iter().flat_map(|clause| clause.resource_paths.iter().cloned()));
             plan.asks_principal_ancestors |= policy.clauses.asks_principal_ancestors || scope.principal.is_in;
             plan.asks_resource_ancestors |= scope.resource.is_in;
-            plan.asks_action_groups |= action.is_some_and(|uid| !scope.action.is_empty() && !scope.action.contains(uid));
+            plan.asks_action_groups |=
+                action.is_some_and(|uid| !scope.action.is_empty() && !scope.action.contains(uid));
             match (&scope.principal.entity, &scope.resource.entity) {
                 (Some(uid), _) => plan.by_principal.entry(uid.clone()).or_default().push(index),
                 (None, Some(uid)) => plan.by_resource.entry(uid.clone()).or_default().push(index),
@@ -328,7 +337,9 @@ impl Scope {
             PrincipalConstraint::Any => Constraint::default(),
             PrincipalConstraint::Eq(uid) => Constraint::entity(&uid, false),
             PrincipalConstraint::In(uid) => Constraint::entity(&uid, true),
-            PrincipalConstraint::Is(name) => Constraint { entity_type: Some(name.to_string()), ..Constraint::default() },
+            PrincipalConstraint::Is(name) => {
+                Constraint { entity_type: Some(name.to_string()), ..Constraint::default() }
+            }
             PrincipalConstraint::IsIn(name, uid) => {
                 Constraint { entity_type: Some(name.to_string()), ..Constraint::entity(&uid, true) }
             }

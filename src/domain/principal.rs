@@ -77,7 +77,8 @@ impl Principal {
             Some(Value::String(name)) => Some(Arc::clone(name)),
             _ => None,
         });
-        let parents = mapping.parents.iter().filter_map(|name| attributes.get(name)).flat_map(entities_of).cloned().collect();
+        let parents =
+            mapping.parents.iter().filter_map(|name| attributes.get(name)).flat_map(entities_of).cloned().collect();
         Self::assemble(&realm.cedar_types, entity, attributes, claim_set, parents)
             .ok_or_else(|| PrincipalError::ClaimMissing(Arc::clone(&mapping.id_claim)))
     }
@@ -112,7 +113,8 @@ impl Principal {
 
     /// The principal with all that contains it, and the names of that, at the graph's revision.
     pub(super) fn with_ancestors(&self, types: &CedarTypes, graph: &Graph) -> (CedarEntity, Vec<EntityUid>) {
-        let newest = self.parents.iter().map(|parent| graph.type_revision(&parent.entity_type)).max().unwrap_or_default();
+        let newest =
+            self.parents.iter().map(|parent| graph.type_revision(&parent.entity_type)).max().unwrap_or_default();
         if let Some(cached) = self.with_ancestors.load().as_deref().filter(|cached| cached.0 == newest) {
             return (cached.1.clone(), cached.2.clone());
         }
@@ -166,7 +168,9 @@ fn attribute(
             values.dedup();
             Ok(Some(Value::List(values)))
         }
-        (_, None | Some(Json::Null)) if member.is_required => Err(PrincipalError::ClaimMissing(Arc::clone(&mapping.claim))),
+        (_, None | Some(Json::Null)) if member.is_required => {
+            Err(PrincipalError::ClaimMissing(Arc::clone(&mapping.claim)))
+        }
         (_, None | Some(Json::Null)) => Ok(None),
         (single, Some(claim)) => scalar(single, claim, relations).map(Some).map_err(invalid),
     }
@@ -181,11 +185,15 @@ fn scalar(wanted: &AttributeType, json: &Json, relations: &Relations) -> Result<
         (AttributeType::Long, _) => Err("a whole number"),
         (AttributeType::String, Json::String(text)) => Ok(Value::String(text.as_str().into())),
         (AttributeType::String, _) => Err("a string"),
-        (AttributeType::Entity(entity_type), Json::String(id)) => relations.entity_id(entity_type, id).map(Value::Entity),
+        (AttributeType::Entity(entity_type), Json::String(id)) => {
+            relations.entity_id(entity_type, id).map(Value::Entity)
+        }
         (AttributeType::Entity(entity_type), Json::Number(id)) if id.is_i64() => {
             relations.entity_id(entity_type, &id.to_string()).map(Value::Entity)
         }
         (AttributeType::Entity(_), _) => Err("a string or a whole number"),
-        (AttributeType::Set(_) | AttributeType::Record(_) | AttributeType::Other, _) => Err("a value that a claim can hold"),
+        (AttributeType::Set(_) | AttributeType::Record(_) | AttributeType::Other, _) => {
+            Err("a value that a claim can hold")
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     access_request::Phase,
     cedar::{CedarEntity, CedarTypes, action_entities},
     fault::Fault,
-    grants::{Grants, ResolvedGrant},
+    grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::PolicyVersion,
     issuer::Issuer,
     policy_set::{PolicySet, SourceFile},
@@ -48,7 +48,11 @@ pub struct Realm {
 pub(super) struct Contexts(Cache<(Arc<str>, Phase, u32), Context>);
 
 impl Contexts {
-    pub(super) fn get_or_make(&self, key: (Arc<str>, Phase, u32), make: impl FnOnce() -> Option<Context>) -> Option<Context> {
+    pub(super) fn get_or_make(
+        &self,
+        key: (Arc<str>, Phase, u32),
+        make: impl FnOnce() -> Option<Context>,
+    ) -> Option<Context> {
         if let Some(context) = self.0.get(&key) {
             return Some(context);
         }
@@ -81,9 +85,16 @@ impl Realm {
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
         let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.path.ends_with(".cedar")).collect();
-        let policies = schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
-        let types = file.as_ref().zip(schema.as_ref()).and_then(|(file, schema)| resource_types(files, file, schema).map_err(&mut keep).ok());
-        let grants = file.as_ref().zip(types.as_ref()).and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
+        let policies =
+            schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
+        let types = file
+            .as_ref()
+            .zip(schema.as_ref())
+            .and_then(|(file, schema)| resource_types(files, file, schema).map_err(&mut keep).ok());
+        let grants = file
+            .as_ref()
+            .zip(types.as_ref())
+            .and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
         }
@@ -117,7 +128,12 @@ impl Realm {
     ///
     /// # Errors
     /// The fault of the configuration that makes the grant unusable.
-    pub(super) fn grant(&self, principal: &Principal, resource_type: &str, action: &str) -> Result<Option<ResolvedGrant>, Arc<str>> {
+    pub(super) fn grant(
+        &self,
+        principal: &Principal,
+        resource_type: &str,
+        action: &str,
+    ) -> Result<Option<ResolvedGrant>, Arc<str>> {
         let Some(grants) = &self.grants else { return Ok(None) };
         let grant = grants.find(principal.claim_set.as_deref().unwrap_or_default(), resource_type, action);
         match &grant.grant.fault {
@@ -126,14 +142,24 @@ impl Realm {
         }
     }
 
+    /// Adds claim sets for tests of policies, their strategies taken as they are.
+    pub(super) fn add_claim_sets(&mut self, sets: Vec<FlatClaimSet>) {
+        if let (Some(grants), Some(settings)) = (&mut self.grants, &self.file.grants) {
+            grants.add_flat(sets, settings, &self.resource_types);
+        }
+    }
+
     /// A resource of this type is about people: some of its values name a person.
     pub fn is_about_people(&self, resource_type: &resource_type::ResourceType) -> bool {
         let names_person = |value_type: &AttributeType| match value_type {
             AttributeType::Entity(name) => self.relations.is_person(name),
-            AttributeType::Set(element) => matches!(&**element, AttributeType::Entity(name) if self.relations.is_person(name)),
+            AttributeType::Set(element) => {
+                matches!(&**element, AttributeType::Entity(name) if self.relations.is_person(name))
+            }
             _ => false,
         };
-        self.relations.is_person(&resource_type.entity) || resource_type.subjects.iter().any(|subject| names_person(&subject.value_type))
+        self.relations.is_person(&resource_type.entity)
+            || resource_type.subjects.iter().any(|subject| names_person(&subject.value_type))
     }
 }
 
@@ -166,11 +192,17 @@ fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) ->
     let mut faults = Vec::new();
     let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
     for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
-        faults.push(Fault::in_file(RELATIONS_FILE, format!("the schema has no entity type `{entity}`, expected one of {types}")));
+        faults.push(Fault::in_file(
+            RELATIONS_FILE,
+            format!("the schema has no entity type `{entity}`, expected one of {types}"),
+        ));
     }
     let principal = &file.principal;
     let Some(members) = schema.entities.get(&principal.entity) else {
-        faults.push(Fault::in_file(REALM_FILE, format!("the schema has no entity type `{}`, expected one of {types}", principal.entity)));
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("the schema has no entity type `{}`, expected one of {types}", principal.entity),
+        ));
         return faults;
     };
     for mapping in &principal.attributes {
@@ -186,10 +218,16 @@ fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) ->
     }
     let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
     for (name, _) in members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name)) {
-        faults.push(Fault::in_file(REALM_FILE, format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity)));
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),
+        ));
     }
     if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
-        faults.push(Fault::in_file(REALM_FILE, format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set)));
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set),
+        ));
     }
     faults
 }

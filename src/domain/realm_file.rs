@@ -108,7 +108,8 @@ impl RealmFile {
             let title = root.required_text("title");
             let issuers = root.tables("issuers", read_issuer);
             let principal = root.required_table("principal", read_principal).flatten();
-            let resources = root.table("resources", |table| table.required_text("entity").zip(table.required_text("file")));
+            let resources =
+                root.table("resources", |table| table.required_text("entity").zip(table.required_text("file")));
             let grants = root.table("grants", read_grants);
             let denials = root.named("denials", |_, table| read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| read_denial_list(table));
@@ -183,7 +184,10 @@ fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorith
 fn is_safe_url(url: &str) -> bool {
     let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or("").to_owned();
     let is_loopback = |authority: &str| {
-        let name = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(authority, |(name, _)| name);
+        let name = authority
+            .rsplit_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_ok())
+            .map_or(authority, |(name, _)| name);
         ["127.0.0.1", "localhost", "[::1]"].contains(&name)
     };
     match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
@@ -260,7 +264,11 @@ separator = ","
 "#;
 
     fn faults(content: &str) -> Vec<String> {
-        RealmFile::parse("realm.toml", content).unwrap_err().iter().map(|fault| format!("{}: {}", fault.line, fault.message)).collect()
+        RealmFile::parse("realm.toml", content)
+            .unwrap_err()
+            .iter()
+            .map(|fault| format!("{}: {}", fault.line, fault.message))
+            .collect()
     }
 
     #[test]
@@ -285,10 +293,16 @@ separator = ","
     #[test]
     fn an_issuer_needs_safe_keys_and_known_algorithms() {
         let issuer = |algorithms: &str, keys: &str| {
-            format!("{SMALL}\n[[issuers]]\nissuer = \"https://idp.example\"\naudiences = []\nalgorithms = {algorithms}\nkeys = {keys}\n")
+            format!(
+                "{SMALL}\n[[issuers]]\nissuer = \"https://idp.example\"\naudiences = []\nalgorithms = {algorithms}\nkeys = {keys}\n"
+            )
         };
-        assert!(RealmFile::parse("realm.toml", &issuer("[\"RS256\"]", "{ url = \"https://idp.example/keys\" }")).is_ok());
-        assert!(RealmFile::parse("realm.toml", &issuer("[\"RS256\"]", "{ url = \"http://127.0.0.1:8080/keys\" }")).is_ok());
+        assert!(
+            RealmFile::parse("realm.toml", &issuer("[\"RS256\"]", "{ url = \"https://idp.example/keys\" }")).is_ok()
+        );
+        assert!(
+            RealmFile::parse("realm.toml", &issuer("[\"RS256\"]", "{ url = \"http://127.0.0.1:8080/keys\" }")).is_ok()
+        );
         for (algorithms, keys) in [
             ("[\"none\"]", "{ file = \"keys.json\" }"),
             ("[]", "{ file = \"keys.json\" }"),

@@ -123,7 +123,8 @@ impl Relations {
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         read_document(file, content, |root| {
             let entities = root.named("entities", |_, table| Some(read_entity(table))).into_iter().collect();
-            let relations: BTreeMap<_, _> = root.named("relations", |_, table| read_relation(table)).into_iter().collect();
+            let relations: BTreeMap<_, _> =
+                root.named("relations", |_, table| read_relation(table)).into_iter().collect();
             let records = root
                 .tables("records", |table| {
                     let resource = table.required_text("resource");
@@ -235,8 +236,11 @@ impl Relations {
                     expected: Arc::clone(expected),
                 });
             }
-            self.entity_id(expected, &given.id)
-                .map_err(|expected| MappingError::Wrong { path: format!("{end}.id").into(), found: "another value", expected })
+            self.entity_id(expected, &given.id).map_err(|expected| MappingError::Wrong {
+                path: format!("{end}.id").into(),
+                found: "another value",
+                expected,
+            })
         };
         let subject = check("subject", &relationship.subject, &ends.subject)?;
         let object = check("object", &relationship.object, &ends.object)?;
@@ -253,8 +257,11 @@ impl Relations {
 
     fn end(&self, document: &Json, path: &Arc<str>, entity_type: &Arc<str>) -> Result<EntityId, MappingError> {
         let text = text_at(document, path)?;
-        self.entity_id(entity_type, &text)
-            .map_err(|expected| MappingError::Wrong { path: Arc::clone(path), found: "another value", expected })
+        self.entity_id(entity_type, &text).map_err(|expected| MappingError::Wrong {
+            path: Arc::clone(path),
+            found: "another value",
+            expected,
+        })
     }
 
     fn facts(&self, rule: &FactsRule, document: &Json) -> Result<EntityFacts, MappingError> {
@@ -318,7 +325,8 @@ fn read_entity(table: &Table<'_>) -> EntityRules {
             false
         }
     };
-    let links = table.text_lists("links").into_iter().filter_map(|(name, types)| Some((name, types.into_iter().next()?)));
+    let links =
+        table.text_lists("links").into_iter().filter_map(|(name, types)| Some((name, types.into_iter().next()?)));
     EntityRules {
         is_integer,
         is_person: table.flag("person"),
@@ -349,7 +357,10 @@ fn read_record(table: &Table<'_>, relations: &BTreeMap<Arc<str>, RelationRule>) 
         let relation = relation?;
         if !relations.contains_key(&relation) {
             let known: Vec<&str> = relations.keys().map(|name| &**name).collect();
-            table.fault(Some("relation"), format!("unknown relation `{relation}`, expected one of {}", known.join(", ")));
+            table.fault(
+                Some("relation"),
+                format!("unknown relation `{relation}`, expected one of {}", known.join(", ")),
+            );
         }
         Some(RelationshipRule { relation, subject: subject?, object: object?, is_optional })
     });
@@ -383,7 +394,9 @@ object = "school.id"
 
     #[test]
     fn a_record_brings_its_relationships_under_its_key() {
-        let record = relations().map("enrolments", r#"{"school":{"id":7},"student":"s1","day":"2026-01-01","more":[1]}"#).unwrap();
+        let record = relations()
+            .map("enrolments", r#"{"school":{"id":7},"student":"s1","day":"2026-01-01","more":[1]}"#)
+            .unwrap();
         assert_eq!(&*record.key.key, "7\u{1f}s1\u{1f}2026-01-01");
         assert_eq!(record.relationships[0].object, EntityId::new("School", "7"));
     }
@@ -394,9 +407,18 @@ object = "school.id"
             ("[]", "not a JSON object: another JSON value"),
             ("{\"student\"", "not a JSON object: a syntax error at column 10"),
             (r#"{"student":"s1","day":"d"}"#, "`school.id` is missing, expected a string or a whole number"),
-            (r#"{"school":{"id":1.5},"student":"s1","day":"d"}"#, "`school.id` is a number with a fraction, expected a string or a whole number"),
-            (r#"{"school":{"id":"x"},"student":"s1","day":"d"}"#, "`school.id` is another value, expected a whole number"),
-            (r#"{"school":{"id":1},"student":"","day":"d"}"#, "`student` is another value, expected an id that is not empty"),
+            (
+                r#"{"school":{"id":1.5},"student":"s1","day":"d"}"#,
+                "`school.id` is a number with a fraction, expected a string or a whole number",
+            ),
+            (
+                r#"{"school":{"id":"x"},"student":"s1","day":"d"}"#,
+                "`school.id` is another value, expected a whole number",
+            ),
+            (
+                r#"{"school":{"id":1},"student":"","day":"d"}"#,
+                "`student` is another value, expected an id that is not empty",
+            ),
         ] {
             assert_eq!(relations().map("enrolments", json).unwrap_err().to_string(), message, "{json}");
         }
@@ -404,17 +426,26 @@ object = "school.id"
 
     #[test]
     fn a_direct_relationship_is_checked_against_the_relation() {
-        let good = Relationship { subject: EntityId::new("Student", "s"), relation: "enrolled_at".into(), object: EntityId::new("School", "07") };
+        let good = Relationship {
+            subject: EntityId::new("Student", "s"),
+            relation: "enrolled_at".into(),
+            object: EntityId::new("School", "07"),
+        };
         assert_eq!(relations().direct(&good).unwrap().relationships[0].object, EntityId::new("School", "7"));
         let turned = Relationship { subject: good.object.clone(), object: good.subject.clone(), ..good.clone() };
         assert!(matches!(relations().direct(&turned), Err(MappingError::WrongEnd { end: "subject", .. })));
         let unknown = Relationship { relation: "teaches".into(), ..good };
-        assert_eq!(relations().direct(&unknown).unwrap_err().to_string(), "unknown relation `teaches`, expected one of enrolled_at");
+        assert_eq!(
+            relations().direct(&unknown).unwrap_err().to_string(),
+            "unknown relation `teaches`, expected one of enrolled_at"
+        );
     }
 
     #[test]
     fn an_unknown_relation_in_the_file_is_a_fault_with_its_line() {
-        let faults = Relations::parse("relations.toml", &RELATIONS.replace("relation = \"enrolled_at\"", "relation = \"x\"")).unwrap_err();
+        let faults =
+            Relations::parse("relations.toml", &RELATIONS.replace("relation = \"enrolled_at\"", "relation = \"x\""))
+                .unwrap_err();
         assert_eq!((faults[0].line, &*faults[0].message), (13, "unknown relation `x`, expected one of enrolled_at"));
     }
 }

@@ -74,7 +74,12 @@ pub(super) fn from_schema(schema: &RealmSchema) -> ResourceTypes {
 ///
 /// # Errors
 /// Every fault, each naming the resource type.
-pub(super) fn parse(file: &str, content: &str, entity: &Arc<str>, schema: &RealmSchema) -> Result<ResourceTypes, Vec<Fault>> {
+pub(super) fn parse(
+    file: &str,
+    content: &str,
+    entity: &Arc<str>,
+    schema: &RealmSchema,
+) -> Result<ResourceTypes, Vec<Fault>> {
     let json: Json = serde_json::from_str(content).map_err(|error| vec![syntax_fault(file, content, &error)])?;
     let Some(attributes) = schema.entities.get(entity) else {
         return Err(vec![Fault::in_file(file, format!("the schema has no entity type `{entity}`"))]);
@@ -93,7 +98,10 @@ pub(super) fn parse(file: &str, content: &str, entity: &Arc<str>, schema: &Realm
                 continue;
             };
             let Some(member) = attributes.get(&attribute) else {
-                faults.push(Fault::in_file(file, format!("`{name}`: `{entity}` has no attribute `{attribute}` in the schema")));
+                faults.push(Fault::in_file(
+                    file,
+                    format!("`{name}`: `{entity}` has no attribute `{attribute}` in the schema"),
+                ));
                 continue;
             };
             let (value_type, is_required) = (member.value_type.clone(), member.is_required);

@@ -69,8 +69,7 @@ impl RealmSchema {
             Schema::from_cedarschema_str(content).map_err(|error| Fault::of_cedar(file, content, &error))?;
         let (json, _) = schema_str_to_json_with_resolved_types(content)
             .map_err(|error| vec![Fault::in_file(file, error.to_string())])?;
-        let action_uids =
-            cedar.actions().map(|uid| (Arc::from(uid.id().unescaped()), uid.clone())).collect();
+        let action_uids = cedar.actions().map(|uid| (Arc::from(uid.id().unescaped()), uid.clone())).collect();
         let mut schema =
             Self { cedar: Arc::new(cedar), entities: BTreeMap::new(), actions: BTreeMap::new(), action_uids };
         for (namespace, body) in json.as_object().into_iter().flatten() {

@@ -129,7 +129,8 @@ impl Jwks {
 impl KeySource for Jwks {
     async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError> {
         let unavailable = |reason: String| KeyError::Unavailable { issuer: issuer.to_owned(), reason };
-        let source = self.source(realm, issuer).ok_or_else(|| unavailable("the realm has no such issuer".to_owned()))?;
+        let source =
+            self.source(realm, issuer).ok_or_else(|| unavailable("the realm has no such issuer".to_owned()))?;
         let clock = &self.outside.clock;
         let held = source.held.load_full();
         if let Some(held) = held.filter(|held| held.knows(kid) && held.is_usable(clock.now_us())) {

@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod jwks;
 mod key_fetch;
+pub mod realm_files;
 pub mod signer;
