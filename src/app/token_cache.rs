@@ -53,8 +53,7 @@ impl<T> TokenCache<T> {
     /// An empty cache for about `tokens_max` tokens; with 0 nothing is kept.
     pub fn new(tokens_max: usize) -> Self {
         let weight = tokens_max as u64;
-        let entries =
-            Cache::with(tokens_max, weight, ByLength, RandomState::default(), DefaultLifecycle::default());
+        let entries = Cache::with(tokens_max, weight, ByLength, RandomState::default(), DefaultLifecycle::default());
         Self { entries, drops: AtomicU64::new(0), realm_drops: ArcSwap::default() }
     }
 
@@ -227,6 +226,7 @@ mod tests {
             insert(&cache, &one, &number.to_string(), number);
         }
         assert!((500..=1100).contains(&cache.len()), "{}", cache.len());
+        let cache = TokenCache::new(1000);
         for number in 0..5000 {
             insert(&cache, &one, &format!("{number}{}", "x".repeat(8 * TOKEN_BYTES_UNIT)), number);
         }

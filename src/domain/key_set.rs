@@ -119,11 +119,7 @@ impl KeySet {
                 None => return Err(self.why_not(id)),
             },
         };
-        if admitted.algorithms.contains(&algorithm) {
-            Ok(&admitted.key)
-        } else {
-            Err(TokenError::AlgorithmKeyMismatch)
-        }
+        if admitted.algorithms.contains(&algorithm) { Ok(&admitted.key) } else { Err(TokenError::AlgorithmKeyMismatch) }
     }
 
     /// The set has a key of this id, usable or not.
@@ -270,3 +266,6 @@ fn member<'k>(key: &'k Map<String, Value>, name: &str) -> Option<&'k str> {
 fn octets(key: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     member(key, name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,8 @@ pub mod record_filter;
 pub mod relationship;
 mod rsa_modulus;
 mod strict_json;
+#[cfg(test)]
+mod test_keys;
 pub mod token;
 pub mod token_error;
 pub mod value;

@@ -84,7 +84,7 @@ impl Jwks {
 
     /// Replaces the issuers of a realm; with none, the realm is forgotten. Keys fetched from a URL that is still the
     /// issuer's are kept, files are read again.
-    pub fn set_issuers(&self, realm: &RealmName, issuers: Vec<Issuer>) {
+    pub fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
         let now_us = self.outside.clock.now_us();
         let same = |known: &Source, issuer: &Issuer| {
             known.location == issuer.keys && matches!(issuer.keys, KeyLocation::Url(_))
@@ -129,7 +129,8 @@ impl Jwks {
 impl KeySource for Jwks {
     async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError> {
         let unavailable = |reason: String| KeyError::Unavailable { issuer: issuer.to_owned(), reason };
-        let source = self.source(realm, issuer).ok_or_else(|| unavailable("the realm has no such issuer".to_owned()))?;
+        let source =
+            self.source(realm, issuer).ok_or_else(|| unavailable("the realm has no such issuer".to_owned()))?;
         let clock = &self.outside.clock;
         let held = source.held.load_full();
         if let Some(held) = held.filter(|held| held.knows(kid) && held.is_usable(clock.now_us())) {
@@ -241,3 +242,6 @@ impl Fetching {
         is_allowed
     }
 }
+
+#[cfg(test)]
+mod tests;

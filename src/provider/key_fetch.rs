@@ -140,10 +140,14 @@ mod tests {
 
     #[test]
     fn only_https_or_this_machine_is_asked() {
-        for good in ["https://issuer.example/jwks", "http://127.0.0.1:8080/jwks", "http://localhost/", "http://[::1]:1/"] {
+        for good in
+            ["https://issuer.example/jwks", "http://127.0.0.1:8080/jwks", "http://localhost/", "http://[::1]:1/"]
+        {
             assert!(parse(good).is_ok(), "{good}");
         }
-        for bad in ["http://issuer.example/", "http://127.0.0.1.issuer.example/", "file:///etc/keys", "jwks", "ftp://[::1]/"] {
+        for bad in
+            ["http://issuer.example/", "http://127.0.0.1.issuer.example/", "file:///etc/keys", "jwks", "ftp://[::1]/"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
