@@ -16,7 +16,7 @@ use crate::app::ports::{Clock, KeyError, KeySource};
 use crate::domain::id::RealmName;
 use crate::domain::issuer::{Issuer, KeyLocation};
 use crate::domain::key_set::KeySet;
-use crate::provider::key_fetch::{Fetched, Fetcher};
+use crate::provider::key_fetch::{self, Fetched, Fetcher};
 
 /// How long a set is used while newer ones cannot be had.
 const USABLE_US: i64 = 24 * 3600 * 1_000_000;
@@ -78,7 +78,7 @@ impl Jwks {
     /// Knows no issuers yet. `listener` is called when a set that is in use was replaced by another one, or given up:
     /// what was verified with it should then be forgotten.
     pub fn new(clock: Arc<dyn Clock>, listener: RotationListener) -> Self {
-        let outside = Outside { clock, fetcher: Fetcher::default(), listener };
+        let outside = Outside { clock, fetcher: Fetcher::new(key_fetch::TIMEOUT), listener };
         Self { sources: ArcSwap::default(), outside: Arc::new(outside) }
     }
 

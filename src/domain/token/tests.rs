@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -397,5 +398,33 @@ fn neither_messages_nor_debug_tell_what_a_token_holds() {
     ] {
         let fault = verify(&sign(&header, &claims), &issuer()).unwrap_err();
         assert!(!format!("{fault} {fault:?}").contains(secret), "{fault:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_at_all_makes_it_panic(text in any::<String>(), header in any::<Vec<u8>>(), payload in any::<Vec<u8>>()) {
+        prop_assert!(verify(&text, &issuer()).is_err());
+        let token = KEY.token(Algorithm::ES256, header, payload);
+        prop_assert!(verify(&token, &issuer()).is_err());
+    }
+
+    #[test]
+    fn a_token_with_any_one_character_changed_is_refused(at in any::<prop::sample::Index>(), to in any::<char>()) {
+        let good = sign(HEADER, &claims());
+        let mut changed: Vec<char> = good.chars().collect();
+        let at = at.index(changed.len());
+        changed[at] = to;
+        let changed: String = changed.into_iter().collect();
+        prop_assert_eq!(verify(&changed, &issuer()).is_ok(), changed == good);
+    }
+
+    #[test]
+    fn names_are_unique_exactly_when_a_reader_keeps_them_all(names in prop::collection::vec(r#"[ab:"\\]{0,2}"#, 0..4)) {
+        let value = r#"{"x:":["\":"]}"#;
+        let members: Vec<_> = names.iter().map(|name| format!("{}:{value}", json!(name))).collect();
+        let object = format!("{{{}}}", members.join(","));
+        let unique: std::collections::HashSet<_> = names.iter().collect();
+        prop_assert_eq!(strict_json::read_object(object.as_bytes()).is_ok(), unique.len() == names.len());
     }
 }
