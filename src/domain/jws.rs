@@ -23,7 +23,7 @@ const KEY_ID_CHARS_MAX: usize = 256;
 const FORBIDDEN_MEMBERS: [&str; 6] = ["jwk", "jku", "x5u", "x5c", "zip", "cty"];
 
 /// A compact JWS whose signature nobody has looked at yet.
-pub(crate) struct Jws<'t> {
+pub struct Jws<'t> {
     /// The first two parts as they came: what is signed.
     signed: &'t str,
     /// The third part, checked to be strict base64url.
@@ -46,7 +46,7 @@ impl<'t> Jws<'t> {
     ///
     /// # Errors
     /// [`TokenError`], in this order: size, three parts of strict base64url, header.
-    pub(crate) fn read(token: &'t str) -> Result<Self, TokenError> {
+    pub fn read(token: &'t str) -> Result<Self, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::TooLarge);
         }
@@ -60,17 +60,17 @@ impl<'t> Jws<'t> {
     }
 
     /// The payload, unverified until [`Jws::verify`] returns.
-    pub(crate) fn payload(&self) -> &[u8] {
+    pub fn payload(&self) -> &[u8] {
         &self.payload
     }
 
     /// The id of the key that the header names.
-    pub(crate) fn key_id(&self) -> Option<&str> {
+    pub fn key_id(&self) -> Option<&str> {
         self.header.key_id.as_deref()
     }
 
     /// The header's `typ`.
-    pub(crate) fn token_type(&self) -> Option<&str> {
+    pub fn token_type(&self) -> Option<&str> {
         self.header.token_type.as_deref()
     }
 
@@ -78,7 +78,7 @@ impl<'t> Jws<'t> {
     ///
     /// # Errors
     /// [`TokenError`], in this order: algorithm, forbidden members, extensions, key, key and algorithm, signature.
-    pub(crate) fn verify(&self, algorithms: &[Algorithm], keys: &KeySet) -> Result<(), TokenError> {
+    pub fn verify(&self, algorithms: &[Algorithm], keys: &KeySet) -> Result<(), TokenError> {
         let header = &self.header;
         let algorithm = algorithms.iter().copied().find(|allowed| allowed.name() == header.algorithm);
         let algorithm = algorithm.ok_or(TokenError::AlgorithmNotAllowed)?;

@@ -266,3 +266,6 @@ fn member<'k>(key: &'k Map<String, Value>, name: &str) -> Option<&'k str> {
 fn octets(key: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     member(key, name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,8 @@ pub mod key_set;
 pub mod principal;
 mod rsa_modulus;
 mod strict_json;
+#[cfg(test)]
+mod test_keys;
 pub mod token;
 pub mod token_error;
 

@@ -13,8 +13,9 @@ use crate::domain::{
     jws::Jws,
     key_set::KeySet,
     strict_json::{self, JsonFault},
-    token_error::TokenError,
 };
+
+pub use crate::domain::token_error::TokenError;
 
 /// A token that can be read, of which nothing is known to be true.
 #[derive(Debug)]
@@ -136,8 +137,8 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Kinds of JWT that are never access tokens, whatever else fits (RFC 9449, 8417, OpenID back-channel logout, RFC 9701,
-/// RFC 9101).
+/// Kinds of JWT that are never access tokens, whatever else fits (RFC 9449, 8417, `OpenID` back-channel logout,
+/// RFC 9701, RFC 9101).
 const OTHER_TYPES: [&str; 5] =
     ["dpop+jwt", "secevent+jwt", "logout+jwt", "token-introspection+jwt", "oauth-authz-req+jwt"];
 
@@ -250,7 +251,7 @@ impl Payload {
         }
     }
 
-    /// A claim that is a time or not there, in seconds since the epoch (RFC 7519 section 2, NumericDate).
+    /// A claim that is a time or not there, in seconds since the epoch (RFC 7519 section 2, `NumericDate`).
     fn seconds(&self, claim: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, TokenError> {
         let Some(value) = self.0.get(claim) else { return Ok(None) };
         let seconds = value.as_i64().or_else(|| value.as_f64().map(round).and_then(whole));
@@ -287,3 +288,6 @@ fn missing(claim: &str) -> TokenError {
 fn invalid(claim: &str, expected: &'static str) -> TokenError {
     TokenError::ClaimInvalid { claim: claim.into(), expected }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::app::ports::{Clock, KeyError, KeySource};
 use crate::domain::id::RealmName;
 use crate::domain::issuer::{Issuer, KeyLocation};
 use crate::domain::key_set::KeySet;
-use crate::provider::key_fetch::{Fetched, Fetcher};
+use crate::provider::key_fetch::{self, Fetched, Fetcher};
 
 /// How long a set is used while newer ones cannot be had.
 const USABLE_US: i64 = 24 * 3600 * 1_000_000;
@@ -78,13 +78,13 @@ impl Jwks {
     /// Knows no issuers yet. `listener` is called when a set that is in use was replaced by another one, or given up:
     /// what was verified with it should then be forgotten.
     pub fn new(clock: Arc<dyn Clock>, listener: RotationListener) -> Self {
-        let outside = Outside { clock, fetcher: Fetcher::default(), listener };
+        let outside = Outside { clock, fetcher: Fetcher::new(key_fetch::TIMEOUT), listener };
         Self { sources: ArcSwap::default(), outside: Arc::new(outside) }
     }
 
     /// Replaces the issuers of a realm; with none, the realm is forgotten. Keys fetched from a URL that is still the
     /// issuer's are kept, files are read again.
-    pub fn set_issuers(&self, realm: &RealmName, issuers: Vec<Issuer>) {
+    pub fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
         let now_us = self.outside.clock.now_us();
         let same = |known: &Source, issuer: &Issuer| {
             known.location == issuer.keys && matches!(issuer.keys, KeyLocation::Url(_))
@@ -242,3 +242,6 @@ impl Fetching {
         is_allowed
     }
 }
+
+#[cfg(test)]
+mod tests;

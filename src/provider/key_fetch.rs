@@ -14,7 +14,7 @@ use crate::domain::issuer::KeyLocation;
 use crate::domain::key_set::JWKS_BYTES_MAX;
 
 /// How long a fetch may take, from connecting to the last byte.
-const TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A set is used for at least so long before it is fetched again, whatever its server says.
 const FRESH_SECONDS_MIN: i64 = 5 * 60;
@@ -35,13 +35,19 @@ pub(crate) struct Fetched {
 
 /// Reads files and asks servers. The clients are made when first needed: one for `https` needs the machine's
 /// certificates, which a service that only reads files can do without.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fetcher {
+    timeout: Duration,
     remote: OnceCell<Client>,
     loopback: OnceCell<Client>,
 }
 
 impl Fetcher {
+    /// A fetcher that gives up after `timeout`.
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { timeout, remote: OnceCell::new(), loopback: OnceCell::new() }
+    }
+
     /// Gets a JWKS.
     ///
     /// # Errors
@@ -56,13 +62,21 @@ impl Fetcher {
             }
             KeyLocation::Url(url) => {
                 let url = parse(url)?;
+                let remote = async || self.client(Client::builder());
+                let loopback = async || self.client(Client::builder().tls_certs_only([]));
                 let client = match url.scheme() {
-                    "https" => self.remote.get_or_try_init(async || client(Client::builder())).await,
-                    _ => self.loopback.get_or_try_init(async || client(Client::builder().tls_certs_only([]))).await,
+                    "https" => self.remote.get_or_try_init(remote).await,
+                    _ => self.loopback.get_or_try_init(loopback).await,
                 };
                 get(client?, url).await
             }
         }
+    }
+
+    /// Neither redirects nor proxies from the environment: what is asked is what is configured.
+    fn client(&self, builder: ClientBuilder) -> Result<Client, String> {
+        let built = builder.redirect(redirect::Policy::none()).no_proxy().timeout(self.timeout).build();
+        built.map_err(|fault| format!("https is not possible here: {}", causes(fault)))
     }
 }
 
@@ -78,12 +92,6 @@ pub(crate) fn parse(url: &str) -> Result<Url, String> {
         "http" if is_loopback => Ok(parsed),
         _ => Err("the key URL must begin with `https://`, or lead to this machine".to_owned()),
     }
-}
-
-/// Neither redirects nor proxies from the environment: what is asked is what is configured.
-fn client(builder: ClientBuilder) -> Result<Client, String> {
-    let built = builder.redirect(redirect::Policy::none()).no_proxy().timeout(TIMEOUT).build();
-    built.map_err(|fault| format!("https is not possible here: {}", causes(fault)))
 }
 
 async fn get(client: &Client, url: Url) -> Result<Fetched, String> {
@@ -136,7 +144,17 @@ fn causes(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_given_up() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let location = KeyLocation::Url(format!("http://{}/", silent.local_addr().unwrap()));
+        let fault = Fetcher::new(Duration::from_millis(20)).fetch(&location).await.unwrap_err();
+        assert!(fault.contains("timed out"), "{fault}");
+    }
 
     #[test]
     fn only_https_or_this_machine_is_asked() {

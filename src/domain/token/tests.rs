@@ -1,0 +1,430 @@
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::domain::issuer::{Algorithm, KeyLocation};
+use crate::domain::jws::TOKEN_BYTES_MAX;
+use crate::domain::test_keys::{TestKey, encode, jwks};
+
+const NOW: i64 = 1_790_000_000;
+const HEADER: &str = r#"{"alg":"ES256","kid":"ec","typ":"JWT"}"#;
+const ISSUER: &str = "https://issuer.example/";
+
+static KEY: LazyLock<TestKey> = LazyLock::new(|| TestKey::of(Algorithm::ES256));
+static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
+    let weak = json!({ "kty": "RSA", "n": encode([0xff; 128]), "e": "AQAB", "kid": "weak" });
+    let ed = TestKey::of(Algorithm::EdDSA).jwk("ed");
+    KeySet::from_jwks(&jwks(&[KEY.jwk("ec"), ed, weak])).unwrap()
+});
+
+fn issuer() -> Issuer {
+    Issuer {
+        issuer: ISSUER.into(),
+        audiences: vec!["https://api.example/".into(), "api".into()],
+        algorithms: vec![Algorithm::ES256, Algorithm::RS256],
+        keys: KeyLocation::File(PathBuf::new()),
+        scheme: "Bearer".into(),
+        types: Vec::new(),
+        required_claims: vec!["sub".into(), "preferred_username".into()],
+        skew_seconds: 30,
+        lifetime_seconds_max: Some(86_400),
+    }
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER,
+        "sub": "user",
+        "aud": "https://api.example/",
+        "iat": NOW - 60,
+        "exp": NOW + 3600,
+        "preferred_username": "alice",
+        "client_id": "client",
+        "scope": "read write",
+    })
+}
+
+/// The usual claims with one replaced, or removed by `null`.
+fn with(claim: &str, value: impl Into<Value>) -> Value {
+    let mut claims = claims();
+    claims[claim] = value.into();
+    claims
+}
+
+fn without(claim: &str) -> Value {
+    let mut claims = claims();
+    claims.as_object_mut().unwrap().remove(claim).unwrap();
+    claims
+}
+
+fn verify(token: &str, issuer: &Issuer) -> Result<Claims, TokenError> {
+    read(token)?.verify(issuer, &KEYS, NOW)
+}
+
+fn sign(header: &str, claims: &Value) -> String {
+    KEY.token(Algorithm::ES256, header, claims.to_string())
+}
+
+#[track_caller]
+fn check(token: &str, issuer: &Issuer, code: &str) {
+    let answer = verify(token, issuer).err().map_or("OK", |fault| fault.code());
+    assert_eq!(answer, code);
+}
+
+#[track_caller]
+fn check_claims(claims: &Value, code: &str) {
+    let answer = verify(&sign(HEADER, claims), &issuer()).err().map_or("OK", |fault| fault.code());
+    assert_eq!(answer, code, "{claims}");
+}
+
+#[test]
+fn every_algorithm_verifies_and_notices_a_changed_bit() {
+    for algorithm in Algorithm::ALL {
+        let key = TestKey::of(algorithm);
+        let keys = KeySet::from_jwks(&jwks(&[key.jwk("k")])).unwrap();
+        let issuer = Issuer { algorithms: vec![algorithm], ..issuer() };
+        let header = json!({ "alg": algorithm.name(), "kid": "k" }).to_string();
+        let token = key.token(algorithm, &header, claims().to_string());
+        let verified = read(&token).unwrap().verify(&issuer, &keys, NOW);
+        assert_eq!(verified.unwrap().subject(), Some("user"), "{algorithm:?}");
+
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let mut signature = key.sign(algorithm, signed);
+        signature[10] ^= 1;
+        let changed = format!("{signed}.{}", encode(&signature));
+        let refused = read(&changed).unwrap().verify(&issuer, &keys, NOW);
+        assert_eq!(refused, Err(TokenError::SignatureInvalid), "{algorithm:?}");
+
+        let other = if let TestKey::Rsa(_) = key { TestKey::other_rsa() } else { TestKey::of(algorithm) };
+        let foreign = other.token(algorithm, &header, claims().to_string());
+        let refused = read(&foreign).unwrap().verify(&issuer, &keys, NOW);
+        assert_eq!(refused, Err(TokenError::SignatureInvalid), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn an_algorithm_is_not_taken_for_another_one_of_the_same_key() {
+    let key = TestKey::of(Algorithm::RS256);
+    let keys = KeySet::from_jwks(&jwks(&[key.jwk("k")])).unwrap();
+    let issuer = Issuer { algorithms: vec![Algorithm::RS256, Algorithm::PS256, Algorithm::RS512], ..issuer() };
+    for (said, done) in [("RS256", Algorithm::PS256), ("PS256", Algorithm::RS256), ("RS512", Algorithm::RS256)] {
+        let token = key.token(done, format!(r#"{{"alg":"{said}","kid":"k"}}"#), claims().to_string());
+        assert_eq!(read(&token).unwrap().verify(&issuer, &keys, NOW), Err(TokenError::SignatureInvalid), "{said}");
+    }
+}
+
+#[test]
+fn verified_claims_can_be_asked_for() {
+    let mut all = claims();
+    all["act"] = json!({ "sub": "actor", "act": { "sub": "earlier" } });
+    all["jti"] = json!("id");
+    let claims = verify(&sign(HEADER, &all), &issuer()).unwrap();
+    assert_eq!(&**claims.issuer(), ISSUER);
+    assert_eq!(claims.expires_at_seconds(), NOW + 3600);
+    assert_eq!(claims.subject(), Some("user"));
+    assert_eq!(claims.client_id(), Some("client"));
+    assert_eq!(claims.token_id(), Some("id"));
+    assert_eq!(claims.actor(), Some("actor"));
+    assert_eq!(claims.get("scope"), Some(&json!("read write")));
+    assert_eq!(claims.as_map(), all.as_object().unwrap());
+}
+
+#[test]
+fn before_verification_only_issuer_and_key_id_are_told() {
+    let token = sign(HEADER, &claims());
+    let unverified = read(&token).unwrap();
+    assert_eq!((unverified.issuer(), unverified.key_id()), (ISSUER, Some("ec")));
+}
+
+#[test]
+fn what_is_not_a_compact_jws_is_refused() {
+    let good = sign(HEADER, &claims());
+    let [header, payload, signature] = [0, 1, 2].map(|part| good.split('.').nth(part).unwrap());
+    for bad in [
+        String::new(),
+        "token".to_owned(),
+        format!("{header}.{payload}"),
+        format!("{good}.{signature}"),
+        format!("{good}."),
+        format!("{header}=.{payload}.{signature}"),
+        format!("{header}.{payload}\n.{signature}"),
+        format!("{header}.{payload}.{signature}=="),
+        format!("{good} "),
+        format!(" {good}"),
+        format!("{header}.{payload}.{}", signature.replace(['-', '_'], "+") + "/"),
+        format!(r#"{{"protected":"{header}","payload":"{payload}","signature":"{signature}"}}"#),
+        format!("{header}.é{payload}.{signature}"),
+    ] {
+        check(&bad, &issuer(), "TOKEN_FORMAT");
+    }
+    // 64 bytes leave 4 unused bits in the last character, which must be zero.
+    let last = signature.chars().last().unwrap();
+    let next = char::from(last as u8 + 1);
+    check(&format!("{}{next}", good.strip_suffix(last).unwrap()), &issuer(), "TOKEN_FORMAT");
+    check(&good, &issuer(), "OK");
+}
+
+#[test]
+fn a_token_of_more_than_16_kib_is_not_read() {
+    let room = TOKEN_BYTES_MAX - sign(HEADER, &with("pad", "")).len();
+    let padded = |bytes: usize| sign(HEADER, &with("pad", "x".repeat(bytes)));
+    check(&padded(room * 3 / 4 - 2), &issuer(), "OK");
+    check(&padded(room * 3 / 4 + 2), &issuer(), "TOKEN_TOO_LARGE");
+}
+
+#[test]
+fn header_faults_are_told_apart() {
+    for (header, code) in [
+        ("", "TOKEN_HEADER_INVALID"),
+        ("[\"ES256\"]", "TOKEN_HEADER_INVALID"),
+        (r#"{"kid":"ec"}"#, "TOKEN_HEADER_INVALID"),
+        (r#"{"alg":["ES256"],"kid":"ec"}"#, "TOKEN_HEADER_INVALID"),
+        (r#"{"alg":"ES256","kid":1}"#, "TOKEN_HEADER_INVALID"),
+        (r#"{"alg":"ES256","kid":"ec","typ":1}"#, "TOKEN_HEADER_INVALID"),
+        (r#"{"alg":"ES256","kid":"ec","crit":"exp"}"#, "TOKEN_HEADER_INVALID"),
+        (r#"{"alg":"ES256","kid":"ec","alg":"none"}"#, "TOKEN_DUPLICATE_KEY"),
+        (r#"{"alg":"none","kid":"ec"}"#, "TOKEN_ALG_NOT_ALLOWED"),
+        (r#"{"alg":"nOnE","kid":"ec"}"#, "TOKEN_ALG_NOT_ALLOWED"),
+        (r#"{"alg":"es256","kid":"ec"}"#, "TOKEN_ALG_NOT_ALLOWED"),
+        (r#"{"alg":"HS256","kid":"ec"}"#, "TOKEN_ALG_NOT_ALLOWED"),
+        (r#"{"alg":"EdDSA","kid":"ed"}"#, "TOKEN_ALG_NOT_ALLOWED"),
+        (r#"{"alg":"ES256","kid":"ec","jwk":{}}"#, "TOKEN_HEADER_FORBIDDEN"),
+        (r#"{"alg":"ES256","kid":"ec","jku":"https://keys.example/"}"#, "TOKEN_HEADER_FORBIDDEN"),
+        (r#"{"alg":"ES256","kid":"ec","x5u":"https://keys.example/"}"#, "TOKEN_HEADER_FORBIDDEN"),
+        (r#"{"alg":"ES256","kid":"ec","x5c":[]}"#, "TOKEN_HEADER_FORBIDDEN"),
+        (r#"{"alg":"ES256","kid":"ec","zip":"DEF"}"#, "TOKEN_HEADER_FORBIDDEN"),
+        (r#"{"alg":"ES256","kid":"ec","cty":"JWT"}"#, "TOKEN_HEADER_FORBIDDEN"),
+        (r#"{"alg":"ES256","kid":"ec","crit":["exp2"],"exp2":1}"#, "TOKEN_CRIT_UNSUPPORTED"),
+        (r#"{"alg":"ES256","kid":"ec","crit":[]}"#, "TOKEN_CRIT_UNSUPPORTED"),
+        (r#"{"alg":"ES256","kid":"ec","b64":false}"#, "TOKEN_CRIT_UNSUPPORTED"),
+        (r#"{"alg":"ES256","kid":"EC"}"#, "TOKEN_KEY_NOT_FOUND"),
+        (r#"{"alg":"ES256","kid":""}"#, "TOKEN_KEY_NOT_FOUND"),
+        (r#"{"alg":"ES256","kid":"../../dev/null"}"#, "TOKEN_KEY_NOT_FOUND"),
+        (r#"{"alg":"ES256"}"#, "TOKEN_KEY_NOT_FOUND"),
+        (r#"{"alg":"RS256","kid":"weak"}"#, "TOKEN_KEY_REJECTED"),
+        (r#"{"alg":"ES256","kid":"ed"}"#, "TOKEN_ALG_KEY_MISMATCH"),
+        (r#"{"alg":"ES256","kid":"ec","unknown":"ignored"}"#, "OK"),
+    ] {
+        let answer = verify(&sign(header, &claims()), &issuer()).err().map_or("OK", |fault| fault.code());
+        assert_eq!(answer, code, "{header}");
+    }
+    let long = json!({ "alg": "ES256", "kid": "k".repeat(257) }).to_string();
+    check(&sign(&long, &claims()), &issuer(), "TOKEN_HEADER_INVALID");
+}
+
+#[test]
+fn payload_faults_are_told_apart() {
+    for (payload, code) in [
+        (&b""[..], "TOKEN_PAYLOAD_INVALID"),
+        (b"[1]", "TOKEN_PAYLOAD_INVALID"),
+        (b"{\"iss\":\"\xff\"}", "TOKEN_PAYLOAD_INVALID"),
+        (b"{\"iss\":\"a\",\"iss\":\"https://issuer.example/\"}", "TOKEN_DUPLICATE_KEY"),
+        (b"{\"sub\":\"a\"}", "TOKEN_CLAIM_MISSING"),
+        (b"{\"iss\":[\"https://issuer.example/\"]}", "TOKEN_CLAIM_TYPE_INVALID"),
+        (b"{\"iss\":\"https://issuer.example\"}", "TOKEN_ISSUER_UNKNOWN"),
+        (b"{\"iss\":\"HTTPS://ISSUER.EXAMPLE/\"}", "TOKEN_ISSUER_UNKNOWN"),
+    ] {
+        let token = KEY.token(Algorithm::ES256, HEADER, payload);
+        check(&token, &issuer(), code);
+    }
+}
+
+#[test]
+fn claims_are_required_as_the_issuer_says() {
+    for claim in ["sub", "preferred_username", "exp", "aud"] {
+        check_claims(&without(claim), "TOKEN_CLAIM_MISSING");
+        check_claims(&with(claim, Value::Null), "TOKEN_CLAIM_TYPE_INVALID");
+        check_claims(&with(claim, ""), "TOKEN_CLAIM_TYPE_INVALID");
+    }
+    for claim in ["iat", "client_id", "scope"] {
+        check_claims(&without(claim), "OK");
+    }
+    assert_eq!(verify(&sign(HEADER, &without("sub")), &issuer()), Err(missing("sub")));
+}
+
+#[test]
+fn claims_have_their_types() {
+    for (claim, value) in [
+        ("sub", json!(5)),
+        ("client_id", json!("")),
+        ("client_id", json!(["client"])),
+        ("jti", json!(1)),
+        ("azp", json!(1)),
+        ("preferred_username", json!({})),
+        ("aud", json!(["https://api.example/", 1])),
+        ("aud", json!({ "https://api.example/": true })),
+        ("scope", json!(5)),
+        ("scope", json!({ "read": true })),
+        ("scope", json!("read\twrite")),
+        ("act", json!("actor")),
+        ("act", json!({ "x": 1 })),
+        ("act", json!({ "sub": "" })),
+        ("exp", json!("1790003600")),
+        ("exp", json!(true)),
+        ("exp", json!(18_446_744_073_709_551_616.0)),
+        ("exp", json!(u64::MAX)),
+        ("nbf", json!("1790000000")),
+        ("iat", json!([NOW])),
+    ] {
+        check_claims(&with(claim, value), "TOKEN_CLAIM_TYPE_INVALID");
+    }
+    check_claims(&with("scope", json!(["read", "write"])), "OK");
+    check_claims(&with("scope", json!("SIS Vendor: Élèves")), "OK");
+    check_claims(&with("act", json!({ "sub": "actor" })), "OK");
+}
+
+#[test]
+fn times_hold_within_the_skew() {
+    for (claim, value, code) in [
+        ("exp", json!(NOW - 29), "OK"),
+        ("exp", json!(NOW - 30), "TOKEN_EXPIRED"),
+        ("exp", json!(-1), "TOKEN_EXPIRED"),
+        ("exp", json!(1_789_999_970.9), "TOKEN_EXPIRED"),
+        ("exp", json!(1_790_000_600.5), "OK"),
+        ("nbf", json!(NOW + 30), "OK"),
+        ("nbf", json!(NOW + 31), "TOKEN_NOT_YET_VALID"),
+        ("nbf", json!(1_790_000_030.1), "TOKEN_NOT_YET_VALID"),
+        ("iat", json!(NOW + 30), "OK"),
+        ("iat", json!(NOW + 31), "TOKEN_NOT_YET_VALID"),
+        ("exp", json!(NOW - 60 + 86_400), "OK"),
+        ("exp", json!(NOW - 60 + 86_401), "TOKEN_LIFETIME_TOO_LONG"),
+        ("exp", json!((NOW + 3600) * 1000), "TOKEN_LIFETIME_TOO_LONG"),
+        ("exp", json!(i64::MAX), "TOKEN_LIFETIME_TOO_LONG"),
+        ("iat", json!(i64::MIN), "TOKEN_LIFETIME_TOO_LONG"),
+    ] {
+        check_claims(&with(claim, value), code);
+    }
+    let unlimited = Issuer { lifetime_seconds_max: None, ..issuer() };
+    check(&sign(HEADER, &with("exp", NOW + 400 * 86_400)), &unlimited, "OK");
+    check(&sign(HEADER, &with("exp", (NOW + 3600) * 1000)), &unlimited, "TOKEN_LIFETIME_TOO_LONG");
+    let mut timeless = without("iat");
+    timeless["exp"] = json!(NOW + 86_401);
+    check_claims(&timeless, "TOKEN_LIFETIME_TOO_LONG");
+}
+
+#[test]
+fn the_audience_is_one_exact_element() {
+    for (audience, code) in [
+        (json!("api"), "OK"),
+        (json!(["other", "api"]), "OK"),
+        (json!([]), "TOKEN_AUDIENCE_MISMATCH"),
+        (json!("https://api.example"), "TOKEN_AUDIENCE_MISMATCH"),
+        (json!("https://api.example/admin"), "TOKEN_AUDIENCE_MISMATCH"),
+        (json!("API"), "TOKEN_AUDIENCE_MISMATCH"),
+        (json!("other api"), "TOKEN_AUDIENCE_MISMATCH"),
+    ] {
+        check_claims(&with("aud", audience), code);
+    }
+    let any = Issuer { audiences: Vec::new(), ..issuer() };
+    check(&sign(HEADER, &with("aud", "elsewhere")), &any, "OK");
+    check(&sign(HEADER, &without("aud")), &any, "OK");
+    check(&sign(HEADER, &with("aud", 5)), &any, "TOKEN_CLAIM_TYPE_INVALID");
+}
+
+#[test]
+fn the_type_is_a_media_type() {
+    let header = |typ: &str| json!({ "alg": "ES256", "kid": "ec", "typ": typ }).to_string();
+    let typed = Issuer { types: vec!["at+jwt".into()], ..issuer() };
+    for good in ["at+jwt", "AT+JWT", "application/at+jwt", "Application/At+Jwt"] {
+        check(&sign(&header(good), &claims()), &typed, "OK");
+    }
+    for bad in ["JWT", "at+jwt ", "text/at+jwt", "secevent+jwt", "logout+jwt", ""] {
+        check(&sign(&header(bad), &claims()), &typed, "TOKEN_TYP_INVALID");
+    }
+    check(&sign(r#"{"alg":"ES256","kid":"ec"}"#, &claims()), &typed, "TOKEN_TYP_INVALID");
+    for other in ["dpop+jwt", "application/Logout+JWT", "token-introspection+jwt"] {
+        check(&sign(&header(other), &claims()), &issuer(), "TOKEN_TYP_INVALID");
+    }
+    check(&sign(&header("anything"), &claims()), &issuer(), "OK");
+}
+
+#[test]
+fn a_token_bound_to_a_key_is_refused_as_long_as_no_proof_is_checked() {
+    check_claims(&with("cnf", json!({ "jkt": "x" })), "TOKEN_PROOF_REQUIRED");
+    check_claims(&with("cnf", Value::Null), "TOKEN_PROOF_REQUIRED");
+}
+
+#[test]
+fn the_first_failing_check_gives_the_reason() {
+    // Each row is wrong in everything that the rows below it are.
+    let mut payload = json!({ "iss": "elsewhere", "exp": 1, "aud": "elsewhere", "cnf": {} });
+    let mut header = json!({ "alg": "none", "kid": "unknown", "jwk": {}, "crit": ["x"], "typ": "logout+jwt" });
+    let mut expect = |change: &mut dyn FnMut(&mut Value, &mut Value), code| {
+        check(&KEY.token(Algorithm::ES256, header.to_string(), payload.to_string()), &issuer(), code);
+        change(&mut header, &mut payload);
+    };
+    let remove = |from: &mut Value, name: &str| assert!(from.as_object_mut().unwrap().remove(name).is_some());
+    expect(&mut |_, payload| payload["iss"] = json!(ISSUER), "TOKEN_ISSUER_UNKNOWN");
+    expect(&mut |header, _| header["alg"] = json!("RS256"), "TOKEN_ALG_NOT_ALLOWED");
+    expect(&mut |header, _| remove(header, "jwk"), "TOKEN_HEADER_FORBIDDEN");
+    expect(&mut |header, _| remove(header, "crit"), "TOKEN_CRIT_UNSUPPORTED");
+    expect(&mut |header, _| header["kid"] = json!("ec"), "TOKEN_KEY_NOT_FOUND");
+    expect(&mut |header, _| header["alg"] = json!("ES256"), "TOKEN_ALG_KEY_MISMATCH");
+    expect(&mut |header, _| remove(header, "typ"), "TOKEN_TYP_INVALID");
+    expect(&mut |_, payload| payload["sub"] = json!(5), "TOKEN_CLAIM_MISSING");
+    expect(&mut |_, payload| payload["preferred_username"] = json!("alice"), "TOKEN_CLAIM_MISSING");
+    expect(&mut |_, payload| payload["sub"] = json!("user"), "TOKEN_CLAIM_TYPE_INVALID");
+    expect(&mut |_, payload| payload["exp"] = json!(NOW + 1), "TOKEN_EXPIRED");
+    expect(&mut |_, payload| payload["aud"] = json!("api"), "TOKEN_AUDIENCE_MISMATCH");
+    expect(&mut |_, payload| remove(payload, "cnf"), "TOKEN_PROOF_REQUIRED");
+    expect(&mut |_, _| {}, "OK");
+}
+
+#[test]
+fn no_key_at_all_refuses_everything() {
+    let token = sign(HEADER, &claims());
+    let refused = read(&token).unwrap().verify(&issuer(), &KeySet::default(), NOW);
+    assert_eq!(refused, Err(TokenError::KeyNotFound));
+}
+
+#[test]
+fn neither_messages_nor_debug_tell_what_a_token_holds() {
+    let secret = "s3cret";
+    let token = sign(HEADER, &with("sub", secret));
+    let unverified = read(&token).unwrap();
+    assert!(!format!("{unverified:?}").contains(secret));
+    let verified = unverified.verify(&issuer(), &KEYS, NOW).unwrap();
+    assert!(!format!("{verified:?}").contains(secret));
+    for (header, claims) in [
+        (json!({ "alg": secret, "kid": secret }).to_string(), claims()),
+        (json!({ "alg": "ES256", "kid": secret }).to_string(), claims()),
+        (json!({ "alg": "ES256", "kid": "ec", "typ": secret, "crit": [secret] }).to_string(), claims()),
+        (HEADER.to_owned(), with("aud", secret)),
+        (HEADER.to_owned(), with("scope", json!({ secret: secret }))),
+        (HEADER.to_owned(), with("iss", secret)),
+    ] {
+        let fault = verify(&sign(&header, &claims), &issuer()).unwrap_err();
+        assert!(!format!("{fault} {fault:?}").contains(secret), "{fault:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_at_all_makes_it_panic(text in any::<String>(), header in any::<Vec<u8>>(), payload in any::<Vec<u8>>()) {
+        prop_assert!(verify(&text, &issuer()).is_err());
+        let token = KEY.token(Algorithm::ES256, header, payload);
+        prop_assert!(verify(&token, &issuer()).is_err());
+    }
+
+    #[test]
+    fn a_token_with_any_one_character_changed_is_refused(at in any::<prop::sample::Index>(), to in any::<char>()) {
+        let good = sign(HEADER, &claims());
+        let mut changed: Vec<char> = good.chars().collect();
+        let at = at.index(changed.len());
+        changed[at] = to;
+        let changed: String = changed.into_iter().collect();
+        prop_assert_eq!(verify(&changed, &issuer()).is_ok(), changed == good);
+    }
+
+    #[test]
+    fn names_are_unique_exactly_when_a_reader_keeps_them_all(names in prop::collection::vec(r#"[ab:"\\]{0,2}"#, 0..4)) {
+        let value = r#"{"x:":["\":"]}"#;
+        let members: Vec<_> = names.iter().map(|name| format!("{}:{value}", json!(name))).collect();
+        let object = format!("{{{}}}", members.join(","));
+        let unique: std::collections::HashSet<_> = names.iter().collect();
+        prop_assert_eq!(strict_json::read_object(object.as_bytes()).is_ok(), unique.len() == names.len());
+    }
+}
