@@ -1,4 +1,106 @@
-//! Use cases and the ports they need.
+//! The use cases, and the ports they need.
 
+pub mod authorize;
+pub mod decisions;
+pub mod error;
+pub mod policies;
 pub mod ports;
+pub mod realm_state;
+pub mod relationships;
 pub mod token_cache;
+pub mod token_info;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use self::{
+    authorize::Caller,
+    error::{Error, Kind},
+    ports::{Clock, KeySource, RealmSource, RelationshipStore},
+    realm_state::RealmState,
+    token_cache::TokenCache,
+};
+use crate::domain::id::RealmName;
+
+/// All that the use cases share: the ports, the realms, and nothing else.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) store: Arc<dyn RelationshipStore>,
+    pub(crate) source: Arc<dyn RealmSource>,
+    pub(crate) tokens: Arc<TokenCache<Caller>>,
+    realms: BTreeMap<RealmName, Arc<RealmState>>,
+}
+
+impl App {
+    /// Puts the service together.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        keys: Arc<dyn KeySource>,
+        store: Arc<dyn RelationshipStore>,
+        source: Arc<dyn RealmSource>,
+        tokens: Arc<TokenCache<Caller>>,
+        realms: Vec<RealmState>,
+    ) -> Self {
+        let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
+        let app = Self { clock, keys, store, source, tokens, realms };
+        for realm in app.realms.values() {
+            app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
+        }
+        app
+    }
+
+    /// The realms, by name.
+    pub fn realms(&self) -> impl Iterator<Item = &Arc<RealmState>> {
+        self.realms.values()
+    }
+
+    /// The realm of this name.
+    ///
+    /// # Errors
+    /// `NotFound` with the names there are.
+    pub fn realm(&self, name: &str) -> Result<&Arc<RealmState>, Error> {
+        self.realms.iter().find(|(known, _)| known.as_str() == name).map(|(_, realm)| realm).ok_or_else(|| {
+            if name.is_empty() {
+                return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
+            }
+            let name: String = name.chars().take(64).collect();
+            Error::new(Kind::NotFound, "REALM_UNKNOWN", format!("unknown realm `{name}`, expected one of {}", self.realm_names()))
+        })
+    }
+
+    /// The only realm that trusts this issuer.
+    fn realm_of_issuer(&self, issuer: &str) -> Option<&Arc<RealmState>> {
+        let mut trusting = self.realms.values().filter(|realm| realm.policies().realm.issuer(issuer).is_some());
+        trusting.next().filter(|_| trusting.next().is_none())
+    }
+
+    fn realm_names(&self) -> String {
+        self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every realm can decide and keep its decisions, and relationships can be written.
+    pub fn is_ready(&self) -> bool {
+        !self.realms.is_empty() && self.is_store_writable() && self.realms.values().all(|realm| realm.log.is_writable())
+    }
+
+    /// Relationships can be written.
+    pub fn is_store_writable(&self) -> bool {
+        self.store.is_writable()
+    }
+
+    /// Makes every decision log durable; nothing is decided any more.
+    pub async fn close(&self) {
+        for realm in self.realms.values() {
+            realm.log.close().await;
+        }
+    }
+
+    /// The numbers of a start: realms, entities and relationships.
+    pub fn sizes(&self) -> HashMap<RealmName, crate::domain::graph::Counts> {
+        self.realms.iter().map(|(name, realm)| (name.clone(), realm.graph().counts())).collect()
+    }
+}

@@ -1,0 +1,353 @@
+//! Authorize: the straight path of a decision.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    app::{
+        App,
+        error::{Error, Kind},
+        realm_state::{LoadedRealm, RealmState},
+    },
+    domain::{
+        access_request::{AccessRequest, FieldFault, Phase, Question},
+        decide::{decide, refuse},
+        decision::{Decision, Outcome, Reason},
+        decision_record::{DecisionRecord, RecordedSubject},
+        graph::Graph,
+        id::{DecisionId, EntityId, Revision},
+        principal::{Principal, PrincipalError},
+        realm::Realm,
+        token,
+        token_error::TokenError,
+        value::{Attributes, Value},
+    },
+};
+
+/// A question as a transport hands it over.
+#[derive(Clone, Debug, Default)]
+pub struct AuthorizeRequest {
+    /// The realm's name; empty: the only one that trusts the token's issuer.
+    pub realm: Arc<str>,
+    /// The token. Never logged, never echoed.
+    pub token: Secret,
+    /// The scheme word it came with; empty means `Bearer`.
+    pub token_scheme: Arc<str>,
+    /// The question.
+    pub question: Question,
+    /// Decide on relationships at least this fresh.
+    pub at_least_revision: Revision,
+    /// The caller's request id.
+    pub request_id: Arc<str>,
+}
+
+/// A text that must not be printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub Arc<str>);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The decision.
+    pub decision: Decision,
+    /// The key into the decision log.
+    pub decision_id: DecisionId,
+    /// The relationships that were looked at.
+    pub data_revision: Revision,
+}
+
+/// What is kept of a verified token.
+#[derive(Debug)]
+pub struct Caller {
+    /// Who asks.
+    pub principal: Principal,
+    /// Who vouches for it.
+    pub issuer: Arc<str>,
+    /// Until when, in seconds since the epoch.
+    pub expires_at_seconds: i64,
+}
+
+/// The most questions of a batch.
+pub const BATCH_ITEMS_MAX: usize = 10_000;
+
+/// How long a question waits for `at_least_revision` when its caller sets no deadline.
+pub const REVISION_WAIT: Duration = Duration::from_secs(5);
+
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The state that all questions of one call share: taken once, so they are answered alike.
+struct Snapshot {
+    state: Arc<RealmState>,
+    loaded: Arc<LoadedRealm>,
+    graph: Arc<Graph>,
+}
+
+type Verified = Result<Arc<Caller>, Box<Reason>>;
+
+impl App {
+    /// Decides one question and keeps the decision.
+    ///
+    /// # Errors
+    /// A wrong request, a realm that isn't there, keys that cannot be had, a revision that isn't reached,
+    /// a log that cannot take the decision. Never an allow.
+    pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
+        let snapshot = self.snapshot(&request).await?;
+        let caller = self.verify(&snapshot, &request).await?;
+        let (answer, record) = self.answer(&snapshot, &caller, &request)?;
+        snapshot.state.log.append(vec![record]).await?;
+        Ok(answer)
+    }
+
+    /// Decides many questions in order. A token is verified once, and realm, policies and relationships
+    /// are taken once for all items of a realm.
+    ///
+    /// # Errors
+    /// Too many items. An item's own failure is that item's result.
+    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
+        if requests.len() > BATCH_ITEMS_MAX {
+            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
+            return Err(Error::invalid_field("items", message));
+        }
+        let mut results = Vec::with_capacity(requests.len());
+        let mut taken: Vec<(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)> = Vec::new();
+        let mut records: Vec<(Arc<Snapshot>, Vec<DecisionRecord>, Vec<usize>)> = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            if index % 64 == 63 {
+                tokio::task::yield_now().await;
+            }
+            let known = taken.iter().find(|(realm, token, scheme, revision, _)| {
+                *realm == request.realm
+                    && *token == request.token
+                    && *scheme == request.token_scheme
+                    && *revision == request.at_least_revision
+            });
+            let shared = match known {
+                Some((.., shared)) => shared.clone(),
+                None => {
+                    let shared = self.shared(request, &taken).await;
+                    if taken.len() < 64 {
+                        let key = (Arc::clone(&request.realm), request.token.clone(), Arc::clone(&request.token_scheme));
+                        taken.push((key.0, key.1, key.2, request.at_least_revision, shared.clone()));
+                    }
+                    shared
+                }
+            };
+            let answered = shared.and_then(|(snapshot, caller)| Ok((self.answer(&snapshot, &caller, request)?, snapshot)));
+            results.push(answered.map(|((answer, record), snapshot)| {
+                match records.iter_mut().find(|(other, ..)| Arc::ptr_eq(&other.state, &snapshot.state)) {
+                    Some((_, list, places)) => {
+                        list.push(record);
+                        places.push(index);
+                    }
+                    None => records.push((snapshot, vec![record], vec![index])),
+                }
+                answer
+            }));
+        }
+        for (snapshot, list, places) in records {
+            if let Err(error) = snapshot.state.log.append(list).await {
+                let error = Error::from(error);
+                for place in places {
+                    if let Some(result) = results.get_mut(place) {
+                        *result = Err(error.clone());
+                    }
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    async fn shared(
+        &self,
+        request: &AuthorizeRequest,
+        taken: &[(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)],
+    ) -> Result<(Arc<Snapshot>, Verified), Error> {
+        let fresh = self.snapshot(request).await?;
+        let same = taken.iter().filter_map(|(.., shared)| shared.as_ref().ok()).find(|(snapshot, _)| {
+            Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
+        });
+        let snapshot = same.map_or_else(|| Arc::new(fresh), |(snapshot, _)| Arc::clone(snapshot));
+        let caller = self.verify(&snapshot, request).await?;
+        Ok((snapshot, caller))
+    }
+
+    async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
+        let state = Arc::clone(self.realm_of(&request.realm, &request.token)?);
+        let wanted = request.at_least_revision;
+        if state.graph().revision() < wanted && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err() {
+            let message = format!("realm `{}` is at revision {}, revision {wanted} was asked for", state.name, state.graph().revision());
+            return Err(Error::new(Kind::Unavailable, "REVISION_NOT_REACHED", message));
+        }
+        let (loaded, graph) = (state.policies(), state.graph());
+        Ok(Snapshot { state, loaded, graph })
+    }
+
+    /// The realm by name, or by the token's issuer.
+    pub(crate) fn realm_of(&self, name: &str, token: &Secret) -> Result<&Arc<RealmState>, Error> {
+        if !name.is_empty() {
+            return self.realm(name);
+        }
+        let issuer = token::read(&token.0).ok().map(|unverified| unverified.issuer().to_owned());
+        issuer.and_then(|issuer| self.realm_of_issuer(&issuer)).ok_or_else(|| {
+            let message = format!("is empty, and the token's issuer belongs to no single realm, expected one of {}", self.realm_names());
+            Error::invalid_field("realm", message)
+        })
+    }
+
+    /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
+    async fn verify(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
+        let (realm, name, text) = (&snapshot.loaded.realm, &snapshot.state.name, &request.token.0);
+        let now_seconds = self.clock.now_seconds();
+        let caller = match self.tokens.get(name, text, now_seconds) {
+            Some(caller) => caller,
+            None => match self.verify_anew(snapshot, text, now_seconds).await? {
+                Ok(caller) => caller,
+                Err(reason) => return Ok(Err(Box::new(reason))),
+            },
+        };
+        let scheme = if request.token_scheme.is_empty() { "Bearer" } else { &*request.token_scheme };
+        match realm.issuer(&caller.issuer) {
+            Some(issuer) if issuer.scheme.eq_ignore_ascii_case(scheme) => Ok(Ok(caller)),
+            Some(issuer) => {
+                let message = format!("the token came with another scheme word than `{}`", issuer.scheme);
+                Ok(Err(Box::new(Reason::plain("TOKEN_SCHEME_NOT_ALLOWED", message))))
+            }
+            None => Ok(Err(Box::new(bad_token(&TokenError::IssuerUnknown)))),
+        }
+    }
+
+    async fn verify_anew(&self, snapshot: &Snapshot, text: &str, now_seconds: i64) -> Result<Result<Arc<Caller>, Reason>, Error> {
+        let (realm, name) = (&snapshot.loaded.realm, &snapshot.state.name);
+        let generation = self.tokens.generation(name);
+        let unverified = match token::read(text) {
+            Ok(unverified) => unverified,
+            Err(error) => return Ok(Err(bad_token(&error))),
+        };
+        let Some(issuer) = realm.issuer(unverified.issuer()) else { return Ok(Err(bad_token(&TokenError::IssuerUnknown))) };
+        let keys = self.keys.keys(name, &issuer.issuer, unverified.key_id()).await?;
+        let claims = match unverified.verify(issuer, &keys, now_seconds) {
+            Ok(claims) => claims,
+            Err(error) => return Ok(Err(bad_token(&error))),
+        };
+        let principal = match Principal::from_claims(realm, claims.as_map()) {
+            Ok(principal) => principal,
+            Err(error) => {
+                let code = match error {
+                    PrincipalError::ClaimMissing(_) => "TOKEN_CLAIM_MISSING",
+                    PrincipalError::ClaimInvalid { .. } => "TOKEN_CLAIM_TYPE_INVALID",
+                };
+                return Ok(Err(Reason::plain(code, error.to_string())));
+            }
+        };
+        let expires_at_seconds = claims.expires_at_seconds();
+        let caller = Arc::new(Caller { principal, issuer: Arc::clone(&issuer.issuer), expires_at_seconds });
+        self.tokens.insert(name, text, Arc::clone(&caller), expires_at_seconds, generation);
+        Ok(Ok(caller))
+    }
+
+    /// Decides and writes down. The record isn't kept yet.
+    fn answer(&self, snapshot: &Snapshot, caller: &Verified, request: &AuthorizeRequest) -> Result<(Answer, DecisionRecord), Error> {
+        let started_us = self.clock.now_us();
+        let realm = &snapshot.loaded.realm;
+        let mut faults = Vec::new();
+        if !is_printable(&request.request_id) {
+            faults.push(FieldFault::new("request_id", "is not 0 to 128 printable ASCII characters"));
+        }
+        let checked = AccessRequest::check(realm, &request.question).map_err(|found| faults.extend(found)).ok();
+        let Some(checked) = checked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
+        let decision = match caller {
+            Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
+            Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
+        };
+        let decided_us = self.clock.now_us();
+        let data_revision = snapshot.graph.revision();
+        let record = DecisionRecord {
+            id: decision_id(decided_us),
+            time_us: decided_us,
+            outcome: decision.outcome,
+            reasons: decision.reasons.clone(),
+            determining_policies: decision.determining_policies.clone(),
+            action: Arc::clone(&checked.action),
+            resource_type: Arc::clone(&checked.resource_type.name),
+            resource_id: recorded_id(snapshot, &checked),
+            subjects: recorded_subjects(snapshot, &checked),
+            principal: caller.as_ref().ok().map(|caller| caller.principal.entity.clone()),
+            issuer: caller.as_ref().map(|caller| Arc::clone(&caller.issuer)).unwrap_or_default(),
+            attributes: caller.as_ref().map(|caller| Arc::clone(&caller.principal.attributes)).unwrap_or_default(),
+            policy_version: decision.policy_version.clone(),
+            data_revision,
+            request_id: Arc::clone(&request.request_id),
+            duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
+        };
+        Ok((Answer { decision_id: record.id, decision, data_revision }, record))
+    }
+}
+
+fn bad_token(error: &TokenError) -> Reason {
+    Reason::plain(error.code(), error.to_string())
+}
+
+fn is_printable(text: &str) -> bool {
+    text.len() <= REQUEST_ID_BYTES_MAX && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
+/// A `UUIDv7` of the decision's own time.
+fn decision_id(now_us: i64) -> DecisionId {
+    let seconds = u64::try_from(now_us.div_euclid(1_000_000)).unwrap_or(0);
+    let nanos = u32::try_from(now_us.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+    let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+    DecisionId(uuid::Uuid::new_v7(time).as_u128())
+}
+
+/// The resource's id; of a type that is about people, its pseudonym.
+fn recorded_id(snapshot: &Snapshot, request: &AccessRequest) -> Arc<str> {
+    let (realm, resource_type) = (&snapshot.loaded.realm, &request.resource_type);
+    if request.resource_id.is_empty() || !realm.is_about_people(resource_type) {
+        return Arc::clone(&request.resource_id);
+    }
+    resource_pseudonym(&snapshot.state, realm, &resource_type.name, &request.resource_id)
+}
+
+/// The pseudonym that stands in the log for the id of a resource that is about people.
+pub(crate) fn resource_pseudonym(state: &RealmState, _realm: &Realm, resource_type: &str, id: &str) -> Arc<str> {
+    state.pseudonyms.pseudonym(resource_type, id)
+}
+
+fn recorded_subjects(snapshot: &Snapshot, request: &AccessRequest) -> Vec<RecordedSubject> {
+    let mut subjects = Vec::new();
+    for values in &request.phases {
+        for (subject, value) in request.resource_type.subjects.iter().zip(&values.values) {
+            let items = match value {
+                Some(Value::List(items)) => items.as_slice(),
+                Some(single) => std::slice::from_ref(single),
+                None => &[],
+            };
+            for entity in items.iter().filter_map(|item| if let Value::Entity(entity) = item { Some(entity) } else { None }) {
+                let is_pseudonym = snapshot.loaded.realm.relations.is_person(&entity.entity_type);
+                subjects.push(RecordedSubject {
+                    attribute: Arc::clone(&subject.attribute),
+                    entity: if is_pseudonym { person_pseudonym(&snapshot.state, entity) } else { entity.clone() },
+                    is_pseudonym,
+                    is_proposed: values.phase == Phase::Proposed,
+                });
+            }
+        }
+    }
+    subjects
+}
+
+/// A person as the log names it.
+pub(crate) fn person_pseudonym(state: &RealmState, entity: &EntityId) -> EntityId {
+    let id = state.pseudonyms.pseudonym(&entity.entity_type, &entity.id);
+    EntityId { entity_type: Arc::clone(&entity.entity_type), id }
+}
+
+/// Nothing, as attributes.
+pub(crate) fn no_attributes() -> Arc<Attributes> {
+    Arc::default()
+}

@@ -1,0 +1,159 @@
+//! A realm at work: its policies, its relationships, its decision log.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    app::{error::Error, ports::{DecisionLog, RelationshipStore}},
+    domain::{
+        fault::Fault,
+        graph::Graph,
+        id::{RealmName, Revision},
+        issuer::Issuer,
+        policy_set::SourceFile,
+        pseudonym::PseudonymKey,
+        realm::Realm,
+    },
+};
+
+/// The policies of a realm as they were loaded.
+#[derive(Debug)]
+pub struct LoadedRealm {
+    /// The compiled realm.
+    pub realm: Realm,
+    /// When it was loaded, in microseconds since the epoch.
+    pub loaded_at_us: i64,
+}
+
+/// A realm at work. Readers take what they need once and keep it for the whole request.
+#[derive(Debug)]
+pub struct RealmState {
+    /// Its name.
+    pub name: RealmName,
+    pub(crate) log: Arc<dyn DecisionLog>,
+    pub(crate) pseudonyms: PseudonymKey,
+    pub(crate) writer: Mutex<()>,
+    deployment_issuers: Vec<Issuer>,
+    policies: ArcSwap<LoadedRealm>,
+    last_faults: ArcSwap<Vec<Fault>>,
+    graph: ArcSwap<Graph>,
+    revision: watch::Sender<Revision>,
+}
+
+impl RealmState {
+    /// Puts a realm to work with the relationships of the store. The deployment's issuers stand beside
+    /// those of realm.toml, and in place of one of the same name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(
+        name: RealmName,
+        files: &[SourceFile],
+        deployment_issuers: Vec<Issuer>,
+        store: &dyn RelationshipStore,
+        log: Arc<dyn DecisionLog>,
+        pseudonyms: PseudonymKey,
+        now_us: i64,
+    ) -> Result<Self, StartError> {
+        let realm = compile(files, &deployment_issuers).map_err(StartError::Faults)?;
+        let (sender, receiver) = std::sync::mpsc::sync_channel(16_384);
+        let each = Box::new(move |record| {
+            // The receiver lives as long as the load.
+            drop(sender.send(record));
+        });
+        let build = tokio::task::spawn_blocking(move || {
+            let mut graph = Graph::new();
+            for record in receiver {
+                graph.insert(&record);
+            }
+            graph
+        });
+        let loaded = store.load(&name, each).await;
+        let built = build.await;
+        let revision = loaded.map_err(|error| StartError::Store(error.into()))?;
+        let mut graph = built.map_err(|error| StartError::Store(internal(&error)))?;
+        graph.set_revision(revision);
+        Ok(Self {
+            name,
+            log,
+            pseudonyms,
+            writer: Mutex::new(()),
+            deployment_issuers,
+            policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
+            last_faults: ArcSwap::default(),
+            graph: ArcSwap::from_pointee(graph),
+            revision: watch::Sender::new(revision),
+        })
+    }
+
+    /// The policies that decide now.
+    pub fn policies(&self) -> Arc<LoadedRealm> {
+        self.policies.load_full()
+    }
+
+    /// The relationships that decisions see now.
+    pub fn graph(&self) -> Arc<Graph> {
+        self.graph.load_full()
+    }
+
+    /// The faults of the last reload that was refused; none when the last one was good.
+    pub fn last_faults(&self) -> Arc<Vec<Fault>> {
+        self.last_faults.load_full()
+    }
+
+    /// Compiles files as this realm would run them.
+    pub(crate) fn compile(&self, files: &[SourceFile]) -> Result<Realm, Vec<Fault>> {
+        compile(files, &self.deployment_issuers)
+    }
+
+    pub(crate) fn replace_policies(&self, realm: Realm, now_us: i64) {
+        self.last_faults.store(Arc::default());
+        self.policies.store(Arc::new(LoadedRealm { realm, loaded_at_us: now_us }));
+    }
+
+    pub(crate) fn note_faults(&self, faults: Vec<Fault>) {
+        self.last_faults.store(Arc::new(faults));
+    }
+
+    /// Publishes relationships; the caller holds the writer's lock.
+    pub(crate) fn publish(&self, graph: Graph) {
+        let revision = graph.revision();
+        self.graph.store(Arc::new(graph));
+        self.revision.send_replace(revision);
+    }
+
+    /// Returns when decisions see this revision.
+    pub(crate) async fn reached(&self, revision: Revision) {
+        let mut seen = self.revision.subscribe();
+        // The sender lives as long as this realm, so waiting cannot fail.
+        drop(seen.wait_for(|current| *current >= revision).await);
+    }
+}
+
+/// Why a realm could not be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its files have faults.
+    #[error("{}", list(.0))]
+    Faults(Vec<Fault>),
+    /// Its relationships cannot be read.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn internal(error: &tokio::task::JoinError) -> Error {
+    Error::new(crate::app::error::Kind::Internal, "LOAD_FAILED", format!("the relationships could not be loaded: {error}"))
+}
+
+fn compile(files: &[SourceFile], deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
+    let mut realm = Realm::compile(files)?;
+    realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
+    realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    Ok(realm)
+}
