@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::domain::{
     decision_record::{DecisionRecord, LoggedDecision},
     id::{DecisionId, RealmName, Revision},
+    issuer::Issuer,
     key_set::KeySet,
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
@@ -135,6 +136,9 @@ pub trait KeySource: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`KeyError::Unavailable`] when there are no usable keys at hand.
     async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError>;
+
+    /// Replaces the issuers of a realm.
+    fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);
 }
 
 /// Reads the files of realms.

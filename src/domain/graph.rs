@@ -539,8 +539,8 @@ mod tests {
     fn check(graph: &Graph, model: &Model) {
         let edges = model.edges();
         assert_eq!((graph.revision(), graph.counts().edges), (Revision(model.revision), edges.len()));
-        for place in 0..ENTITIES.len() {
-            let entity = entity(place);
+        for (entity_type, id) in ENTITIES {
+            let entity = EntityId::new(entity_type, id);
             let Some(node) = graph.node(&entity.entity_type, &entity.id) else {
                 assert!(edges.iter().all(|edge| edge.subject != entity && edge.object != entity));
                 assert_eq!(model.facts(&entity), None);
@@ -548,7 +548,7 @@ mod tests {
             };
             assert_eq!(graph.entity(node), entity);
             assert_eq!(graph.type_name(graph.type_of(node).unwrap()), entity.entity_type);
-            assert!(graph.with_name(node, |entity_type, id| (entity_type, id) == ENTITIES[place]));
+            assert!(graph.with_name(node, |found_type, found_id| (found_type, found_id) == (entity_type, id)));
             assert_eq!(graph.facts(node).map(|facts| &**facts), model.facts(&entity));
 
             let named = |found: Vec<(RelationId, NodeId)>| -> Vec<(Arc<str>, EntityId)> {
@@ -561,7 +561,7 @@ mod tests {
             };
             let with = |end: fn(&Relationship) -> (&EntityId, &EntityId)| -> Vec<(Arc<str>, EntityId)> {
                 let ends = edges.iter().filter(|edge| *end(edge).0 == entity);
-                let mut named: Vec<_> = ends.map(|edge| (edge.relation.clone(), end(edge).1.clone())).collect();
+                let mut named: Vec<_> = ends.map(|edge| (Arc::clone(&edge.relation), end(edge).1.clone())).collect();
                 named.sort();
                 named
             };
@@ -662,10 +662,14 @@ mod tests {
                     prop_assert!(!is_changed || now == graph.revision());
                 }
                 check(&graph, &model);
-                queries.iter().for_each(|query| check_query(&graph, &model, query));
+                for query in &queries {
+                    check_query(&graph, &model, query);
+                }
             }
             // Whoever still reads an older snapshot sees what it showed.
-            snapshots.iter().for_each(|(graph, model)| check(graph, model));
+            for (graph, model) in &snapshots {
+                check(graph, model);
+            }
 
             let mut loaded = Graph::new();
             model.records.values().rev().for_each(|record| loaded.insert(record));
