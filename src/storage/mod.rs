@@ -1,1 +1,3 @@
 //! Stores: out to disk and memory.
+
+pub mod key_file;
