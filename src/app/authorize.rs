@@ -14,12 +14,12 @@ use crate::{
         decision::{Decision, Outcome, Reason},
         decision_record::{DecisionRecord, RecordedSubject},
         graph::Graph,
-        id::{DecisionId, EntityId, Revision},
+        id::{DecisionId, EntityId, RealmName, Revision},
         principal::{Principal, PrincipalError},
         realm::Realm,
         token,
         token_error::TokenError,
-        value::{Attributes, Value},
+        value::Value,
     },
 };
 
@@ -87,7 +87,8 @@ struct Snapshot {
     graph: Arc<Graph>,
 }
 
-type Verified = Result<Arc<Caller>, Box<Reason>>;
+/// A verified token, or why it isn't good.
+pub(crate) type Verified = Result<Arc<Caller>, Box<Reason>>;
 
 impl App {
     /// Decides one question and keeps the decision.
@@ -97,7 +98,7 @@ impl App {
     /// a log that cannot take the decision. Never an allow.
     pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
         let snapshot = self.snapshot(&request).await?;
-        let caller = self.verify(&snapshot, &request).await?;
+        let caller = self.verify_for(&snapshot, &request).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request)?;
         snapshot.state.log.append(vec![record]).await?;
         Ok(answer)
@@ -114,7 +115,8 @@ impl App {
             return Err(Error::invalid_field("items", message));
         }
         let mut results = Vec::with_capacity(requests.len());
-        let mut taken: Vec<(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)> = Vec::new();
+        let mut taken: Vec<(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)> =
+            Vec::new();
         let mut records: Vec<(Arc<Snapshot>, Vec<DecisionRecord>, Vec<usize>)> = Vec::new();
         for (index, request) in requests.iter().enumerate() {
             if index % 64 == 63 {
@@ -131,13 +133,15 @@ impl App {
                 None => {
                     let shared = self.shared(request, &taken).await;
                     if taken.len() < 64 {
-                        let key = (Arc::clone(&request.realm), request.token.clone(), Arc::clone(&request.token_scheme));
+                        let key =
+                            (Arc::clone(&request.realm), request.token.clone(), Arc::clone(&request.token_scheme));
                         taken.push((key.0, key.1, key.2, request.at_least_revision, shared.clone()));
                     }
                     shared
                 }
             };
-            let answered = shared.and_then(|(snapshot, caller)| Ok((self.answer(&snapshot, &caller, request)?, snapshot)));
+            let answered =
+                shared.and_then(|(snapshot, caller)| Ok((self.answer(&snapshot, &caller, request)?, snapshot)));
             results.push(answered.map(|((answer, record), snapshot)| {
                 match records.iter_mut().find(|(other, ..)| Arc::ptr_eq(&other.state, &snapshot.state)) {
                     Some((_, list, places)) => {
@@ -172,15 +176,27 @@ impl App {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
         let snapshot = same.map_or_else(|| Arc::new(fresh), |(snapshot, _)| Arc::clone(snapshot));
-        let caller = self.verify(&snapshot, request).await?;
+        let caller = self.verify_for(&snapshot, request).await?;
         Ok((snapshot, caller))
+    }
+
+    async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
+        let realm = &snapshot.loaded.realm;
+        let verified = self.verify(&snapshot.state.name, realm, &request.token).await?;
+        Ok(verified.and_then(|caller| with_right_scheme(realm, caller, &request.token_scheme)))
     }
 
     async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
         let state = Arc::clone(self.realm_of(&request.realm, &request.token)?);
         let wanted = request.at_least_revision;
-        if state.graph().revision() < wanted && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err() {
-            let message = format!("realm `{}` is at revision {}, revision {wanted} was asked for", state.name, state.graph().revision());
+        if state.graph().revision() < wanted
+            && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
+        {
+            let message = format!(
+                "realm `{}` is at revision {}, revision {wanted} was asked for",
+                state.name,
+                state.graph().revision()
+            );
             return Err(Error::new(Kind::Unavailable, "REVISION_NOT_REACHED", message));
         }
         let (loaded, graph) = (state.policies(), state.graph());
@@ -194,45 +210,43 @@ impl App {
         }
         let issuer = token::read(&token.0).ok().map(|unverified| unverified.issuer().to_owned());
         issuer.and_then(|issuer| self.realm_of_issuer(&issuer)).ok_or_else(|| {
-            let message = format!("is empty, and the token's issuer belongs to no single realm, expected one of {}", self.realm_names());
+            let message = format!(
+                "is empty, and the token's issuer belongs to no single realm, expected one of {}",
+                self.realm_names()
+            );
             Error::invalid_field("realm", message)
         })
     }
 
     /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
-    async fn verify(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
-        let (realm, name, text) = (&snapshot.loaded.realm, &snapshot.state.name, &request.token.0);
+    pub(crate) async fn verify(&self, name: &RealmName, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
         let now_seconds = self.clock.now_seconds();
-        let caller = match self.tokens.get(name, text, now_seconds) {
-            Some(caller) => caller,
-            None => match self.verify_anew(snapshot, text, now_seconds).await? {
-                Ok(caller) => caller,
-                Err(reason) => return Ok(Err(Box::new(reason))),
-            },
-        };
-        let scheme = if request.token_scheme.is_empty() { "Bearer" } else { &*request.token_scheme };
-        match realm.issuer(&caller.issuer) {
-            Some(issuer) if issuer.scheme.eq_ignore_ascii_case(scheme) => Ok(Ok(caller)),
-            Some(issuer) => {
-                let message = format!("the token came with another scheme word than `{}`", issuer.scheme);
-                Ok(Err(Box::new(Reason::plain("TOKEN_SCHEME_NOT_ALLOWED", message))))
-            }
-            None => Ok(Err(Box::new(bad_token(&TokenError::IssuerUnknown)))),
+        match self.tokens.get(name, &token.0, now_seconds) {
+            Some(caller) => Ok(Ok(caller)),
+            None => self.verify_anew(name, realm, &token.0, now_seconds).await,
         }
     }
 
-    async fn verify_anew(&self, snapshot: &Snapshot, text: &str, now_seconds: i64) -> Result<Result<Arc<Caller>, Reason>, Error> {
-        let (realm, name) = (&snapshot.loaded.realm, &snapshot.state.name);
+    async fn verify_anew(
+        &self,
+        name: &RealmName,
+        realm: &Realm,
+        text: &str,
+        now_seconds: i64,
+    ) -> Result<Verified, Error> {
+        let refused = |reason| Ok(Err(Box::new(reason)));
         let generation = self.tokens.generation(name);
         let unverified = match token::read(text) {
             Ok(unverified) => unverified,
-            Err(error) => return Ok(Err(bad_token(&error))),
+            Err(error) => return refused(bad_token(&error)),
         };
-        let Some(issuer) = realm.issuer(unverified.issuer()) else { return Ok(Err(bad_token(&TokenError::IssuerUnknown))) };
+        let Some(issuer) = realm.issuer(unverified.issuer()) else {
+            return refused(bad_token(&TokenError::IssuerUnknown));
+        };
         let keys = self.keys.keys(name, &issuer.issuer, unverified.key_id()).await?;
         let claims = match unverified.verify(issuer, &keys, now_seconds) {
             Ok(claims) => claims,
-            Err(error) => return Ok(Err(bad_token(&error))),
+            Err(error) => return refused(bad_token(&error)),
         };
         let principal = match Principal::from_claims(realm, claims.as_map()) {
             Ok(principal) => principal,
@@ -241,7 +255,7 @@ impl App {
                     PrincipalError::ClaimMissing(_) => "TOKEN_CLAIM_MISSING",
                     PrincipalError::ClaimInvalid { .. } => "TOKEN_CLAIM_TYPE_INVALID",
                 };
-                return Ok(Err(Reason::plain(code, error.to_string())));
+                return refused(Reason::plain(code, error.to_string()));
             }
         };
         let expires_at_seconds = claims.expires_at_seconds();
@@ -251,7 +265,12 @@ impl App {
     }
 
     /// Decides and writes down. The record isn't kept yet.
-    fn answer(&self, snapshot: &Snapshot, caller: &Verified, request: &AuthorizeRequest) -> Result<(Answer, DecisionRecord), Error> {
+    fn answer(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Verified,
+        request: &AuthorizeRequest,
+    ) -> Result<(Answer, DecisionRecord), Error> {
         let started_us = self.clock.now_us();
         let realm = &snapshot.loaded.realm;
         let mut faults = Vec::new();
@@ -288,6 +307,19 @@ impl App {
     }
 }
 
+/// The token came with the scheme word that its issuer's tokens come with.
+fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str) -> Verified {
+    let scheme = if scheme.is_empty() { "Bearer" } else { scheme };
+    match realm.issuer(&caller.issuer) {
+        Some(issuer) if issuer.scheme.eq_ignore_ascii_case(scheme) => Ok(caller),
+        Some(issuer) => {
+            let message = format!("the token came with another scheme word than `{}`", issuer.scheme);
+            Err(Box::new(Reason::plain("TOKEN_SCHEME_NOT_ALLOWED", message)))
+        }
+        None => Err(Box::new(bad_token(&TokenError::IssuerUnknown))),
+    }
+}
+
 fn bad_token(error: &TokenError) -> Reason {
     Reason::plain(error.code(), error.to_string())
 }
@@ -310,11 +342,11 @@ fn recorded_id(snapshot: &Snapshot, request: &AccessRequest) -> Arc<str> {
     if request.resource_id.is_empty() || !realm.is_about_people(resource_type) {
         return Arc::clone(&request.resource_id);
     }
-    resource_pseudonym(&snapshot.state, realm, &resource_type.name, &request.resource_id)
+    resource_pseudonym(&snapshot.state, &resource_type.name, &request.resource_id)
 }
 
 /// The pseudonym that stands in the log for the id of a resource that is about people.
-pub(crate) fn resource_pseudonym(state: &RealmState, _realm: &Realm, resource_type: &str, id: &str) -> Arc<str> {
+pub(crate) fn resource_pseudonym(state: &RealmState, resource_type: &str, id: &str) -> Arc<str> {
     state.pseudonyms.pseudonym(resource_type, id)
 }
 
@@ -327,7 +359,9 @@ fn recorded_subjects(snapshot: &Snapshot, request: &AccessRequest) -> Vec<Record
                 Some(single) => std::slice::from_ref(single),
                 None => &[],
             };
-            for entity in items.iter().filter_map(|item| if let Value::Entity(entity) = item { Some(entity) } else { None }) {
+            for entity in
+                items.iter().filter_map(|item| if let Value::Entity(entity) = item { Some(entity) } else { None })
+            {
                 let is_pseudonym = snapshot.loaded.realm.relations.is_person(&entity.entity_type);
                 subjects.push(RecordedSubject {
                     attribute: Arc::clone(&subject.attribute),
@@ -345,9 +379,4 @@ fn recorded_subjects(snapshot: &Snapshot, request: &AccessRequest) -> Vec<Record
 pub(crate) fn person_pseudonym(state: &RealmState, entity: &EntityId) -> EntityId {
     let id = state.pseudonyms.pseudonym(&entity.entity_type, &entity.id);
     EntityId { entity_type: Arc::clone(&entity.entity_type), id }
-}
-
-/// Nothing, as attributes.
-pub(crate) fn no_attributes() -> Arc<Attributes> {
-    Arc::default()
 }

@@ -57,7 +57,9 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Unavailable(_) => Self::new(Kind::Unavailable, "RELATIONSHIP_STORE_UNAVAILABLE", error.to_string()),
+            StoreError::Unavailable(_) => {
+                Self::new(Kind::Unavailable, "RELATIONSHIP_STORE_UNAVAILABLE", error.to_string())
+            }
             StoreError::Limit(_) => Self::new(Kind::ResourceExhausted, "LIMIT_EXCEEDED", error.to_string()),
             StoreError::Damaged(_) => Self::new(Kind::Internal, "RELATIONSHIP_STORE_DAMAGED", error.to_string()),
         }

@@ -68,7 +68,11 @@ impl App {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
             let name: String = name.chars().take(64).collect();
-            Error::new(Kind::NotFound, "REALM_UNKNOWN", format!("unknown realm `{name}`, expected one of {}", self.realm_names()))
+            Error::new(
+                Kind::NotFound,
+                "REALM_UNKNOWN",
+                format!("unknown realm `{name}`, expected one of {}", self.realm_names()),
+            )
         })
     }
 

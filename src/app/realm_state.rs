@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
-    app::{error::Error, ports::{DecisionLog, RelationshipStore}},
+    app::{
+        error::Error,
+        ports::{DecisionLog, RelationshipStore},
+    },
     domain::{
         fault::Fault,
         graph::Graph,
@@ -148,7 +151,11 @@ fn list(faults: &[Fault]) -> String {
 }
 
 fn internal(error: &tokio::task::JoinError) -> Error {
-    Error::new(crate::app::error::Kind::Internal, "LOAD_FAILED", format!("the relationships could not be loaded: {error}"))
+    Error::new(
+        crate::app::error::Kind::Internal,
+        "LOAD_FAILED",
+        format!("the relationships could not be loaded: {error}"),
+    )
 }
 
 fn compile(files: &[SourceFile], deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {

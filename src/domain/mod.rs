@@ -47,5 +47,8 @@ mod explanation;
 
 pub mod policy_test;
 
+pub mod codec;
 pub mod decision_record;
+pub mod pseudonym;
+pub mod record_codec;
 pub mod record_filter;

@@ -163,6 +163,12 @@ impl Relations {
         self.records.contains_key(resource)
     }
 
+    /// Records of this resource can bring something, so that even one that brings nothing now is kept:
+    /// it replaces an earlier self that did.
+    pub fn keeps(&self, resource: &str) -> bool {
+        self.records.get(resource).is_some_and(|rule| rule.facts.is_some() || !rule.relationships.is_empty())
+    }
+
     /// The entity of this type and id, the id in its canonical form.
     ///
     /// # Errors

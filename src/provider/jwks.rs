@@ -82,29 +82,6 @@ impl Jwks {
         Self { sources: ArcSwap::default(), outside: Arc::new(outside) }
     }
 
-    /// Replaces the issuers of a realm; with none, the realm is forgotten. Keys fetched from a URL that is still the
-    /// issuer's are kept, files are read again.
-    pub fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
-        let now_us = self.outside.clock.now_us();
-        let same = |known: &Source, issuer: &Issuer| {
-            known.location == issuer.keys && matches!(issuer.keys, KeyLocation::Url(_))
-        };
-        self.sources.rcu(|sources| {
-            let mut sources = Sources::clone(sources);
-            let known = sources.remove(realm).unwrap_or_default();
-            let now_known = issuers.iter().map(|issuer| {
-                let kept = known.get(&issuer.issuer).filter(|known| same(known, issuer));
-                let source = kept.map_or_else(|| Arc::new(Source::new(realm, issuer, now_us)), Arc::clone);
-                (Arc::clone(&issuer.issuer), source)
-            });
-            let now_known: HashMap<_, _> = now_known.collect();
-            if !now_known.is_empty() {
-                sources.insert(realm.clone(), now_known);
-            }
-            sources
-        });
-    }
-
     /// Fetches again the sets in use that are about to be stale, and gives up those that can no longer be trusted.
     /// To be called every minute or so: a key that was removed must not live on in remembered tokens.
     pub async fn refresh_due(&self) {
@@ -146,6 +123,29 @@ impl KeySource for Jwks {
             Some(held) => Ok(Arc::clone(&held.keys)),
             None => Err(unavailable(fetched.ok().flatten().unwrap_or_else(|| "they could not be fetched".to_owned()))),
         }
+    }
+
+    /// Replaces the issuers of a realm; with none, the realm is forgotten. Keys fetched from a URL that is still the
+    /// issuer's are kept, files are read again.
+    fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
+        let now_us = self.outside.clock.now_us();
+        let same = |known: &Source, issuer: &Issuer| {
+            known.location == issuer.keys && matches!(issuer.keys, KeyLocation::Url(_))
+        };
+        self.sources.rcu(|sources| {
+            let mut sources = Sources::clone(sources);
+            let known = sources.remove(realm).unwrap_or_default();
+            let now_known = issuers.iter().map(|issuer| {
+                let kept = known.get(&issuer.issuer).filter(|known| same(known, issuer));
+                let source = kept.map_or_else(|| Arc::new(Source::new(realm, issuer, now_us)), Arc::clone);
+                (Arc::clone(&issuer.issuer), source)
+            });
+            let now_known: HashMap<_, _> = now_known.collect();
+            if !now_known.is_empty() {
+                sources.insert(realm.clone(), now_known);
+            }
+            sources
+        });
     }
 }
 

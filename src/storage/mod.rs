@@ -10,3 +10,5 @@ pub mod sled;
 
 #[cfg(test)]
 mod relationship_suite;
+
+pub mod key_file;

@@ -1,0 +1,109 @@
+//! Realms and their policies: shown, checked, reloaded.
+
+use crate::{
+    app::{
+        App,
+        error::{Error, Kind},
+    },
+    domain::{
+        fault::Fault,
+        id::PolicyVersion,
+        policy_set::SourceFile,
+        policy_test::{self, CaseResult},
+        realm::Realm,
+    },
+};
+
+/// What a check of a candidate set found.
+#[derive(Debug, Default)]
+pub struct Validation {
+    /// The faults; none when the set is good.
+    pub faults: Vec<Fault>,
+    /// The digest, when the set is good.
+    pub version: Option<PolicyVersion>,
+    /// What came of the realm's own tests.
+    pub tests: Vec<CaseResult>,
+}
+
+/// The most files of a candidate set.
+pub const FILES_MAX: usize = 1_000;
+/// The most bytes of a candidate set.
+pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Compiles a candidate set and runs its tests.
+pub fn validate(files: &[SourceFile]) -> Validation {
+    match Realm::compile(files) {
+        Err(faults) => Validation { faults, ..Validation::default() },
+        Ok(realm) => match policy_test::run(files) {
+            Ok(tests) => Validation { version: Some(realm.version), tests, faults: Vec::new() },
+            Err(faults) => Validation { faults, ..Validation::default() },
+        },
+    }
+}
+
+impl App {
+    /// Checks a candidate set and changes nothing.
+    ///
+    /// # Errors
+    /// Too many files or bytes, or none.
+    pub async fn validate_policies(&self, files: Vec<SourceFile>) -> Result<Validation, Error> {
+        let bytes: usize = files.iter().map(|file| file.path.len() + file.content.len()).sum();
+        if files.is_empty() || files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {
+            let message = format!(
+                "has {} files of {bytes} bytes, expected 1 to {FILES_MAX} of at most {FILES_BYTES_MAX} bytes together",
+                files.len()
+            );
+            return Err(Error::invalid_field("files", message));
+        }
+        tokio::task::spawn_blocking(move || validate(&files)).await.map_err(|error| {
+            Error::new(Kind::Internal, "VALIDATION_FAILED", format!("the check could not be finished: {error}"))
+        })
+    }
+
+    /// Loads a realm's folder again. With any fault, or a failing test of its own, the realm stays as it is.
+    ///
+    /// # Errors
+    /// An unknown realm, or a folder that cannot be read.
+    pub async fn reload_policies(&self, name: &str) -> Result<(PolicyVersion, Vec<Fault>), Error> {
+        let state = self.realm(name)?;
+        let files = match self.source.read(&state.name) {
+            Ok(files) => files,
+            Err(message) => return Ok(self.refuse_reload(name, vec![Fault::in_file(name, message)])?),
+        };
+        let found = {
+            let files = files.clone();
+            tokio::task::spawn_blocking(move || validate(&files)).await
+        };
+        let validation = found.map_err(|error| {
+            Error::new(Kind::Internal, "RELOAD_FAILED", format!("the reload could not be finished: {error}"))
+        })?;
+        let mut faults = validation.faults;
+        for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
+            let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
+            faults.push(Fault::in_file(&case.file, message));
+        }
+        if !faults.is_empty() {
+            return self.refuse_reload(name, faults);
+        }
+        match state.compile(&files) {
+            Err(faults) => self.refuse_reload(name, faults),
+            Ok(realm) => {
+                let version = realm.version.clone();
+                self.keys.set_issuers(&state.name, &realm.file.issuers);
+                state.replace_policies(realm, self.clock.now_us());
+                self.tokens.drop_realm(&state.name);
+                tracing::info!(realm = name, policy_version = %version, "policies reloaded");
+                Ok((version, Vec::new()))
+            }
+        }
+    }
+
+    fn refuse_reload(&self, name: &str, faults: Vec<Fault>) -> Result<(PolicyVersion, Vec<Fault>), Error> {
+        let state = self.realm(name)?;
+        for fault in &faults {
+            tracing::error!(realm = name, "reload refused: {fault}");
+        }
+        state.note_faults(faults.clone());
+        Ok((state.policies().realm.version.clone(), faults))
+    }
+}

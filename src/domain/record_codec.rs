@@ -1,0 +1,484 @@
+//! The bytes of a decision record: one spelling for each record, readable for as long as the log is kept.
+//!
+//! Version 1, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
+//! outcome, the reasons, the determining policies, action, resource type and id, the subjects, the principal, the
+//! issuer, the attributes, the policy version, the data revision, the request id and the duration. A list has its
+//! count in front, an optional thing a truth value. The numbers that stand for outcomes and kinds of values are part
+//! of the format: new ones may be added, none may change. A later layout takes the next version byte.
+
+use std::sync::Arc;
+
+use super::{
+    codec::{CodecError, Reader, Writer},
+    decision::{Outcome, Reason},
+    decision_record::{DecisionRecord, RecordedSubject},
+    id::{DecisionId, EntityId, PolicyVersion, Revision},
+    value::{Attributes, Value},
+};
+
+/// The version that is written.
+const VERSION: u8 = 1;
+
+/// Bits of a subject's flags.
+const IS_PSEUDONYM: u8 = 1;
+const IS_PROPOSED: u8 = 2;
+
+impl DecisionRecord {
+    /// The deepest nesting of attribute values that is kept; deeper ones are written as [`Value::Null`].
+    ///
+    /// JSON claims are nested at most 128 deep (the limit of the JSON reader), so nothing is lost of them.
+    pub const VALUE_DEPTH_MAX: usize = 160;
+
+    /// The record's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(512);
+        self.encode_into(&mut out);
+        out.into_bytes()
+    }
+
+    /// Appends the record's bytes.
+    pub fn encode_into(&self, out: &mut Writer) {
+        let Self {
+            id,
+            time_us,
+            outcome,
+            reasons,
+            determining_policies,
+            action,
+            resource_type,
+            resource_id,
+            subjects,
+            principal,
+            issuer,
+            attributes,
+            policy_version,
+            data_revision,
+            request_id,
+            duration_us,
+        } = self;
+        out.byte(VERSION);
+        out.u128(id.0);
+        out.i64(*time_us);
+        out.byte(outcome_byte(*outcome));
+        out.count(reasons.len());
+        for reason in reasons {
+            write_reason(out, reason);
+        }
+        write_texts(out, determining_policies);
+        out.str(action);
+        out.str(resource_type);
+        out.str(resource_id);
+        out.count(subjects.len());
+        for subject in subjects {
+            write_subject(out, subject);
+        }
+        out.bool(principal.is_some());
+        if let Some(principal) = principal {
+            write_entity(out, principal);
+        }
+        out.str(issuer);
+        write_attributes(out, attributes, Self::VALUE_DEPTH_MAX);
+        out.str(&policy_version.0);
+        out.u64(data_revision.0);
+        out.str(request_id);
+        out.u64(u64::from(*duration_us));
+    }
+
+    /// Reads a record from its bytes, all of them.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the bytes are not those of a record of a known version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut input = Reader::new(bytes);
+        match input.byte()? {
+            VERSION => {}
+            byte => return Err(CodecError::Choice { what: "version of a decision record", byte }),
+        }
+        let record = Self {
+            id: DecisionId(input.u128()?),
+            time_us: input.i64()?,
+            outcome: read_outcome(&mut input)?,
+            reasons: read_list(&mut input, read_reason)?,
+            determining_policies: read_list(&mut input, Reader::shared)?,
+            action: input.shared()?,
+            resource_type: input.shared()?,
+            resource_id: input.shared()?,
+            subjects: read_list(&mut input, read_subject)?,
+            principal: if input.bool()? { Some(read_entity(&mut input)?) } else { None },
+            issuer: input.shared()?,
+            attributes: Arc::new(read_attributes(&mut input, Self::VALUE_DEPTH_MAX)?),
+            policy_version: PolicyVersion(input.shared()?),
+            data_revision: Revision(input.u64()?),
+            request_id: input.shared()?,
+            duration_us: input.u32()?,
+        };
+        input.finish()?;
+        Ok(record)
+    }
+
+    /// Reads only id and time, the first things in a record's bytes.
+    ///
+    /// # Errors
+    /// As [`DecisionRecord::decode`].
+    pub fn decode_id_and_time(bytes: &[u8]) -> Result<(DecisionId, i64), CodecError> {
+        let mut input = Reader::new(bytes);
+        match input.byte()? {
+            VERSION => Ok((DecisionId(input.u128()?), input.i64()?)),
+            byte => Err(CodecError::Choice { what: "version of a decision record", byte }),
+        }
+    }
+}
+
+fn outcome_byte(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Allowed => 1,
+        Outcome::NotPermitted => 2,
+        Outcome::Forbidden => 3,
+        Outcome::Indeterminate => 4,
+        Outcome::Unauthenticated => 5,
+    }
+}
+
+fn read_outcome(input: &mut Reader<'_>) -> Result<Outcome, CodecError> {
+    match input.byte()? {
+        1 => Ok(Outcome::Allowed),
+        2 => Ok(Outcome::NotPermitted),
+        3 => Ok(Outcome::Forbidden),
+        4 => Ok(Outcome::Indeterminate),
+        5 => Ok(Outcome::Unauthenticated),
+        byte => Err(CodecError::Choice { what: "outcome", byte }),
+    }
+}
+
+fn write_reason(out: &mut Writer, reason: &Reason) {
+    let Reason { code, message, policy, subjects, hints } = reason;
+    out.str(code);
+    out.str(message);
+    out.bool(policy.is_some());
+    if let Some(policy) = policy {
+        out.str(policy);
+    }
+    write_texts(out, subjects);
+    write_texts(out, hints);
+}
+
+fn read_reason(input: &mut Reader<'_>) -> Result<Reason, CodecError> {
+    Ok(Reason {
+        code: input.shared()?,
+        message: input.shared()?,
+        policy: if input.bool()? { Some(input.shared()?) } else { None },
+        subjects: read_list(input, Reader::shared)?,
+        hints: read_list(input, Reader::shared)?,
+    })
+}
+
+fn write_subject(out: &mut Writer, subject: &RecordedSubject) {
+    let RecordedSubject { attribute, entity, is_pseudonym, is_proposed } = subject;
+    out.str(attribute);
+    write_entity(out, entity);
+    out.byte(if *is_pseudonym { IS_PSEUDONYM } else { 0 } | if *is_proposed { IS_PROPOSED } else { 0 });
+}
+
+fn read_subject(input: &mut Reader<'_>) -> Result<RecordedSubject, CodecError> {
+    let (attribute, entity) = (input.shared()?, read_entity(input)?);
+    match input.byte()? {
+        byte if byte & !(IS_PSEUDONYM | IS_PROPOSED) != 0 => {
+            Err(CodecError::Choice { what: "set of subject flags", byte })
+        }
+        flags => Ok(RecordedSubject {
+            attribute,
+            entity,
+            is_pseudonym: flags & IS_PSEUDONYM != 0,
+            is_proposed: flags & IS_PROPOSED != 0,
+        }),
+    }
+}
+
+fn write_entity(out: &mut Writer, entity: &EntityId) {
+    out.str(&entity.entity_type);
+    out.str(&entity.id);
+}
+
+fn read_entity(input: &mut Reader<'_>) -> Result<EntityId, CodecError> {
+    Ok(EntityId { entity_type: input.shared()?, id: input.shared()? })
+}
+
+fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize) {
+    out.count(attributes.len());
+    for (name, value) in attributes.iter() {
+        out.str(name);
+        write_value(out, value, depth_left);
+    }
+}
+
+fn read_attributes(input: &mut Reader<'_>, depth_left: usize) -> Result<Attributes, CodecError> {
+    let pairs = read_list(input, |input| Ok((input.shared()?, read_value(input, depth_left)?)))?;
+    let is_sorted = pairs.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b));
+    if is_sorted { Ok(pairs.into_iter().collect()) } else { Err(CodecError::Order) }
+}
+
+fn write_value(out: &mut Writer, value: &Value, depth_left: usize) {
+    match value {
+        Value::Bool(value) => out.byte(if *value { 2 } else { 1 }),
+        Value::Long(value) => {
+            out.byte(3);
+            out.i64(*value);
+        }
+        Value::String(text) => {
+            out.byte(4);
+            out.str(text);
+        }
+        Value::Entity(entity) => {
+            out.byte(5);
+            write_entity(out, entity);
+        }
+        Value::List(values) if depth_left > 0 => {
+            out.byte(6);
+            out.count(values.len());
+            for value in values {
+                write_value(out, value, depth_left - 1);
+            }
+        }
+        Value::Record(fields) if depth_left > 0 => {
+            out.byte(7);
+            write_attributes(out, fields, depth_left - 1);
+        }
+        Value::List(_) | Value::Record(_) | Value::Null => out.byte(0),
+    }
+}
+
+fn read_value(input: &mut Reader<'_>, depth_left: usize) -> Result<Value, CodecError> {
+    let deeper = || depth_left.checked_sub(1).ok_or(CodecError::Depth);
+    match input.byte()? {
+        0 => Ok(Value::Null),
+        1 => Ok(Value::Bool(false)),
+        2 => Ok(Value::Bool(true)),
+        3 => input.i64().map(Value::Long),
+        4 => input.shared().map(Value::String),
+        5 => read_entity(input).map(Value::Entity),
+        6 => {
+            let depth_left = deeper()?;
+            read_list(input, |input| read_value(input, depth_left)).map(Value::List)
+        }
+        7 => read_attributes(input, deeper()?).map(Value::Record),
+        byte => Err(CodecError::Choice { what: "kind of value", byte }),
+    }
+}
+
+fn write_texts(out: &mut Writer, texts: &[Arc<str>]) {
+    out.count(texts.len());
+    for text in texts {
+        out.str(text);
+    }
+}
+
+fn read_list<'a, T>(
+    input: &mut Reader<'a>,
+    mut each: impl FnMut(&mut Reader<'a>) -> Result<T, CodecError>,
+) -> Result<Vec<T>, CodecError> {
+    let count = input.count()?;
+    // The count is at most the bytes that are left; start small all the same, an item is larger than a byte.
+    let mut items = Vec::with_capacity(count.min(64));
+    for _ in 0..count {
+        items.push(each(input)?);
+    }
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A record that uses every field and kind of value.
+    fn full() -> DecisionRecord {
+        let text = |text: &str| Arc::<str>::from(text);
+        let nested: Attributes = [(text("a"), Value::Bool(false)), (text("b"), Value::Null)].into_iter().collect();
+        let attributes = [
+            (text("organizations"), Value::List(vec![Value::Entity(EntityId::new("School", "255901001"))])),
+            (text("verified"), Value::Bool(true)),
+            (text("level"), Value::Long(-3)),
+            (text("claimSet"), Value::String(text("SIS Vendor"))),
+            (text("nested"), Value::Record(nested)),
+        ];
+        DecisionRecord {
+            id: DecisionId(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057),
+            time_us: 1_688_000_000_123_456,
+            outcome: Outcome::NotPermitted,
+            reasons: vec![Reason {
+                code: text("NO_RELATIONSHIP"),
+                message: text("No relationship."),
+                policy: Some(text("edfi/read")),
+                subjects: vec![text("student")],
+                hints: vec![text("Is it enrolled?")],
+            }],
+            determining_policies: vec![text("p1"), text("p2")],
+            action: text("read"),
+            resource_type: text("Student"),
+            resource_id: text("0f"),
+            subjects: vec![RecordedSubject {
+                attribute: text("student"),
+                entity: EntityId::new("Student", "ab"),
+                is_pseudonym: true,
+                is_proposed: true,
+            }],
+            principal: Some(EntityId::new("Client", "c1")),
+            issuer: text("https://i"),
+            attributes: Arc::new(attributes.into_iter().collect()),
+            policy_version: PolicyVersion(text("d00d")),
+            data_revision: Revision(300),
+            request_id: text("r-1"),
+            duration_us: 250,
+        }
+    }
+
+    /// Changes only together with the version byte: logs written by every release must stay readable.
+    const FULL_V1: &str = concat!(
+        "0101890a5dac96774bbcceb302099a805780899b86c4ceff0502010f4e4f5f52454c4154494f4e53484950104e6f2072656c",
+        "6174696f6e736869702e0109656466692f72656164010773747564656e74010f497320697420656e726f6c6c65643f020270",
+        "3102703204726561640753747564656e74023066010773747564656e740753747564656e74026162030106436c69656e7402",
+        "63310968747470733a2f2f690508636c61696d536574040a5349532056656e646f72056c6576656c0305066e657374656407",
+        "020161010162000d6f7267616e697a6174696f6e73060105065363686f6f6c09323535393031303031087665726966696564",
+        "020464303064ac0203722d31fa01",
+    );
+
+    fn hex(bytes: &[u8]) -> String {
+        use std::fmt::Write as _;
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+    }
+
+    #[test]
+    fn the_bytes_of_version_1_stay_as_they_are() {
+        assert_eq!(hex(&full().encode()), FULL_V1);
+        let stored: Vec<u8> =
+            (0..FULL_V1.len() / 2).map(|at| u8::from_str_radix(&FULL_V1[2 * at..2 * at + 2], 16).unwrap()).collect();
+        assert_eq!(DecisionRecord::decode(&stored), Ok(full()));
+    }
+
+    #[test]
+    fn id_and_time_are_read_alone() {
+        let record = full();
+        assert_eq!(DecisionRecord::decode_id_and_time(&record.encode()), Ok((record.id, record.time_us)));
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_refused() {
+        let mut bytes = full().encode();
+        bytes[0] = 2;
+        let expected = CodecError::Choice { what: "version of a decision record", byte: 2 };
+        assert_eq!(DecisionRecord::decode(&bytes), Err(expected));
+    }
+
+    #[test]
+    fn values_beyond_the_depth_limit_become_null() {
+        let nest = |levels: usize| (0..levels).fold(Value::Long(1), |value, _| Value::List(vec![value]));
+        for (levels, is_kept) in [(128, true), (DecisionRecord::VALUE_DEPTH_MAX, true), (161, false), (400, false)] {
+            let mut record = full();
+            record.attributes = Arc::new([(Arc::from("deep"), nest(levels))].into_iter().collect());
+            let read = DecisionRecord::decode(&record.encode()).unwrap();
+            assert_eq!(read == record, is_kept, "{levels}");
+        }
+    }
+
+    fn texts() -> impl Strategy<Value = Arc<str>> {
+        ".{0,12}".prop_map(Arc::from)
+    }
+
+    fn entities() -> impl Strategy<Value = EntityId> {
+        (texts(), texts()).prop_map(|(entity_type, id)| EntityId { entity_type, id })
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Long),
+            texts().prop_map(Value::String),
+            entities().prop_map(Value::Entity),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+                prop::collection::vec((texts(), inner), 0..4)
+                    .prop_map(|pairs| Value::Record(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    prop_compose! {
+        fn records()(
+            id in any::<u128>(),
+            time_us in any::<i64>(),
+            outcome in prop::sample::select(&[
+                Outcome::Allowed, Outcome::NotPermitted, Outcome::Forbidden, Outcome::Indeterminate, Outcome::Unauthenticated,
+            ][..]),
+            reasons in prop::collection::vec(
+                (texts(), texts(), prop::option::of(texts()), prop::collection::vec(texts(), 0..3)), 0..3),
+            names in prop::array::uniform6(texts()),
+            subjects in prop::collection::vec((texts(), entities(), any::<bool>(), any::<bool>()), 0..3),
+            principal in prop::option::of(entities()),
+            attributes in prop::collection::vec((texts(), values()), 0..5),
+            revision in any::<u64>(),
+            duration_us in any::<u32>(),
+        ) -> DecisionRecord {
+            let [action, resource_type, resource_id, issuer, version, request_id] = names;
+            DecisionRecord {
+                id: DecisionId(id),
+                time_us,
+                outcome,
+                determining_policies: reasons.iter().map(|reason| reason.0.clone()).collect(),
+                reasons: reasons.into_iter().map(|(code, message, policy, texts)| Reason {
+                    code, message, policy, subjects: texts.clone(), hints: texts,
+                }).collect(),
+                action, resource_type, resource_id,
+                subjects: subjects.into_iter().map(|(attribute, entity, is_pseudonym, is_proposed)| RecordedSubject {
+                    attribute, entity, is_pseudonym, is_proposed,
+                }).collect(),
+                principal,
+                issuer,
+                attributes: Arc::new(attributes.into_iter().collect()),
+                policy_version: PolicyVersion(version),
+                data_revision: Revision(revision),
+                request_id,
+                duration_us,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back(record in records()) {
+            prop_assert_eq!(DecisionRecord::decode(&record.encode()), Ok(record));
+        }
+
+        #[test]
+        fn a_truncated_record_is_refused(record in records(), cut in any::<prop::sample::Index>()) {
+            let bytes = record.encode();
+            prop_assert!(DecisionRecord::decode(&bytes[..cut.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn a_changed_byte_never_panics_and_keeps_one_spelling(
+            record in records(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+        ) {
+            let mut bytes = record.encode();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(read) = DecisionRecord::decode(&bytes) {
+                prop_assert_eq!(read.encode(), bytes);
+            }
+        }
+
+        #[test]
+        fn garbage_never_panics(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(first) = bytes.first_mut() {
+                *first = VERSION;
+            }
+            let _read_or_not = DecisionRecord::decode(&bytes);
+        }
+    }
+}
