@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     #[derive(Debug, Clone, PartialEq)]
     enum Item {
@@ -235,7 +235,7 @@ mod tests {
             any::<u64>().prop_map(Item::U64),
             any::<u128>().prop_map(Item::U128),
             (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| Item::Varint(value >> shift)),
-            proptest::collection::vec(any::<u8>(), 0..300).prop_map(Item::Bytes),
+            vec(any::<u8>(), 0..300).prop_map(Item::Bytes),
             ".{0,40}".prop_map(Item::Str),
         ]
     }
@@ -278,19 +278,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_reads_back(items in proptest::collection::vec(item(), 0..12)) {
+        fn what_was_written_reads_back(items in vec(item(), 0..12)) {
             prop_assert_eq!(read(&write(&items), &items), Ok(items));
         }
 
         #[test]
-        fn bytes_cut_short_are_an_error(items in proptest::collection::vec(item(), 1..8), at in any::<proptest::sample::Index>()) {
+        fn bytes_cut_short_are_an_error(items in vec(item(), 1..8), at in any::<proptest::sample::Index>()) {
             let bytes = write(&items);
             let cut = at.index(bytes.len());
             prop_assert!(read(&bytes[..cut], &items).is_err());
         }
 
         #[test]
-        fn any_bytes_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), shape in proptest::collection::vec(item(), 1..8)) {
+        fn any_bytes_read_without_a_panic(bytes in vec(any::<u8>(), 0..200), shape in vec(item(), 1..8)) {
             if let Ok(items) = read(&bytes, &shape) {
                 // One encoding a value: what reads writes the same bytes.
                 prop_assert_eq!(write(&items), bytes);

@@ -37,13 +37,13 @@ pub(super) fn check(batch: &[Change]) -> Result<(), StoreError> {
 fn check_key(index: usize, RecordKey { resource, key }: &RecordKey) -> Result<(), StoreError> {
     if resource.len() > RESOURCE_BYTES_MAX || resource.contains('\0') {
         return Err(StoreError::Limit(format!(
-            "change {index} of the batch names a resource of {} bytes, expected at most {RESOURCE_BYTES_MAX} and no NUL",
+            "change {index} names a resource of {} bytes, expected at most {RESOURCE_BYTES_MAX} and no NUL",
             resource.len()
         )));
     }
     if key.len() > KEY_BYTES_MAX {
         return Err(StoreError::Limit(format!(
-            "change {index} of the batch, of resource `{resource}`, has a key of {} bytes, expected at most {KEY_BYTES_MAX}",
+            "change {index}, of resource `{resource}`, has a key of {} bytes, expected at most {KEY_BYTES_MAX}",
             key.len()
         )));
     }
@@ -58,7 +58,7 @@ pub(super) fn body(index: usize, record: &Record) -> Result<Writer, StoreError> 
     let count = writer.as_slice().len();
     if count > BODY_BYTES_MAX {
         return Err(StoreError::Limit(format!(
-            "change {index} of the batch, of resource `{}`, takes {count} bytes, expected at most {BODY_BYTES_MAX}",
+            "change {index}, of resource `{}`, takes {count} bytes, expected at most {BODY_BYTES_MAX}",
             record.key.resource
         )));
     }

@@ -192,7 +192,7 @@ pub(crate) async fn realms_are_kept_apart(store: &dyn RelationshipStore) {
 }
 
 pub(crate) async fn records_load_in_the_order_of_their_keys(store: &dyn RelationshipStore) {
-    let names = [("b", "1"), ("", "z"), ("ab", "1"), ("a", "2"), ("a", "10"), ("a", ""), ("a", "1\u{1f}2"), ("a", "é")];
+    let names = [("b", "1"), ("", "z"), ("ab", "1"), ("a", "2"), ("a", "10"), ("a", ""), ("a", "1\u{1f}2")];
     let mut records = names.map(|(resource, text)| Record {
         key: key(resource, text),
         relationships: enrolment("1", "2").relationships,
@@ -223,7 +223,7 @@ pub(crate) async fn a_record_that_cannot_be_stored_writes_nothing(store: &dyn Re
     check_refused(
         store,
         vec![put(&enrolment("2", "2")), put(&large)],
-        "change 1 of the batch, of resource `studentSchoolAssociations`, takes",
+        "change 1, of resource `studentSchoolAssociations`, takes",
     )
     .await;
     let delete = |resource: &str, text: &str| vec![Change::Delete(key(resource, text))];

@@ -4,12 +4,17 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::app::ports::StoreError;
 
 /// The file whose lock says that the folder is in use; it holds the process id.
 const LOCK_FILE: &str = "lock";
+
+/// How long to wait for the lock: at a restart the process before may still be on its way out.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
 
 /// The folder of a store, held until it is dropped.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ impl Folder {
             .write(true)
             .open(path.join(LOCK_FILE))
             .map_err(unusable)?;
-        match lock.try_lock() {
+        match take_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(in_use(&path, &mut lock)),
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
@@ -65,6 +70,17 @@ impl Folder {
     pub(super) fn free_bytes(&self) -> io::Result<u64> {
         let space = rustix::fs::statvfs(&self.path)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+}
+
+/// Locks the file, with patience for a holder that is about to end.
+fn take_lock(lock: &File) -> Result<(), TryLockError> {
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_WAIT => thread::sleep(Duration::from_millis(10)),
+            outcome => return outcome,
+        }
     }
 }
 

@@ -90,14 +90,14 @@ impl fmt::Debug for Shared {
 }
 
 impl SledStore {
-    /// Opens the store in this folder, or makes one. Blocks while sled reads its log: about 0.5 s a million records.
+    /// Opens the store in this folder, or makes one. Blocks while sled reads its log: about 0.3 s a million records.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when another process has the folder, when it cannot be made or written in,
     /// or when sled cannot open it; [`StoreError::Damaged`] when sled finds it corrupt.
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         let folder = Folder::take(path)?;
-        let database = guarded(|| Relationships::open(folder.path(), &options))?;
+        let database = opened(folder.path(), &options)?;
         folder.make_durable().map_err(|error| {
             StoreError::Unavailable(format!("cannot make the folder `{}` durable: {error}", folder.path().display()))
         })?;
@@ -213,18 +213,7 @@ impl Shared {
         let log = path.join(relationships::LOG_FILE);
         forget_unwritten_pages(&log)
             .map_err(|error| StoreError::Unavailable(format!("cannot open `{}` again: {error}", log.display())))?;
-        let started = Instant::now();
-        loop {
-            match guarded(|| Relationships::open(path, &self.options)) {
-                // Threads of the dropped database may hold its lock a moment longer.
-                Err(Fault::Engine(StoreError::Unavailable(reason)))
-                    if reason.contains("acquire lock") && started.elapsed() < RELEASE_WAIT =>
-                {
-                    thread::sleep(Duration::from_millis(10));
-                }
-                outcome => return outcome.map_err(StoreError::from),
-            }
-        }
+        opened(path, &self.options).map_err(StoreError::from)
     }
 
     /// Refuses a write of so many bytes that the disk has no room for.
@@ -294,6 +283,22 @@ impl Drop for Shared {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "the relationship store could not be flushed at its end");
+        }
+    }
+}
+
+/// Opens the database in a folder that this process holds.
+fn opened(path: &Path, options: &Options) -> Result<Relationships, Fault> {
+    let started = Instant::now();
+    loop {
+        match guarded(|| Relationships::open(path, options)) {
+            // Threads of a database that was dropped just now may hold sled's own lock a moment longer.
+            Err(Fault::Engine(StoreError::Unavailable(reason)))
+                if reason.contains("acquire lock") && started.elapsed() < RELEASE_WAIT =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return outcome,
         }
     }
 }
