@@ -1,13 +1,16 @@
 //! A realm at work: its policies, its relationships, its decision log.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, watch};
 
 use crate::{
     app::{
-        error::Error,
+        error::{Error, Kind},
         ports::{DecisionLog, RelationshipStore},
     },
     domain::{
@@ -43,6 +46,8 @@ pub struct RealmState {
     last_faults: ArcSwap<Vec<Fault>>,
     graph: ArcSwap<Graph>,
     revision: watch::Sender<Revision>,
+    /// A write failed half-way: the store may hold more than the graph.
+    is_behind: AtomicBool,
 }
 
 impl RealmState {
@@ -61,23 +66,8 @@ impl RealmState {
         now_us: i64,
     ) -> Result<Self, StartError> {
         let realm = compile(files, &deployment_issuers).map_err(StartError::Faults)?;
-        let (sender, receiver) = std::sync::mpsc::sync_channel(16_384);
-        let each = Box::new(move |record| {
-            // The receiver lives as long as the load.
-            drop(sender.send(record));
-        });
-        let build = tokio::task::spawn_blocking(move || {
-            let mut graph = Graph::new();
-            for record in receiver {
-                graph.insert(&record);
-            }
-            graph
-        });
-        let loaded = store.load(&name, each).await;
-        let built = build.await;
-        let revision = loaded.map_err(|error| StartError::Store(error.into()))?;
-        let mut graph = built.map_err(|error| StartError::Store(internal(&error)))?;
-        graph.set_revision(revision);
+        let graph = load_graph(&name, store).await?;
+        let revision = graph.revision();
         Ok(Self {
             name,
             log,
@@ -88,6 +78,7 @@ impl RealmState {
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
             revision: watch::Sender::new(revision),
+            is_behind: AtomicBool::new(false),
         })
     }
 
@@ -127,12 +118,46 @@ impl RealmState {
         self.revision.send_replace(revision);
     }
 
+    /// Notes that a write failed, so that the store may hold more than the graph.
+    pub(crate) fn note_failed_write(&self) {
+        self.is_behind.store(true, Ordering::Release);
+    }
+
+    /// Reads the relationships anew after a failed write; the caller holds the writer's lock.
+    pub(crate) async fn catch_up(&self, store: &dyn RelationshipStore) -> Result<(), Error> {
+        if self.is_behind.load(Ordering::Acquire) {
+            self.publish(load_graph(&self.name, store).await?);
+            self.is_behind.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
     /// Returns when decisions see this revision.
     pub(crate) async fn reached(&self, revision: Revision) {
         let mut seen = self.revision.subscribe();
         // The sender lives as long as this realm, so waiting cannot fail.
         drop(seen.wait_for(|current| *current >= revision).await);
     }
+}
+
+/// Builds the graph from the store, reading and building side by side.
+async fn load_graph(name: &RealmName, store: &dyn RelationshipStore) -> Result<Graph, Error> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(16_384);
+    // The receiver lives until the sender is gone.
+    let each = Box::new(move |record| drop(sender.send(record)));
+    let build = tokio::task::spawn_blocking(move || {
+        let mut graph = Graph::new();
+        for record in receiver {
+            graph.insert(&record);
+        }
+        graph
+    });
+    let loaded = store.load(name, each).await;
+    let mut graph = build.await.map_err(|error| {
+        Error::new(Kind::Internal, "LOAD_FAILED", format!("the relationships could not be loaded: {error}"))
+    })?;
+    graph.set_revision(loaded?);
+    Ok(graph)
 }
 
 /// Why a realm could not be put to work.
@@ -148,14 +173,6 @@ pub enum StartError {
 
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-fn internal(error: &tokio::task::JoinError) -> Error {
-    Error::new(
-        crate::app::error::Kind::Internal,
-        "LOAD_FAILED",
-        format!("the relationships could not be loaded: {error}"),
-    )
 }
 
 fn compile(files: &[SourceFile], deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {

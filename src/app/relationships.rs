@@ -6,7 +6,7 @@ use crate::{
     app::{
         App,
         error::{Error, Kind},
-        ports::BATCH_CHANGES_MAX,
+        ports::{BATCH_CHANGES_MAX, StoreError},
         realm_state::RealmState,
     },
     domain::{
@@ -211,7 +211,12 @@ impl App {
 
     /// Writes batches durably and publishes them; the caller holds the writer's lock.
     async fn commit(&self, state: &RealmState, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, Error> {
-        let written = self.store.write(&state.name, batches).await?;
+        state.catch_up(&*self.store).await?;
+        let written = self.store.write(&state.name, batches).await.inspect_err(|error| {
+            if !matches!(error, StoreError::Limit(_)) {
+                state.note_failed_write();
+            }
+        })?;
         let mut graph = Graph::clone(&state.graph());
         for batch in &written {
             graph.apply(batch);

@@ -11,29 +11,29 @@ use super::fault::Fault;
 
 /// Collects the faults of one file.
 #[derive(Clone, Debug)]
-pub(super) struct Faults<'a> {
+pub(crate) struct Faults<'a> {
     file: &'a str,
     content: &'a str,
     found: Rc<RefCell<Vec<Fault>>>,
 }
 
 impl<'a> Faults<'a> {
-    pub(super) fn new(file: &'a str, content: &'a str) -> Self {
+    pub(crate) fn new(file: &'a str, content: &'a str) -> Self {
         Self { file, content, found: Rc::default() }
     }
 
-    pub(super) fn add(&self, span: Option<Range<usize>>, message: impl Into<String>) {
+    pub(crate) fn add(&self, span: Option<Range<usize>>, message: impl Into<String>) {
         self.found.borrow_mut().push(Fault::at(self.file, self.content, span, message));
     }
 
-    pub(super) fn take(&self) -> Vec<Fault> {
+    pub(crate) fn take(&self) -> Vec<Fault> {
         self.found.take()
     }
 }
 
 /// A table being read. What was not asked for by [`Table::finish`] is an unknown key.
 #[derive(Debug)]
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     path: String,
     span: Range<usize>,
     table: &'a DeTable<'a>,
@@ -42,7 +42,7 @@ pub(super) struct Table<'a> {
 }
 
 /// Parses a document and hands its root to `read`.
-pub(super) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Table<'_>) -> T) -> Result<T, Vec<Fault>> {
+pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Table<'_>) -> T) -> Result<T, Vec<Fault>> {
     let faults = Faults::new(file, content);
     let root = match DeTable::parse(content) {
         Ok(root) => root,
@@ -71,7 +71,7 @@ impl<'a> Table<'a> {
     }
 
     /// Notes a fault at this table, or at one of its values.
-    pub(super) fn fault(&self, key: Option<&str>, message: impl Into<String>) {
+    pub(crate) fn fault(&self, key: Option<&str>, message: impl Into<String>) {
         let value = key.and_then(|key| self.table.iter().find(|(name, _)| name.get_ref() == key));
         self.faults.add(Some(value.map_or(self.span.clone(), |(_, value)| value.span())), message);
     }
@@ -88,7 +88,7 @@ impl<'a> Table<'a> {
         found
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<Arc<str>> {
+    pub(crate) fn text(&self, key: &str) -> Option<Arc<str>> {
         let value = self.find(key)?;
         let text = value.get_ref().as_str();
         if text.is_none() {
@@ -97,11 +97,11 @@ impl<'a> Table<'a> {
         text.map(Arc::from)
     }
 
-    pub(super) fn required_text(&self, key: &str) -> Option<Arc<str>> {
+    pub(crate) fn required_text(&self, key: &str) -> Option<Arc<str>> {
         self.missing(key, self.text(key), "a string")
     }
 
-    pub(super) fn flag(&self, key: &str) -> bool {
+    pub(crate) fn flag(&self, key: &str) -> bool {
         let Some(value) = self.find(key) else { return false };
         value.get_ref().as_bool().unwrap_or_else(|| {
             self.wrong(key, value, "`true` or `false`");
@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
         })
     }
 
-    pub(super) fn integer(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    pub(crate) fn integer(&self, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
         let value = self.find(key)?;
         let number =
             value.get_ref().as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
@@ -121,7 +121,7 @@ impl<'a> Table<'a> {
         fits
     }
 
-    pub(super) fn texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
+    pub(crate) fn texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
         let value = self.find(key)?;
         let texts: Option<Vec<Arc<str>>> = value
             .get_ref()
@@ -133,7 +133,7 @@ impl<'a> Table<'a> {
         texts
     }
 
-    pub(super) fn required_texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
+    pub(crate) fn required_texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
         self.missing(key, self.texts(key), "a list of strings")
     }
 
@@ -143,7 +143,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a table within this one; `None` when it is absent or no table.
-    pub(super) fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
+    pub(crate) fn table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
         let value = self.find(key)?;
         let Some(table) = self.enter(self.name(key), value) else {
             self.wrong(key, value, "a table");
@@ -154,12 +154,12 @@ impl<'a> Table<'a> {
         Some(result)
     }
 
-    pub(super) fn required_table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
+    pub(crate) fn required_table<T>(&self, key: &str, read: impl FnOnce(&Table<'_>) -> T) -> Option<T> {
         self.missing(key, self.table(key, read), "a table")
     }
 
     /// Reads each table of a list of tables.
-    pub(super) fn tables<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
+    pub(crate) fn tables<T>(&self, key: &str, mut read: impl FnMut(&Table<'_>) -> Option<T>) -> Vec<T> {
         let Some(value) = self.find(key) else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
             self.wrong(key, value, "a list of tables");
@@ -178,7 +178,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a table whose keys are names of the author's choice.
-    pub(super) fn named<T>(
+    pub(crate) fn named<T>(
         &self,
         key: &str,
         mut read: impl FnMut(&str, &Table<'_>) -> Option<T>,
@@ -202,7 +202,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads a table of names of the author's choice, each with a list of texts or one text.
-    pub(super) fn text_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
+    pub(crate) fn text_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
         self.table(key, |outer| {
             let names: Vec<String> = outer.table.keys().map(|name| name.get_ref().to_string()).collect();
             names

@@ -11,7 +11,7 @@ pub mod id;
 pub mod value;
 
 pub mod clause;
-mod document;
+pub(crate) mod document;
 pub mod fault;
 pub mod grants;
 pub mod issuer;

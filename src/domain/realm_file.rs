@@ -128,7 +128,7 @@ impl RealmFile {
 }
 
 /// Reads one issuer; the deployment's configuration writes issuers in the same words.
-pub(super) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
+pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let issuer = table.required_text("issuer");
     let audiences = table.required_texts("audiences");
     let algorithms = table.required_texts("algorithms").map(|names| read_algorithms(table, &names));
