@@ -1,3 +1,4 @@
 //! Stores: out to disk and memory.
 
 pub mod key_file;
+pub mod segment_log;
