@@ -120,7 +120,6 @@ impl Writer {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
 fn low_seven_bits(value: u64) -> u8 {
     (value & 0x7f) as u8
 }

@@ -354,8 +354,8 @@ mod tests {
     #[test]
     fn the_bytes_of_version_1_stay_as_they_are() {
         assert_eq!(hex(&full().encode()), FULL_V1);
-        let stored: Vec<u8> =
-            (0..FULL_V1.len() / 2).map(|at| u8::from_str_radix(&FULL_V1[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let digits: Vec<_> = FULL_V1.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
+        let stored: Vec<_> = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect();
         assert_eq!(DecisionRecord::decode(&stored), Ok(full()));
     }
 
@@ -430,7 +430,7 @@ mod tests {
                 id: DecisionId(id),
                 time_us,
                 outcome,
-                determining_policies: reasons.iter().map(|reason| reason.0.clone()).collect(),
+                determining_policies: reasons.iter().map(|reason| Arc::clone(&reason.0)).collect(),
                 reasons: reasons.into_iter().map(|(code, message, policy, texts)| Reason {
                     code, message, policy, subjects: texts.clone(), hints: texts,
                 }).collect(),

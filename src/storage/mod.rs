@@ -12,3 +12,4 @@ pub mod sled;
 mod relationship_suite;
 
 pub mod key_file;
+pub mod segment_log;

@@ -16,6 +16,8 @@ use std::{
 /// How a segment file starts.
 pub(super) const MAGIC: [u8; 8] = *b"HPLOG\0\x01\n";
 const FORMAT: u16 = 1;
+/// The sequence numbers that can be: counting on from one of them never overflows.
+pub(super) const SEQUENCES: Range<u64> = 1..1 << 62;
 pub(super) const HEADER_BYTES: u64 = 32;
 /// Length and checksum in front of a body.
 const PREFIX_BYTES: usize = 8;
@@ -63,10 +65,10 @@ impl Header {
         let (_reserved, rest) = rest.split_first_chunk::<2>()?;
         let (first_sequence, rest) = rest.split_first_chunk::<8>()?;
         let (created_us, _) = rest.split_first_chunk::<8>()?;
-        (*magic == MAGIC && u16::from_le_bytes(*format) == FORMAT).then_some(Self {
-            first_sequence: u64::from_le_bytes(*first_sequence),
-            created_us: i64::from_le_bytes(*created_us),
-        })
+        let first_sequence = u64::from_le_bytes(*first_sequence);
+        let is_known = *magic == MAGIC && u16::from_le_bytes(*format) == FORMAT;
+        (is_known && SEQUENCES.contains(&first_sequence))
+            .then_some(Self { first_sequence, created_us: i64::from_le_bytes(*created_us) })
     }
 }
 
@@ -94,10 +96,14 @@ pub(super) fn push_group(out: &mut Vec<u8>, first: u64, last: u64, count: u32) {
 fn push_frame(out: &mut Vec<u8>, body: &[&[u8]]) {
     let length: usize = body.iter().map(|part| part.len()).sum();
     let mut checksum = crc32fast::Hasher::new();
-    body.iter().for_each(|part| checksum.update(part));
+    for part in body {
+        checksum.update(part);
+    }
     out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(&checksum.finalize().to_le_bytes());
-    body.iter().for_each(|part| out.extend_from_slice(part));
+    for part in body {
+        out.extend_from_slice(part);
+    }
 }
 
 fn parse(body: &[u8]) -> Option<Body<'_>> {
@@ -159,14 +165,11 @@ impl<R: Read> FrameReader<R> {
         let start = self.at;
         self.advance(length);
         let body = self.window.get(start + PREFIX_BYTES..start + length).unwrap_or_default();
-        match parse(body) {
-            Some(body) => Ok(Step::Frame { offset, end: self.offset, body }),
-            None => {
-                self.at = start;
-                self.offset = offset;
-                Ok(Step::Bad { offset })
-            }
+        if let Some(body) = parse(body) {
+            return Ok(Step::Frame { offset, end: self.offset, body });
         }
+        (self.at, self.offset) = (start, offset);
+        Ok(Step::Bad { offset })
     }
 
     /// After [`Step::Bad`]: goes to the next good frame of a known kind with a sequence number in this range; `false`

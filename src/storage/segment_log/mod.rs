@@ -1,0 +1,322 @@
+//! The decision log of one realm: append-only segment files that this process alone writes.
+//!
+//! Callers leave encoded records in a bounded buffer. One thread numbers them, writes them in groups, each with one
+//! write and one fdatasync, and makes them visible to readers. The files are the truth and all there is: an index of
+//! 256-record chunks is kept in memory and rebuilt from them.
+
+mod buffer;
+mod files;
+mod frame;
+mod index;
+mod reader;
+mod recovery;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
+
+use self::{
+    buffer::{Buffer, Encoded, Refused},
+    files::{Disk, SegmentFiles, make_folder},
+    frame::RECORD_BYTES_MAX,
+    index::{Bounded, Catalogue},
+    writer::{OpenSegment, SegmentWriter, Shared},
+};
+use crate::{
+    app::ports::{Clock, DecisionLog, LogError, RecordPage},
+    domain::{
+        decision_record::{DecisionRecord, LoggedDecision},
+        id::DecisionId,
+        record_filter::{PageRequest, RecordFilter},
+    },
+};
+
+/// How long a reader waits for records that are on their way to the disk.
+const FLUSH_WAIT: Duration = Duration::from_secs(5);
+
+/// What an append that returned promises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The records are on disk: they survive a power cut.
+    Strict,
+    /// The records are in the buffer and will be on disk within about 20 ms: a crash of the process or the machine may
+    /// lose those of that time; while the disk refuses writes, all that the buffer holds.
+    #[default]
+    Bounded,
+}
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What an append that returned promises.
+    pub mode: Mode,
+    /// A segment takes no further group that would make it longer than this, in bytes. Default 64 MiB.
+    pub segment_bytes_max: u64,
+    /// The most records that wait to be written. Default 65,536.
+    pub buffer_records_max: u64,
+    /// The most bytes of records that wait to be written. Default 256 MiB.
+    pub buffer_bytes_max: u64,
+    /// How long an append waits for room in a full buffer. Default 50 ms.
+    pub full_wait: Duration,
+    /// How long a strict append waits for the disk, and a closed log for the disk to come back. Default 5 s.
+    pub strict_wait: Duration,
+    /// How long a record of a bounded log waits for others before its group is written. Default 10 ms, so that with
+    /// the writer's round of 2 ms and a disk that syncs within 8 ms a record is durable after 20 ms.
+    pub group_interval: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            segment_bytes_max: 64 * 1024 * 1024,
+            buffer_records_max: 65_536,
+            buffer_bytes_max: 256 * 1024 * 1024,
+            full_wait: Duration::from_millis(50),
+            strict_wait: Duration::from_secs(5),
+            group_interval: Duration::from_millis(10),
+        }
+    }
+}
+
+/// The decision log of one realm, in a folder of its own.
+///
+/// Dropping it does what [`DecisionLog::close`] does and blocks until it is done.
+#[derive(Debug)]
+pub struct SegmentLog {
+    shared: Arc<Shared>,
+    options: Options,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SegmentLog {
+    /// Opens the log of a folder, which is made when it is not there, and locks it against other processes.
+    ///
+    /// What an interrupted write left at the end is cut off and kept beside the segment as `<segment>.torn`. A segment
+    /// that is damaged in the middle is kept as it is; queries that span the damage say so.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] when the folder is in use or cannot be made, [`LogError::Unreadable`] when its files
+    /// cannot be read. A full disk is no error: the log opens, can be read, and takes writes when there is room.
+    pub fn open(folder: &Path, options: Options, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
+        Self::open_with(folder, options, clock, Arc::new(Disk))
+    }
+
+    fn open_with(
+        folder: &Path,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        files: Arc<dyn SegmentFiles>,
+    ) -> Result<Self, LogError> {
+        let unavailable = |error| LogError::Unavailable(format!("folder `{}`: {error}", folder.display()));
+        let unreadable = |error| LogError::Unreadable(format!("folder `{}`: {error}", folder.display()));
+        make_folder(folder).map_err(unavailable)?;
+        let lock = lock(folder)?;
+        let recovered = recovery::recover(folder).map_err(unreadable)?;
+        let segment = match recovered.open_segment {
+            Some((number, path, length)) => {
+                let mut file = files.reopen(&path).map_err(unavailable)?;
+                // What can be read from now on is durable, or nothing more is written to this file.
+                file.sync().is_ok().then_some(OpenSegment { number, path, file, length })
+            }
+            None => None,
+        };
+        let shared = Arc::new(Shared {
+            buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
+            catalogue: Catalogue::new(recovered.segments, recovered.next_sequence),
+            is_failing: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            is_flush_wanted: AtomicBool::new(false),
+            progress: Notify::new(),
+        });
+        let writer = SegmentWriter {
+            shared: Arc::clone(&shared),
+            options,
+            folder: folder.to_owned(),
+            clock,
+            files,
+            segment,
+            next_sequence: recovered.next_sequence,
+            next_number: recovered.next_number,
+        };
+        let run = move || {
+            // Held for as long as the thread may write.
+            let _lock = lock;
+            writer.run();
+        };
+        let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(run).map_err(unavailable)?;
+        // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
+        let _first = shared.buffer.writer.set(thread.thread().clone());
+        Ok(Self { shared, options, writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Puts records into the buffer, waiting for room if there is none.
+    async fn push(&self, records: &Encoded, mut waiter: Option<oneshot::Sender<()>>) -> Result<(), LogError> {
+        let buffer = &self.shared.buffer;
+        let refuse = |refused| match refused {
+            Refused::Full => LogError::Unavailable("the buffer is full".to_owned()),
+            Refused::Closed => LogError::Unavailable("it is closed".to_owned()),
+        };
+        match buffer.try_push(records, &mut waiter) {
+            Ok(()) => return Ok(()),
+            Err(Refused::Closed) => return Err(refuse(Refused::Closed)),
+            Err(Refused::Full) => {}
+        }
+        let until_there_is_room = async {
+            loop {
+                let progress = self.shared.progress.notified();
+                tokio::pin!(progress);
+                progress.as_mut().enable();
+                match buffer.try_push(records, &mut waiter) {
+                    Err(Refused::Full) => progress.await,
+                    done => return done,
+                }
+            }
+        };
+        timeout(self.options.full_wait, until_there_is_room).await.unwrap_or(Err(Refused::Full)).map_err(refuse)
+    }
+
+    /// Waits until all records that were appended before are visible to readers; `false` when they are not.
+    async fn flush(&self) -> bool {
+        let shared = &self.shared;
+        let wanted = shared.buffer.taken_in();
+        let until_written = async {
+            loop {
+                let progress = shared.progress.notified();
+                tokio::pin!(progress);
+                progress.as_mut().enable();
+                // Counts suffice: a record that came after this call is written after all that came before it.
+                if shared.buffer.written() >= wanted {
+                    return true;
+                }
+                if shared.is_failing.load(SeqCst) || shared.has_ended.load(SeqCst) {
+                    return false;
+                }
+                shared.is_flush_wanted.store(true, SeqCst);
+                shared.buffer.wake();
+                progress.await;
+            }
+        };
+        timeout(FLUSH_WAIT, until_written).await.unwrap_or(false)
+    }
+
+    /// Reads on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&[Bounded]) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let shared = Arc::clone(&self.shared);
+        let reading = tokio::task::spawn_blocking(move || read(&shared.catalogue.segments()));
+        reading.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))?
+    }
+
+    async fn append_at_once(&self, records: &[DecisionRecord]) -> Result<(), LogError> {
+        let encoded = Encoded::of(records);
+        if encoded.longest() > RECORD_BYTES_MAX {
+            let length = encoded.longest();
+            return Err(LogError::Unavailable(format!("a record of `{length}` bytes is longer than it keeps")));
+        }
+        if self.options.mode == Mode::Bounded {
+            return self.push(&encoded, None).await;
+        }
+        let (waiter, written) = oneshot::channel();
+        self.push(&encoded, Some(waiter)).await?;
+        match timeout(self.options.strict_wait, written).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(LogError::Unavailable("it was closed before the records were written".to_owned())),
+            Err(_) => Err(LogError::Unavailable("the records are not on disk yet".to_owned())),
+        }
+    }
+}
+
+/// Takes the folder for this process until the returned file is dropped.
+fn lock(folder: &Path) -> Result<File, LogError> {
+    let unavailable = |what: &str| LogError::Unavailable(format!("folder `{}` {what}", folder.display()));
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("lock"));
+    let file = file.map_err(|error| unavailable(&format!("cannot be locked: {error}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(unavailable("is in use by another process")),
+        Err(TryLockError::Error(error)) => Err(unavailable(&format!("cannot be locked: {error}"))),
+    }
+}
+
+#[async_trait]
+impl DecisionLog for SegmentLog {
+    /// Takes records, in their order. When it fails, some of them may be written all the same, now or later: a strict
+    /// append that gave up waiting for the disk does not take its records back.
+    async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError> {
+        let at_once = usize::try_from(self.options.buffer_records_max).unwrap_or(usize::MAX).max(1);
+        for records in records.chunks(at_once) {
+            self.append_at_once(records).await?;
+        }
+        Ok(())
+    }
+
+    /// While the disk refuses writes, records that wait in memory are not found and `is_complete` is false.
+    async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
+        let is_flushed = self.flush().await;
+        let mut found = self.read(move |segments| reader::query(segments, &filter, page)).await?;
+        found.is_complete &= is_flushed;
+        Ok(found)
+    }
+
+    async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
+        let is_flushed = self.flush().await;
+        match self.read(move |segments| reader::get(segments, id)).await? {
+            None if !is_flushed => Err(LogError::Unreadable("the newest records are not written yet".to_owned())),
+            found => Ok(found),
+        }
+    }
+
+    fn is_writable(&self) -> bool {
+        !self.shared.is_failing.load(SeqCst) && !self.shared.buffer.is_closed()
+    }
+
+    /// Gives records up that cannot be written within [`Options::strict_wait`].
+    async fn close(&self) {
+        self.shared.buffer.close();
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.shared.has_ended.load(SeqCst) {
+                break;
+            }
+            progress.await;
+        }
+        // The thread is past its last write; joining makes sure that the folder's lock is free.
+        self.join();
+    }
+}
+
+impl SegmentLog {
+    fn join(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A thread that panicked has said that it ended; there is nothing to add.
+        let _ended = writer.map(JoinHandle::join);
+    }
+}
+
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        self.shared.buffer.close();
+        self.join();
+    }
+}

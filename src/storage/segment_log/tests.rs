@@ -1,0 +1,813 @@
+//! The log as its callers see it, on real files, with disks that fail, fill up and lose bytes.
+
+use std::{collections::BTreeSet, io, path::PathBuf, process::Command, sync::atomic::AtomicU32, time::Instant};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{
+    files::{SegmentFile, list_segments},
+    frame::{Body, FrameReader, HEADER_BYTES, Header, Step, push_decision, push_group},
+    *,
+};
+use crate::domain::{
+    decision::{Effect, Outcome, Reason},
+    decision_record::RecordedSubject,
+    id::{EntityId, PolicyVersion, Revision},
+    record_filter::Order,
+};
+
+const START_US: i64 = 1_700_000_000_000_000;
+const ALL: PageRequest = PageRequest { order: Order::OldestFirst, size: usize::MAX, after: None };
+
+#[derive(Debug)]
+struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn now_us(&self) -> i64 {
+        START_US
+    }
+}
+
+/// The record of one number; numbers that differ give records that differ in id, time and most other fields.
+fn record(number: u64) -> DecisionRecord {
+    let text = |text: String| Arc::<str>::from(text);
+    let time_us = START_US + i64::try_from(number).unwrap() * 1_000_000;
+    let id = (u128::try_from(time_us / 1000).unwrap() << 80) | (7 << 76) | (2 << 62) | u128::from(number);
+    DecisionRecord {
+        id: DecisionId(id),
+        time_us,
+        outcome: if number.is_multiple_of(3) { Outcome::Allowed } else { Outcome::NotPermitted },
+        reasons: vec![Reason::plain(&format!("CODE_{}", number % 5), "A reason.")],
+        determining_policies: vec![text(format!("policy-{}", number % 7))],
+        action: text(format!("action-{}", number % 2)),
+        resource_type: text(format!("type-{}", number % 4)),
+        resource_id: text(format!("resource-{}", number % 11)),
+        subjects: vec![RecordedSubject {
+            attribute: "student".into(),
+            entity: EntityId::new("Student", format!("s{}", number % 13)),
+            is_pseudonym: true,
+            is_proposed: false,
+        }],
+        principal: Some(EntityId::new("Client", format!("c{}", number % 6))),
+        issuer: "https://issuer.example".into(),
+        attributes: Arc::default(),
+        policy_version: PolicyVersion("d0".into()),
+        data_revision: Revision(number),
+        request_id: text(format!("request-{number}")),
+        duration_us: 1,
+    }
+}
+
+fn records(numbers: impl IntoIterator<Item = u64>) -> Vec<DecisionRecord> {
+    numbers.into_iter().map(record).collect()
+}
+
+fn strict() -> Options {
+    Options { mode: Mode::Strict, ..Options::default() }
+}
+
+fn open(folder: &Path, options: Options) -> SegmentLog {
+    SegmentLog::open(folder, options, Arc::new(StoppedClock)).unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// The pages of a query, put together, and whether each was complete.
+async fn pages(log: &SegmentLog, filter: &RecordFilter, order: Order, size: usize) -> (Vec<LoggedDecision>, bool) {
+    let (mut found, mut after, mut is_complete) = (Vec::new(), None, true);
+    loop {
+        let page = log.query(filter.clone(), PageRequest { order, size, after }).await.unwrap();
+        assert!(page.decisions.len() <= size);
+        is_complete &= page.is_complete;
+        found.extend(page.decisions);
+        after = page.next_after;
+        if after.is_none() {
+            return (found, is_complete);
+        }
+    }
+}
+
+/// The numbers of all records, as their revisions say, after a check that sequence numbers rise.
+async fn numbers(log: &SegmentLog) -> (Vec<u64>, bool) {
+    let page = log.query(RecordFilter::default(), ALL).await.unwrap();
+    assert!(page.decisions.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+    (page.decisions.iter().map(|logged| logged.record.data_revision.0).collect(), page.is_complete)
+}
+
+fn segment_files(folder: &Path) -> Vec<PathBuf> {
+    list_segments(folder).unwrap().into_iter().map(|(_, path)| path).collect()
+}
+
+// Disks that misbehave.
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// Every operation fails.
+    is_broken: AtomicBool,
+    /// So many writes keep half of their bytes and fail.
+    appends: AtomicU32,
+    /// So many syncs fail.
+    syncs: AtomicU32,
+    /// While somebody holds this, writes wait.
+    gate: tokio::sync::Mutex<()>,
+    /// A file was used after it had failed.
+    was_failed_file_used: AtomicBool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct FaultyFiles(Arc<Faults>);
+
+#[derive(Debug)]
+struct FaultyFile {
+    faults: Arc<Faults>,
+    file: Box<dyn SegmentFile>,
+    has_failed: bool,
+}
+
+fn takes_one(count: &AtomicU32) -> bool {
+    count.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl FaultyFiles {
+    fn wrap(&self, file: io::Result<Box<dyn SegmentFile>>) -> io::Result<Box<dyn SegmentFile>> {
+        if self.0.is_broken.load(SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(Box::new(FaultyFile { faults: Arc::clone(&self.0), file: file?, has_failed: false }))
+    }
+}
+
+impl SegmentFiles for FaultyFiles {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        self.wrap(if self.0.is_broken.load(SeqCst) {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Disk.create(path)
+        })
+    }
+
+    fn reopen(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
+        self.wrap(Disk.reopen(path))
+    }
+}
+
+impl FaultyFile {
+    fn check(&mut self, count: &AtomicU32) -> io::Result<()> {
+        self.faults.was_failed_file_used.fetch_or(self.has_failed, SeqCst);
+        self.has_failed = self.faults.is_broken.load(SeqCst) || takes_one(count);
+        if self.has_failed { Err(io::Error::other("injected")) } else { Ok(()) }
+    }
+}
+
+impl SegmentFile for FaultyFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let faults = Arc::clone(&self.faults);
+        drop(faults.gate.blocking_lock());
+        let failed = self.check(&faults.appends);
+        let length = if failed.is_err() { bytes.len() / 2 } else { bytes.len() };
+        self.file.append(&bytes[..length])?;
+        failed
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let faults = Arc::clone(&self.faults);
+        self.check(&faults.syncs)?;
+        self.file.sync()
+    }
+}
+
+fn open_faulty(folder: &Path, options: Options) -> (SegmentLog, Arc<Faults>) {
+    let files = FaultyFiles::default();
+    let faults = Arc::clone(&files.0);
+    (SegmentLog::open_with(folder, options, Arc::new(StoppedClock), Arc::new(files)).unwrap(), faults)
+}
+
+// Appending and finding.
+
+#[tokio::test]
+async fn records_are_found_in_both_orders_and_in_pages() {
+    let folder = folder();
+    let options = Options { segment_bytes_max: 40_000, ..Options::default() };
+    let log = open(folder.path(), options);
+    for start in (1..=1000).step_by(10) {
+        log.append(records(start..start + 10)).await.unwrap();
+        if start % 100 == 1 {
+            assert!(log.flush().await);
+        }
+    }
+    assert!(log.flush().await);
+    assert!(segment_files(folder.path()).len() > 2, "the log rotates");
+    let expected: Vec<_> = (1..=1000).map(|sequence| LoggedDecision { sequence, record: record(sequence) }).collect();
+    for size in [1000, 999, 300, 7] {
+        let (oldest_first, is_complete) = pages(&log, &RecordFilter::default(), Order::OldestFirst, size).await;
+        assert!(is_complete && oldest_first == expected, "{size}");
+        let (mut newest_first, is_complete) = pages(&log, &RecordFilter::default(), Order::NewestFirst, size).await;
+        newest_first.reverse();
+        assert!(is_complete && newest_first == expected, "{size}");
+    }
+}
+
+#[tokio::test]
+async fn pages_stay_where_they_are_while_records_come_in() {
+    let folder = folder();
+    let log = open(folder.path(), Options::default());
+    log.append(records(1..=50)).await.unwrap();
+    let (mut newest_first, mut after) = (Vec::new(), None);
+    for next in (51..).step_by(5) {
+        let page = PageRequest { order: Order::NewestFirst, size: 7, after };
+        let page = log.query(RecordFilter::default(), page).await.unwrap();
+        newest_first.extend(page.decisions.iter().map(|logged| logged.sequence));
+        log.append(records(next..next + 5)).await.unwrap();
+        after = page.next_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(newest_first.iter().copied().eq((1..=50).rev()), "{newest_first:?}");
+    let page = PageRequest { order: Order::OldestFirst, size: 100, after: Some(48) };
+    let page = log.query(RecordFilter::default(), page).await.unwrap();
+    assert_eq!(page.decisions.first().map(|logged| logged.sequence), Some(49), "later records follow earlier ones");
+}
+
+#[tokio::test]
+async fn a_full_page_that_is_the_last_says_so() {
+    let folder = folder();
+    let log = open(folder.path(), Options::default());
+    log.append(records(1..=10)).await.unwrap();
+    for (size, expected) in [(9, Some(9)), (10, None), (11, None)] {
+        let page = log.query(RecordFilter::default(), PageRequest { size, ..ALL }).await.unwrap();
+        assert_eq!(page.next_after, expected, "{size}");
+    }
+}
+
+#[tokio::test]
+async fn each_filter_finds_what_it_matches_and_nothing_else() {
+    let folder = folder();
+    let log = open(folder.path(), Options { segment_bytes_max: 60_000, ..Options::default() });
+    // Times out of order, so that chunks overlap.
+    let all: Vec<_> = (0..1500).map(|at| record((at * 7) % 1500)).collect();
+    for part in all.chunks(100) {
+        log.append(part.to_vec()).await.unwrap();
+    }
+    let at = |number: i64| Some(START_US + number * 1_000_000);
+    let none = RecordFilter::default;
+    let student = EntityId::new("Student", "s4");
+    for filter in [
+        none(),
+        RecordFilter { from_us: at(1490), ..none() },
+        RecordFilter { until_us: at(3), ..none() },
+        RecordFilter { from_us: at(700), until_us: at(702), ..none() },
+        RecordFilter { from_us: at(9000), ..none() },
+        RecordFilter { principal: Some("c3".into()), ..none() },
+        RecordFilter { entities: vec![student.clone()], ..none() },
+        RecordFilter { entities: vec![student, EntityId::new("Student", "s5")], ..none() },
+        RecordFilter { resource_type: Some("type-2".into()), ..none() },
+        RecordFilter { resource_ids: vec!["resource-1".into(), "resource-2".into()], ..none() },
+        RecordFilter { action: Some("action-1".into()), ..none() },
+        RecordFilter { effect: Some(Effect::Allow), ..none() },
+        RecordFilter { outcome: Some(Outcome::NotPermitted), ..none() },
+        RecordFilter { reason: Some("CODE_4".into()), ..none() },
+        RecordFilter { policy: Some("policy-6".into()), ..none() },
+        RecordFilter { request_id: Some("request-77".into()), ..none() },
+        RecordFilter { action: Some("action-0".into()), effect: Some(Effect::Deny), from_us: at(1000), ..none() },
+    ] {
+        let expected: Vec<_> = all.iter().filter(|record| filter.matches(record)).collect();
+        for (order, size) in [(Order::OldestFirst, 10_000), (Order::OldestFirst, 50), (Order::NewestFirst, 50)] {
+            let (mut found, is_complete) = pages(&log, &filter, order, size).await;
+            if order == Order::NewestFirst {
+                found.reverse();
+            }
+            assert!(
+                is_complete && found.iter().map(|logged| &logged.record).eq(expected.iter().copied()),
+                "{filter:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_found_by_its_id_also_when_the_ids_time_is_wrong() {
+    let folder = folder();
+    let log = open(folder.path(), Options { segment_bytes_max: 50_000, ..Options::default() });
+    let mut given = records(1..=1000);
+    given[400].id = DecisionId(42);
+    log.append(given.clone()).await.unwrap();
+    for at in [0, 400, 700, 999] {
+        let found = log.get(given[at].id).await.unwrap();
+        assert_eq!(found.map(|logged| logged.record), Some(given[at].clone()));
+    }
+    assert_eq!(log.get(record(2000).id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_log_goes_on_where_it_was_closed() {
+    let folder = folder();
+    for run in 0..4 {
+        let log = open(folder.path(), Options { segment_bytes_max: 3000, ..Options::default() });
+        log.append(records(run * 20 + 1..=run * 20 + 20)).await.unwrap();
+        log.close().await;
+        assert!(!log.is_writable());
+        let error = log.append(records(1..2)).await.unwrap_err();
+        assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+        drop(log);
+    }
+    let log = open(folder.path(), Options::default());
+    assert_eq!(numbers(&log).await, ((1..=80).collect(), true));
+    let page = log.query(RecordFilter::default(), ALL).await.unwrap();
+    assert!(page.decisions.iter().map(|logged| logged.sequence).eq(1..=80));
+}
+
+#[tokio::test]
+async fn a_folder_has_one_writer() {
+    let folder = folder();
+    let log = open(folder.path(), Options::default());
+    let error = SegmentLog::open(folder.path(), Options::default(), Arc::new(StoppedClock)).unwrap_err();
+    assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
+    assert!(error.to_string().contains("in use"), "{error}");
+    log.close().await;
+    drop(open(folder.path(), Options::default()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_appends_get_dense_numbers_in_the_order_in_which_they_happened() {
+    for options in [Options { segment_bytes_max: 100_000, ..Options::default() }, strict()] {
+        let folder = folder();
+        let log = Arc::new(open(folder.path(), options));
+        let (tasks, each) = if options.mode == Mode::Strict { (64, 20) } else { (8, 1000) };
+        let running: Vec<_> = (0..tasks)
+            .map(|task| {
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    for at in 0..each {
+                        log.append(vec![record(task * each + at)]).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        for task in running {
+            task.await.unwrap();
+        }
+        let page = log.query(RecordFilter::default(), ALL).await.unwrap();
+        assert!(page.decisions.iter().map(|logged| logged.sequence).eq(1..=tasks * each));
+        let order: Vec<_> = page.decisions.iter().map(|logged| logged.record.data_revision.0).collect();
+        assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), order.len(), "each once");
+        for task in 0..tasks {
+            let own: Vec<_> = order.iter().filter(|number| *number / each == task).collect();
+            assert!(own.is_sorted(), "one task's records are in its order");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_strict_append_returns_when_its_record_is_in_the_file() {
+    let folder = folder();
+    let log = open(folder.path(), strict());
+    for number in 1..=20 {
+        log.append(vec![record(number)]).await.unwrap();
+        let bytes = std::fs::read(&segment_files(folder.path())[0]).unwrap();
+        let mut frames = FrameReader::new(&bytes[32..], HEADER_BYTES);
+        let (mut last, mut last_group) = (None, 0);
+        loop {
+            match frames.step().unwrap() {
+                Step::Frame { body: Body::Decision { record, .. }, .. } => last = Some(DecisionRecord::decode(record)),
+                Step::Frame { body: Body::Group { last, .. }, .. } => last_group = last,
+                Step::Frame { .. } | Step::Bad { .. } => panic!("expected whole frames"),
+                Step::End => break,
+            }
+        }
+        assert_eq!((last, last_group), (Some(Ok(record(number))), number));
+    }
+}
+
+#[tokio::test]
+async fn a_bounded_append_is_on_disk_soon_without_being_asked() {
+    let folder = folder();
+    let log = open(folder.path(), Options::default());
+    log.append(records(1..=3)).await.unwrap();
+    let started = Instant::now();
+    while log.shared.buffer.written() < 3 {
+        tokio::task::yield_now().await;
+        assert!(started.elapsed() < Duration::from_secs(5), "the writer does not come");
+    }
+}
+
+// The buffer.
+
+#[tokio::test]
+async fn a_full_buffer_refuses_after_its_wait_and_loses_nothing_it_took() {
+    let folder = folder();
+    let options = Options { buffer_records_max: 100, ..Options::default() };
+    let (log, faults) = open_faulty(folder.path(), options);
+    let gate = faults.gate.lock().await;
+    let mut taken = Vec::new();
+    let refused = loop {
+        let number = taken.len() as u64 + 1;
+        let started = Instant::now();
+        match log.append(vec![record(number)]).await {
+            Ok(()) => taken.push(number),
+            Err(error) => break (error, started.elapsed()),
+        }
+    };
+    assert_eq!(taken.len(), 100);
+    assert!(matches!(refused.0, LogError::Unavailable(_)));
+    assert!((Duration::from_millis(50)..Duration::from_secs(2)).contains(&refused.1), "{:?}", refused.1);
+    drop(gate);
+    log.append(vec![record(101)]).await.unwrap();
+    taken.push(101);
+    assert_eq!(numbers(&log).await, (taken, true));
+}
+
+#[tokio::test]
+async fn an_append_waits_for_room_and_gets_it() {
+    let folder = folder();
+    let options = Options { buffer_records_max: 10, full_wait: Duration::from_secs(20), ..Options::default() };
+    let log = open(folder.path(), options);
+    for start in (1..=200).step_by(25) {
+        log.append(records(start..start + 25)).await.unwrap();
+    }
+    assert_eq!(numbers(&log).await, ((1..=200).collect(), true), "an append larger than the buffer goes in parts");
+}
+
+#[tokio::test]
+async fn the_buffer_is_bounded_in_bytes_too() {
+    let folder = folder();
+    let options = Options { buffer_bytes_max: 1000, full_wait: Duration::from_millis(1), ..Options::default() };
+    let (log, faults) = open_faulty(folder.path(), options);
+    let gate = faults.gate.lock().await;
+    let mut large = record(1);
+    large.request_id = "x".repeat(5000).into();
+    log.append(vec![large]).await.unwrap();
+    assert!(log.append(vec![record(2)]).await.is_err());
+    drop(gate);
+    assert!(log.flush().await);
+    log.append(vec![record(2)]).await.unwrap();
+    assert_eq!(numbers(&log).await, (vec![1, 2], true));
+}
+
+#[tokio::test]
+async fn a_record_too_long_for_a_frame_is_refused() {
+    let folder = folder();
+    let log = open(folder.path(), Options::default());
+    let mut large = record(1);
+    large.request_id = "x".repeat(RECORD_BYTES_MAX).into();
+    assert!(matches!(log.append(vec![large]).await, Err(LogError::Unavailable(_))));
+}
+
+// Failing disks.
+
+#[tokio::test]
+async fn after_a_failed_write_or_sync_a_new_segment_takes_the_same_records() {
+    let two_bad_writes: fn(&Faults) = |faults| faults.appends.store(2, SeqCst);
+    for fail in [
+        |faults: &Faults| faults.appends.store(1, SeqCst),
+        |faults: &Faults| faults.syncs.store(1, SeqCst),
+        two_bad_writes,
+    ] {
+        let folder = folder();
+        let (log, faults) = open_faulty(folder.path(), strict());
+        log.append(records(1..=5)).await.unwrap();
+        fail(&faults);
+        log.append(records(6..=8)).await.unwrap();
+        log.append(records(9..=9)).await.unwrap();
+        assert!(log.is_writable());
+        assert!(!faults.was_failed_file_used.load(SeqCst), "a file that failed is left alone");
+        assert_eq!(segment_files(folder.path()).len(), 2);
+        assert_eq!(numbers(&log).await, ((1..=9).collect(), true));
+        drop(log);
+        let log = open(folder.path(), strict());
+        assert_eq!(numbers(&log).await, ((1..=9).collect(), true), "the failed write's rest is not delivered again");
+        log.append(records(10..=10)).await.unwrap();
+        assert_eq!(numbers(&log).await, ((1..=10).collect(), true));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_disk_is_reported_and_the_log_goes_on_by_itself_when_it_is_back() {
+    let folder = folder();
+    let (log, faults) = open_faulty(folder.path(), Options { buffer_records_max: 50, ..Options::default() });
+    log.append(records(1..=10)).await.unwrap();
+    assert!(log.flush().await);
+    faults.is_broken.store(true, SeqCst);
+    log.append(records(11..=60)).await.unwrap();
+    assert!(!log.flush().await);
+    assert!(!log.is_writable());
+    assert!(log.append(records(61..=61)).await.is_err(), "full");
+    assert_eq!(numbers(&log).await, ((1..=10).collect(), false), "what is on disk can be read, and is not all");
+    assert!(log.get(record(3).id).await.unwrap().is_some());
+    assert!(log.get(record(20).id).await.is_err(), "it may be among those that wait");
+    faults.is_broken.store(false, SeqCst);
+    let back = async {
+        while !log.is_writable() || log.shared.buffer.written() < 60 {
+            log.shared.progress.notified().await;
+        }
+    };
+    timeout(Duration::from_secs(10), back).await.unwrap();
+    assert_eq!(numbers(&log).await, ((1..=60).collect(), true));
+}
+
+#[tokio::test]
+async fn a_strict_append_gives_up_waiting_but_its_records_are_kept() {
+    let folder = folder();
+    let options = Options { strict_wait: Duration::from_millis(30), ..strict() };
+    let (log, faults) = open_faulty(folder.path(), options);
+    let gate = faults.gate.lock().await;
+    assert!(matches!(log.append(records(1..=2)).await, Err(LogError::Unavailable(_))));
+    drop(gate);
+    assert_eq!(numbers(&log).await, (vec![1, 2], true));
+}
+
+/// A file system of a fixed size, unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where mounting is not allowed.
+    fn mount(size: &str) -> Option<Self> {
+        let folder = folder();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
+        let done = mount.output().is_ok_and(|output| output.status.success());
+        done.then_some(Self(folder))
+    }
+
+    fn resize(&self, size: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_acknowledged_and_recovers_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount("1m") else {
+        println!("skipped: mounting a small file system is not allowed here");
+        return;
+    };
+    let folder = disk.0.path().join("log");
+    let options = Options { strict_wait: Duration::from_millis(600), segment_bytes_max: 300_000, ..strict() };
+    let log = open(&folder, options);
+    let mut acknowledged = BTreeSet::new();
+    let mut next = 1;
+    while log.append(records(next..next + 100)).await.is_ok() {
+        acknowledged.extend(next..next + 100);
+        next += 100;
+    }
+    assert!(!log.is_writable());
+    let (found, is_complete) = numbers(&log).await;
+    assert!(!is_complete && acknowledged.iter().copied().eq(found), "reads go on");
+    drop(log);
+
+    let log = open(&folder, options);
+    let (found, _) = numbers(&log).await;
+    assert!(acknowledged.iter().all(|number| found.contains(number)), "a full disk can be opened and read");
+    assert!(log.append(records(next + 100..next + 1100)).await.is_err());
+    disk.resize("8m");
+    let back = async {
+        while !log.is_writable() {
+            log.shared.progress.notified().await;
+        }
+    };
+    timeout(Duration::from_secs(10), back).await.unwrap();
+    log.append(records(9999..=9999)).await.unwrap();
+    let (found, is_complete) = numbers(&log).await;
+    acknowledged.insert(9999);
+    assert!(is_complete && acknowledged.iter().all(|number| found.contains(number)));
+    drop(log);
+    let (again, is_complete) = numbers(&open(&folder, options)).await;
+    assert!(is_complete && again == found);
+}
+
+// Damage.
+
+/// The bytes of a segment of these groups.
+fn segment(groups: &[&[u64]]) -> Vec<u8> {
+    let mut bytes = Header { first_sequence: 1, created_us: START_US }.encode();
+    for group in groups {
+        for number in *group {
+            push_decision(&mut bytes, *number, &record(*number).encode());
+        }
+        push_group(&mut bytes, group[0], group[group.len() - 1], u32::try_from(group.len()).unwrap());
+    }
+    bytes
+}
+
+fn folder_with(segments: &[&[u8]]) -> TempDir {
+    let folder = folder();
+    for (at, bytes) in segments.iter().enumerate() {
+        std::fs::write(folder.path().join(format!("{:08}.seg", at + 1)), bytes).unwrap();
+    }
+    folder
+}
+
+#[tokio::test]
+async fn a_log_cut_at_any_byte_of_the_last_groups_keeps_exactly_the_complete_groups() {
+    let groups: [&[u64]; 4] = [&[1, 2], &[3], &[4, 5], &[6]];
+    let whole = segment(&groups);
+    let ends: Vec<_> = (0..=4).map(|count| segment(&groups[..count]).len()).collect();
+    for length in ends[1]..=whole.len() {
+        let complete = ends.iter().filter(|end| **end <= length).count() - 1;
+        let mut expected: Vec<_> = groups[..complete].concat();
+        let folder = folder_with(&[&whole[..length]]);
+        let log = open(folder.path(), strict());
+        assert_eq!(numbers(&log).await, (expected.clone(), true), "cut at {length}");
+        let torn = folder.path().join("00000001.seg.torn");
+        let cut = if torn.exists() { std::fs::read(torn).unwrap() } else { Vec::new() };
+        assert_eq!(cut, whole[ends[complete]..length], "what was cut is kept");
+        let next = expected.len() as u64 + 1;
+        log.append(vec![record(next)]).await.unwrap();
+        expected.push(next);
+        assert_eq!(numbers(&log).await, (expected, true));
+    }
+}
+
+#[tokio::test]
+async fn a_tail_of_zeros_is_cut() {
+    let mut bytes = segment(&[&[1, 2], &[3]]);
+    bytes.extend_from_slice(&[0; 5000]);
+    let folder = folder_with(&[&bytes]);
+    let log = open(folder.path(), strict());
+    assert_eq!(numbers(&log).await, (vec![1, 2, 3], true));
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_the_middle_is_reported_and_costs_one_record() {
+    let groups: [&[u64]; 3] = [&[1, 2], &[3, 4, 5], &[6, 7]];
+    let whole = segment(&groups);
+    let following = {
+        let mut bytes = Header { first_sequence: 8, created_us: START_US }.encode();
+        push_decision(&mut bytes, 8, &record(8).encode());
+        push_group(&mut bytes, 8, 8, 1);
+        bytes
+    };
+    let middle = segment(&groups[..1]).len()..segment(&groups[..2]).len();
+    for at in middle.step_by(3) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x20;
+        for segments in [&[&damaged[..]][..], &[&damaged, &following]] {
+            let folder = folder_with(segments);
+            let log = open(folder.path(), strict());
+            let last = if segments.len() == 1 { 7 } else { 8 };
+            for round in 0..2 {
+                let (found, is_complete) = numbers(&log).await;
+                let missing: Vec<_> = (1..=last + round).filter(|number| !found.contains(number)).collect();
+                assert!(missing.len() <= 1 && found.iter().all(|number| *number <= last + round), "{at}: {found:?}");
+                assert_eq!(is_complete, missing.is_empty(), "{at}: {missing:?}");
+                log.append(vec![record(last + round + 1)]).await.unwrap();
+            }
+            let newest = log.get(record(last + 1).id).await.unwrap().unwrap();
+            assert_eq!(newest.sequence, last + 1, "new records are numbered on behind the damage");
+            assert_eq!(std::fs::read(folder.path().join("00000001.seg")).unwrap(), damaged, "kept as it is");
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_is_reported_by_queries_that_span_it_only() {
+    let groups: Vec<Vec<u64>> = (0..20).map(|group| (group * 100 + 1..=group * 100 + 100).collect()).collect();
+    let groups: Vec<&[u64]> = groups.iter().map(Vec::as_slice).collect();
+    let mut bytes = segment(&groups);
+    let at = segment(&groups[..10]).len() + 100;
+    bytes[at] ^= 1;
+    let folder = folder_with(&[&bytes]);
+    let log = open(folder.path(), Options::default());
+    let at = |number: i64| Some(START_US + number * 1_000_000);
+    for (from_us, until_us, expected) in
+        [(None, None, false), (at(1000), at(1003), false), (at(1), at(200), true), (at(1800), None, true)]
+    {
+        let filter = RecordFilter { from_us, until_us, ..RecordFilter::default() };
+        let page = log.query(filter, ALL).await.unwrap();
+        assert_eq!(page.is_complete, expected, "{from_us:?} {until_us:?}");
+    }
+    assert!(log.get(record(2001).id).await.is_err(), "it may have been the damaged one");
+    assert!(log.get(record(1500).id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_byte_that_flips_while_the_log_is_open_is_reported() {
+    let folder = folder();
+    let log = open(folder.path(), strict());
+    log.append(records(1..=10)).await.unwrap();
+    let path = &segment_files(folder.path())[0];
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[500] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+    let (found, is_complete) = numbers(&log).await;
+    assert_eq!((found.len(), is_complete), (9, false));
+}
+
+#[tokio::test]
+async fn a_damaged_header_hides_no_record() {
+    let first = segment(&[&[1, 2], &[3]]);
+    for at in 0..32 {
+        let mut damaged = first.clone();
+        damaged[at] ^= 1;
+        let folder = folder_with(&[&damaged]);
+        let log = open(folder.path(), strict());
+        log.append(records(4..=4)).await.unwrap();
+        assert_eq!(numbers(&log).await, (vec![1, 2, 3, 4], true), "{at}");
+        assert_eq!(std::fs::read(folder.path().join("00000001.seg")).unwrap(), damaged, "kept as it is");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_was_never_begun_is_put_aside() {
+    let first = segment(&[&[1, 2]]);
+    for length in [0, 10, 31] {
+        let header = Header { first_sequence: 3, created_us: START_US }.encode();
+        let folder = folder_with(&[&first, &header[..length]]);
+        let log = open(folder.path(), strict());
+        log.append(records(3..=3)).await.unwrap();
+        assert_eq!(numbers(&log).await, (vec![1, 2, 3], true), "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_segment_is_reported_wherever_it_was() {
+    let mut second = Header { first_sequence: 3, created_us: START_US }.encode();
+    push_decision(&mut second, 3, &record(3).encode());
+    push_group(&mut second, 3, 3, 1);
+    let (first, lost) = (segment(&[&[1, 2]]), vec![0; 300]);
+    for (segments, expected) in
+        [([&first, &lost], vec![1, 2, 9]), ([&lost, &second], vec![3, 9]), ([&lost, &lost], vec![9])]
+    {
+        let folder = folder_with(&[segments[0], segments[1]]);
+        for _ in 0..2 {
+            let log = open(folder.path(), strict());
+            assert!(!log.query(RecordFilter::default(), ALL).await.unwrap().is_complete);
+        }
+        let log = open(folder.path(), strict());
+        log.append(vec![record(9)]).await.unwrap();
+        drop(log);
+        let log = open(folder.path(), strict());
+        assert_eq!(numbers(&log).await, (expected, false));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_segment_is_reported() {
+    let folder = folder();
+    let log = open(folder.path(), Options { segment_bytes_max: 300, ..strict() });
+    for number in 1..=6 {
+        log.append(vec![record(number)]).await.unwrap();
+    }
+    drop(log);
+    let files = segment_files(folder.path());
+    assert!(files.len() > 3);
+    std::fs::remove_file(&files[1]).unwrap();
+    let (found, is_complete) = numbers(&open(folder.path(), strict())).await;
+    assert!(found.len() < 6 && found.contains(&6) && !is_complete);
+}
+
+#[tokio::test]
+async fn frames_of_a_kind_from_a_later_release_are_skipped() {
+    let mut bytes = segment(&[&[1, 2]]);
+    let body = [99, 1, 2, 3];
+    bytes.extend_from_slice(&4_u32.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    push_decision(&mut bytes, 3, &record(3).encode());
+    push_group(&mut bytes, 3, 3, 1);
+    let folder = folder_with(&[&bytes]);
+    let log = open(folder.path(), strict());
+    assert_eq!(numbers(&log).await, (vec![1, 2, 3], true));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_keep_a_log_from_opening(
+        garbage in prop::collection::vec(any::<u8>(), 0..300),
+        place in 0..3_u8,
+        at in any::<prop::sample::Index>(),
+    ) {
+        let whole = segment(&[&[1, 2], &[3], &[4, 5]]);
+        let bytes = match place {
+            0 => garbage,
+            1 => [&whole[..at.index(whole.len())], &garbage].concat(),
+            _ => {
+                let mut bytes = whole.clone();
+                let at = at.index(whole.len());
+                for (byte, garbage) in bytes[at..].iter_mut().zip(garbage) {
+                    *byte = garbage;
+                }
+                bytes
+            }
+        };
+        let folder = folder_with(&[&bytes]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let log = open(folder.path(), strict());
+            log.append(vec![record(77)]).await.unwrap();
+            let (found, _) = numbers(&log).await;
+            assert!(found.ends_with(&[77]) && found.iter().all(|number| *number <= 5 || *number == 77), "{found:?}");
+        });
+    }
+}
