@@ -5,10 +5,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::codec::{CodecError, Reader, Writer};
 use crate::{
     app::ports::{BATCH_CHANGES_MAX, StoreError},
     domain::{
+        codec::{CodecError, Reader, Writer},
         id::EntityId,
         relationship::{Change, EntityFacts, Record, RecordKey, Relationship},
     },
@@ -53,39 +53,39 @@ fn check_key(index: usize, RecordKey { resource, key }: &RecordKey) -> Result<()
 /// The body of the record that is change `index` of its batch.
 ///
 /// The message names the change by its place, not by its key: keys hold people's ids.
-pub(super) fn body(index: usize, record: &Record) -> Result<Writer, StoreError> {
-    let writer = encode(record);
-    let count = writer.as_slice().len();
+pub(super) fn body(index: usize, record: &Record) -> Result<Vec<u8>, StoreError> {
+    let bytes = encode(record);
+    let count = bytes.len();
     if count > BODY_BYTES_MAX {
         return Err(StoreError::Limit(format!(
             "change {index}, of resource `{}`, takes {count} bytes, expected at most {BODY_BYTES_MAX}",
             record.key.resource
         )));
     }
-    Ok(writer)
+    Ok(bytes)
 }
 
-fn encode(record: &Record) -> Writer {
+fn encode(record: &Record) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64);
-    writer.varint(record.relationships.len() as u64);
+    writer.count(record.relationships.len());
     for Relationship { subject, relation, object } in &record.relationships {
         encode_entity(&mut writer, subject);
         writer.str(relation);
         encode_entity(&mut writer, object);
     }
     match &record.facts {
-        None => writer.u8(0),
+        None => writer.bool(false),
         Some(EntityFacts { entity, facts }) => {
-            writer.u8(1);
+            writer.bool(true);
             encode_entity(&mut writer, entity);
-            writer.varint(facts.len() as u64);
+            writer.count(facts.len());
             for (name, text) in facts {
                 writer.str(name);
                 writer.str(text);
             }
         }
     }
-    writer
+    writer.into_bytes()
 }
 
 fn encode_entity(writer: &mut Writer, EntityId { entity_type, id }: &EntityId) {
@@ -104,12 +104,8 @@ pub(super) fn decode(key: RecordKey, body: &[u8], names: &mut Names) -> Result<R
         let object = decode_entity(&mut reader, names)?;
         relationships.push(Relationship { subject, relation, object });
     }
-    let facts = match reader.u8()? {
-        0 => None,
-        1 => Some(decode_facts(&mut reader, names)?),
-        tag => return Err(CodecError::UnknownTag(tag)),
-    };
-    reader.end()?;
+    let facts = if reader.bool()? { Some(decode_facts(&mut reader, names)?) } else { None };
+    reader.finish()?;
     Ok(Record { key, relationships, facts })
 }
 
@@ -169,18 +165,18 @@ mod tests {
     fn the_bytes_of_a_record_stay_as_they_are() {
         let expected =
             b"\x01\x06School\x011\x02in\x08District\x02\xc3\xa9\x01\x06School\x011\x01\x04name\x0aGrand Bend";
-        assert_eq!(encode(&record()).as_slice(), expected);
+        assert_eq!(encode(&record()), expected);
         assert_eq!(decode(record().key, expected, &mut Names::default()), Ok(record()));
     }
 
     #[test]
     fn a_body_cut_short_or_with_a_tail_is_refused() {
-        let bytes = encode(&record()).into_bytes();
+        let bytes = encode(&record());
         for cut in 0..bytes.len() {
             assert!(decode(record().key, &bytes[..cut], &mut Names::default()).is_err(), "{cut}");
         }
         let tailed = [bytes, vec![0]].concat();
-        assert_eq!(decode(record().key, &tailed, &mut Names::default()), Err(CodecError::TrailingBytes));
+        assert_eq!(decode(record().key, &tailed, &mut Names::default()), Err(CodecError::Trailing(1)));
     }
 
     #[test]

@@ -9,13 +9,11 @@
 
 use crate::{
     domain::{
+        codec::Writer,
         id::{RealmName, Revision},
         relationship::RecordKey,
     },
-    storage::{
-        codec::{CodecError, Reader, Writer},
-        record::Names,
-    },
+    storage::record::Names,
 };
 
 const KIND_REVISION: u8 = 0;
@@ -41,7 +39,7 @@ fn realm_key(realm: &RealmName, kind: u8) -> Vec<u8> {
     let mut writer = Writer::with_capacity(realm.as_str().len() + 2);
     // A name has at most 64 bytes, so its length is one.
     writer.str(realm.as_str());
-    writer.u8(kind);
+    writer.byte(kind);
     writer.into_bytes()
 }
 
@@ -50,7 +48,7 @@ pub(super) fn record_key(prefix: &[u8], RecordKey { resource, key }: &RecordKey)
     let mut writer = Writer::with_capacity(prefix.len() + resource.len() + 1 + key.len());
     writer.raw(prefix);
     writer.raw(resource.as_bytes());
-    writer.u8(0);
+    writer.byte(0);
     writer.raw(key.as_bytes());
     writer.into_bytes()
 }
@@ -66,18 +64,17 @@ pub(super) fn read_record_key(prefix: &[u8], key: &[u8], names: &mut Names) -> O
 /// The value that stands at a key.
 pub(super) fn value(key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(HEAD_BYTES + body.len());
-    writer.u32(checksum(key, VERSION, body));
-    writer.u8(VERSION);
+    writer.raw(&checksum(key, VERSION, body).to_be_bytes());
+    writer.byte(VERSION);
     writer.raw(body);
     writer.into_bytes()
 }
 
 /// The body of the value that stands at a key; `None` when its checksum does not hold.
 pub(super) fn read_value<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
-    let mut reader = Reader::new(value);
-    let (sum, version) = (reader.u32().ok()?, reader.u8().ok()?);
-    let body = reader.rest();
-    (version == VERSION && sum == checksum(key, version, body)).then_some(body)
+    let (sum, rest) = value.split_first_chunk()?;
+    let (version, body) = rest.split_first()?;
+    (*version == VERSION && *sum == checksum(key, *version, body).to_be_bytes()).then_some(body)
 }
 
 fn checksum(key: &[u8], version: u8, body: &[u8]) -> u32 {
@@ -94,11 +91,8 @@ pub(super) fn revision_body(Revision(revision): Revision) -> [u8; 8] {
 }
 
 /// Reads the body of a revision.
-pub(super) fn read_revision_body(body: &[u8]) -> Result<Revision, CodecError> {
-    let mut reader = Reader::new(body);
-    let revision = Revision(reader.u64()?);
-    reader.end()?;
-    Ok(revision)
+pub(super) fn read_revision_body(body: &[u8]) -> Option<Revision> {
+    body.try_into().ok().map(|bytes| Revision(u64::from_be_bytes(bytes)))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Batch {
         let write = |(index, change): (usize, &Change)| {
             let key = keys::record_key(&prefix, change.key());
             let value = match change {
-                Change::Put(record) => Some(keys::value(&key, record::body(index, record)?.as_slice())),
+                Change::Put(record) => Some(keys::value(&key, &record::body(index, record)?)),
                 Change::Delete(_) => None,
             };
             Ok((key, value))
@@ -267,6 +267,6 @@ fn read_record(name: RecordKey, key: &[u8], value: &[u8], names: &mut Names) -> 
 fn revision(key: &[u8], value: Option<&IVec>, realm: &RealmName) -> Result<Revision, StoreError> {
     let Some(value) = value else { return Ok(Revision::default()) };
     keys::read_value(key, value)
-        .and_then(|body| keys::read_revision_body(body).ok())
+        .and_then(keys::read_revision_body)
         .ok_or_else(|| StoreError::Damaged(format!("the checksum of the revision of realm `{realm}` does not hold")))
 }
