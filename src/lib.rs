@@ -9,3 +9,6 @@ pub mod storage;
 pub mod provider;
 
 pub mod proto;
+
+pub mod config;
+pub mod telemetry;
