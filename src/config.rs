@@ -58,7 +58,7 @@ pub struct RealmConfig {
     pub name: RealmName,
     /// The folder of its files; several realms may use one.
     pub folder: PathBuf,
-    /// Issuers beside those of realm.toml, and in place of one of the same name. Key files are no longer relative.
+    /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
 }
 
@@ -202,6 +202,14 @@ impl Config {
         Self::read(&path, &content, flags, environment)
     }
 
+    /// Reads a file alone, without environment and flags.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(&Flags { config: Some(path.to_owned()), ..Flags::default() }, &Environment::default())
+    }
+
     fn read(path: &Path, content: &str, flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
         let base = path.parent().unwrap_or(Path::new(""));
         let layers = Layers { base, flags, environment, faults: RefCell::default() };
@@ -306,7 +314,8 @@ impl Layers<'_> {
             let mut issuers = table.tables("issuers", read_issuer);
             for issuer in &mut issuers {
                 if let KeyLocation::File(file) = &mut issuer.keys {
-                    *file = self.base.join(&*file);
+                    let from_base = self.base.join(&*file);
+                    *file = std::path::absolute(&from_base).unwrap_or(from_base);
                 }
             }
             Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), issuers })
@@ -454,7 +463,7 @@ tokens_cached_max = 0
         let [realm] = config.realms.as_slice() else { panic!("one realm") };
         assert_eq!((realm.name.as_str(), realm.folder.as_path()), ("edfi", Path::new("/policies/edfi")));
         assert_eq!(realm.issuers[0].algorithms, [Algorithm::EdDSA]);
-        assert_eq!(realm.issuers[0].keys, KeyLocation::File("etc/issuer.jwks.json".into()));
+        assert_eq!(realm.issuers[0].keys, KeyLocation::File(std::path::absolute("etc/issuer.jwks.json").unwrap()));
     }
 
     #[test]

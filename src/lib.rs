@@ -10,5 +10,11 @@ pub mod provider;
 
 pub mod proto;
 
+pub mod transport;
+
 pub mod config;
 pub mod telemetry;
+
+pub mod server;
+
+pub mod cli;
