@@ -91,6 +91,67 @@ struct Snapshot {
     graph: Arc<Graph>,
 }
 
+/// A batch under way: what its items share, and the records to keep.
+#[derive(Default)]
+struct Batch {
+    known: Vec<(Asked, Result<Shared, Error>)>,
+    kept: Vec<Kept>,
+}
+
+/// How many different tokens of a batch are looked up in a list; others go to the cache of verified tokens.
+const DIFFERENT_TOKENS_REMEMBERED: usize = 64;
+
+/// What an item must have in common with another to share.
+struct Asked {
+    realm: Arc<str>,
+    token: Secret,
+    scheme: Arc<str>,
+    at_least_revision: Revision,
+}
+
+#[derive(Clone)]
+struct Shared {
+    snapshot: Arc<Snapshot>,
+    caller: Verified,
+}
+
+/// The records of one realm, and the places of their items.
+struct Kept {
+    snapshot: Arc<Snapshot>,
+    records: Vec<DecisionRecord>,
+    places: Vec<usize>,
+}
+
+impl Asked {
+    fn of(request: &AuthorizeRequest) -> Self {
+        Self {
+            realm: Arc::clone(&request.realm),
+            token: request.token.clone(),
+            scheme: Arc::clone(&request.token_scheme),
+            at_least_revision: request.at_least_revision,
+        }
+    }
+
+    fn is_of(&self, request: &AuthorizeRequest) -> bool {
+        self.realm == request.realm
+            && self.token == request.token
+            && self.scheme == request.token_scheme
+            && self.at_least_revision == request.at_least_revision
+    }
+}
+
+impl Batch {
+    fn keep(&mut self, snapshot: Arc<Snapshot>, record: DecisionRecord, place: usize) {
+        match self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.snapshot.state, &snapshot.state)) {
+            Some(kept) => {
+                kept.records.push(record);
+                kept.places.push(place);
+            }
+            None => self.kept.push(Kept { snapshot, records: vec![record], places: vec![place] }),
+        }
+    }
+}
+
 /// A verified token, or why it isn't good.
 pub(crate) type Verified = Result<Arc<Caller>, Box<Reason>>;
 
@@ -118,47 +179,23 @@ impl App {
             let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
             return Err(Error::invalid_field("items", message));
         }
+        let mut batch = Batch::default();
         let mut results = Vec::with_capacity(requests.len());
-        let mut taken: Vec<(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)> =
-            Vec::new();
-        let mut records: Vec<(Arc<Snapshot>, Vec<DecisionRecord>, Vec<usize>)> = Vec::new();
         for (index, request) in requests.iter().enumerate() {
             if index % 64 == 63 {
                 tokio::task::yield_now().await;
             }
-            let known = taken.iter().find(|(realm, token, scheme, revision, _)| {
-                *realm == request.realm
-                    && *token == request.token
-                    && *scheme == request.token_scheme
-                    && *revision == request.at_least_revision
-            });
-            let shared = match known {
-                Some((.., shared)) => shared.clone(),
-                None => {
-                    let shared = self.shared(request, &taken).await;
-                    if taken.len() < 64 {
-                        let key =
-                            (Arc::clone(&request.realm), request.token.clone(), Arc::clone(&request.token_scheme));
-                        taken.push((key.0, key.1, key.2, request.at_least_revision, shared.clone()));
-                    }
-                    shared
-                }
+            let answered = match self.shared(&mut batch, request).await {
+                Ok(Shared { snapshot, caller }) => self.answer(&snapshot, &caller, request).map(|(answer, record)| {
+                    batch.keep(snapshot, record, index);
+                    answer
+                }),
+                Err(error) => Err(error),
             };
-            let answered =
-                shared.and_then(|(snapshot, caller)| Ok((self.answer(&snapshot, &caller, request)?, snapshot)));
-            results.push(answered.map(|((answer, record), snapshot)| {
-                match records.iter_mut().find(|(other, ..)| Arc::ptr_eq(&other.state, &snapshot.state)) {
-                    Some((_, list, places)) => {
-                        list.push(record);
-                        places.push(index);
-                    }
-                    None => records.push((snapshot, vec![record], vec![index])),
-                }
-                answer
-            }));
+            results.push(answered);
         }
-        for (snapshot, list, places) in records {
-            if let Err(error) = snapshot.state.log.append(list).await {
+        for Kept { snapshot, records, places } in batch.kept {
+            if let Err(error) = snapshot.state.log.append(records).await {
                 let error = Error::from(error);
                 for place in places {
                     if let Some(result) = results.get_mut(place) {
@@ -170,18 +207,26 @@ impl App {
         Ok(results)
     }
 
-    async fn shared(
-        &self,
-        request: &AuthorizeRequest,
-        taken: &[(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)],
-    ) -> Result<(Arc<Snapshot>, Verified), Error> {
+    /// What this item shares with earlier ones, or finds out anew.
+    async fn shared(&self, batch: &mut Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
+        if let Some((_, known)) = batch.known.iter().find(|(asked, _)| asked.is_of(request)) {
+            return known.clone();
+        }
+        let shared = self.shared_anew(batch, request).await;
+        if batch.known.len() < DIFFERENT_TOKENS_REMEMBERED {
+            batch.known.push((Asked::of(request), shared.clone()));
+        }
+        shared
+    }
+
+    async fn shared_anew(&self, batch: &Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
         let fresh = self.snapshot(request).await?;
-        let same = taken.iter().filter_map(|(.., shared)| shared.as_ref().ok()).find(|(snapshot, _)| {
+        let same = batch.kept.iter().map(|kept| &kept.snapshot).find(|snapshot| {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
-        let snapshot = same.map_or_else(|| Arc::new(fresh), |(snapshot, _)| Arc::clone(snapshot));
+        let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
         let caller = self.verify_for(&snapshot, request).await?;
-        Ok((snapshot, caller))
+        Ok(Shared { snapshot, caller })
     }
 
     async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
