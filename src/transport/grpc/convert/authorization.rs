@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Faults, NAME_BYTES_MAX, entity, shared, texts, value};
 use crate::{
     app::{
-        authorize::{Answer, AuthorizeRequest, BATCH_ITEMS_MAX, Secret},
+        authorize::{Answer, AuthorizeRequest, Secret},
+        batch::BATCH_ITEMS_MAX,
         error::Error,
         token_info::{Inactive, Reachable, TokenInfo},
     },
