@@ -28,6 +28,13 @@ pub struct SourceFile {
     pub content: String,
 }
 
+impl SourceFile {
+    /// The path ends in one of these endings.
+    pub(super) fn has_ending(&self, endings: &[&str]) -> bool {
+        self.path.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+    }
+}
+
 /// A policy with what decisions and reasons need of it.
 #[derive(Debug)]
 pub(super) struct CompiledPolicy {
@@ -80,7 +87,7 @@ pub(super) struct Plan {
     pub(super) paths: BTreeSet<Vec<Arc<str>>>,
     /// Some policy asks what contains the principal.
     pub(super) asks_principal_ancestors: bool,
-    /// Some policy asks in its scope what contains the resource.
+    /// Some policy asks what contains the resource.
     pub(super) asks_resource_ancestors: bool,
     /// Some policy's scope names an action group.
     pub(super) asks_action_groups: bool,
@@ -238,7 +245,7 @@ impl PolicySet {
             }
             plan.paths.extend(policy.clauses.list.iter().flat_map(|clause| clause.resource_paths.iter().cloned()));
             plan.asks_principal_ancestors |= policy.clauses.asks_principal_ancestors || scope.principal.is_in;
-            plan.asks_resource_ancestors |= scope.resource.is_in;
+            plan.asks_resource_ancestors |= policy.clauses.asks_resource_ancestors || scope.resource.is_in;
             plan.asks_action_groups |=
                 action.is_some_and(|uid| !scope.action.is_empty() && !scope.action.contains(uid));
             match (&scope.principal.entity, &scope.resource.entity) {
@@ -384,12 +391,12 @@ impl Constraint {
 
 fn policy_start(policy: &Policy) -> Option<usize> {
     let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
-    inner.loc().map(|loc| loc.start())
+    inner.loc().map(cedar_policy_core::parser::Loc::start)
 }
 
 fn template_start(template: &cedar_policy::Template) -> Option<usize> {
     let inner: &cedar_policy_core::ast::Template = template.as_ref();
-    inner.loc().map(|loc| loc.start())
+    inner.loc().map(cedar_policy_core::parser::Loc::start)
 }
 
 fn fault_at(file: &SourceFile, start: Option<usize>, message: impl Into<String>) -> Fault {

@@ -84,13 +84,13 @@ impl Realm {
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
-        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.path.ends_with(".cedar")).collect();
+        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
-        let types = file
-            .as_ref()
-            .zip(schema.as_ref())
-            .and_then(|(file, schema)| resource_types(files, file, schema).map_err(&mut keep).ok());
+        let types =
+            file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
+                resource_types(files, file, schema, relations).map_err(&mut keep).ok()
+            });
         let grants = file
             .as_ref()
             .zip(types.as_ref())
@@ -171,9 +171,14 @@ fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, V
     find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it")])
 }
 
-fn resource_types(files: &[SourceFile], file: &RealmFile, schema: &RealmSchema) -> Result<ResourceTypes, Vec<Fault>> {
+fn resource_types(
+    files: &[SourceFile],
+    file: &RealmFile,
+    schema: &RealmSchema,
+    relations: &Relations,
+) -> Result<ResourceTypes, Vec<Fault>> {
     match &file.resources {
-        None => Ok(resource_type::from_schema(schema)),
+        None => Ok(resource_type::from_schema(schema, relations)),
         Some((entity, path)) => {
             let table = required(files, path)?;
             resource_type::parse(&table.path, &table.content, entity, schema)
@@ -243,5 +248,7 @@ fn digest(files: &[SourceFile]) -> PolicyVersion {
             hash.update(part.as_bytes());
         }
     }
-    PolicyVersion(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+    let digits = b"0123456789abcdef";
+    let hex = |half: u8| digits.get(usize::from(half)).map_or('?', |digit| char::from(*digit));
+    PolicyVersion(hash.finalize().iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect::<String>().into())
 }
