@@ -80,7 +80,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     let grpc_address = listener.local_addr().context("the listener has no address")?;
     let service = Service::open(&config).await?;
     let options = grpc::Options { message_bytes_max: config.message_bytes_max };
-    let (routes, health) = grpc::routes(Arc::clone(&service.app), &options)?;
+    let (routes, health) = grpc::routes(Arc::clone(&service.app), &options).await?;
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
     let serving = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
@@ -138,7 +138,7 @@ impl Running {
     pub async fn stop(self) -> Result<()> {
         let Self { service, health, accepting, working, mut serving, .. } = self;
         tracing::info!("stopping");
-        health.stop().await;
+        health.drain().await;
         accepting.cancel();
         if !serving.is_finished() && tokio::time::timeout(STOP_WAIT, &mut serving).await.is_err() {
             tracing::warn!("some requests were still in flight after {} s and are cut off", STOP_WAIT.as_secs());
