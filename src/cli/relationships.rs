@@ -165,11 +165,14 @@ async fn import_there(
     let channel = target.connect(environment).await?;
     let realm = target.realm(&channel).await?;
     let (batches, reading) = start_reading(files);
-    let requests = ReceiverStream::new(batches).map(move |batch| ImportRecordsRequest {
-        realm: realm.clone(),
+    let request = |batch: Batch| ImportRecordsRequest {
+        realm: String::new(),
         resource: batch.resource.to_string(),
         records: batch.records,
-    });
+    };
+    // The first message names the realm, also when there is nothing to import.
+    let first = ImportRecordsRequest { realm, ..ImportRecordsRequest::default() };
+    let requests = tokio_stream::once(first).chain(ReceiverStream::new(batches).map(request));
     let mut client = RelationshipServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let imported = client.import_records(requests).await;
     settled(imported.map(|response| summary(response.into_inner())).map_err(|status| failed(&status)), reading).await
