@@ -1,6 +1,12 @@
 //! Compiles the proto files with protox, so that no protoc has to be installed.
 
-use std::{env, error::Error, path::PathBuf};
+use std::{
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 
@@ -18,11 +24,47 @@ fn main() -> Result<(), Box<dyn Error>> {
         ],
         ["proto"],
     )?;
-    std::fs::write(out.join("hallpass_descriptor.bin"), service.encode_to_vec())?;
+    fs::write(out.join("hallpass_descriptor.bin"), service.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(service)?;
+
+    embed(&out)?;
 
     // The floor that benches/ratios.rs measures against; no part of the product.
     let echo = protox::compile(["bench/v1/echo.proto"], ["benches/proto"])?;
     tonic_prost_build::configure().compile_fds(echo)?;
+    Ok(())
+}
+
+/// Writes a module with the files that `hallpass demo` carries along: the Ed-Fi realm and the example district.
+fn embed(out: &Path) -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?);
+    let mut module = String::new();
+    for (name, folder) in [("REALM", "policies/edfi"), ("DISTRICT", "examples/district")] {
+        println!("cargo:rerun-if-changed={folder}");
+        let mut files = Vec::new();
+        list(&root.join(folder), "", &mut files)?;
+        files.sort();
+        writeln!(module, "/// The files of `{folder}`, by their path within it.")?;
+        writeln!(module, "pub(super) const {name}: [(&str, &str); {}] = [", files.len())?;
+        for file in files {
+            let path = root.join(folder).join(&file).display().to_string();
+            writeln!(module, "    ({file:?}, include_str!({path:?})),")?;
+        }
+        writeln!(module, "];")?;
+    }
+    fs::write(out.join("demo_files.rs"), module)?;
+    Ok(())
+}
+
+fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().ok_or("a file without a name")?.to_string_lossy().into_owned();
+        if path.is_dir() {
+            list(&path, &format!("{prefix}{name}/"), files)?;
+        } else {
+            files.push(format!("{prefix}{name}"));
+        }
+    }
     Ok(())
 }

@@ -14,12 +14,12 @@ use crate::{
         decision::{Decision, Outcome, Reason},
         decision_record::{DecisionRecord, RecordedSubject},
         graph::Graph,
-        id::{DecisionId, EntityId, RealmName, Revision},
+        id::{DecisionId, EntityId, PolicyVersion, Revision},
         principal::{Principal, PrincipalError},
         realm::Realm,
         token,
         token_error::TokenError,
-        value::Value,
+        value::{Attributes, Value},
     },
 };
 
@@ -66,14 +66,15 @@ pub struct Answer {
 pub struct Caller {
     /// Who asks.
     pub principal: Principal,
+    /// Who asks, as the decision log names it.
+    pub recorded: (EntityId, Arc<Attributes>),
     /// Who vouches for it.
     pub issuer: Arc<str>,
+    /// The policies by which the claims were understood.
+    pub policy_version: PolicyVersion,
     /// Until when, in seconds since the epoch.
     pub expires_at_seconds: i64,
 }
-
-/// The most questions of a batch.
-pub const BATCH_ITEMS_MAX: usize = 10_000;
 
 /// How long a question waits for `at_least_revision` when its caller sets no deadline.
 pub const REVISION_WAIT: Duration = Duration::from_secs(5);
@@ -81,10 +82,10 @@ pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The state that all questions of one call share: taken once, so they are answered alike.
-struct Snapshot {
-    state: Arc<RealmState>,
-    loaded: Arc<LoadedRealm>,
-    graph: Arc<Graph>,
+pub(super) struct Snapshot {
+    pub(super) state: Arc<RealmState>,
+    pub(super) loaded: Arc<LoadedRealm>,
+    pub(super) graph: Arc<Graph>,
 }
 
 /// A verified token, or why it isn't good.
@@ -104,89 +105,13 @@ impl App {
         Ok(answer)
     }
 
-    /// Decides many questions in order. A token is verified once, and realm, policies and relationships
-    /// are taken once for all items of a realm.
-    ///
-    /// # Errors
-    /// Too many items. An item's own failure is that item's result.
-    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
-        if requests.len() > BATCH_ITEMS_MAX {
-            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
-            return Err(Error::invalid_field("items", message));
-        }
-        let mut results = Vec::with_capacity(requests.len());
-        let mut taken: Vec<(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)> =
-            Vec::new();
-        let mut records: Vec<(Arc<Snapshot>, Vec<DecisionRecord>, Vec<usize>)> = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            if index % 64 == 63 {
-                tokio::task::yield_now().await;
-            }
-            let known = taken.iter().find(|(realm, token, scheme, revision, _)| {
-                *realm == request.realm
-                    && *token == request.token
-                    && *scheme == request.token_scheme
-                    && *revision == request.at_least_revision
-            });
-            let shared = match known {
-                Some((.., shared)) => shared.clone(),
-                None => {
-                    let shared = self.shared(request, &taken).await;
-                    if taken.len() < 64 {
-                        let key =
-                            (Arc::clone(&request.realm), request.token.clone(), Arc::clone(&request.token_scheme));
-                        taken.push((key.0, key.1, key.2, request.at_least_revision, shared.clone()));
-                    }
-                    shared
-                }
-            };
-            let answered =
-                shared.and_then(|(snapshot, caller)| Ok((self.answer(&snapshot, &caller, request)?, snapshot)));
-            results.push(answered.map(|((answer, record), snapshot)| {
-                match records.iter_mut().find(|(other, ..)| Arc::ptr_eq(&other.state, &snapshot.state)) {
-                    Some((_, list, places)) => {
-                        list.push(record);
-                        places.push(index);
-                    }
-                    None => records.push((snapshot, vec![record], vec![index])),
-                }
-                answer
-            }));
-        }
-        for (snapshot, list, places) in records {
-            if let Err(error) = snapshot.state.log.append(list).await {
-                let error = Error::from(error);
-                for place in places {
-                    if let Some(result) = results.get_mut(place) {
-                        *result = Err(error.clone());
-                    }
-                }
-            }
-        }
-        Ok(results)
-    }
-
-    async fn shared(
-        &self,
-        request: &AuthorizeRequest,
-        taken: &[(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)],
-    ) -> Result<(Arc<Snapshot>, Verified), Error> {
-        let fresh = self.snapshot(request).await?;
-        let same = taken.iter().filter_map(|(.., shared)| shared.as_ref().ok()).find(|(snapshot, _)| {
-            Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
-        });
-        let snapshot = same.map_or_else(|| Arc::new(fresh), |(snapshot, _)| Arc::clone(snapshot));
-        let caller = self.verify_for(&snapshot, request).await?;
-        Ok((snapshot, caller))
-    }
-
-    async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
+    pub(super) async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
         let realm = &snapshot.loaded.realm;
-        let verified = self.verify(&snapshot.state.name, realm, &request.token).await?;
+        let verified = self.verify(&snapshot.state, realm, &request.token).await?;
         Ok(verified.and_then(|caller| with_right_scheme(realm, caller, &request.token_scheme)))
     }
 
-    async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
+    pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
         let state = Arc::clone(self.realm_of(&request.realm, &request.token)?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
@@ -219,22 +144,24 @@ impl App {
     }
 
     /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
-    pub(crate) async fn verify(&self, name: &RealmName, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
+    pub(crate) async fn verify(&self, state: &RealmState, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
         let now_seconds = self.clock.now_seconds();
-        match self.tokens.get(name, &token.0, now_seconds) {
-            Some(caller) => Ok(Ok(caller)),
-            None => self.verify_anew(name, realm, &token.0, now_seconds).await,
+        match self.tokens.get(&state.name, &token.0, now_seconds) {
+            // What other rules made of the token doesn't count.
+            Some(caller) if caller.policy_version == realm.version => Ok(Ok(caller)),
+            _ => self.verify_anew(state, realm, &token.0, now_seconds).await,
         }
     }
 
     async fn verify_anew(
         &self,
-        name: &RealmName,
+        state: &RealmState,
         realm: &Realm,
         text: &str,
         now_seconds: i64,
     ) -> Result<Verified, Error> {
         let refused = |reason| Ok(Err(Box::new(reason)));
+        let name = &state.name;
         let generation = self.tokens.generation(name);
         let unverified = match token::read(text) {
             Ok(unverified) => unverified,
@@ -259,13 +186,19 @@ impl App {
             }
         };
         let expires_at_seconds = claims.expires_at_seconds();
-        let caller = Arc::new(Caller { principal, issuer: Arc::clone(&issuer.issuer), expires_at_seconds });
+        let caller = Arc::new(Caller {
+            recorded: recorded_principal(state, realm, &principal),
+            principal,
+            issuer: Arc::clone(&issuer.issuer),
+            policy_version: realm.version.clone(),
+            expires_at_seconds,
+        });
         self.tokens.insert(name, text, Arc::clone(&caller), expires_at_seconds, generation);
         Ok(Ok(caller))
     }
 
     /// Decides and writes down. The record isn't kept yet.
-    fn answer(
+    pub(super) fn answer(
         &self,
         snapshot: &Snapshot,
         caller: &Verified,
@@ -295,9 +228,9 @@ impl App {
             resource_type: Arc::clone(&checked.resource_type.name),
             resource_id: recorded_id(snapshot, &checked),
             subjects: recorded_subjects(snapshot, &checked),
-            principal: caller.as_ref().ok().map(|caller| caller.principal.entity.clone()),
+            principal: caller.as_ref().ok().map(|caller| caller.recorded.0.clone()),
             issuer: caller.as_ref().map(|caller| Arc::clone(&caller.issuer)).unwrap_or_default(),
-            attributes: caller.as_ref().map(|caller| Arc::clone(&caller.principal.attributes)).unwrap_or_default(),
+            attributes: caller.as_ref().map(|caller| Arc::clone(&caller.recorded.1)).unwrap_or_default(),
             policy_version: decision.policy_version.clone(),
             data_revision,
             request_id: Arc::clone(&request.request_id),
@@ -350,6 +283,30 @@ pub(crate) fn resource_pseudonym(state: &RealmState, resource_type: &str, id: &s
     state.pseudonyms.pseudonym(resource_type, id)
 }
 
+/// The principal and its attributes as the log names them: people by pseudonym.
+fn recorded_principal(state: &RealmState, realm: &Realm, principal: &Principal) -> (EntityId, Arc<Attributes>) {
+    let attributes = principal.attributes.iter();
+    let recorded = attributes.map(|(name, value)| (Arc::clone(name), recorded_value(state, realm, value)));
+    (recorded_entity(state, realm, &principal.entity), Arc::new(recorded.collect()))
+}
+
+fn recorded_value(state: &RealmState, realm: &Realm, value: &Value) -> Value {
+    match value {
+        Value::Entity(entity) => Value::Entity(recorded_entity(state, realm, entity)),
+        Value::List(items) => Value::List(items.iter().map(|item| recorded_value(state, realm, item)).collect()),
+        Value::Record(fields) => {
+            let fields = fields.iter().map(|(name, value)| (Arc::clone(name), recorded_value(state, realm, value)));
+            Value::Record(fields.collect())
+        }
+        plain => plain.clone(),
+    }
+}
+
+/// An entity as the log names it.
+pub(crate) fn recorded_entity(state: &RealmState, realm: &Realm, entity: &EntityId) -> EntityId {
+    if realm.relations.is_person(&entity.entity_type) { person_pseudonym(state, entity) } else { entity.clone() }
+}
+
 fn recorded_subjects(snapshot: &Snapshot, request: &AccessRequest) -> Vec<RecordedSubject> {
     let mut subjects = Vec::new();
     for values in &request.phases {
@@ -365,7 +322,7 @@ fn recorded_subjects(snapshot: &Snapshot, request: &AccessRequest) -> Vec<Record
                 let is_pseudonym = snapshot.loaded.realm.relations.is_person(&entity.entity_type);
                 subjects.push(RecordedSubject {
                     attribute: Arc::clone(&subject.attribute),
-                    entity: if is_pseudonym { person_pseudonym(&snapshot.state, entity) } else { entity.clone() },
+                    entity: recorded_entity(&snapshot.state, &snapshot.loaded.realm, entity),
                     is_pseudonym,
                     is_proposed: values.phase == Phase::Proposed,
                 });

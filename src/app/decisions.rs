@@ -1,9 +1,11 @@
 //! Reading the decision log. People are asked about by their plain ids; the log holds pseudonyms.
 
+use std::sync::Arc;
+
 use crate::{
     app::{
         App,
-        authorize::{person_pseudonym, resource_pseudonym},
+        authorize::{person_pseudonym, recorded_entity, resource_pseudonym},
         error::{Error, Kind},
         ports::RecordPage,
     },
@@ -74,6 +76,12 @@ impl App {
             }
             filter.resource_ids.push(id.into());
         }
+        // A principal that is a person is asked by its plain id as well.
+        let principal_type = &loaded.realm.file.principal.entity;
+        filter.principal = filter.principal.map(|id| {
+            let asked = EntityId { entity_type: Arc::clone(principal_type), id };
+            recorded_entity(state, &loaded.realm, &asked).id
+        });
         let page = PageRequest { size: page.size.clamp(1, PAGE_SIZE_MAX), ..page };
         Ok(state.log.query(filter, page).await?)
     }

@@ -49,7 +49,7 @@ impl App {
     pub async fn token_info(&self, realm: &str, token: &Secret) -> Result<Result<TokenInfo, Inactive>, Error> {
         let state = self.realm_of(realm, token)?;
         let loaded = state.policies();
-        let caller = match self.verify(&state.name, &loaded.realm, token).await? {
+        let caller = match self.verify(state, &loaded.realm, token).await? {
             Ok(caller) => caller,
             Err(reason) => return Ok(Err(Inactive(Arc::clone(&reason.code)))),
         };

@@ -170,13 +170,11 @@ fn cedar_request(
     facts: &Facts,
 ) -> Option<Request> {
     let action = realm.policies.action(&request.action)?;
-    let context = match request.context.is_empty() {
-        true => realm
-            .contexts
-            .get_or_make((Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1)), || {
-                context(realm, request, phase, grant)
-            })?,
-        false => context(realm, request, phase, grant)?,
+    let context = if request.context.is_empty() {
+        let key = (Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1));
+        realm.contexts.get_or_make(key, || context(realm, request, phase, grant))?
+    } else {
+        context(realm, request, phase, grant)?
     };
     Request::new(principal.uid().clone(), action.clone(), facts.resource.clone(), context, None).ok()
 }

@@ -64,7 +64,7 @@ pub(super) fn gather(
             continue;
         }
         let mut around = Around { realm, principal, graph, entities: &mut entities, seen: &mut seen };
-        around.add(value, paths.iter().map(|path| path.get(1..).unwrap_or_default()).collect());
+        around.add(value, &paths.iter().map(|path| path.get(1..).unwrap_or_default()).collect::<Vec<_>>());
     }
     let lacks = Value::List(lacking);
     if resource_type.has_lacks {
@@ -99,10 +99,10 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
-    fn add(&mut self, value: &Value, rest: Vec<&[Arc<str>]>) {
+    fn add(&mut self, value: &Value, rest: &[&[Arc<str>]]) {
         match value {
-            Value::Entity(entity) => self.add_entity(entity, &rest),
-            Value::List(items) => items.iter().for_each(|item| self.add(item, rest.clone())),
+            Value::Entity(entity) => self.add_entity(entity, rest),
+            Value::List(items) => items.iter().for_each(|item| self.add(item, rest)),
             _ => {}
         }
     }
@@ -124,7 +124,7 @@ impl Around<'_> {
                 .filter_map(|path| path.get(1..))
                 .collect();
             if !deeper.is_empty() {
-                self.add(linked, deeper);
+                self.add(linked, &deeper);
             }
         }
         let mut ancestors = ancestors(self.realm, self.graph, entity);

@@ -84,7 +84,7 @@ impl Realm {
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
-        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.path.ends_with(".cedar")).collect();
+        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
         let types = file
@@ -243,5 +243,7 @@ fn digest(files: &[SourceFile]) -> PolicyVersion {
             hash.update(part.as_bytes());
         }
     }
-    PolicyVersion(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+    let digits = b"0123456789abcdef";
+    let hex = |half: u8| digits.get(usize::from(half)).map_or('?', |digit| char::from(*digit));
+    PolicyVersion(hash.finalize().iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect::<String>().into())
 }

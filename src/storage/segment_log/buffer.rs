@@ -19,8 +19,10 @@ use crate::domain::{codec::Writer, decision_record::DecisionRecord};
 
 /// Set in [`Buffer::reserved`] when no more records are taken.
 const CLOSED: u64 = 1 << 63;
-/// A shard whose bytes took more room than this gives it back when it is emptied.
-const SHARD_BYTES_KEPT: usize = 1024 * 1024;
+/// A shard's memory is used again after it was emptied, unless it grew beyond this, in bytes.
+const SHARD_BYTES_KEPT: usize = 4 * 1024 * 1024;
+/// Room for most records, in bytes.
+const RECORD_BYTES_USUAL: usize = 1024;
 
 /// Records in their stored form, on the way into the buffer.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub(super) struct Encoded {
 
 impl Encoded {
     pub(super) fn of(records: &[DecisionRecord]) -> Self {
-        let mut out = Writer::with_capacity(512 * records.len());
+        let mut out = Writer::with_capacity(RECORD_BYTES_USUAL * records.len());
         let mut ends = Vec::with_capacity(records.len());
         for record in records {
             record.encode_into(&mut out);
@@ -72,6 +74,18 @@ impl Drained {
     /// The stored form of one of the entries.
     pub(super) fn bytes(&self, entry: &Entry) -> &[u8] {
         self.shards.get(entry.shard).and_then(|shard| shard.get(entry.start..entry.end)).unwrap_or_default()
+    }
+
+    /// The memory, for the next [`Buffer::drain`]: fresh pages for each round cost callers more than their records do.
+    pub(super) fn into_spare(self) -> Vec<Vec<u8>> {
+        self.shards
+            .into_iter()
+            .filter(|shard| (1..=SHARD_BYTES_KEPT).contains(&shard.capacity()))
+            .map(|mut shard| {
+                shard.clear();
+                shard
+            })
+            .collect()
     }
 }
 
@@ -193,15 +207,19 @@ impl Buffer {
     }
 
     /// Takes everything out, in order. The room stays taken until [`Buffer::release`].
-    pub(super) fn drain(&self) -> Drained {
+    pub(super) fn drain(&self, spare: &mut Vec<Vec<u8>>) -> Drained {
         let mut shards: Vec<_> = self.shards.iter().map(lock).collect();
         let mut entries = Vec::with_capacity(shards.iter().map(|shard| shard.entries.len()).sum());
         let shards = shards
             .iter_mut()
             .map(|shard| {
                 entries.append(&mut shard.entries);
-                let room = shard.bytes.len().min(SHARD_BYTES_KEPT);
-                mem::replace(&mut shard.bytes, Vec::with_capacity(room))
+                // An empty shard keeps its memory for itself.
+                if shard.bytes.is_empty() {
+                    Vec::new()
+                } else {
+                    mem::replace(&mut shard.bytes, spare.pop().unwrap_or_default())
+                }
             })
             .collect();
         entries.sort_unstable_by_key(|entry| entry.ticket);

@@ -38,13 +38,11 @@ use self::{
     index::{Bounded, Catalogue},
     writer::{OpenSegment, SegmentWriter, Shared},
 };
-use crate::{
-    app::ports::{Clock, DecisionLog, LogError, RecordPage},
-    domain::{
-        decision_record::{DecisionRecord, LoggedDecision},
-        id::DecisionId,
-        record_filter::{PageRequest, RecordFilter},
-    },
+use crate::app::ports::{Clock, DecisionLog, LogError, RecordPage};
+use crate::domain::{
+    decision_record::{DecisionRecord, LoggedDecision},
+    id::DecisionId,
+    record_filter::{PageRequest, RecordFilter},
 };
 
 /// How long a reader waits for records that are on their way to the disk.

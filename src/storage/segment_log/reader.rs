@@ -10,13 +10,11 @@ use super::{
     frame::{Body, FrameReader, Step},
     index::{Bounded, Chunk},
 };
-use crate::{
-    app::ports::{LogError, RecordPage},
-    domain::{
-        decision_record::{DecisionRecord, LoggedDecision},
-        id::DecisionId,
-        record_filter::{Order, PageRequest, RecordFilter},
-    },
+use crate::app::ports::{LogError, RecordPage};
+use crate::domain::{
+    decision_record::{DecisionRecord, LoggedDecision},
+    id::DecisionId,
+    record_filter::{Order, PageRequest, RecordFilter},
 };
 
 /// How far the time in a decision's id may be from the record's time, in microseconds.

@@ -99,6 +99,7 @@ impl SegmentWriter {
         let _say_ended = SayEnded(Arc::clone(&shared));
         let (mut drained, mut idle_rounds) = (0_u64, 0_u32);
         let mut oldest: Option<Instant> = None;
+        let mut spare = Vec::new();
         loop {
             let taken_in = shared.buffer.taken_in();
             if taken_in == drained {
@@ -121,7 +122,7 @@ impl SegmentWriter {
                 continue;
             }
             shared.is_flush_wanted.store(false, SeqCst);
-            let taken = shared.buffer.drain();
+            let taken = shared.buffer.drain(&mut spare);
             if taken.entries.is_empty() {
                 // Room is reserved, but the records are not there yet.
                 thread::yield_now();
@@ -129,8 +130,9 @@ impl SegmentWriter {
             }
             drained += taken.entries.len() as u64;
             oldest = None;
-            if !self.write_all(taken) {
-                return;
+            match self.write_all(taken) {
+                Some(memory) => spare.extend(memory),
+                None => return,
             }
         }
     }
@@ -143,8 +145,8 @@ impl SegmentWriter {
             || self.shared.buffer.is_closed()
     }
 
-    /// Writes all that was taken, group by group; `false` when it was given up.
-    fn write_all(&mut self, mut taken: Drained) -> bool {
+    /// Writes all that was taken, group by group, and returns its memory; `None` when it was given up.
+    fn write_all(&mut self, mut taken: Drained) -> Option<Vec<Vec<u8>>> {
         let mut entries = mem::take(&mut taken.entries).into_iter().peekable();
         let mut group = Group::default();
         while entries.peek().is_some() {
@@ -156,10 +158,10 @@ impl SegmentWriter {
             }
             group.finish();
             if !self.write_until_done(&mut group) {
-                return false;
+                return None;
             }
         }
-        true
+        Some(taken.into_spare())
     }
 
     /// Tries until the group is durable; `false` when the log was closed and it still cannot be written.
