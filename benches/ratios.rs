@@ -1,2 +1,53 @@
-//! Ratios.
-fn main() {}
+//! What the service costs, as ratios of two figures of the same run, so that the machine cancels out.
+//!
+//! `cargo bench --bench ratios` prints `name measured goal pass|fail` for each and exits 1 when one fails;
+//! figures without a goal are printed as `info`. A word after `--` runs only the groups whose name holds it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "a benchmark stops when something fails, prints its figures and divides its counts"
+)]
+
+#[path = "ratios/decisions.rs"]
+mod decisions;
+#[path = "ratios/imports.rs"]
+mod imports;
+#[path = "ratios/measure.rs"]
+mod measure;
+#[path = "ratios/policies.rs"]
+mod policies;
+#[path = "ratios/service.rs"]
+mod service;
+#[path = "ratios/state.rs"]
+mod state;
+
+use std::{env, process::ExitCode};
+
+use measure::Report;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The groups in the order they run. Imports come last: what they leave in memory would slow the others.
+const GROUPS: [(&str, fn(&mut Report)); 3] =
+    [("policies", policies::run), ("decisions", decisions::run), ("imports", imports::run)];
+
+fn main() -> ExitCode {
+    // cargo adds `--bench`.
+    let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let [first, folder] = words.as_slice()
+        && first == imports::START
+    {
+        imports::start(folder);
+        return ExitCode::SUCCESS;
+    }
+    let mut report = Report::default();
+    for (name, run) in GROUPS {
+        if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
+            run(&mut report);
+        }
+    }
+    if report.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

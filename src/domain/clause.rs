@@ -22,8 +22,10 @@ pub(super) struct Clauses {
     pub(super) alone: PolicySet,
     /// `(context attribute, text)` when the first clause is `context.attribute.contains("text")`.
     pub(super) guard: Option<(Arc<str>, Arc<str>)>,
-    /// Some clause, or the scope, asks what contains the principal.
+    /// Some clause asks what contains the principal.
     pub(super) asks_principal_ancestors: bool,
+    /// Some clause asks what contains the resource itself.
+    pub(super) asks_resource_ancestors: bool,
 }
 
 impl Clauses {
@@ -46,8 +48,9 @@ impl Clauses {
             }
         }
         let guard = conditions.first().and_then(|condition| guard(condition));
-        let asks_principal_ancestors = conditions.iter().any(|condition| asks_principal_ancestors(condition));
-        Self { list, alone, guard, asks_principal_ancestors }
+        let asks = |variable| conditions.iter().any(|condition| asks_ancestors(condition, variable));
+        let (asks_principal_ancestors, asks_resource_ancestors) = (asks("principal"), asks("resource"));
+        Self { list, alone, guard, asks_principal_ancestors, asks_resource_ancestors }
     }
 }
 
@@ -94,18 +97,23 @@ fn guard(condition: &Json) -> Option<(Arc<str>, Arc<str>)> {
     }
 }
 
-/// `principal in …` or `principal is T in …` stands somewhere in the expression.
-fn asks_principal_ancestors(expression: &Json) -> bool {
-    let is_principal =
-        |side: Option<&Json>| side.is_some_and(|side| path(side, "principal").is_some_and(|path| path.is_empty()));
+/// `variable in …` or `variable is T in …` stands somewhere in the expression. Where the variable itself, not an
+/// attribute of it, is an operand of anything else than an attribute access, that counts too: an `if` may hand it on.
+fn asks_ancestors(expression: &Json, variable: &str) -> bool {
     match expression {
-        Json::Array(items) => items.iter().any(asks_principal_ancestors),
-        Json::Object(fields) => {
-            let here = ["in", "is"].iter().any(|op| fields.get(*op).is_some_and(|test| is_principal(test.get("left"))));
-            here || fields.values().any(asks_principal_ancestors)
-        }
+        Json::Array(items) => items.iter().any(|item| asks_ancestors(item, variable)),
+        Json::Object(fields) => fields.iter().any(|(operator, operands)| {
+            let starts_path = [".", "has"].contains(&operator.as_str()) && path(expression, variable).is_some();
+            !starts_path && (is_variable(operands, variable) || asks_ancestors(operands, variable))
+        }),
         _ => false,
     }
+}
+
+/// The expression, or one of the operands, is the bare variable.
+fn is_variable(operands: &Json, variable: &str) -> bool {
+    let is_it = |operand: &Json| path(operand, variable).is_some_and(|path| path.is_empty());
+    is_it(operands) || operands.as_object().is_some_and(|named| named.values().any(is_it))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub mod principal;
 mod rsa_modulus;
 mod strict_json;
 #[cfg(test)]
-mod test_keys;
+pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
 

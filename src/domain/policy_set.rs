@@ -87,7 +87,7 @@ pub(super) struct Plan {
     pub(super) paths: BTreeSet<Vec<Arc<str>>>,
     /// Some policy asks what contains the principal.
     pub(super) asks_principal_ancestors: bool,
-    /// Some policy asks in its scope what contains the resource.
+    /// Some policy asks what contains the resource.
     pub(super) asks_resource_ancestors: bool,
     /// Some policy's scope names an action group.
     pub(super) asks_action_groups: bool,
@@ -245,7 +245,7 @@ impl PolicySet {
             }
             plan.paths.extend(policy.clauses.list.iter().flat_map(|clause| clause.resource_paths.iter().cloned()));
             plan.asks_principal_ancestors |= policy.clauses.asks_principal_ancestors || scope.principal.is_in;
-            plan.asks_resource_ancestors |= scope.resource.is_in;
+            plan.asks_resource_ancestors |= policy.clauses.asks_resource_ancestors || scope.resource.is_in;
             plan.asks_action_groups |=
                 action.is_some_and(|uid| !scope.action.is_empty() && !scope.action.contains(uid));
             match (&scope.principal.entity, &scope.resource.entity) {

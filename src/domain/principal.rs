@@ -29,7 +29,7 @@ pub struct Principal {
     uid: EntityUid,
     alone: CedarEntity,
     parents: Vec<EntityId>,
-    with_ancestors: ArcSwapOption<(Revision, CedarEntity, Vec<EntityUid>)>,
+    ancestry: ArcSwapOption<Ancestry>,
 }
 
 /// Why claims make no principal.
@@ -93,7 +93,7 @@ impl Principal {
         let uid = types.uid(&entity.entity_type, &entity.id)?;
         let alone = types.entity(&entity, attributes.iter().map(|(name, value)| (&**name, value)), [])?;
         let attributes = Arc::new(attributes);
-        Some(Self { entity, attributes, claim_set, uid, alone, parents, with_ancestors: ArcSwapOption::empty() })
+        Some(Self { entity, attributes, claim_set, uid, alone, parents, ancestry: ArcSwapOption::empty() })
     }
 
     /// Cedar's name of the principal.
@@ -111,29 +111,47 @@ impl Principal {
         self.alone.clone()
     }
 
-    /// The principal with all that contains it, and the names of that, at the graph's revision.
+    /// The principal with all that contains it, and the names of that, as the graph has it.
     pub(super) fn with_ancestors(&self, types: &CedarTypes, graph: &Graph) -> (CedarEntity, Vec<EntityUid>) {
-        let newest =
-            self.parents.iter().map(|parent| graph.type_revision(&parent.entity_type)).max().unwrap_or_default();
-        if let Some(cached) = self.with_ancestors.load().as_deref().filter(|cached| cached.0 == newest) {
-            return (cached.1.clone(), cached.2.clone());
+        let changed = |types: &[Arc<str>]| types.iter().map(|name| graph.type_revision(name)).max().unwrap_or_default();
+        if let Some(known) = self.ancestry.load().as_deref().filter(|known| changed(&known.through) == known.revision) {
+            return (known.entity.clone(), known.ancestors.clone());
         }
+        let mut through = vec![Arc::clone(&self.entity.entity_type)];
         let mut ancestors = Vec::new();
-        for parent in &self.parents {
-            ancestors.extend(types.uid(&parent.entity_type, &parent.id));
-            let Some(node) = graph.node(&parent.entity_type, &parent.id) else { continue };
-            ancestors.extend(graph.ancestors(node, |_| true).into_iter().filter_map(|node| {
-                let entity = graph.entity(node);
-                types.uid(&entity.entity_type, &entity.id)
-            }));
+        let mut add = |entity: &EntityId| {
+            if !through.contains(&entity.entity_type) {
+                through.push(Arc::clone(&entity.entity_type));
+            }
+            ancestors.extend(types.uid(&entity.entity_type, &entity.id));
+        };
+        self.parents.iter().for_each(&mut add);
+        for start in std::iter::once(&self.entity).chain(&self.parents) {
+            if let Some(node) = graph.node(&start.entity_type, &start.id) {
+                graph.ancestors(node, |_| true).into_iter().for_each(|above| add(&graph.entity(above)));
+            }
         }
         ancestors.sort();
         ancestors.dedup();
+        // Nothing contains itself, whatever the claims and the graph say together.
+        ancestors.retain(|uid| *uid != self.uid);
         let pairs = self.attributes.iter().map(|(name, value)| (&**name, value));
         let entity = types.entity(&self.entity, pairs, ancestors.iter().cloned()).unwrap_or_else(|| self.alone.clone());
-        self.with_ancestors.store(Some(Arc::new((newest, entity.clone(), ancestors.clone()))));
+        let known =
+            Ancestry { revision: changed(&through), through, entity: entity.clone(), ancestors: ancestors.clone() };
+        self.ancestry.store(Some(Arc::new(known)));
         (entity, ancestors)
     }
+}
+
+/// What contains a principal, and when that was found out.
+#[derive(Debug)]
+struct Ancestry {
+    /// The entity types that were passed: only a change to one of them can change what contains the principal.
+    through: Vec<Arc<str>>,
+    revision: Revision,
+    entity: CedarEntity,
+    ancestors: Vec<EntityUid>,
 }
 
 fn entities_of(value: &Value) -> impl Iterator<Item = &EntityId> {

@@ -87,10 +87,10 @@ impl Realm {
         let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
-        let types = file
-            .as_ref()
-            .zip(schema.as_ref())
-            .and_then(|(file, schema)| resource_types(files, file, schema).map_err(&mut keep).ok());
+        let types =
+            file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
+                resource_types(files, file, schema, relations).map_err(&mut keep).ok()
+            });
         let grants = file
             .as_ref()
             .zip(types.as_ref())
@@ -171,9 +171,14 @@ fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, V
     find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it")])
 }
 
-fn resource_types(files: &[SourceFile], file: &RealmFile, schema: &RealmSchema) -> Result<ResourceTypes, Vec<Fault>> {
+fn resource_types(
+    files: &[SourceFile],
+    file: &RealmFile,
+    schema: &RealmSchema,
+    relations: &Relations,
+) -> Result<ResourceTypes, Vec<Fault>> {
     match &file.resources {
-        None => Ok(resource_type::from_schema(schema)),
+        None => Ok(resource_type::from_schema(schema, relations)),
         Some((entity, path)) => {
             let table = required(files, path)?;
             resource_type::parse(&table.path, &table.content, entity, schema)

@@ -1,0 +1,77 @@
+//! Importing a state durably, and starting again with it.
+
+use std::{
+    env,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Runtime;
+
+use crate::{
+    measure::{Goal, Report, resident_bytes},
+    service,
+    state::State,
+};
+
+/// The word that makes this program open a folder and say what that took, in a process of its own.
+pub(crate) const START: &str = "start-in";
+
+const STUDENTS: usize = 1_000_000;
+const LINES_A_MESSAGE: usize = 1_000;
+
+pub(crate) fn run(report: &mut Report) {
+    let folder = tempfile::tempdir().unwrap();
+    let (lines, kept, taken) = Runtime::new().unwrap().block_on(import(folder.path()));
+    report.goal("import_records_per_s", lines as f64 / taken.as_secs_f64(), Goal::AtLeast(100_000.0));
+    report.info("import_kept_records_per_s", kept as f64 / taken.as_secs_f64());
+    let started = Command::new(env::current_exe().unwrap()).arg(START).arg(folder.path()).output().unwrap();
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let figures = String::from_utf8(started.stdout).unwrap();
+    let figures: Vec<f64> = figures.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
+    let [seconds, bytes, cached_bytes] = figures.as_slice() else { unreachable!("three figures") };
+    report.info("start_1m_students_s", *seconds);
+    report.info("memory_bytes_per_student", bytes / STUDENTS as f64);
+    report.info("memory_bytes_per_student_of_the_store", cached_bytes / STUDENTS as f64);
+}
+
+/// The number of lines, of those that are kept, and the time from the first line to the durable last one.
+async fn import(folder: &Path) -> (usize, usize, Duration) {
+    let app = service::open(folder).await;
+    let realm = std::sync::Arc::clone(app.realm(service::REALM).unwrap());
+    let state = State { students: STUDENTS };
+    let mut import = app.import(service::REALM).unwrap();
+    let (mut lines, mut kept, mut taken) = (0, 0, Duration::ZERO);
+    for (resource, count, record) in state.records() {
+        for first in (0..count).step_by(LINES_A_MESSAGE) {
+            let message: Vec<String> =
+                (first..count.min(first + LINES_A_MESSAGE)).map(|place| record(&state, place)).collect();
+            let start = Instant::now();
+            import.push(resource, &message).await.unwrap();
+            taken += start.elapsed();
+        }
+        lines += count;
+        kept += if realm.policies().realm.relations.keeps(resource) { count } else { 0 };
+    }
+    let start = Instant::now();
+    let summary = import.finish().await.unwrap();
+    taken += start.elapsed();
+    assert_eq!((summary.accepted, summary.changed, summary.refused), (lines as u64, kept as u64, 0));
+    app.close().await;
+    (lines, kept, taken)
+}
+
+/// Opens a folder and prints the seconds until decisions can be made, and the growth in bytes: in all, and of that before
+/// the relationships are in memory.
+pub(crate) fn start(folder: &str) {
+    let runtime = Runtime::new().unwrap();
+    let before = resident_bytes();
+    let start = Instant::now();
+    let app = runtime.block_on(service::open(Path::new(folder)));
+    let seconds = start.elapsed().as_secs_f64();
+    let grown = resident_bytes() - before;
+    assert!(app.realm(service::REALM).unwrap().graph().counts().entities > STUDENTS);
+    drop(app);
+    println!("{seconds} {grown} {}", resident_bytes() - before);
+}
