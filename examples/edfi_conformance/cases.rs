@@ -118,7 +118,7 @@ pub(crate) struct Candidate {
 #[derive(Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct Problem {
     #[serde(rename = "type")]
-    pub(crate) problem_type: Option<String>,
+    pub(crate) kind: Option<String>,
     pub(crate) title: Option<String>,
     pub(crate) status: Option<u32>,
     pub(crate) detail: Option<String>,
@@ -128,7 +128,8 @@ pub(crate) struct Problem {
 /// A resource of the API.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Resource {
-    pub(crate) resource_name: String,
+    #[serde(rename = "resource_name")]
+    pub(crate) name: String,
     project_endpoint: String,
     pub(crate) claim: String,
     pub(crate) securable_elements: Vec<Element>,
@@ -225,7 +226,7 @@ impl Resource {
             request_key: "namespace".to_owned(),
         };
         Ok(Self {
-            resource_name: name.to_owned(),
+            name: name.to_owned(),
             project_endpoint: "ed-fi".to_owned(),
             claim: format!("http://ed-fi.org/identity/claims/ed-fi/{name}"),
             securable_elements: vec![namespace],

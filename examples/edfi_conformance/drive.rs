@@ -305,7 +305,7 @@ fn problem_differences(request: &Request, denial: Option<&pb::Denial>) -> Vec<(S
     };
     let none = Problem::default();
     let expected = request.expect_problem.as_ref().unwrap_or(&none);
-    compare("type", expected.problem_type.clone(), denial.r#type.clone());
+    compare("type", expected.kind.clone(), denial.r#type.clone());
     compare("title", expected.title.clone(), denial.title.clone());
     compare("status", expected.status.map(|status| status.to_string()), denial.status.to_string());
     compare("detail", expected.detail.clone(), denial.detail.clone());

@@ -164,7 +164,7 @@ const INCLUDING_DELETES: &str = "IncludingDeletes";
 fn need(strategy: &str, catalogue: &Catalogue) -> Option<&'static str> {
     let is_custom_view = || {
         let basis = strategy.split_once("With").map(|(basis, _)| basis);
-        basis.is_some_and(|basis| catalogue.resources.values().any(|resource| resource.resource_name == basis))
+        basis.is_some_and(|basis| catalogue.resources.values().any(|resource| resource.name == basis))
     };
     match strategy {
         "OwnershipBased" => Some("ownership"),

@@ -35,16 +35,8 @@ impl Service {
     pub(crate) async fn start(folder: &Path, realms: &[Realm]) -> anyhow::Result<Self> {
         let signer = Arc::new(Signer(LocalKey::generate()?));
         fs::write(folder.join("issuer.jwks.json"), signer.0.jwks())?;
-        let mut settings = "data_dir = \"data\"\n[log]\nlevel = \"warn\"\n".to_owned();
-        for realm in realms {
-            let (name, files) = (&realm.name, json!(realm.folder));
-            settings.push_str(&format!(
-                "[realms.{name}]\nfolder = {files}\n[[realms.{name}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\n\
-                 algorithms = [\"EdDSA\"]\nkeys = {{ file = \"issuer.jwks.json\" }}\n"
-            ));
-        }
         let config = folder.join("hallpass.toml");
-        fs::write(&config, settings)?;
+        fs::write(&config, settings(realms))?;
         let log = folder.join("stderr.txt");
         let mut command = Command::new(binary()?);
         command.args(["serve", "--grpc-address", "127.0.0.1:0", "--config"]).arg(&config);
@@ -97,6 +89,18 @@ impl Signer {
         });
         Ok(self.0.sign(&claims)?)
     }
+}
+
+/// The configuration of a service with these realms, all of which trust one key.
+fn settings(realms: &[Realm]) -> String {
+    let tables = realms.iter().map(|Realm { name, folder, .. }| {
+        let folder = json!(folder);
+        format!(
+            "[realms.{name}]\nfolder = {folder}\n[[realms.{name}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\n\
+             algorithms = [\"EdDSA\"]\nkeys = {{ file = \"issuer.jwks.json\" }}\n"
+        )
+    });
+    format!("data_dir = \"data\"\n[log]\nlevel = \"warn\"\n{}", tables.collect::<String>())
 }
 
 /// The binary beside this example, built anew if something changed.

@@ -62,26 +62,23 @@ fn bad_questions<'a>() -> Vec<(Expected<'a>, Box<dyn FnOnce(&mut pb::AuthorizeRe
     };
     let bad_attribute: &[&str] = &["resource.attributes.studentUniqueId"];
     vec![
-        (("an unknown realm", Code::NotFound, &[]), Box::new(|it| it.realm = "nowhere".to_owned())),
+        (("an unknown realm", Code::NotFound, &[]), Box::new(|it| it.realm = "nowhere".into())),
         (("a realm of 1 MiB", Code::NotFound, &[]), Box::new(|it| it.realm = "x".repeat(1 << 20))),
         (("no action", invalid, &["action"]), Box::new(|it| it.action.clear())),
-        (("an unknown action", invalid, &["action"]), Box::new(|it| it.action = "read".to_owned())),
+        (("an unknown action", invalid, &["action"]), Box::new(|it| it.action = "read".into())),
         (("an action of 1 MiB", invalid, &["action"]), Box::new(|it| it.action = "x".repeat(1 << 20))),
         (("no resource", invalid, &["resource.type"]), Box::new(|it| it.resource = None)),
         (("no resource type", invalid, &["resource.type"]), Box::new(resource(|it| it.r#type.clear()))),
         (
             ("an unknown resource type", invalid, &["resource.type"]),
-            Box::new(resource(|it| it.r#type = "ed-fi/student".to_owned())),
+            Box::new(resource(|it| it.r#type = "ed-fi/student".into())),
         ),
-        (
-            ("an id that is too long", invalid, &["resource.id"]),
-            Box::new(resource(|it| it.id = "x".repeat(513))),
-        ),
+        (("an id that is too long", invalid, &["resource.id"]), Box::new(resource(|it| it.id = "x".repeat(513)))),
         (
             ("several faults at once", invalid, &["action", "resource.type"]),
             Box::new(|it| {
-                it.action = "?".to_owned();
-                it.resource.as_mut().unwrap().r#type = "?".to_owned();
+                it.action = "?".into();
+                it.resource.as_mut().unwrap().r#type = "?".into();
             }),
         ),
         (("a list for an id", invalid, bad_attribute), Box::new(attribute("studentUniqueId", list(vec![text("1")])))),
@@ -116,7 +113,7 @@ fn bad_questions<'a>() -> Vec<(Expected<'a>, Box<dyn FnOnce(&mut pb::AuthorizeRe
                 it.context = HashMap::from([("actionGranted".to_owned(), granted)]);
             }),
         ),
-        (("a request id with a line break", invalid, &["request_id"]), Box::new(|it| it.request_id = "1\n2".to_owned())),
+        (("a request id with a line break", invalid, &["request_id"]), Box::new(|it| it.request_id = "1\n2".into())),
         (("a request id that is too long", invalid, &["request_id"]), Box::new(|it| it.request_id = "1".repeat(129))),
     ]
 }
@@ -221,7 +218,10 @@ async fn a_bad_write_names_every_bad_item_and_writes_none() {
             vec![good(), bad(|it| (it.subject, it.object) = (None, None))],
         ),
         (("an unknown relation", invalid, &["creates[0]"]), vec![bad(|it| it.relation = "teaches".to_owned()), good()]),
-        (("an end of the wrong type", invalid, &["creates[0]"]), vec![bad(|it| it.subject = Some(entity("Staff", "2")))]),
+        (
+            ("an end of the wrong type", invalid, &["creates[0]"]),
+            vec![bad(|it| it.subject = Some(entity("Staff", "2")))],
+        ),
         (
             ("an id that is no number", invalid, &["creates[0]", "creates[2]"]),
             vec![enrolled_at("2", "high"), good(), enrolled_at("2", "")],
@@ -250,7 +250,8 @@ async fn bad_records_are_refused_one_by_one_and_bad_deletions_as_a_whole() {
         resource: "studentSchoolAssociations".to_owned(),
         records,
     };
-    let bad = ["", "{", "[]", "{}", "null", r#"{"entryDate":1,"entryDate":2}"#, &enrolment("2", 1).replace("\"2\"", "{}")];
+    let bad =
+        ["", "{", "[]", "{}", "null", r#"{"entryDate":1,"entryDate":2}"#, &enrolment("2", 1).replace("\"2\"", "{}")];
     let mut records: Vec<String> = bad.iter().map(|&record| record.to_owned()).collect();
     records.push(format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)));
     records.push(format!("{{\"x\":\"{}\"}}", "x".repeat(300_000)));
@@ -321,10 +322,8 @@ async fn a_bad_reading_names_its_field_and_a_huge_page_is_a_large_one() {
     check(("a school as a person", invalid, &["person.type"]), client.query_decisions(person).await);
     let huge = pb::QueryDecisionsRequest { page_size: u32::MAX, ..query() };
     assert_eq!(client.query_decisions(huge).await.unwrap().into_inner().decisions.len(), 1);
-    let get = |decision_id: &str| pb::GetDecisionRequest {
-        realm: REALM.to_owned(),
-        decision_id: decision_id.to_owned(),
-    };
+    let get =
+        |decision_id: &str| pb::GetDecisionRequest { realm: REALM.to_owned(), decision_id: decision_id.to_owned() };
     check(("no id", invalid, &["decision_id"]), client.get_decision(get("")).await);
     let unknown = get("01890a5d-ac96-774b-bcce-b302099a8057");
     check(("an unknown id", Code::NotFound, &[]), client.get_decision(unknown).await);

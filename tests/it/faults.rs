@@ -13,9 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::support::{
-    Home, REALM, Refusal, Service, creating, enrolled_at, enrolment, eventually, reading_student,
-};
+use crate::support::{Home, REALM, Refusal, Service, creating, enrolled_at, enrolment, eventually, reading_student};
 
 /// Every part must be said; none of the words of a crash may.
 fn says(refusal: &Refusal, code: i32, parts: &[&str]) {

@@ -59,7 +59,12 @@ struct Oracle<'a>(&'a Records);
 
 impl Oracle<'_> {
     /// All values at a path of a resource's records beside those at another.
-    fn pairs<'a>(&'a self, resource: &str, one: &'a str, other: &'a str) -> impl Iterator<Item = (String, String)> + 'a {
+    fn pairs<'a>(
+        &'a self,
+        resource: &str,
+        one: &'a str,
+        other: &'a str,
+    ) -> impl Iterator<Item = (String, String)> + 'a {
         let records = self.0.get(resource).map_or(&[][..], Vec::as_slice);
         let plain = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         records.iter().filter_map(move |record| Some((plain(record.pointer(one)?), plain(record.pointer(other)?))))
@@ -79,23 +84,25 @@ impl Oracle<'_> {
                 "/localEducationAgencyId",
                 "/parentLocalEducationAgencyReference/localEducationAgencyId",
             ),
-            ("localEducationAgencies", "/localEducationAgencyId", "/stateEducationAgencyReference/stateEducationAgencyId"),
+            (
+                "localEducationAgencies",
+                "/localEducationAgencyId",
+                "/stateEducationAgencyReference/stateEducationAgencyId",
+            ),
             (
                 "organizationDepartments",
                 "/organizationDepartmentId",
                 "/parentEducationOrganizationReference/educationOrganizationId",
             ),
-            (
-                "communityProviders",
-                "/communityProviderId",
-                "/communityOrganizationReference/communityOrganizationId",
-            ),
+            ("communityProviders", "/communityProviderId", "/communityOrganizationReference/communityOrganizationId"),
         ];
         let mut below = BTreeSet::from([organization.to_string()]);
         loop {
             let pairs = parents.iter().flat_map(|(resource, child, parent)| self.pairs(resource, child, parent));
-            let more: Vec<String> =
-                pairs.filter(|(child, parent)| below.contains(parent) && !below.contains(child)).map(|pair| pair.0).collect();
+            let more: Vec<String> = pairs
+                .filter(|(child, parent)| below.contains(parent) && !below.contains(child))
+                .map(|pair| pair.0)
+                .collect();
             if more.is_empty() {
                 return below;
             }
@@ -206,5 +213,8 @@ async fn everybody_of_a_district_is_seen_by_whom_the_records_say() {
     }
     assert_eq!(oracle.students(DISTRICT).len(), 960, "the oracle sees everybody who is enrolled");
     assert_eq!(oracle.students(FOREIGN_DISTRICT).len(), 1, "and who moved");
-    println!("{accepted} records accepted, {skipped} of no interest; {decisions} decisions of {} clients", clients.len());
+    println!(
+        "{accepted} records accepted, {skipped} of no interest; {decisions} decisions of {} clients",
+        clients.len()
+    );
 }

@@ -8,9 +8,7 @@ use std::time::Duration;
 use hallpass::proto::v1 as pb;
 use tokio::task::JoinSet;
 
-use crate::support::{
-    Home, REALM, Service, creating, enrolled_at, enrolment, entity, reading_student,
-};
+use crate::support::{Home, REALM, Service, creating, enrolled_at, enrolment, entity, reading_student};
 
 const KILLS: u64 = 50;
 /// The load goes on for this long, in milliseconds, before the process is killed.
@@ -248,6 +246,10 @@ async fn whatever_was_acknowledged_survives_fifty_kills() {
     assert!(lost.is_empty(), "acknowledged, but not in the log: decisions {lost:?}");
     let written: usize = rounds.iter().map(|round| round.created.len() + round.deleted.len()).sum();
     let imported: usize = rounds.iter().map(|round| round.imported.len()).sum();
-    assert!(written > 50 && imported > 50 && found.len() > 50, "hardly any load: {written}, {imported}, {}", found.len());
+    assert!(
+        written > 50 && imported > 50 && found.len() > 50,
+        "hardly any load: {written}, {imported}, {}",
+        found.len()
+    );
     println!("{KILLS} kills: {written} writes, {imported} records and {} decisions are all there", found.len());
 }

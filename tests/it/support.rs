@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use hallpass::app::ports::Clock;
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
-use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
 use hallpass::proto::v1::relationship_service_client::RelationshipServiceClient;
 use hallpass::proto::v1::{self as pb, value::Kind};
 use hallpass::provider::clock::SystemClock;
@@ -193,10 +192,6 @@ impl Service {
 
     pub(crate) fn decisions(&self) -> DecisionLogServiceClient<Channel> {
         DecisionLogServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
-    }
-
-    pub(crate) fn policies(&self) -> PolicyServiceClient<Channel> {
-        PolicyServiceClient::new(self.channel.clone())
     }
 
     /// What the health service says of the service as a whole.
