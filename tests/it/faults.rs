@@ -30,7 +30,7 @@ fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut home = Home::new();
     home.address = taken.local_addr().unwrap().to_string();
-    says(&home.start_in_vain(), 1, &[&home.address, "in use"]);
+    says(&home.start_in_vain(), 2, &[&home.address, "in use"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,7 +39,7 @@ async fn a_second_process_does_not_touch_the_data_of_the_first() {
     let service = home.start().await;
     service.import("studentSchoolAssociations", &[enrolment("1", 100)]).await;
     let refusal = home.start_in_vain();
-    says(&refusal, 1, &[home.data.to_str().unwrap()]);
+    says(&refusal, 2, &[home.data.to_str().unwrap()]);
     assert!(refusal.stderr.contains("process") || refusal.stderr.contains("lock"), "{}", refusal.stderr);
     assert_eq!(service.revision().await, 1, "the first goes on");
     let asked = reading_student(&home.token("SISVendor", &[100]), "1");
@@ -50,7 +50,7 @@ async fn a_second_process_does_not_touch_the_data_of_the_first() {
 fn a_data_folder_that_cannot_be_written_is_named() {
     let home = Home::new();
     fs::write(&home.data, "a file").unwrap();
-    says(&home.start_in_vain(), 1, &[home.data.to_str().unwrap()]);
+    says(&home.start_in_vain(), 2, &[home.data.to_str().unwrap()]);
 }
 
 #[test]

@@ -135,6 +135,15 @@ impl Home {
         }
     }
 
+    /// Starts the service and kills it after a while, whatever it has come to.
+    pub(crate) async fn start_and_kill(&self, after: Duration) {
+        let mut command = self.command("serve");
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        tokio::time::sleep(after).await;
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
     /// Starts the service, which must end by itself.
     pub(crate) fn start_in_vain(&self) -> Refusal {
         match self.spawn() {
