@@ -1,0 +1,159 @@
+//! `hallpass authorize`: one question to a running service.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Outcome, json,
+    parse::{Named, wire_values},
+    render::{Form, Screen, Tone, plain},
+    target::{Target, failed},
+};
+use crate::{
+    config::Environment,
+    proto::v1::{
+        AuthorizeRequest, AuthorizeResponse, Decision, Reason, Resource,
+        authorization_service_client::AuthorizationServiceClient,
+    },
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    token: TokenArguments,
+    /// The scheme word that the token came with
+    #[arg(long, value_name = "WORD", default_value = "Bearer")]
+    scheme: String,
+    /// The realm's name of the action, for example Read
+    #[arg(long, value_name = "NAME")]
+    action: String,
+    /// The resource type, for example ed-fi/students
+    #[arg(long, value_name = "TYPE", visible_alias = "resource-type")]
+    resource: String,
+    /// The resource's id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, visible_alias = "resource-id")]
+    id: String,
+    /// A stored value: name=text or name:=json; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    attribute: Vec<Named>,
+    /// A value of the request body, for a create or an update; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    proposed: Vec<Named>,
+    /// A fact about the request that the realm's schema declares; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    context: Vec<Named>,
+    /// Decide on relationships at least this fresh
+    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    at_least_revision: u64,
+    /// An id of your own for this request, kept in the decision log
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// How to show the answer
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+/// Where a token is.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct TokenArguments {
+    /// The access token; others on this machine may see it in the list of processes
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// A file with the access token; - is standard input
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl TokenArguments {
+    /// The token, without blanks and line ends around it.
+    pub(super) fn read(self) -> Result<String> {
+        match (self.token, self.token_file) {
+            (Some(token), _) => Ok(token.trim().to_owned()),
+            (None, Some(file)) => read_token(file),
+            (None, None) => Ok(String::new()),
+        }
+    }
+}
+
+/// A token from a file; `-` is standard input.
+pub(super) fn read_token(file: PathBuf) -> Result<String> {
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        io::stdin().read_to_string(&mut text).context("no token could be read from standard input")?;
+    } else {
+        text =
+            fs::read_to_string(&file).with_context(|| format!("no token could be read from `{}`", file.display()))?;
+    }
+    Ok(text.trim().to_owned())
+}
+
+pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    let Arguments { target, token, scheme, action, resource, id, .. } = arguments;
+    let (has_attributes, has_proposed) = (!arguments.attribute.is_empty(), !arguments.proposed.is_empty());
+    let request = AuthorizeRequest {
+        // Left empty, the token's issuer says which realm it is.
+        realm: target.realm.clone().unwrap_or_default(),
+        token: token.read()?,
+        token_scheme: scheme,
+        action,
+        resource: Some(Resource {
+            r#type: resource,
+            id,
+            attributes: wire_values(arguments.attribute)?,
+            proposed: wire_values(arguments.proposed)?,
+            has_proposed,
+            has_attributes,
+        }),
+        context: wire_values(arguments.context)?,
+        at_least_revision: arguments.at_least_revision,
+        request_id: arguments.request_id,
+    };
+    let mut client = AuthorizationServiceClient::new(target.connect(environment).await?);
+    let answer = client.authorize(request).await.map_err(|status| failed(&status))?.into_inner();
+    match arguments.output {
+        Form::Json => screen.json(&json::answer(&answer))?,
+        Form::Text => show(&answer, screen)?,
+    }
+    Ok(Outcome::of(answer.decision() != Decision::Allow))
+}
+
+fn show(answer: &AuthorizeResponse, screen: &mut Screen) -> io::Result<()> {
+    let tone = if answer.decision() == Decision::Allow { Tone::Good } else { Tone::Bad };
+    let effect = screen.toned(tone, json::effect(answer.decision));
+    screen.line(format_args!("{effect} ({})", json::outcome(answer.outcome)))?;
+    show_reasons(&answer.reasons, screen)?;
+    if let Some(denial) = &answer.denial {
+        screen.line(format_args!("for the client: {} {} {}", denial.status, denial.r#type, plain(&denial.title)))?;
+        for text in std::iter::once(&denial.detail).chain(&denial.errors).filter(|text| !text.is_empty()) {
+            screen.line(format_args!("  {}", plain(text)))?;
+        }
+    }
+    let version: String = answer.policy_version.chars().take(12).collect();
+    let origin =
+        format!("decision {}, policies {version}…, relationships at {}", answer.decision_id, answer.data_revision);
+    screen.line(screen.toned(Tone::Faint, &origin))
+}
+
+/// Shows reasons, the most important first.
+pub(super) fn show_reasons(reasons: &[Reason], screen: &mut Screen) -> io::Result<()> {
+    for reason in reasons {
+        let policy =
+            if reason.policy_id.is_empty() { String::new() } else { format!(" [policy {}]", reason.policy_id) };
+        screen.line(format_args!("{}: {}{policy}", reason.code, plain(&reason.message)))?;
+        if !reason.subjects.is_empty() {
+            screen.line(format_args!("  values looked at: {}", plain(&reason.subjects.join(", "))))?;
+        }
+        for hint in &reason.hints {
+            screen.line(format_args!("  hint: {}", plain(hint)))?;
+        }
+    }
+    Ok(())
+}

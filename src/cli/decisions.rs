@@ -1,0 +1,271 @@
+//! `hallpass decisions`: the auditor's view of the decision log.
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use prost_types::Timestamp;
+
+use super::{
+    Outcome,
+    authorize::show_reasons,
+    json, parse,
+    render::{Form, Screen, Tone, note, plain},
+    target::{MESSAGE_BYTES_MAX, Target, failed},
+};
+use crate::{
+    config::Environment,
+    proto::v1::{
+        self, DecisionOrder, DecisionRecord, EntityReference, GetDecisionRequest, QueryDecisionsRequest,
+        decision_log_service_client::DecisionLogServiceClient,
+    },
+};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Verb {
+    /// Finds decisions; every condition that is given must hold
+    Query(Box<Query>),
+    /// Shows one decision with all that is known of it
+    Show(Show),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Query {
+    #[command(flatten)]
+    target: Target,
+    /// At or after this time: 2026-08-04, 2026-08-04T10:30:00Z, or how long ago: 2h
+    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
+    from: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
+    until: Option<Timestamp>,
+    /// The principal's id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    principal: String,
+    /// A person the decision was about, by type and plain id: Student:604822
+    #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
+    person: Option<EntityReference>,
+    /// An organization or other entity it was about, or that the token names
+    #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
+    entity: Option<EntityReference>,
+    /// The resource type
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true, visible_alias = "resource-type")]
+    resource: String,
+    /// The resource's id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, visible_alias = "resource-id")]
+    id: String,
+    /// The action
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    action: String,
+    /// What was decided
+    #[arg(long, value_name = "DECISION", value_enum)]
+    decision: Option<Effect>,
+    /// How it came about
+    #[arg(long, value_name = "OUTCOME", value_enum)]
+    outcome: Option<How>,
+    /// A reason code
+    #[arg(long, value_name = "CODE", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// A policy that determined it
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    policy: String,
+    /// The caller's request id
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// Which come first
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
+    order: Order,
+    /// At most this many
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    limit: usize,
+    /// How to show them; json is one object a line
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Effect {
+    Allow,
+    Deny,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum How {
+    Allowed,
+    NotPermitted,
+    Forbidden,
+    Indeterminate,
+    Unauthenticated,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Order {
+    #[default]
+    Newest,
+    Oldest,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// The decision's id
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    target: Target,
+    /// How to show it
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    match verb {
+        Verb::Query(arguments) => query(*arguments, environment, screen).await,
+        Verb::Show(arguments) => show(arguments, environment, screen).await,
+    }
+}
+
+async fn query(arguments: Query, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    let (limit, output) = (arguments.limit, arguments.output);
+    let channel = arguments.target.connect(environment).await?;
+    let realm = arguments.target.realm(&channel).await?;
+    let mut client = DecisionLogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut request = request(arguments, realm);
+    let (mut shown, mut is_complete, mut rows) = (0, true, Vec::new());
+    loop {
+        request.page_size = u32::try_from(limit.saturating_sub(shown).clamp(1, 1_000)).unwrap_or(1_000);
+        let page = client.query_decisions(request.clone()).await.map_err(|status| failed(&status))?.into_inner();
+        is_complete &= page.complete;
+        shown += page.decisions.len();
+        match output {
+            Form::Json => page.decisions.iter().try_for_each(|record| screen.line(json::record(record)))?,
+            Form::Text => rows.extend(page.decisions.iter().map(row)),
+        }
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() || shown >= limit {
+            break;
+        }
+    }
+    if !rows.is_empty() {
+        screen.table(&["TIME", "DECISION", "ACTION", "RESOURCE", "PRINCIPAL", "REASON", "ID"], &rows)?;
+    }
+    if shown == 0 {
+        note("no decisions");
+    }
+    if !request.page_token.is_empty() {
+        note(&format!("there may be more than these {shown}; show more with --limit"));
+    }
+    if !is_complete {
+        note("a part of the log is damaged, so decisions may be missing here; the service's own log says where");
+    }
+    Ok(Outcome::of(!is_complete))
+}
+
+fn request(arguments: Query, realm: String) -> QueryDecisionsRequest {
+    let decision = arguments.decision.map_or(v1::Decision::Unspecified, |effect| match effect {
+        Effect::Allow => v1::Decision::Allow,
+        Effect::Deny => v1::Decision::Deny,
+    });
+    let outcome = arguments.outcome.map_or(v1::Outcome::Unspecified, |how| match how {
+        How::Allowed => v1::Outcome::Allowed,
+        How::NotPermitted => v1::Outcome::NotPermitted,
+        How::Forbidden => v1::Outcome::Forbidden,
+        How::Indeterminate => v1::Outcome::Indeterminate,
+        How::Unauthenticated => v1::Outcome::Unauthenticated,
+    });
+    let order = match arguments.order {
+        Order::Newest => DecisionOrder::NewestFirst,
+        Order::Oldest => DecisionOrder::OldestFirst,
+    };
+    QueryDecisionsRequest {
+        realm,
+        from: arguments.from,
+        until: arguments.until,
+        principal: arguments.principal,
+        person: arguments.person,
+        entity: arguments.entity,
+        resource_type: arguments.resource,
+        resource_id: arguments.id,
+        action: arguments.action,
+        decision: decision.into(),
+        outcome: outcome.into(),
+        reason: arguments.reason,
+        policy: arguments.policy,
+        request_id: arguments.request_id,
+        order: order.into(),
+        page_size: 0,
+        page_token: String::new(),
+    }
+}
+
+/// A decision in a line: when, what, about what, who, why.
+fn row(record: &DecisionRecord) -> Vec<String> {
+    let resource = [record.resource_type.as_str(), record.resource_id.as_str()];
+    vec![
+        time(record.time.as_ref()),
+        json::effect(record.decision).to_owned(),
+        record.action.clone(),
+        resource.join(" ").trim_end().to_owned(),
+        record.principal.as_ref().map_or_else(|| "(bad token)".to_owned(), |principal| principal.id.clone()),
+        record.reasons.first().map(|reason| reason.code.clone()).unwrap_or_default(),
+        record.decision_id.clone(),
+    ]
+}
+
+/// A time of a record, to the millisecond.
+fn time(time: Option<&Timestamp>) -> String {
+    let Some(time) = time else { return String::new() };
+    Timestamp { nanos: time.nanos - time.nanos % 1_000_000, ..*time }.to_string()
+}
+
+async fn show(arguments: Show, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    let Show { id: decision_id, target, output } = arguments;
+    let channel = target.connect(environment).await?;
+    let realm = target.realm(&channel).await?;
+    let mut client = DecisionLogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let found = client.get_decision(GetDecisionRequest { realm, decision_id }).await;
+    let record =
+        found.map_err(|status| failed(&status))?.into_inner().decision.context("the service sent no decision")?;
+    match output {
+        Form::Json => screen.json(&json::record(&record))?,
+        Form::Text => show_record(&record, screen)?,
+    }
+    Ok(Outcome::Fine)
+}
+
+fn show_record(record: &DecisionRecord, screen: &mut Screen) -> Result<()> {
+    let is_allow = record.decision() == v1::Decision::Allow;
+    let effect = screen.toned(if is_allow { Tone::Good } else { Tone::Bad }, json::effect(record.decision));
+    screen.line(format_args!("{effect} ({})", json::outcome(record.outcome)))?;
+    show_reasons(&record.reasons, screen)?;
+    let principal = record.principal.as_ref().map_or_else(
+        || "none, the token was not good".to_owned(),
+        |principal| format!("{}:{} of {}", principal.r#type, principal.id, record.issuer),
+    );
+    let mut attributes: Vec<_> = record.attributes.iter().collect();
+    attributes.sort_by_key(|(name, _)| name.as_str());
+    let attributes = attributes.iter().map(|(name, value)| (format!("  {name}"), json::value(value).to_string()));
+    let subjects = record.subjects.iter().map(|subject| {
+        let remark = if subject.is_pseudonym { " (pseudonym)" } else { "" };
+        let phase = if subject.is_proposed { " proposed" } else { "" };
+        (format!("  {}{phase}", subject.attribute), format!("{}:{}{remark}", subject.r#type, subject.id))
+    });
+    let resource = format!("{} {}", record.resource_type, record.resource_id);
+    let fields = [
+        ("decision".to_owned(), format!("{}, number {} of the log", record.decision_id, record.sequence)),
+        ("time".to_owned(), record.time.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("action".to_owned(), record.action.clone()),
+        ("resource".to_owned(), resource),
+    ];
+    let rest = [
+        ("policies".to_owned(), record.determining_policies.join(", ")),
+        (
+            "version".to_owned(),
+            format!("policies {}, relationships at {}", record.policy_version, record.data_revision),
+        ),
+        ("request".to_owned(), record.request_id.clone()),
+        ("duration".to_owned(), format!("{} µs", record.duration_us)),
+    ];
+    let fields = fields.into_iter().chain(subjects).chain([("principal".to_owned(), principal)]).chain(attributes);
+    for (name, value) in fields.chain(rest).filter(|(_, value)| !value.trim().is_empty()) {
+        screen.line(format_args!("{name:<26} {}", plain(value.trim())))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The command line: one verb a file.
+//!
+//! Exit codes: 0 fine, 1 findings (a fault, a failing case, a refused record, a deny), 2 usage or I/O.
+
+mod authorize;
+mod check;
+mod decisions;
+mod demo;
+mod json;
+mod parse;
+mod record_files;
+mod relationships;
+mod render;
+mod serve;
+mod target;
+mod test;
+mod token;
+
+use std::{io, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+use self::render::Screen;
+use crate::config::Environment;
+
+/// Decides who may see what in school data, and keeps why.
+#[derive(Debug, Parser)]
+#[command(name = "hallpass", version, max_term_width = 110, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs the service until it is interrupted or terminated
+    Serve(serve::Arguments),
+    /// Tells a story of a small district: starts a service, asks it, reads its log
+    Demo(demo::Arguments),
+    /// Checks the files of realms and shows every fault with its place
+    Check(check::Arguments),
+    /// Runs the realms' own tests
+    Test(test::Arguments),
+    /// Asks a running service one question; exit code 0 is allow, 1 is deny
+    Authorize(authorize::Arguments),
+    /// Imports and reads the relationships that decisions rest on
+    #[command(subcommand)]
+    Relationships(relationships::Verb),
+    /// Reads the decision log
+    #[command(subcommand)]
+    Decisions(decisions::Verb),
+    /// Issues tokens to try things out with, and looks into tokens
+    #[command(subcommand)]
+    Token(token::Verb),
+}
+
+/// What a verb found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Fine,
+    Findings,
+}
+
+impl Outcome {
+    /// Fine, unless something was found.
+    fn of(has_findings: bool) -> Self {
+        if has_findings { Self::Findings } else { Self::Fine }
+    }
+}
+
+/// Runs the verb of the process's command line.
+pub fn run() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are no faults.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            drop(error.print());
+            return code.into();
+        }
+    };
+    let environment = Environment::of_process();
+    let mut screen = Screen::of_process(&environment);
+    match perform(line.verb, &environment, &mut screen) {
+        Ok(Outcome::Fine) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => 1.into(),
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            render::error(&error);
+            2.into()
+        }
+    }
+}
+
+fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    match verb {
+        Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
+        Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
+        Verb::Check(arguments) => check::run(&arguments, screen),
+        Verb::Test(arguments) => test::run(&arguments, screen),
+        Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
+        Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
+        Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),
+        Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
+    }
+}
+
+fn on_runtime(verb: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the asynchronous runtime cannot be started")?.block_on(verb)
+}
+
+/// Whoever read the output has seen enough, as `head` does.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,35 @@
+//! `hallpass serve`: the service, until it is told to stop.
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Outcome, render::Screen};
+use crate::{
+    config::{Config, Environment, Flags},
+    server, telemetry,
+};
+
+/// Every setting stands in the configuration file, in a variable (`HALLPASS_` and its name) or in a flag; the later one
+/// counts. When requests are taken, one line goes to standard output: `listening on ADDRESS`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    settings: Flags,
+}
+
+pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    let config = Config::load(&arguments.settings, environment)?;
+    telemetry::start(&config.log)?;
+    // Before anything is opened, so that a stop is orderly from the first moment on.
+    let mut terminated = signal(SignalKind::terminate()).context("signals cannot be received")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let mut running = server::start(config).await?;
+    screen.line(format_args!("listening on {}", running.grpc_address()))?;
+    let ended = tokio::select! {
+        _ = terminated.recv() => None,
+        _ = interrupted.recv() => None,
+        error = running.ended() => Some(error),
+    };
+    running.stop().await?;
+    ended.map_or(Ok(Outcome::Fine), Err)
+}

@@ -1,0 +1,585 @@
+//! The whole configuration as one value: read once, checked, every fault at once.
+//!
+//! Defaults, then the file, then the environment, then flags: the later one counts. Nothing else reads the environment.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt, fs, io,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use crate::{
+    app::token_cache::TOKENS_MAX_DEFAULT,
+    domain::{
+        document::{Table, read_document},
+        fault::Fault,
+        id::RealmName,
+        issuer::{Issuer, KeyLocation},
+        realm_file::read_issuer,
+    },
+    storage::{segment_log, sled},
+    telemetry,
+};
+
+/// The file that is read when none is named.
+pub const FILE_DEFAULT: &str = "hallpass.toml";
+
+/// All settings of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where relationships, decisions and the pseudonym key are kept; made when missing.
+    pub data_dir: PathBuf,
+    /// Where the service listens; a loopback address, with port 0 any free port.
+    pub grpc_address: SocketAddr,
+    /// The folder of realms that is looked through when `realms` is empty.
+    pub policies_dir: PathBuf,
+    /// The realms that are named one by one.
+    pub realms: Vec<RealmConfig>,
+    /// The service's own log.
+    pub log: telemetry::Options,
+    /// How decisions are kept.
+    pub decision_log: segment_log::Options,
+    /// How relationships are kept.
+    pub relationships: sled::Options,
+    /// The longest gRPC message, in bytes.
+    pub message_bytes_max: usize,
+    /// About how many verified tokens are remembered.
+    pub tokens_cached_max: usize,
+}
+
+/// A realm of this deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealmConfig {
+    /// Its name.
+    pub name: RealmName,
+    /// The folder of its files; several realms may use one.
+    pub folder: PathBuf,
+    /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
+    pub issuers: Vec<Issuer>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "hallpass-data".into(),
+            grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            policies_dir: "policies".into(),
+            realms: Vec::new(),
+            log: telemetry::Options::default(),
+            decision_log: segment_log::Options::default(),
+            relationships: sled::Options::default(),
+            message_bytes_max: 8 * 1024 * 1024,
+            tokens_cached_max: TOKENS_MAX_DEFAULT,
+        }
+    }
+}
+
+/// The flags that override the file and the environment, one for each key. Relative paths start at the working folder.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// The configuration file [env: HALLPASS_CONFIG] [default: hallpass.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where relationships, decisions and the pseudonym key are kept [default: hallpass-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc_address: Option<String>,
+    /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
+    #[arg(long, value_name = "DIR")]
+    pub policies_dir: Option<String>,
+    /// off, error, warn, info, debug or trace, also by module: `warn,hallpass=debug` [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log_level: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// bounded: decisions are on disk within about 20 ms; strict: before the answer [default: bounded]
+    #[arg(long, value_name = "MODE")]
+    pub decision_log_mode: Option<String>,
+    /// How many decisions may wait to be written [default: 65536]
+    #[arg(long, value_name = "COUNT")]
+    pub decision_log_buffer_records: Option<String>,
+    /// How long a file of the decision log gets [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    pub decision_log_segment_bytes_max: Option<String>,
+    /// The relationship store's page cache [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
+    pub relationships_cache_bytes: Option<String>,
+    /// Relationships are not written when the disk has less room than this [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    pub relationships_free_bytes_min: Option<String>,
+    /// The longest gRPC message [default: 8388608]
+    #[arg(long, value_name = "BYTES")]
+    pub limits_message_bytes_max: Option<String>,
+    /// About how many verified tokens are remembered [default: 100000]
+    #[arg(long, value_name = "COUNT")]
+    pub limits_tokens_cached_max: Option<String>,
+}
+
+impl Flags {
+    fn get(&self, key: &str) -> Option<&str> {
+        let flag = match key {
+            "data_dir" => &self.data_dir,
+            "grpc_address" => &self.grpc_address,
+            "policies_dir" => &self.policies_dir,
+            "log.level" => &self.log_level,
+            "log.format" => &self.log_format,
+            "decision_log.mode" => &self.decision_log_mode,
+            "decision_log.buffer_records" => &self.decision_log_buffer_records,
+            "decision_log.segment_bytes_max" => &self.decision_log_segment_bytes_max,
+            "relationships.cache_bytes" => &self.relationships_cache_bytes,
+            "relationships.free_bytes_min" => &self.relationships_free_bytes_min,
+            "limits.message_bytes_max" => &self.limits_message_bytes_max,
+            "limits.tokens_cached_max" => &self.limits_tokens_cached_max,
+            _ => &None,
+        };
+        flag.as_deref()
+    }
+}
+
+/// The variables that count: `HALLPASS_*`, and `NO_COLOR` (<https://no-color.org>). An empty one counts as unset.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        let counts = |(name, value): &(String, String)| {
+            (name.starts_with("HALLPASS_") || name == "NO_COLOR") && !value.is_empty()
+        };
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).filter(counts).collect())
+    }
+}
+
+/// Every fault of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<Fault>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&faults.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the configuration. A relative path in the file starts at the file's folder.
+    ///
+    /// # Errors
+    /// Every fault, each with its key or variable or flag, its line and what was expected.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        let named = flags.config.clone().or_else(|| environment.get("HALLPASS_CONFIG").map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| FILE_DEFAULT.into());
+        let content = match fs::read_to_string(&path) {
+            Ok(content) => content,
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                let message = format!("the configuration cannot be read: {error}; name a file with --config");
+                return Err(ConfigError(vec![Fault::in_file(&path.display().to_string(), message)]));
+            }
+        };
+        Self::read(&path, &content, flags, environment)
+    }
+
+    /// Reads a file alone, without environment and flags.
+    ///
+    /// # Errors
+    /// Those of [`Config::load`].
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(&Flags { config: Some(path.to_owned()), ..Flags::default() }, &Environment::default())
+    }
+
+    fn read(path: &Path, content: &str, flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        let base = path.parent().unwrap_or(Path::new(""));
+        let layers = Layers { base, flags, environment, faults: RefCell::default() };
+        let read = read_document(&path.display().to_string(), content, |root| layers.config(root));
+        let mut faults = layers.faults.take();
+        match read {
+            Ok(config) if faults.is_empty() => Ok(config),
+            Ok(_) => Err(ConfigError(faults)),
+            Err(found) => {
+                faults.splice(0..0, found);
+                Err(ConfigError(faults))
+            }
+        }
+    }
+
+    /// The realms to serve: those that are named, or else every folder of `policies_dir` with a realm.toml.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or has no realm in it, and names that are no realm names.
+    pub fn realms(&self) -> Result<Vec<RealmConfig>, ConfigError> {
+        if !self.realms.is_empty() {
+            return Ok(self.realms.clone());
+        }
+        let folder = self.policies_dir.display().to_string();
+        let fault = |message: String| ConfigError(vec![Fault::in_file(&folder, message)]);
+        let advice = "name a folder of realms with --policies-dir or `policies_dir`, or each realm under `[realms]`";
+        let entries =
+            fs::read_dir(&self.policies_dir).map_err(|error| fault(format!("cannot be read: {error}; {advice}")))?;
+        let mut folders: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        folders.retain(|folder| folder.join("realm.toml").is_file());
+        folders.sort();
+        if folders.is_empty() {
+            return Err(fault(format!("has no folder with a realm.toml; {advice}")));
+        }
+        let realm = |folder: PathBuf| {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().parse();
+            let fault = |error: &dyn fmt::Display| Fault::in_file(&folder.display().to_string(), error.to_string());
+            name.map_err(|error| fault(&error)).map(|name| RealmConfig { name, folder, issuers: Vec::new() })
+        };
+        let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
+        let faults: Vec<Fault> = faults.into_iter().filter_map(Result::err).collect();
+        if faults.is_empty() { Ok(realms.into_iter().flatten().collect()) } else { Err(ConfigError(faults)) }
+    }
+}
+
+/// The layers above the defaults, and the faults of those outside the file.
+struct Layers<'a> {
+    base: &'a Path,
+    flags: &'a Flags,
+    environment: &'a Environment,
+    faults: RefCell<Vec<Fault>>,
+}
+
+impl Layers<'_> {
+    fn config(&self, root: &Table<'_>) -> Config {
+        let default = Config::default();
+        let log = section(root, "log", |table| telemetry::Options {
+            level: self.value(table, "log.level", telemetry::level).unwrap_or(default.log.level.clone()),
+            format: self.value(table, "log.format", telemetry::Format::from_str).unwrap_or(default.log.format),
+        });
+        let kept = default.decision_log;
+        let decision_log = section(root, "decision_log", |table| segment_log::Options {
+            mode: self.value(table, "decision_log.mode", mode).unwrap_or(kept.mode),
+            buffer_records_max: self
+                .number(table, "decision_log.buffer_records", 1..=16_777_216)
+                .unwrap_or(kept.buffer_records_max),
+            segment_bytes_max: self
+                .number(table, "decision_log.segment_bytes_max", MEBIBYTE..=1024 * MEBIBYTE)
+                .unwrap_or(kept.segment_bytes_max),
+            ..kept
+        });
+        let kept = default.relationships;
+        let relationships = section(root, "relationships", |table| sled::Options {
+            cache_bytes: self
+                .number(table, "relationships.cache_bytes", MEBIBYTE..=1024 * 1024 * MEBIBYTE)
+                .unwrap_or(kept.cache_bytes),
+            free_bytes_min: self
+                .number(table, "relationships.free_bytes_min", 0..=1024 * 1024 * MEBIBYTE)
+                .unwrap_or(kept.free_bytes_min),
+        });
+        let (message_bytes_max, tokens_cached_max) = section(root, "limits", |table| {
+            let message = self.number(table, "limits.message_bytes_max", 65_536..=1024 * MEBIBYTE);
+            (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000))
+        });
+        Config {
+            data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
+            grpc_address: self.value(Some(root), "grpc_address", loopback).unwrap_or(default.grpc_address),
+            policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
+            realms: self.realms(root),
+            log,
+            decision_log,
+            relationships,
+            message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
+            tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
+        }
+    }
+
+    fn realms(&self, root: &Table<'_>) -> Vec<RealmConfig> {
+        let realms = root.named("realms", |name, table| {
+            let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
+            let folder = table.required_text("folder");
+            let mut issuers = table.tables("issuers", read_issuer);
+            for issuer in &mut issuers {
+                if let KeyLocation::File(file) = &mut issuer.keys {
+                    let from_base = self.base.join(&*file);
+                    *file = std::path::absolute(&from_base).unwrap_or(from_base);
+                }
+            }
+            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), issuers })
+        });
+        realms.into_iter().map(|(_, realm)| realm).collect()
+    }
+
+    /// The value that a flag or a variable gives, with the name of that; the flag counts first.
+    fn outside(&self, key: &str) -> Option<(String, &str)> {
+        let flag = self.flags.get(key).map(|text| (format!("--{}", key.replace(['.', '_'], "-")), text));
+        flag.or_else(|| {
+            let name = format!("HALLPASS_{}", key.replace('.', "_").to_uppercase());
+            self.environment.get(&name).map(|text| (name, text))
+        })
+    }
+
+    /// A value that is written as text in every layer.
+    fn value<T>(&self, table: Option<&Table<'_>>, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let in_file = table.and_then(|table| {
+            let fault = |message| table.fault(Some(name), format!("`{key}` {message}"));
+            parse(&table.text(name)?).map_err(fault).ok()
+        });
+        let Some((origin, text)) = self.outside(key) else { return in_file };
+        parse(text).map_err(|message| self.faults.borrow_mut().push(Fault::in_file(&origin, message))).ok()
+    }
+
+    /// A whole number, written as such in the file.
+    fn number(&self, table: Option<&Table<'_>>, key: &str, range: RangeInclusive<i64>) -> Option<u64> {
+        let name = key.rsplit('.').next().unwrap_or(key);
+        let in_file = table.and_then(|table| table.integer(name, range.clone()));
+        let number = match self.outside(key) {
+            None => in_file,
+            Some((origin, text)) => {
+                let number = text.parse().ok().filter(|number| range.contains(number));
+                if number.is_none() {
+                    let message = format!("`{text}` is not a whole number of {} to {}", range.start(), range.end());
+                    self.faults.borrow_mut().push(Fault::in_file(&origin, message));
+                }
+                number
+            }
+        };
+        number.and_then(|number| u64::try_from(number).ok())
+    }
+
+    /// A path, relative to the file's folder when the file says so, else to the working folder.
+    fn path(&self, root: &Table<'_>, key: &str) -> Option<PathBuf> {
+        let in_file = root.text(key).map(|path| self.base.join(&*path));
+        self.outside(key).map(|(_, path)| PathBuf::from(path)).or(in_file)
+    }
+}
+
+const MEBIBYTE: i64 = 1024 * 1024;
+
+/// Reads a table that may be absent; what is outside the file counts all the same.
+fn section<T>(root: &Table<'_>, name: &str, read: impl Fn(Option<&Table<'_>>) -> T) -> T {
+    root.table(name, |table| read(Some(table))).unwrap_or_else(|| read(None))
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn mode(text: &str) -> Result<segment_log::Mode, String> {
+    match text {
+        "bounded" => Ok(segment_log::Mode::Bounded),
+        "strict" => Ok(segment_log::Mode::Strict),
+        other => Err(format!("`{other}` is no mode, expected `bounded` or `strict`")),
+    }
+}
+
+/// Takes addresses of this machine only.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no IP address with a port, expected for example `127.0.0.1:50051`"))?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(format!(
+        "`{text}` is not a loopback address, expected 127.0.0.1 or [::1]: callers cannot be authenticated yet, so \
+         whoever reaches the port could ask and write everything; let other machines in through a proxy that \
+         authenticates them"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::issuer::Algorithm;
+
+    fn read(content: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = variables.iter().copied().collect();
+        Config::read(Path::new("etc/hallpass.toml"), content, flags, &environment).map_err(|error| error.to_string())
+    }
+
+    fn faults(content: &str, variables: &[(&str, &str)]) -> Vec<String> {
+        let environment = variables.iter().copied().collect();
+        let error = Config::read(Path::new("hallpass.toml"), content, &Flags::default(), &environment).unwrap_err();
+        error.0.into_iter().map(|fault| format!("{}:{}: {}", fault.file, fault.line, fault.message)).collect()
+    }
+
+    const WHOLE: &str = r#"
+data_dir = "data"
+grpc_address = "[::1]:1"
+policies_dir = "rules"
+[log]
+level = "warn,hallpass=debug"
+format = "json"
+[realms.edfi]
+folder = "/policies/edfi"
+[[realms.edfi.issuers]]
+issuer = "https://idp.example"
+audiences = []
+algorithms = ["EdDSA"]
+keys = { file = "issuer.jwks.json" }
+[decision_log]
+mode = "strict"
+buffer_records = 7
+segment_bytes_max = 1048576
+[relationships]
+cache_bytes = 2097152
+free_bytes_min = 0
+[limits]
+message_bytes_max = 65536
+tokens_cached_max = 0
+"#;
+
+    #[test]
+    fn nothing_said_means_the_defaults() {
+        assert_eq!(read("", &Flags::default(), &[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_file_sets_every_key_and_its_paths_start_at_its_folder() {
+        let config = read(WHOLE, &Flags::default(), &[]).unwrap();
+        assert_eq!(config.data_dir, Path::new("etc/data"));
+        assert_eq!(config.policies_dir, Path::new("etc/rules"));
+        assert_eq!(config.grpc_address.to_string(), "[::1]:1");
+        assert_eq!((config.log.level.as_str(), config.log.format), ("warn,hallpass=debug", telemetry::Format::Json));
+        assert_eq!(config.decision_log.mode, segment_log::Mode::Strict);
+        assert_eq!((config.decision_log.buffer_records_max, config.decision_log.segment_bytes_max), (7, 1 << 20));
+        assert_eq!((config.relationships.cache_bytes, config.relationships.free_bytes_min), (2 << 20, 0));
+        assert_eq!((config.message_bytes_max, config.tokens_cached_max), (65_536, 0));
+        let [realm] = config.realms.as_slice() else { panic!("one realm") };
+        assert_eq!((realm.name.as_str(), realm.folder.as_path()), ("edfi", Path::new("/policies/edfi")));
+        assert_eq!(realm.issuers[0].algorithms, [Algorithm::EdDSA]);
+        assert_eq!(realm.issuers[0].keys, KeyLocation::File(std::path::absolute("etc/issuer.jwks.json").unwrap()));
+    }
+
+    #[test]
+    fn flags_count_before_variables_and_variables_before_the_file() {
+        let flags = Flags { data_dir: Some("from-flag".into()), ..Flags::default() };
+        let variables = [
+            ("HALLPASS_DATA_DIR", "from-variable"),
+            ("HALLPASS_POLICIES_DIR", "from-variable"),
+            ("HALLPASS_GRPC_ADDRESS", "127.0.0.2:0"),
+            ("HALLPASS_LOG_LEVEL", "off"),
+            ("HALLPASS_LOG_FORMAT", ""),
+            ("HALLPASS_DECISION_LOG_MODE", "bounded"),
+            ("HALLPASS_DECISION_LOG_BUFFER_RECORDS", "9"),
+            ("HALLPASS_DECISION_LOG_SEGMENT_BYTES_MAX", "2097152"),
+            ("HALLPASS_RELATIONSHIPS_CACHE_BYTES", "3145728"),
+            ("HALLPASS_RELATIONSHIPS_FREE_BYTES_MIN", "1"),
+            ("HALLPASS_LIMITS_MESSAGE_BYTES_MAX", "70000"),
+            ("HALLPASS_LIMITS_TOKENS_CACHED_MAX", "5"),
+        ];
+        for content in [WHOLE, ""] {
+            let config = read(content, &flags, &variables).unwrap();
+            assert_eq!(config.data_dir, Path::new("from-flag"));
+            assert_eq!(config.policies_dir, Path::new("from-variable"));
+            assert_eq!(config.grpc_address.to_string(), "127.0.0.2:0");
+            assert_eq!(config.log.level, "off");
+            assert_eq!(config.log.format == telemetry::Format::Json, content == WHOLE, "an empty variable is none");
+            assert_eq!(config.decision_log.mode, segment_log::Mode::Bounded);
+            assert_eq!((config.decision_log.buffer_records_max, config.decision_log.segment_bytes_max), (9, 2 << 20));
+            assert_eq!((config.relationships.cache_bytes, config.relationships.free_bytes_min), (3 << 20, 1));
+            assert_eq!((config.message_bytes_max, config.tokens_cached_max), (70_000, 5));
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_flag_of_its_name() {
+        use clap::Args as _;
+        let command = Flags::augment_args(clap::Command::new("serve"));
+        let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
+        for flag in flags.iter().filter(|flag| **flag != "config") {
+            let section = ["log", "decision-log", "relationships", "limits"]
+                .iter()
+                .find(|section| flag.starts_with(&format!("{section}-")));
+            let key = match section {
+                Some(section) => format!("{}.{}", section, &flag[section.len() + 1..]).replace('-', "_"),
+                None => flag.replace('-', "_"),
+            };
+            let mut flags = Flags::default();
+            let given = clap::FromArgMatches::update_from_arg_matches(
+                &mut flags,
+                &command.clone().try_get_matches_from(["serve", &format!("--{flag}"), "x"]).unwrap(),
+            );
+            assert!(given.is_ok() && flags.get(&key) == Some("x"), "{flag} {key}");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once_with_its_place() {
+        let content =
+            "data_dri = 1\n[log]\nlevel = \"loud\"\n[limits]\nmessage_bytes_max = 1\n[realms.Ed]\nfolder = 3\n";
+        let variables = [("HALLPASS_DECISION_LOG_MODE", "lax"), ("HALLPASS_RELATIONSHIPS_CACHE_BYTES", "much")];
+        assert_eq!(
+            faults(content, &variables),
+            [
+                "hallpass.toml:3: `log.level` `loud` is no level, expected off, error, warn, info, debug or trace, or a filter such as `warn,hallpass=debug`",
+                "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
+                "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
+                "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, limits, log, policies_dir, realms, relationships",
+                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
+                "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_taken_and_others_are_told_why() {
+        for (address, why) in [
+            ("0.0.0.0:50051", Some("callers cannot be authenticated yet")),
+            ("[::]:50051", Some("callers cannot be authenticated yet")),
+            ("192.0.2.1:50051", Some("callers cannot be authenticated yet")),
+            ("localhost:50051", Some("is no IP address with a port")),
+            ("127.0.0.1", Some("is no IP address with a port")),
+            ("127.0.0.1:0", None),
+            ("127.8.8.8:50051", None),
+            ("[::1]:50051", None),
+        ] {
+            let found = read(&format!("grpc_address = \"{address}\""), &Flags::default(), &[]).err();
+            assert_eq!(found.is_some(), why.is_some(), "{address}");
+            assert!(found.is_none_or(|found| found.contains("hallpass.toml:1:16: ") && found.contains(why.unwrap())));
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_be_there() {
+        let flags = Flags { config: Some("nowhere.toml".into()), ..Flags::default() };
+        let error = Config::load(&flags, &Environment::default()).unwrap_err().to_string();
+        assert!(error.starts_with("nowhere.toml: the configuration cannot be read: "), "{error}");
+    }
+
+    #[test]
+    fn without_realms_the_folders_of_policies_dir_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { policies_dir: folder.path().to_owned(), ..Config::default() };
+        assert!(config.realms().unwrap_err().to_string().contains("has no folder with a realm.toml"));
+        for name in ["b", "a", "empty"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for name in ["b", "a"] {
+            fs::write(folder.path().join(name).join("realm.toml"), "").unwrap();
+        }
+        let names: Vec<_> = config.realms().unwrap().into_iter().map(|realm| realm.name.to_string()).collect();
+        assert_eq!(names, ["a", "b"]);
+        fs::create_dir(folder.path().join("Not a name")).unwrap();
+        fs::write(folder.path().join("Not a name/realm.toml"), "").unwrap();
+        assert!(config.realms().unwrap_err().to_string().contains("is not a realm name"));
+        config.policies_dir = folder.path().join("nowhere");
+        assert!(config.realms().unwrap_err().to_string().contains("cannot be read"));
+    }
+}
