@@ -222,8 +222,9 @@ impl Service {
 
     /// Sends a signal, for example `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap().success());
+        // The shell's own, which is there where no program of that name is.
+        let command = format!("kill -{name} {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
     /// Waits for its end.
