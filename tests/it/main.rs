@@ -1,5 +1,18 @@
 //! Integration tests, in one binary: every further one would cost seconds of linking at each change.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking, and may say what they skip")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and may say what they skip"
+)]
 
 mod architecture;
+mod bad_input;
+mod faults;
+mod grandbend;
+mod kill;
+mod support;
 mod tokens;

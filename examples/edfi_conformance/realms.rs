@@ -1,0 +1,175 @@
+//! A realm for each scenario: the product's rules, the cases' resources and grants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use crate::cases::{Catalogue, ClaimSets, Request, Scenario, Step};
+
+/// The rules that every realm takes over.
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/edfi");
+
+/// A realm of the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Realm {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its folder; the scenario's own when it changes claim sets.
+    pub(crate) folder: PathBuf,
+    /// The resources whose records bring something, with the paths of their keys.
+    pub(crate) records: Arc<BTreeMap<String, Vec<String>>>,
+}
+
+/// Writes the folders of all scenarios' realms.
+pub(crate) fn write(
+    root: &Path,
+    scenarios: &[(String, Scenario)],
+    catalogue: &Catalogue,
+) -> anyhow::Result<Vec<Realm>> {
+    let records = Arc::new(records()?);
+    let shared = root.join("shared");
+    write_folder(&shared, catalogue)?;
+    let realm = |(index, (_, scenario)): (usize, &(String, Scenario))| {
+        let name = format!("scenario-{index}");
+        let is_changing = scenario.steps.iter().any(|step| matches!(step, Step::ClaimSets { .. }));
+        let folder = if is_changing { root.join(&name) } else { shared.clone() };
+        if is_changing {
+            write_folder(&folder, catalogue)?;
+        }
+        Ok(Realm { name, folder, records: Arc::clone(&records) })
+    };
+    scenarios.iter().enumerate().map(realm).collect()
+}
+
+/// Writes claim sets over those of a realm's folder.
+pub(crate) fn write_grants(folder: &Path, claim_sets: &ClaimSets, catalogue: &Catalogue) -> anyhow::Result<()> {
+    let mut claims: BTreeMap<&str, Json> = BTreeMap::new();
+    for (endpoint, resource) in &catalogue.resources {
+        let granted = claim_sets.iter().filter_map(|(name, resources)| Some((name, json!(resources.get(endpoint)?))));
+        let sets: BTreeMap<_, _> = granted.collect();
+        let node = json!({ "parent": null, "defaults": {}, "claim_sets": sets });
+        anyhow::ensure!(claims.insert(&resource.claim, node).is_none(), "two resources claim `{}`", resource.claim);
+    }
+    let grants = json!({ "source": "conformance cases", "claims": claims });
+    fs::write(folder.join("grants.json"), grants.to_string())?;
+    Ok(())
+}
+
+fn write_folder(folder: &Path, catalogue: &Catalogue) -> anyhow::Result<()> {
+    fs::create_dir(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+    for entry in fs::read_dir(RULES).with_context(|| format!("cannot read `{RULES}`"))? {
+        let path = entry?.path();
+        // The rules' own tests know other grants.
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            fs::copy(&path, folder.join(name))?;
+        }
+    }
+    let resources = catalogue.resources.iter().map(|(endpoint, resource)| {
+        let subjects = resource.securable_elements.iter().map(|element| {
+            let attribute = attribute(&element.kind)?;
+            Ok(json!({ "attribute": attribute, "path": element.property_path(), "name": element.name }))
+        });
+        let subjects = subjects.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok((resource.type_name(endpoint), json!({ "claim": resource.claim, "subjects": subjects })))
+    });
+    let resources = resources.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let table = json!({ "source": "conformance cases", "resources": resources });
+    fs::write(folder.join("resources.json"), table.to_string())?;
+    write_grants(folder, &catalogue.claim_sets, catalogue)
+}
+
+/// The attribute of the rules' `Resource` that an element fills.
+fn attribute(kind: &str) -> anyhow::Result<&'static str> {
+    Ok(match kind {
+        "EducationOrganization" => "educationOrganization",
+        "Student" => "student",
+        "Staff" => "staff",
+        "Contact" => "contact",
+        "Namespace" => "namespace",
+        _ => anyhow::bail!("unknown kind of securable element `{kind}`"),
+    })
+}
+
+#[derive(Deserialize)]
+struct RelationsFile {
+    records: Vec<RecordEntry>,
+}
+
+#[derive(Deserialize)]
+struct RecordEntry {
+    resource: String,
+    key: Vec<String>,
+    facts: Option<toml::Value>,
+    #[serde(default)]
+    relationships: Vec<toml::Value>,
+}
+
+/// The resources whose records bring facts or relationships.
+fn records() -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let path = Path::new(RULES).join("relations.toml");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let RelationsFile { records } = toml::from_str(&text)?;
+    let keeping = records.into_iter().filter(|entry| entry.facts.is_some() || !entry.relationships.is_empty());
+    Ok(keeping.map(|entry| (entry.resource, entry.key)).collect())
+}
+
+/// What a scenario needs that the product does not have yet, judged by the strategies in force at each request.
+pub(crate) fn missing(scenario: &Scenario, catalogue: &Catalogue) -> BTreeSet<&'static str> {
+    let mut claim_sets = &catalogue.claim_sets;
+    let mut tokens = BTreeMap::new();
+    let mut missing = BTreeSet::new();
+    for step in &scenario.steps {
+        match step {
+            Step::Token(token) => {
+                tokens.insert(token.name.as_str(), token.claim_set.as_str());
+            }
+            Step::ClaimSets { claim_sets: new, .. } => claim_sets = new,
+            _ => {}
+        }
+        let Some(request) = step.request() else { continue };
+        let claim_set = request.token.as_deref().and_then(|name| tokens.get(name));
+        if let Some(strategies) = claim_set.and_then(|set| strategies(claim_sets, set, request)) {
+            missing.extend(missing_of(&request.action, strategies, catalogue));
+        }
+    }
+    missing
+}
+
+fn strategies<'a>(claim_sets: &'a ClaimSets, claim_set: &str, request: &Request) -> Option<&'a [String]> {
+    Some(claim_sets.get(claim_set)?.get(&request.resource)?.get(&request.action)?)
+}
+
+fn missing_of(action: &str, strategies: &[String], catalogue: &Catalogue) -> BTreeSet<&'static str> {
+    let needs: Vec<_> = strategies.iter().map(|strategy| need(strategy, catalogue)).collect();
+    // A list that no service can use for changes is refused without a look at what it names.
+    let usable = |strategy: &String| {
+        strategy.ends_with(INCLUDING_DELETES)
+            || ["NoFurtherAuthorizationRequired", "NamespaceBased"].contains(&strategy.as_str())
+            || strategy.starts_with("RelationshipsWithEdOrgsOnly")
+    };
+    if action == "ReadChanges" && !strategies.iter().all(usable) {
+        return BTreeSet::new();
+    }
+    needs.into_iter().flatten().collect()
+}
+
+const INCLUDING_DELETES: &str = "IncludingDeletes";
+
+/// What a strategy needs that is yet to come.
+fn need(strategy: &str, catalogue: &Catalogue) -> Option<&'static str> {
+    let is_custom_view = || {
+        let basis = strategy.split_once("With").map(|(basis, _)| basis);
+        basis.is_some_and(|basis| catalogue.resources.values().any(|resource| resource.name == basis))
+    };
+    match strategy {
+        "OwnershipBased" => Some("ownership"),
+        _ if strategy.ends_with(INCLUDING_DELETES) => Some("relationships including deletes"),
+        _ if is_custom_view() => Some("custom views"),
+        _ => None,
+    }
+}

@@ -1,0 +1,118 @@
+//! The service as a process of its own, as it is shipped.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::Context;
+use hallpass::app::ports::Clock;
+use hallpass::provider::clock::SystemClock;
+use hallpass::provider::signer::LocalKey;
+use serde_json::json;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::cases::Token;
+use crate::realms::Realm;
+
+const ISSUER: &str = "https://conformance.example";
+
+/// A running service; ends with the value.
+#[derive(Debug)]
+pub(crate) struct Service {
+    process: Child,
+    channel: Channel,
+    signer: Arc<Signer>,
+}
+
+/// Makes tokens that the service trusts.
+#[derive(Debug)]
+pub(crate) struct Signer(LocalKey);
+
+impl Service {
+    /// Builds the binary if it is not fresh and starts it with these realms.
+    pub(crate) async fn start(folder: &Path, realms: &[Realm]) -> anyhow::Result<Self> {
+        let signer = Arc::new(Signer(LocalKey::generate()?));
+        fs::write(folder.join("issuer.jwks.json"), signer.0.jwks())?;
+        let config = folder.join("hallpass.toml");
+        fs::write(&config, settings(realms))?;
+        let log = folder.join("stderr.txt");
+        let mut command = Command::new(binary()?);
+        command.args(["serve", "--grpc-address", "127.0.0.1:0", "--config"]).arg(&config);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
+        let mut process = command.spawn().context("cannot start the service")?;
+        let mut line = String::new();
+        let output = process.stdout.take().context("the service has no standard output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        let Some(address) = line.trim().strip_prefix("listening on ") else {
+            let status = process.wait()?;
+            anyhow::bail!("the service did not start ({status}):\n{}", fs::read_to_string(&log)?);
+        };
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await;
+        Ok(Self { process, channel: channel.context("cannot connect to the service")?, signer })
+    }
+
+    /// A connection to it.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// What it trusts.
+    pub(crate) fn signer(&self) -> Arc<Signer> {
+        Arc::clone(&self.signer)
+    }
+}
+
+/// Nothing of it is kept, so it need not end in order.
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.process.kill().is_ok() {
+            self.process.wait().ok();
+        }
+    }
+}
+
+impl Signer {
+    /// Signs what a step says of a token, as Ed-Fi's Data Management Service would.
+    pub(crate) fn sign(&self, token: &Token) -> anyhow::Result<String> {
+        let now_seconds = SystemClock.now_seconds();
+        let ids: Vec<String> = token.education_organization_ids.iter().map(i64::to_string).collect();
+        let claims = json!({
+            "iss": ISSUER,
+            "iat": now_seconds,
+            "exp": now_seconds + 3600,
+            "client_id": token.name,
+            "scope": token.claim_set,
+            "educationOrganizationIds": ids.join(","),
+            "namespacePrefixes": token.namespace_prefixes.join(","),
+        });
+        Ok(self.0.sign(&claims)?)
+    }
+}
+
+/// The configuration of a service with these realms, all of which trust one key.
+fn settings(realms: &[Realm]) -> String {
+    let tables = realms.iter().map(|Realm { name, folder, .. }| {
+        let folder = json!(folder);
+        format!(
+            "[realms.{name}]\nfolder = {folder}\n[[realms.{name}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\n\
+             algorithms = [\"EdDSA\"]\nkeys = {{ file = \"issuer.jwks.json\" }}\n"
+        )
+    });
+    format!("data_dir = \"data\"\n[log]\nlevel = \"warn\"\n{}", tables.collect::<String>())
+}
+
+/// The binary beside this example, built anew if something changed.
+fn binary() -> anyhow::Result<PathBuf> {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--bin", "hallpass", "--manifest-path"]);
+    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    anyhow::ensure!(build.status().context("cannot run cargo")?.success(), "the service could not be built");
+    let example = std::env::current_exe()?;
+    let folder = example.parent().and_then(Path::parent).context("this example is not where cargo puts examples")?;
+    Ok(folder.join("hallpass"))
+}
