@@ -1,6 +1,11 @@
 //! Importing a state durably, and starting again with it.
 
-use std::{env, path::Path, process::Command, time::{Duration, Instant}};
+use std::{
+    env,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::Runtime;
 

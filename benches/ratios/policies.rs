@@ -41,7 +41,8 @@ pub(crate) fn run(report: &mut Report) {
 
 /// Ten policies for each organization, of which only those of one can apply to a question.
 fn realm(scope: &str, organizations: usize) -> Realm {
-    let schema = "entity Organization; entity Person in [Organization] { organizations: Set<Organization>, level: Long };
+    let schema =
+        "entity Organization; entity Person in [Organization] { organizations: Set<Organization>, level: Long };
         entity Document in [Organization] { level: Long };
         action Read appliesTo { principal: [Person], resource: [Document] };";
     let realm = "title = \"Documents\"\n[principal]\nentity = \"Person\"\nid = \"sub\"\nparents = [\"organizations\"]\n

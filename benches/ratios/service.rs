@@ -27,17 +27,9 @@ pub(crate) async fn open(folder: &Path) -> App {
     let log = SegmentLog::open(&folder.join("decisions"), LogOptions::default(), Arc::clone(&clock)).unwrap();
     let files = read_folder(policies).unwrap();
     let pseudonyms = PseudonymKey::new([7; 32]);
-    let state = RealmState::start(
-        name.clone(),
-        &files,
-        Vec::new(),
-        &store,
-        Arc::new(log),
-        pseudonyms,
-        clock.now_us(),
-    )
-    .await
-    .unwrap();
+    let state = RealmState::start(name.clone(), &files, Vec::new(), &store, Arc::new(log), pseudonyms, clock.now_us())
+        .await
+        .unwrap();
     App::new(
         Arc::clone(&clock),
         Arc::new(Jwks::new(clock, Box::new(|_| ()))),

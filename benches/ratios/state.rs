@@ -38,26 +38,49 @@ impl State {
                 format!(r#"{{"stateEducationAgencyId":{AGENCY},"nameOfInstitution":"Agency"}}"#)
             }),
             ("educationServiceCenters", CENTERS, |_, place| {
-                format!(r#"{{"educationServiceCenterId":{},"nameOfInstitution":"Center {place}","stateEducationAgencyReference":{{"stateEducationAgencyId":{AGENCY}}}}}"#, 10 + place)
+                format!(
+                    r#"{{"educationServiceCenterId":{},"nameOfInstitution":"Center {place}","stateEducationAgencyReference":{{"stateEducationAgencyId":{AGENCY}}}}}"#,
+                    10 + place
+                )
             }),
             ("localEducationAgencies", self.districts(), |_, place| {
-                format!(r#"{{"localEducationAgencyId":{},"nameOfInstitution":"District {place}","educationServiceCenterReference":{{"educationServiceCenterId":{}}},"stateEducationAgencyReference":{{"stateEducationAgencyId":{AGENCY}}}}}"#, district(place), 10 + place % CENTERS)
+                format!(
+                    r#"{{"localEducationAgencyId":{},"nameOfInstitution":"District {place}","educationServiceCenterReference":{{"educationServiceCenterId":{}}},"stateEducationAgencyReference":{{"stateEducationAgencyId":{AGENCY}}}}}"#,
+                    district(place),
+                    10 + place % CENTERS
+                )
             }),
             ("schools", self.schools(), |_, place| {
-                format!(r#"{{"schoolId":{},"nameOfInstitution":"School {place}","localEducationAgencyReference":{{"localEducationAgencyId":{}}}}}"#, school(place), district(place / SCHOOLS_A_DISTRICT))
+                format!(
+                    r#"{{"schoolId":{},"nameOfInstitution":"School {place}","localEducationAgencyReference":{{"localEducationAgencyId":{}}}}}"#,
+                    school(place),
+                    district(place / SCHOOLS_A_DISTRICT)
+                )
             }),
             ("students", self.students, |_, place| {
-                format!(r#"{{"studentUniqueId":"{}","firstName":"Ada","lastSurname":"Lovelace","birthDate":"2012-12-10"}}"#, student(place))
+                format!(
+                    r#"{{"studentUniqueId":"{}","firstName":"Ada","lastSurname":"Lovelace","birthDate":"2012-12-10"}}"#,
+                    student(place)
+                )
             }),
             ("contacts", self.contacts(), |_, place| {
                 format!(r#"{{"contactUniqueId":"{}","firstName":"Anne","lastSurname":"Byron"}}"#, contact(place))
             }),
             ("studentSchoolAssociations", self.students + self.students / 20, |state, place| {
                 let (who, shift) = if place < state.students { (place, 0) } else { ((place - state.students) * 20, 1) };
-                format!(r#"{{"entryDate":"2026-08-{:02}","schoolReference":{{"schoolId":{}}},"studentReference":{{"studentUniqueId":"{}"}},"entryGradeLevelDescriptor":"uri://ed-fi.org/GradeLevelDescriptor#Third grade"}}"#, 1 + place % 28, school((who / STUDENTS_A_SCHOOL + shift) % state.schools()), student(who))
+                format!(
+                    r#"{{"entryDate":"2026-08-{:02}","schoolReference":{{"schoolId":{}}},"studentReference":{{"studentUniqueId":"{}"}},"entryGradeLevelDescriptor":"uri://ed-fi.org/GradeLevelDescriptor#Third grade"}}"#,
+                    1 + place % 28,
+                    school((who / STUDENTS_A_SCHOOL + shift) % state.schools()),
+                    student(who)
+                )
             }),
             ("studentContactAssociations", self.contacts(), |_, place| {
-                format!(r#"{{"contactReference":{{"contactUniqueId":"{}"}},"studentReference":{{"studentUniqueId":"{}"}},"emergencyContactStatus":true}}"#, contact(place), student(place * 2 / 3))
+                format!(
+                    r#"{{"contactReference":{{"contactUniqueId":"{}"}},"studentReference":{{"studentUniqueId":"{}"}},"emergencyContactStatus":true}}"#,
+                    contact(place),
+                    student(place * 2 / 3)
+                )
             }),
         ]
     }

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use cedar_policy::{Policy, PolicyId, PolicySet};
 use serde_json::{Value as Json, json};
 
+use super::looks::{Looks, attribute_names};
+
 /// One `when` or `unless` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
@@ -22,14 +24,17 @@ pub(super) struct Clauses {
     pub(super) alone: PolicySet,
     /// `(context attribute, text)` when the first clause is `context.attribute.contains("text")`.
     pub(super) guard: Option<(Arc<str>, Arc<str>)>,
-    /// Some clause, or the scope, asks what contains the principal.
-    pub(super) asks_principal_ancestors: bool,
+    /// What the clauses look into.
+    pub(super) looks: Looks,
 }
 
 impl Clauses {
     /// Takes a policy apart by its JSON form (Cedar's documented policy format).
-    pub(super) fn of(policy: &Policy) -> Self {
-        let json = policy.to_json().unwrap_or(Json::Null);
+    ///
+    /// # Errors
+    /// When the policy has no such form.
+    pub(super) fn of(policy: &Policy) -> Result<Self, String> {
+        let json = policy.to_json().map_err(|error| format!("cannot be taken apart: {error}"))?;
         let conditions: Vec<&Json> = json.get("conditions").and_then(Json::as_array).into_iter().flatten().collect();
         let mut alone = PolicySet::new();
         let mut list = Vec::new();
@@ -46,8 +51,11 @@ impl Clauses {
             }
         }
         let guard = conditions.first().and_then(|condition| guard(condition));
-        let asks_principal_ancestors = conditions.iter().any(|condition| asks_principal_ancestors(condition));
-        Self { list, alone, guard, asks_principal_ancestors }
+        let mut looks = Looks::default();
+        for body in conditions.iter().filter_map(|condition| condition.get("body")) {
+            looks.merge(&Looks::of(body));
+        }
+        Ok(Self { list, alone, guard, looks })
     }
 }
 
@@ -64,7 +72,7 @@ fn path<'a>(expression: &'a Json, variable: &str) -> Option<Vec<&'a str>> {
     }
     let access = expression.get(".").or_else(|| expression.get("has"))?;
     let mut start = path(access.get("left")?, variable)?;
-    start.push(access.get("attr")?.as_str()?);
+    start.extend(attribute_names(access.get("attr")?));
     Some(start)
 }
 
@@ -94,26 +102,12 @@ fn guard(condition: &Json) -> Option<(Arc<str>, Arc<str>)> {
     }
 }
 
-/// `principal in …` or `principal is T in …` stands somewhere in the expression.
-fn asks_principal_ancestors(expression: &Json) -> bool {
-    let is_principal =
-        |side: Option<&Json>| side.is_some_and(|side| path(side, "principal").is_some_and(|path| path.is_empty()));
-    match expression {
-        Json::Array(items) => items.iter().any(asks_principal_ancestors),
-        Json::Object(fields) => {
-            let here = ["in", "is"].iter().any(|op| fields.get(*op).is_some_and(|test| is_principal(test.get("left"))));
-            here || fields.values().any(asks_principal_ancestors)
-        }
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn clauses(text: &str) -> Clauses {
-        Clauses::of(&Policy::parse(None, text).unwrap())
+        Clauses::of(&Policy::parse(None, text).unwrap()).unwrap()
     }
 
     #[test]
@@ -134,7 +128,6 @@ mod tests {
             [vec![], vec!["lacks".into(), "student".into(), "student.responsibility".into()], vec!["org".to_owned()]]
         );
         assert_eq!(clauses.guard, Some(("strategies".into(), "X".into())));
-        assert!(clauses.asks_principal_ancestors);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod document;
 pub mod fault;
 pub mod grants;
 pub mod issuer;
+mod looks;
 pub mod policy_set;
 pub mod realm;
 pub mod realm_file;

@@ -217,7 +217,11 @@ fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) ->
         }
     }
     let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    for (name, _) in members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name)) {
+    let is_link =
+        |name: &Arc<str>| relations.entity(&principal.entity).is_some_and(|rules| rules.links.contains_key(name));
+    for (name, _) in
+        members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name) && !is_link(name))
+    {
         faults.push(Fault::in_file(
             REALM_FILE,
             format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),

@@ -2,4 +2,5 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panicking, and may say what they skip")]
 
 mod architecture;
+mod decide;
 mod tokens;
