@@ -47,7 +47,8 @@ fn embed(out: &Path) -> Result<(), Box<dyn Error>> {
         writeln!(module, "/// The files of `{folder}`, by their path within it.")?;
         writeln!(module, "pub(super) const {name}: [(&str, &str); {}] = [", files.len())?;
         for file in files {
-            writeln!(module, "    ({file:?}, include_str!({:?})),", root.join(folder).join(&file))?;
+            let path = root.join(folder).join(&file).display().to_string();
+            writeln!(module, "    ({file:?}, include_str!({path:?})),")?;
         }
         writeln!(module, "];")?;
     }

@@ -4,6 +4,8 @@ pub mod domain;
 
 pub mod app;
 
+pub mod transport;
+
 pub mod storage;
 
 pub mod provider;

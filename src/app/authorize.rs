@@ -76,19 +76,16 @@ pub struct Caller {
     pub expires_at_seconds: i64,
 }
 
-/// The most questions of a batch.
-pub const BATCH_ITEMS_MAX: usize = 10_000;
-
 /// How long a question waits for `at_least_revision` when its caller sets no deadline.
 pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The state that all questions of one call share: taken once, so they are answered alike.
-struct Snapshot {
-    state: Arc<RealmState>,
-    loaded: Arc<LoadedRealm>,
-    graph: Arc<Graph>,
+pub(super) struct Snapshot {
+    pub(super) state: Arc<RealmState>,
+    pub(super) loaded: Arc<LoadedRealm>,
+    pub(super) graph: Arc<Graph>,
 }
 
 /// A verified token, or why it isn't good.
@@ -108,89 +105,13 @@ impl App {
         Ok(answer)
     }
 
-    /// Decides many questions in order. A token is verified once, and realm, policies and relationships
-    /// are taken once for all items of a realm.
-    ///
-    /// # Errors
-    /// Too many items. An item's own failure is that item's result.
-    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
-        if requests.len() > BATCH_ITEMS_MAX {
-            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
-            return Err(Error::invalid_field("items", message));
-        }
-        let mut results = Vec::with_capacity(requests.len());
-        let mut taken: Vec<(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)> =
-            Vec::new();
-        let mut records: Vec<(Arc<Snapshot>, Vec<DecisionRecord>, Vec<usize>)> = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            if index % 64 == 63 {
-                tokio::task::yield_now().await;
-            }
-            let known = taken.iter().find(|(realm, token, scheme, revision, _)| {
-                *realm == request.realm
-                    && *token == request.token
-                    && *scheme == request.token_scheme
-                    && *revision == request.at_least_revision
-            });
-            let shared = match known {
-                Some((.., shared)) => shared.clone(),
-                None => {
-                    let shared = self.shared(request, &taken).await;
-                    if taken.len() < 64 {
-                        let key =
-                            (Arc::clone(&request.realm), request.token.clone(), Arc::clone(&request.token_scheme));
-                        taken.push((key.0, key.1, key.2, request.at_least_revision, shared.clone()));
-                    }
-                    shared
-                }
-            };
-            let answered =
-                shared.and_then(|(snapshot, caller)| Ok((self.answer(&snapshot, &caller, request)?, snapshot)));
-            results.push(answered.map(|((answer, record), snapshot)| {
-                match records.iter_mut().find(|(other, ..)| Arc::ptr_eq(&other.state, &snapshot.state)) {
-                    Some((_, list, places)) => {
-                        list.push(record);
-                        places.push(index);
-                    }
-                    None => records.push((snapshot, vec![record], vec![index])),
-                }
-                answer
-            }));
-        }
-        for (snapshot, list, places) in records {
-            if let Err(error) = snapshot.state.log.append(list).await {
-                let error = Error::from(error);
-                for place in places {
-                    if let Some(result) = results.get_mut(place) {
-                        *result = Err(error.clone());
-                    }
-                }
-            }
-        }
-        Ok(results)
-    }
-
-    async fn shared(
-        &self,
-        request: &AuthorizeRequest,
-        taken: &[(Arc<str>, Secret, Arc<str>, Revision, Result<(Arc<Snapshot>, Verified), Error>)],
-    ) -> Result<(Arc<Snapshot>, Verified), Error> {
-        let fresh = self.snapshot(request).await?;
-        let same = taken.iter().filter_map(|(.., shared)| shared.as_ref().ok()).find(|(snapshot, _)| {
-            Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
-        });
-        let snapshot = same.map_or_else(|| Arc::new(fresh), |(snapshot, _)| Arc::clone(snapshot));
-        let caller = self.verify_for(&snapshot, request).await?;
-        Ok((snapshot, caller))
-    }
-
-    async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
+    pub(super) async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
         let realm = &snapshot.loaded.realm;
         let verified = self.verify(&snapshot.state, realm, &request.token).await?;
         Ok(verified.and_then(|caller| with_right_scheme(realm, caller, &request.token_scheme)))
     }
 
-    async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
+    pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
         let state = Arc::clone(self.realm_of(&request.realm, &request.token)?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
@@ -277,7 +198,7 @@ impl App {
     }
 
     /// Decides and writes down. The record isn't kept yet.
-    fn answer(
+    pub(super) fn answer(
         &self,
         snapshot: &Snapshot,
         caller: &Verified,

@@ -1,6 +1,7 @@
 //! The use cases, and the ports they need.
 
 pub mod authorize;
+pub mod batch;
 pub mod decisions;
 pub mod error;
 pub mod policies;

@@ -68,7 +68,7 @@ impl App {
         let state = self.realm(name)?;
         let files = match self.source.read(&state.name) {
             Ok(files) => files,
-            Err(message) => return Ok(self.refuse_reload(name, vec![Fault::in_file(name, message)])?),
+            Err(message) => return self.refuse_reload(name, vec![Fault::in_file(name, message)]),
         };
         let found = {
             let files = files.clone();

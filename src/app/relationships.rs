@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tokio::sync::OwnedMutexGuard;
+
 use crate::{
     app::{
         App,
         error::{Error, Kind},
-        ports::{BATCH_CHANGES_MAX, StoreError},
+        ports::{BATCH_CHANGES_MAX, RelationshipStore, StoreError},
         realm_state::RealmState,
     },
     domain::{
@@ -116,13 +118,13 @@ impl App {
         if !faults.is_empty() {
             return Err(Error::invalid(faults));
         }
-        let _writing = state.writer.lock().await;
+        let writing = Arc::clone(&state.writer).lock_owned().await;
         if let Some(expected) = expected.filter(|expected| *expected != state.graph().revision()) {
             let message = format!("realm `{realm}` is at revision {}, expected {expected}", state.graph().revision());
             return Err(Error::new(Kind::FailedPrecondition, "REVISION_MISMATCH", message));
         }
-        self.commit(state, vec![changes]).await?;
-        Ok(state.graph().revision())
+        let written = self.commit(state, writing, vec![changes]).await?;
+        Ok(written.last().map_or_else(|| state.graph().revision(), |batch| batch.revision))
     }
 
     /// Starts an import.
@@ -163,9 +165,9 @@ impl App {
         if !faults.is_empty() {
             return Err(Error::invalid(faults));
         }
-        let _writing = state.writer.lock().await;
+        let writing = Arc::clone(&state.writer).lock_owned().await;
         let batches = keys.chunks(BATCH_CHANGES_MAX).map(<[Change]>::to_vec).collect();
-        let written = self.commit(state, batches).await?;
+        let written = self.commit(state, writing, batches).await?;
         let deleted = written
             .iter()
             .flat_map(|batch| &batch.effects)
@@ -209,21 +211,41 @@ impl App {
         Ok(self.realm(realm)?.graph().revision())
     }
 
-    /// Writes batches durably and publishes them; the caller holds the writer's lock.
-    async fn commit(&self, state: &RealmState, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, Error> {
-        state.catch_up(&*self.store).await?;
-        let written = self.store.write(&state.name, batches).await.inspect_err(|error| {
-            if !matches!(error, StoreError::Limit(_)) {
-                state.note_failed_write();
-            }
-        })?;
-        let mut graph = Graph::clone(&state.graph());
-        for batch in &written {
-            graph.apply(batch);
-        }
-        state.publish(graph);
-        Ok(written)
+    /// Writes batches durably and publishes them. Goes on to the end when nobody waits for it any more, so that a
+    /// caller who gives up half-way leaves nothing durable that decisions don't see.
+    async fn commit(
+        &self,
+        state: &Arc<RealmState>,
+        writing: OwnedMutexGuard<()>,
+        batches: Vec<Vec<Change>>,
+    ) -> Result<Vec<Written>, Error> {
+        let work = tokio::spawn(commit(Arc::clone(state), Arc::clone(&self.store), writing, batches));
+        work.await.map_err(|error| {
+            state.note_failed_write();
+            Error::new(Kind::Internal, "WRITE_FAILED", format!("the write could not be finished: {error}"))
+        })?
     }
+}
+
+/// Holds the writer's lock until what was written is published.
+async fn commit(
+    state: Arc<RealmState>,
+    store: Arc<dyn RelationshipStore>,
+    _writing: OwnedMutexGuard<()>,
+    batches: Vec<Vec<Change>>,
+) -> Result<Vec<Written>, Error> {
+    state.catch_up(&*store).await?;
+    let written = store.write(&state.name, batches).await.inspect_err(|error| {
+        if !matches!(error, StoreError::Limit(_)) {
+            state.note_failed_write();
+        }
+    })?;
+    let mut graph = Graph::clone(&state.graph());
+    for batch in &written {
+        graph.apply(batch);
+    }
+    state.publish(graph);
+    Ok(written)
 }
 
 /// An import under way. Records are kept in batches; [`Import::finish`] keeps the rest.
@@ -302,8 +324,8 @@ impl Import<'_> {
             }
             batches.push(batch);
         }
-        let _writing = self.state.writer.lock().await;
-        let written = self.app.commit(&self.state, batches).await?;
+        let writing = Arc::clone(&self.state.writer).lock_owned().await;
+        let written = self.app.commit(&self.state, writing, batches).await?;
         let effects = written.iter().flat_map(|batch| &batch.effects);
         self.summary.changed += effects.filter(|effect| **effect != Effect::Unchanged).count() as u64;
         Ok(())

@@ -115,7 +115,7 @@ impl AccessRequest {
         }
         let resource = resource_type.map(|resource_type| {
             let (id, entity) = resource_entity(realm, resource_type, &question.resource_id, &mut faults);
-            let phases = phases(realm, resource_type, &entity, question, &mut faults);
+            let phases = phases(realm, resource_type, question, &mut faults);
             (resource_type, id, entity, phases)
         });
         let context = action.map(|(_, shape)| context_values(&shape.context, question, realm, &mut faults));
@@ -201,7 +201,9 @@ fn resource_entity(
     if !id.is_empty() {
         match realm.relations.entity_id(&entity_type, &id) {
             Ok(entity) => id = entity.id,
-            Err(expected) => faults.push(FieldFault::new("resource.id", format!("is another value, expected {expected}"))),
+            Err(expected) => {
+                faults.push(FieldFault::new("resource.id", format!("is another value, expected {expected}")))
+            }
         }
     }
     (Arc::clone(&id), EntityId { entity_type, id })
@@ -211,39 +213,32 @@ fn resource_entity(
 fn phases(
     realm: &Realm,
     resource_type: &ResourceType,
-    resource: &EntityId,
     question: &Question,
     faults: &mut Vec<FieldFault>,
 ) -> Vec<PhaseValues> {
-    let mut values = |attributes, field, faults| subject_values(realm, resource_type, resource, attributes, field, faults);
-    let existing = question.attributes.as_ref().map(|given| PhaseValues {
-        phase: Phase::Existing,
-        values: values(given, "resource.attributes", faults),
+    let given = [
+        (Phase::Existing, "resource.attributes", question.attributes.as_ref()),
+        (Phase::Proposed, "resource.proposed", question.proposed.as_ref()),
+    ];
+    let given = given.into_iter().filter_map(|(phase, field, attributes)| Some((phase, field, attributes?)));
+    let phases = given.map(|(phase, field, attributes)| PhaseValues {
+        phase,
+        values: subject_values(resource_type, attributes, field, &realm.relations, faults),
     });
-    let proposed = question.proposed.as_ref().map(|given| PhaseValues {
-        phase: Phase::Proposed,
-        values: values(given, "resource.proposed", faults),
-    });
-    let mut phases: Vec<PhaseValues> = existing.into_iter().chain(proposed).collect();
+    let mut phases: Vec<PhaseValues> = phases.collect();
     if phases.is_empty() {
-        let values = values(&Attributes::default(), "resource.attributes", &mut Vec::new());
-        phases.push(PhaseValues { phase: Phase::Existing, values });
+        phases.push(PhaseValues { phase: Phase::Existing, values: vec![None; resource_type.subjects.len()] });
     }
     phases
 }
 
 fn subject_values(
-    realm: &Realm,
     resource_type: &ResourceType,
-    resource: &EntityId,
     attributes: &Attributes,
     field: &str,
+    relations: &Relations,
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
-    let relations = &realm.relations;
-    // What the resource links to has the resource's own id: nobody has to say it.
-    let links = relations.entity(&resource.entity_type).map(|rules| &rules.links);
-    let links = links.filter(|_| realm.file.resources.is_none() && !resource.id.is_empty());
     // An empty id names nothing: it counts as no value.
     let is_empty = |value: &Value, wanted: &AttributeType| matches!((value, wanted), (Value::String(id), AttributeType::Entity(_)) if id.trim().is_empty());
     let given = |subject: &super::resource_type::Subject| {
@@ -251,9 +246,6 @@ fn subject_values(
     };
     let values = resource_type.subjects.iter().map(|subject| match given(subject) {
         None | Some(Value::Null) => {
-            if let Some(linked) = links.and_then(|links| links.get(&subject.attribute)) {
-                return Some(Value::Entity(EntityId { entity_type: Arc::clone(linked), id: Arc::clone(&resource.id) }));
-            }
             if subject.is_required && !resource_type.has_lacks {
                 faults.push(FieldFault::new(
                     format!("{field}.{}", subject.path),

@@ -52,16 +52,10 @@ impl Filler<'_> {
         let mut rest = template;
         while let Some((before, after)) = rest.split_once('{') {
             text.push_str(before);
-            match after.split_once('}').and_then(|(name, after)| Some((self.value(name)?, after))) {
-                Some((value, after)) => {
-                    text.push_str(&value);
-                    rest = after;
-                }
-                None => {
-                    text.push('{');
-                    rest = after;
-                }
-            }
+            let filled = after.split_once('}').and_then(|(name, after)| Some((self.value(name)?, after)));
+            let (value, after) = filled.unwrap_or_else(|| ("{".to_owned(), after));
+            text.push_str(&value);
+            rest = after;
         }
         text + rest
     }

@@ -36,7 +36,7 @@ impl<'a> Faults<'a> {
 pub(crate) struct Table<'a> {
     path: String,
     span: Range<usize>,
-    table: &'a DeTable<'a>,
+    entries: &'a DeTable<'a>,
     faults: Faults<'a>,
     asked: RefCell<Vec<String>>,
 }
@@ -53,7 +53,7 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
     };
     let span = root.span();
     let table =
-        Table { path: String::new(), span, table: root.get_ref(), faults: faults.clone(), asked: RefCell::default() };
+        Table { path: String::new(), span, entries: root.get_ref(), faults: faults.clone(), asked: RefCell::default() };
     let value = read(&table);
     table.finish();
     let found = faults.take();
@@ -67,12 +67,12 @@ impl<'a> Table<'a> {
 
     fn find(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(key.to_owned());
-        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+        self.entries.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
     /// Notes a fault at this table, or at one of its values.
     pub(crate) fn fault(&self, key: Option<&str>, message: impl Into<String>) {
-        let value = key.and_then(|key| self.table.iter().find(|(name, _)| name.get_ref() == key));
+        let value = key.and_then(|key| self.entries.iter().find(|(name, _)| name.get_ref() == key));
         self.faults.add(Some(value.map_or(self.span.clone(), |(_, value)| value.span())), message);
     }
 
@@ -82,7 +82,7 @@ impl<'a> Table<'a> {
     }
 
     fn missing<T>(&self, key: &str, found: Option<T>, expected: &str) -> Option<T> {
-        if found.is_none() && !self.table.iter().any(|(name, _)| name.get_ref() == key) {
+        if found.is_none() && !self.entries.iter().any(|(name, _)| name.get_ref() == key) {
             self.fault(None, format!("`{}` is missing, expected {expected}", self.name(key)));
         }
         found
@@ -138,8 +138,8 @@ impl<'a> Table<'a> {
     }
 
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
-        let table = value.get_ref().as_table()?;
-        Some(Table { path, span: value.span(), table, faults: self.faults.clone(), asked: RefCell::default() })
+        let entries = value.get_ref().as_table()?;
+        Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })
     }
 
     /// Reads a table within this one; `None` when it is absent or no table.
@@ -185,7 +185,7 @@ impl<'a> Table<'a> {
     ) -> Vec<(Arc<str>, T)> {
         self.table(key, |outer| {
             let mut results = Vec::new();
-            for (name, value) in outer.table {
+            for (name, value) in outer.entries {
                 let name = name.get_ref();
                 outer.asked.borrow_mut().push(name.to_string());
                 match outer.enter(outer.name(name), value) {
@@ -204,12 +204,12 @@ impl<'a> Table<'a> {
     /// Reads a table of names of the author's choice, each with a list of texts or one text.
     pub(crate) fn text_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
         self.table(key, |outer| {
-            let names: Vec<String> = outer.table.keys().map(|name| name.get_ref().to_string()).collect();
+            let names: Vec<String> = outer.entries.keys().map(|name| name.get_ref().to_string()).collect();
             names
                 .iter()
                 .filter_map(|name| {
                     let is_text =
-                        outer.table.iter().any(|(key, value)| key.get_ref() == name && value.get_ref().is_str());
+                        outer.entries.iter().any(|(key, value)| key.get_ref() == name && value.get_ref().is_str());
                     let texts = if is_text { outer.text(name).map(|text| vec![text]) } else { outer.texts(name) };
                     texts.map(|texts| (Arc::from(name.as_str()), texts))
                 })
@@ -220,7 +220,7 @@ impl<'a> Table<'a> {
 
     fn finish(&self) {
         let asked = self.asked.borrow();
-        for (key, _) in self.table.iter().filter(|(key, _)| !asked.iter().any(|asked| asked == key.get_ref())) {
+        for (key, _) in self.entries.iter().filter(|(key, _)| !asked.iter().any(|asked| asked == key.get_ref())) {
             let mut known: Vec<&str> = asked.iter().map(String::as_str).collect();
             known.sort_unstable();
             known.dedup();

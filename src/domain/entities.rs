@@ -12,13 +12,13 @@ use super::{
     id::EntityId,
     looks::{Look, Looks},
     policy_set::{Candidates, Plan},
-    principal::{Principal, PrincipalAbove},
+    principal::{Ancestry, Principal},
     realm::Realm,
     resource_type::LACKS,
     value::Value,
 };
 
-/// Gathers the entities that the policies look into, and no others.
+/// Gathers the entities that policies look into, and no others.
 #[derive(Debug)]
 pub(super) struct Gathering<'a> {
     realm: &'a Realm,
@@ -26,17 +26,12 @@ pub(super) struct Gathering<'a> {
     request: &'a AccessRequest,
     values: &'a PhaseValues,
     graph: &'a Graph,
-    above_principal: Option<Arc<PrincipalAbove>>,
+    above_principal: Option<Arc<Ancestry>>,
     above_resource: Option<Vec<EntityUid>>,
-    /// What is needed besides principal and resource.
-    others: Vec<Other>,
-}
-
-#[derive(Debug)]
-struct Other {
-    entity: EntityId,
-    asks_ancestors: bool,
-    is_endless: bool,
+    /// What is looked into besides principal and resource, and whether it is asked what contains it.
+    others: Vec<(EntityId, bool)>,
+    /// Where everything was followed already.
+    exhausted: Vec<EntityId>,
 }
 
 impl<'a> Gathering<'a> {
@@ -47,55 +42,64 @@ impl<'a> Gathering<'a> {
         values: &'a PhaseValues,
         graph: &'a Graph,
     ) -> Self {
-        let (above_principal, above_resource) = (None, None);
-        Self { realm, principal, request, values, graph, above_principal, above_resource, others: Vec::new() }
+        Self {
+            realm,
+            principal,
+            request,
+            values,
+            graph,
+            above_principal: None,
+            above_resource: None,
+            others: Vec::with_capacity(4),
+            exhausted: Vec::new(),
+        }
     }
 
     /// The plan's policies that can apply to this principal and this resource.
     pub(super) fn candidates(&mut self, plan: &Plan, resource: &EntityUid) -> Arc<Candidates> {
         if plan.asks_principal_ancestors {
-            self.need_above_principal();
+            self.ask_above_principal();
         }
         if plan.asks_resource_ancestors {
-            self.need_above_resource();
+            self.ask_above_resource();
         }
-        let above_principal = self.above_principal.iter().flat_map(|above| &above.ancestors);
+        let above_principal = self.above_principal.iter().flat_map(|ancestry| &ancestry.ancestors);
         let principals = std::iter::once(self.principal.uid()).chain(above_principal);
         let resources = std::iter::once(resource).chain(self.above_resource.iter().flatten());
         self.realm.policies.candidates(plan, principals, resources)
     }
 
-    /// The entities that are looked into. Two of the same name contradict each other.
+    /// The entities that are looked into. Where principal and resource are the same entity and contradict each other,
+    /// both are there.
     ///
     /// `None` when the schema lacks a type that is needed.
-    pub(super) fn gather(mut self, looks: &Looks) -> Option<Vec<CedarEntity>> {
+    pub(super) fn entities(mut self, looks: &Looks) -> Option<Vec<CedarEntity>> {
         self.visit(&self.principal.entity, &looks.principal);
         self.visit(&self.request.resource, &looks.resource);
         for (name, value) in self.request.context.iter() {
             self.visit_value(value, looks.context.member(name));
         }
-        let mut entities = Vec::with_capacity(6);
         for (entity, look) in &looks.named {
-            match self.realm.action(entity) {
-                Some(action) => entities.push(action.clone()),
-                None => self.visit(entity, look),
-            }
+            self.visit(entity, look);
         }
+        let mut entities = Vec::with_capacity(self.others.len() + 3);
         if looks.action.enters() {
             entities.extend(self.realm.action_entities.get(&self.request.action).cloned());
         }
-        entities.extend(self.others.iter().filter_map(|other| self.other(other)));
-        self.principal_and_resource(&mut entities)?;
+        for (entity, asks_ancestors) in std::mem::take(&mut self.others) {
+            entities.extend(self.other(&entity, asks_ancestors));
+        }
+        self.add_principal_and_resource(&mut entities)?;
         Some(entities)
     }
 
-    fn need_above_principal(&mut self) {
+    fn ask_above_principal(&mut self) {
         if self.above_principal.is_none() {
-            self.above_principal = Some(self.principal.above(self.realm, self.graph));
+            self.above_principal = Some(self.principal.ancestry(self.realm, self.graph));
         }
     }
 
-    fn need_above_resource(&mut self) {
+    fn ask_above_resource(&mut self) {
         if self.above_resource.is_none() {
             let above = ancestors(self.realm, self.principal, self.graph, &self.request.resource);
             self.above_resource = Some(above);
@@ -108,19 +112,101 @@ impl<'a> Gathering<'a> {
             (Value::Record(fields), Some(look)) => {
                 fields.iter().for_each(|(name, value)| self.visit_value(value, look.member(name)));
             }
-            // No policy can look into the members of a set, only compare them.
+            // A policy compares the members of a set, it cannot look into one.
             _ => {}
         }
     }
 
+    /// Notes what is looked into from an entity on.
     fn visit(&mut self, entity: &EntityId, look: &Look) {
-        let is_principal = *entity == self.principal.entity;
-        let is_resource = *entity == self.request.resource;
-        if is_principal || is_resource {
-            // All that can be reached from these two is reached from their looks, which are endless if any is.
-            if look.is_endless && self.others.iter().any(|other| other.is_endless && other.entity == *entity) {
+        if look.is_endless {
+            if self.exhausted.contains(entity) {
                 return;
             }
+            self.exhausted.push(entity.clone());
         }
+        let (principal, request, values) = (self.principal, self.request, self.values);
+        let (is_principal, is_resource) = (*entity == principal.entity, *entity == request.resource);
+        if is_principal {
+            if look.asks_ancestors {
+                self.ask_above_principal();
+            }
+            for (name, value) in principal.attributes.iter() {
+                self.visit_value(value, look.member(name));
+            }
+        }
+        if is_resource {
+            if look.asks_ancestors {
+                self.ask_above_resource();
+            }
+            for (subject, value) in request.resource_type.subjects.iter().zip(&values.values) {
+                if let Some(value) = value {
+                    self.visit_value(value, look.member(&subject.attribute));
+                }
+            }
+        }
+        if !is_principal && !is_resource {
+            match self.others.iter_mut().find(|(other, _)| other == entity) {
+                Some((_, asks_ancestors)) => *asks_ancestors |= look.asks_ancestors,
+                None => self.others.push((entity.clone(), look.asks_ancestors)),
+            }
+        }
+        for (name, linked) in self.realm.links(entity) {
+            self.visit_value(&linked, look.member(name));
+        }
+    }
+
+    fn other(&self, entity: &EntityId, asks_ancestors: bool) -> Option<CedarEntity> {
+        if let Some(action) = self.realm.action_entity(entity) {
+            return Some(action.clone());
+        }
+        let links: Vec<(&str, Value)> = self.realm.links(entity).collect();
+        let attributes = links.iter().map(|(name, value)| (*name, value));
+        let above = if asks_ancestors { ancestors(self.realm, self.principal, self.graph, entity) } else { Vec::new() };
+        self.realm.cedar_types.entity(entity, attributes, above)
+    }
+
+    fn add_principal_and_resource(mut self, entities: &mut Vec<CedarEntity>) -> Option<()> {
+        let (realm, principal, request) = (self.realm, self.principal, self.request);
+        let subjects = &request.resource_type.subjects;
+        let links: Vec<(&str, Value)> = realm.links(&request.resource).collect();
+        let mut attributes: Vec<(&str, &Value)> = Vec::with_capacity(subjects.len() + links.len() + 1);
+        attributes.extend(links.iter().map(|(name, value)| (*name, value)));
+        let mut lacking = Vec::new();
+        for (subject, value) in subjects.iter().zip(&self.values.values) {
+            match value {
+                Some(value) => attributes.push((&subject.attribute, value)),
+                None => lacking.push(Value::String(Arc::clone(&subject.attribute))),
+            }
+        }
+        let lacks = Value::List(lacking);
+        if request.resource_type.has_lacks {
+            attributes.push((LACKS, &lacks));
+        }
+        if request.resource == principal.entity {
+            // One entity, known from the token and from the values: each adds to the other.
+            let ancestry = principal.ancestry(realm, self.graph);
+            for (name, value) in principal.attributes.iter() {
+                match attributes.iter().find(|(known, _)| **known == **name) {
+                    None => attributes.push((name, value)),
+                    Some((_, known)) if realm.cedar_types.is_same(known, value) => {}
+                    // What differs is a contradiction: both are handed over, and Cedar refuses them.
+                    Some(_) => entities.push(ancestry.entity.clone()),
+                }
+            }
+            entities.push(realm.cedar_types.entity(
+                &request.resource,
+                attributes,
+                ancestry.ancestors.iter().cloned(),
+            )?);
+            return Some(());
+        }
+        let above_resource = self.above_resource.take().unwrap_or_default();
+        entities.push(realm.cedar_types.entity(&request.resource, attributes, above_resource)?);
+        entities.push(match &self.above_principal {
+            Some(ancestry) => ancestry.entity.clone(),
+            None => principal.alone(),
+        });
+        Some(())
     }
 }

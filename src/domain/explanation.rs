@@ -98,7 +98,7 @@ fn near_misses(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Vec<Reason
             continue;
         }
         let same = missed.iter().filter(|other| other.policy.annotation("reason") == policy.annotation("reason"));
-        let (subjects, hints) = named(evaluation, same, |_| true);
+        let (subjects, hints) = named(evaluation, &same.collect::<Vec<_>>(), |_| true);
         let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
         reasons.push(Reason { code, message, policy: Some(Arc::clone(&policy.id)), subjects, hints });
     }
@@ -107,7 +107,7 @@ fn near_misses(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Vec<Reason
 
 /// The request, or the stored resource, has no value where a permit looks for one.
 fn value_required(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Reason {
-    let (subjects, hints) = named(evaluation, missed.iter(), |subject| lacks(evaluation, subject));
+    let (subjects, hints) = named(evaluation, &missed.iter().collect::<Vec<_>>(), |subject| lacks(evaluation, subject));
     let (code, message) = match evaluation.values.phase {
         Phase::Proposed => ("VALUE_REQUIRED", "the request leaves out a value that the policies look at"),
         Phase::Existing => ("VALUE_UNINITIALIZED", "the stored resource has no value where the policies look for one"),
@@ -124,15 +124,15 @@ fn lacks(evaluation: &Evaluation<'_>, subject: &Subject) -> bool {
 }
 
 /// The names of the failing subjects in the resource's order, and their hints, each once.
-fn named<'a>(
+fn named(
     evaluation: &Evaluation<'_>,
-    missed: impl Iterator<Item = &'a Missed<'a>> + Clone,
+    missed: &[&Missed<'_>],
     counts: impl Fn(&Subject) -> bool,
 ) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
     let (mut names, mut hints) = (Vec::new(), Vec::new());
     for subject in evaluation.request.resource_type.subjects.iter().filter(|subject| counts(subject)) {
         for (_, types) in
-            missed.clone().flat_map(|missed| &missed.failing).filter(|(other, _)| other.attribute == subject.attribute)
+            missed.iter().flat_map(|missed| &missed.failing).filter(|(other, _)| other.attribute == subject.attribute)
         {
             if !names.contains(&subject.name) {
                 names.push(Arc::clone(&subject.name));
@@ -195,5 +195,5 @@ fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a Compile
 }
 
 fn title(policy: &CompiledPolicy) -> Arc<str> {
-    policy.annotation("title").unwrap_or(&policy.id).clone()
+    Arc::clone(policy.annotation("title").unwrap_or(&policy.id))
 }

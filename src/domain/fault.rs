@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_fault_shows_its_line_with_a_caret() {
         let content = "a = 1\nbé = 22\n";
-        let fault = Fault::at("realm.toml", content, Some(11..13), "expected a string");
+        let fault = Fault::at("realm.toml", content, Some(12..14), "expected a string");
         assert_eq!(fault.to_string(), "realm.toml:2:6: expected a string\n  2 | bé = 22\n    |      ^");
     }
 

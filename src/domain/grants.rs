@@ -43,13 +43,18 @@ impl Grant {
     }
 }
 
+/// Strategies by action.
 type Actions = BTreeMap<Arc<str>, Vec<Arc<str>>>;
+/// Granted actions, with the strategies that override the defaults.
+type Granted = BTreeMap<Arc<str>, Option<Vec<Arc<str>>>>;
+/// Resolved grants by resource type and action.
+type Resolved = HashMap<Arc<str>, BTreeMap<Arc<str>, ResolvedGrant>>;
 
 #[derive(Debug, Default)]
 struct Node {
     parent: Option<Arc<str>>,
     defaults: Actions,
-    claim_sets: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Option<Vec<Arc<str>>>>>,
+    claim_sets: BTreeMap<Arc<str>, Granted>,
 }
 
 /// A claim set by name: resource types, actions, strategies.
@@ -67,7 +72,7 @@ pub struct ResolvedGrant {
 /// The grants of a realm, resolved. Names of claim sets compare without ASCII case.
 #[derive(Debug, Default)]
 pub struct Grants {
-    sets: HashMap<String, HashMap<Arc<str>, BTreeMap<Arc<str>, ResolvedGrant>>>,
+    sets: HashMap<String, Resolved>,
     no_resource: Option<ResolvedGrant>,
     no_action: Option<ResolvedGrant>,
     known: BTreeMap<Arc<Grant>, u32>,
@@ -178,7 +183,7 @@ fn lineage<'a>(nodes: &'a BTreeMap<Arc<str>, Node>, claim: Option<&Arc<str>>) ->
             break;
         }
         lineage.push((name, node));
-        next = node.parent.clone();
+        next.clone_from(&node.parent);
     }
     lineage
 }
@@ -266,7 +271,7 @@ fn parse_nodes(file: &str, content: &str) -> Result<BTreeMap<Arc<str>, Node>, Ve
             }
         }
         for (set, actions) in body.get("claim_sets").and_then(Json::as_object).into_iter().flatten() {
-            let granted: &mut BTreeMap<_, _> = node.claim_sets.entry(set.as_str().into()).or_default();
+            let granted: &mut Granted = node.claim_sets.entry(set.as_str().into()).or_default();
             for (action, strategies) in actions.as_object().into_iter().flatten() {
                 if strategies.is_null() {
                     granted.insert(action.as_str().into(), None);

@@ -218,7 +218,7 @@ mod tests {
             ("resource[\"a\"].b like \"x*\" || [resource.c, 1].contains(2)", "p a r.a.b r.c c"),
             ("action in [Action::\"x\"] && context.n + principal.m > 3", "p.m a^ r c.n"),
             ("T::\"1\" in T::\"2\" && N::T::\"1\".a == 1", "p a r c N::T:1.a T:1^"),
-            ("{in: resource.a, Var: principal.b} == {left: 1, is: 2}", "p.b a r.a c"),
+            ("{\"in\": resource.a, Var: principal.b} == {left: 1, \"is\": 2}", "p.b a r.a c"),
             ("(if context.f then principal else T::\"1\") in T::\"2\"", "p* a* r* c* c.f T:1*"),
             ("{x: resource.a}.x.b == 1", "p* a* r* r.a c*"),
             ("ip(\"::1\").isInRange(context.ip) && -resource.n < 2", "p a r.n c.ip"),

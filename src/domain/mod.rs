@@ -28,7 +28,7 @@ pub mod principal;
 mod rsa_modulus;
 mod strict_json;
 #[cfg(test)]
-mod test_keys;
+pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
 
@@ -39,6 +39,7 @@ pub mod record_mapping;
 pub mod relationship;
 
 pub mod access_request;
+mod ancestors;
 mod cedar;
 pub mod decide;
 pub mod decision;

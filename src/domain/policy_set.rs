@@ -29,6 +29,13 @@ pub struct SourceFile {
     pub content: String,
 }
 
+impl SourceFile {
+    /// The path ends in one of these endings.
+    pub(super) fn has_ending(&self, endings: &[&str]) -> bool {
+        self.path.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+    }
+}
+
 /// A policy with what decisions and reasons need of it.
 #[derive(Debug)]
 pub(super) struct CompiledPolicy {
@@ -384,12 +391,12 @@ impl Constraint {
 
 fn policy_start(policy: &Policy) -> Option<usize> {
     let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
-    inner.loc().map(|loc| loc.start())
+    inner.loc().map(cedar_policy_core::parser::Loc::start)
 }
 
 fn template_start(template: &cedar_policy::Template) -> Option<usize> {
     let inner: &cedar_policy_core::ast::Template = template.as_ref();
-    inner.loc().map(|loc| loc.start())
+    inner.loc().map(cedar_policy_core::parser::Loc::start)
 }
 
 fn fault_at(file: &SourceFile, start: Option<usize>, message: impl Into<String>) -> Fault {

@@ -30,8 +30,8 @@ pub struct CaseResult {
 }
 
 /// The tests of a realm are the YAML files below `tests/`.
-pub fn is_test_file(path: &str) -> bool {
-    path.starts_with("tests/") && (path.ends_with(".yaml") || path.ends_with(".yml"))
+pub fn is_test_file(file: &SourceFile) -> bool {
+    file.path.starts_with("tests/") && file.has_ending(&["yaml", "yml"])
 }
 
 /// Runs every test of a realm's files. A file's own claim sets count for its cases only.
@@ -42,7 +42,7 @@ pub fn run(files: &[SourceFile]) -> Result<Vec<CaseResult>, Vec<Fault>> {
     let mut results = Vec::new();
     let mut faults = Vec::new();
     let plain = Realm::compile(files)?;
-    for file in files.iter().filter(|file| is_test_file(&file.path)) {
+    for file in files.iter().filter(|file| is_test_file(file)) {
         match run_file(file, files, &plain) {
             Ok(cases) => results.extend(cases),
             Err(found) => faults.extend(found),
@@ -137,7 +137,9 @@ impl Reader<'_> {
             }
         }
         let mut graph = Graph::new();
-        latest.iter().for_each(|record| graph.insert(record));
+        for record in &latest {
+            graph.insert(record);
+        }
         Ok(graph)
     }
 

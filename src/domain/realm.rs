@@ -11,7 +11,7 @@ use super::{
     cedar::{CedarEntity, CedarTypes, action_entities},
     fault::Fault,
     grants::{FlatClaimSet, Grants, ResolvedGrant},
-    id::PolicyVersion,
+    id::{EntityId, PolicyVersion},
     issuer::Issuer,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
@@ -19,6 +19,7 @@ use super::{
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
     schema::{AttributeType, Member, RealmSchema},
+    value::Value,
 };
 
 /// A compiled realm. Immutable but for caches of what follows from it.
@@ -84,13 +85,13 @@ impl Realm {
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
-        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.path.ends_with(".cedar")).collect();
+        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
-        let types = file
-            .as_ref()
-            .zip(schema.as_ref())
-            .and_then(|(file, schema)| resource_types(files, file, schema).map_err(&mut keep).ok());
+        let types =
+            file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
+                resource_types(files, file, schema, relations).map_err(&mut keep).ok()
+            });
         let grants = file
             .as_ref()
             .zip(types.as_ref())
@@ -142,6 +143,21 @@ impl Realm {
         }
     }
 
+    /// The attributes of an entity that name one of the same id and another type.
+    pub(super) fn links(&self, entity: &EntityId) -> impl Iterator<Item = (&str, Value)> {
+        let rules = self.relations.entity(&entity.entity_type).into_iter();
+        rules.flat_map(|rules| &rules.links).map(|(name, linked)| {
+            let linked = EntityId { entity_type: Arc::clone(linked), id: Arc::clone(&entity.id) };
+            (&**name, Value::Entity(linked))
+        })
+    }
+
+    /// The Cedar entity of an action, if the entity is one.
+    pub(super) fn action_entity(&self, entity: &EntityId) -> Option<&CedarEntity> {
+        let is_action = entity.entity_type.rsplit("::").next() == Some("Action");
+        self.action_entities.get(&entity.id).filter(|_| is_action)
+    }
+
     /// Adds claim sets for tests of policies, their strategies taken as they are.
     pub(super) fn add_claim_sets(&mut self, sets: Vec<FlatClaimSet>) {
         if let (Some(grants), Some(settings)) = (&mut self.grants, &self.file.grants) {
@@ -171,9 +187,14 @@ fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, V
     find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it")])
 }
 
-fn resource_types(files: &[SourceFile], file: &RealmFile, schema: &RealmSchema) -> Result<ResourceTypes, Vec<Fault>> {
+fn resource_types(
+    files: &[SourceFile],
+    file: &RealmFile,
+    schema: &RealmSchema,
+    relations: &Relations,
+) -> Result<ResourceTypes, Vec<Fault>> {
     match &file.resources {
-        None => Ok(resource_type::from_schema(schema)),
+        None => Ok(resource_type::from_schema(schema, relations)),
         Some((entity, path)) => {
             let table = required(files, path)?;
             resource_type::parse(&table.path, &table.content, entity, schema)
@@ -247,5 +268,7 @@ fn digest(files: &[SourceFile]) -> PolicyVersion {
             hash.update(part.as_bytes());
         }
     }
-    PolicyVersion(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+    let digits = b"0123456789abcdef";
+    let hex = |half: u8| digits.get(usize::from(half)).map_or('?', |digit| char::from(*digit));
+    PolicyVersion(hash.finalize().iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect::<String>().into())
 }

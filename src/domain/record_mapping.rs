@@ -62,7 +62,7 @@ struct RecordRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relations {
     entities: BTreeMap<Arc<str>, EntityRules>,
-    relations: BTreeMap<Arc<str>, RelationRule>,
+    ends: BTreeMap<Arc<str>, RelationRule>,
     records: BTreeMap<Arc<str>, RecordRule>,
 }
 
@@ -132,13 +132,18 @@ impl Relations {
                 })
                 .into_iter()
                 .collect();
-            Self { entities, relations, records }
+            Self { entities, ends: relations, records }
         })
     }
 
     /// What the realm says about an entity type; nothing special for one it doesn't mention.
     pub fn entity(&self, entity_type: &str) -> Option<&EntityRules> {
         self.entities.get(entity_type)
+    }
+
+    /// The principal attribute that holds the prefixes of this type, if it has any.
+    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&Arc<str>> {
+        self.entity(entity_type)?.prefixes.as_ref()
     }
 
     /// Entities of this type are people.
@@ -148,7 +153,7 @@ impl Relations {
 
     /// The entity types that the file mentions, for checks against the schema.
     pub fn entity_types(&self) -> impl Iterator<Item = &Arc<str>> {
-        let ends = self.relations.values().flat_map(|rule| [&rule.subject, &rule.object]);
+        let ends = self.ends.values().flat_map(|rule| [&rule.subject, &rule.object]);
         let links = self.entities.values().flat_map(|rules| rules.links.values());
         self.entities.keys().chain(ends).chain(links)
     }
@@ -197,7 +202,7 @@ impl Relations {
         let key = record_key(name, rule, &document)?;
         let mut relationships = Vec::with_capacity(rule.relationships.len());
         for brought in &rule.relationships {
-            let Some(ends) = self.relations.get(&brought.relation) else { continue };
+            let Some(ends) = self.ends.get(&brought.relation) else { continue };
             let subject = self.end(&document, &brought.subject, &ends.subject)?;
             match self.end(&document, &brought.object, &ends.object) {
                 Ok(object) => {
@@ -226,8 +231,8 @@ impl Relations {
     /// # Errors
     /// An unknown relation, or an end of the wrong type or form.
     pub fn direct(&self, relationship: &Relationship) -> Result<Record, MappingError> {
-        let Some((relation, ends)) = self.relations.get_key_value(&*relationship.relation) else {
-            let known: Vec<&str> = self.relations.keys().map(|name| &**name).collect();
+        let Some((relation, ends)) = self.ends.get_key_value(&*relationship.relation) else {
+            let known: Vec<&str> = self.ends.keys().map(|name| &**name).collect();
             return Err(MappingError::UnknownRelation {
                 relation: relationship.relation.chars().take(80).collect(),
                 expected: known.join(", "),

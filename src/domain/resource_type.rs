@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::{
     fault::Fault,
+    record_mapping::Relations,
     schema::{AttributeType, RealmSchema},
 };
 
@@ -46,12 +47,16 @@ pub const LACKS: &str = "lacks";
 pub type ResourceTypes = BTreeMap<Arc<str>, Arc<ResourceType>>;
 
 /// Without a table, every entity type that some action applies to is a resource type of the same name.
-pub(super) fn from_schema(schema: &RealmSchema) -> ResourceTypes {
+pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> ResourceTypes {
     let applied = schema.actions.values().flat_map(|action| &action.resources);
     applied
         .filter_map(|entity| {
             let attributes = schema.entities.get(entity)?;
-            let subjects = attributes.iter().filter(|(name, _)| ***name != *LACKS).map(|(name, member)| Subject {
+            // Links name an entity of the same id: they need no value from outside.
+            let is_link =
+                |name: &Arc<str>| relations.entity(entity).is_some_and(|rules| rules.links.contains_key(name));
+            let given = attributes.iter().filter(|(name, _)| ***name != *LACKS && !is_link(name));
+            let subjects = given.map(|(name, member)| Subject {
                 attribute: Arc::clone(name),
                 path: Arc::clone(name),
                 name: Arc::clone(name),
@@ -104,6 +109,10 @@ pub(super) fn parse(
                 ));
                 continue;
             };
+            if subjects.iter().any(|other: &Subject| other.attribute == attribute) {
+                faults.push(Fault::in_file(file, format!("`{name}`: two subjects fill the attribute `{attribute}`")));
+                continue;
+            }
             let (value_type, is_required) = (member.value_type.clone(), member.is_required);
             subjects.push(Subject { attribute, path, name: label, value_type, is_required });
         }

@@ -1,0 +1,138 @@
+//! `BatchAuthorize`: many questions, each answered as if it were asked alone.
+
+use std::sync::Arc;
+
+use crate::{
+    app::{
+        App,
+        authorize::{Answer, AuthorizeRequest, Secret, Snapshot, Verified},
+        error::Error,
+    },
+    domain::{decision_record::DecisionRecord, id::Revision},
+};
+
+/// The most questions of a batch.
+pub const BATCH_ITEMS_MAX: usize = 10_000;
+
+/// A batch under way: what its items share, and the records to keep.
+#[derive(Default)]
+struct Batch {
+    known: Vec<(Asked, Result<Shared, Error>)>,
+    kept: Vec<Kept>,
+}
+
+/// How many different tokens of a batch are looked up in a list; others go to the cache of verified tokens.
+const DIFFERENT_TOKENS_REMEMBERED: usize = 64;
+
+/// What an item must have in common with another to share.
+struct Asked {
+    realm: Arc<str>,
+    token: Secret,
+    scheme: Arc<str>,
+    at_least_revision: Revision,
+}
+
+#[derive(Clone)]
+struct Shared {
+    snapshot: Arc<Snapshot>,
+    caller: Verified,
+}
+
+/// The records of one realm, and the places of their items.
+struct Kept {
+    snapshot: Arc<Snapshot>,
+    records: Vec<DecisionRecord>,
+    places: Vec<usize>,
+}
+
+impl Asked {
+    fn of(request: &AuthorizeRequest) -> Self {
+        Self {
+            realm: Arc::clone(&request.realm),
+            token: request.token.clone(),
+            scheme: Arc::clone(&request.token_scheme),
+            at_least_revision: request.at_least_revision,
+        }
+    }
+
+    fn is_of(&self, request: &AuthorizeRequest) -> bool {
+        self.realm == request.realm
+            && self.token == request.token
+            && self.scheme == request.token_scheme
+            && self.at_least_revision == request.at_least_revision
+    }
+}
+
+impl Batch {
+    fn keep(&mut self, snapshot: Arc<Snapshot>, record: DecisionRecord, place: usize) {
+        match self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.snapshot.state, &snapshot.state)) {
+            Some(kept) => {
+                kept.records.push(record);
+                kept.places.push(place);
+            }
+            None => self.kept.push(Kept { snapshot, records: vec![record], places: vec![place] }),
+        }
+    }
+}
+
+impl App {
+    /// Decides many questions in order. A token is verified once, and realm, policies and relationships
+    /// are taken once for all items of a realm.
+    ///
+    /// # Errors
+    /// Too many items. An item's own failure is that item's result.
+    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
+        if requests.len() > BATCH_ITEMS_MAX {
+            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
+            return Err(Error::invalid_field("items", message));
+        }
+        let mut batch = Batch::default();
+        let mut results = Vec::with_capacity(requests.len());
+        for (index, request) in requests.iter().enumerate() {
+            if index % 64 == 63 {
+                tokio::task::yield_now().await;
+            }
+            let answered = match self.shared(&mut batch, request).await {
+                Ok(Shared { snapshot, caller }) => self.answer(&snapshot, &caller, request).map(|(answer, record)| {
+                    batch.keep(snapshot, record, index);
+                    answer
+                }),
+                Err(error) => Err(error),
+            };
+            results.push(answered);
+        }
+        for Kept { snapshot, records, places } in batch.kept {
+            if let Err(error) = snapshot.state.log.append(records).await {
+                let error = Error::from(error);
+                for place in places {
+                    if let Some(result) = results.get_mut(place) {
+                        *result = Err(error.clone());
+                    }
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// What this item shares with earlier ones, or finds out anew.
+    async fn shared(&self, batch: &mut Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
+        if let Some((_, known)) = batch.known.iter().find(|(asked, _)| asked.is_of(request)) {
+            return known.clone();
+        }
+        let shared = self.shared_anew(batch, request).await;
+        if batch.known.len() < DIFFERENT_TOKENS_REMEMBERED {
+            batch.known.push((Asked::of(request), shared.clone()));
+        }
+        shared
+    }
+
+    async fn shared_anew(&self, batch: &Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
+        let fresh = self.snapshot(request).await?;
+        let same = batch.kept.iter().map(|kept| &kept.snapshot).find(|snapshot| {
+            Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
+        });
+        let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
+        let caller = self.verify_for(&snapshot, request).await?;
+        Ok(Shared { snapshot, caller })
+    }
+}

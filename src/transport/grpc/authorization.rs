@@ -1,0 +1,82 @@
+//! `hallpass.v1.AuthorizationService`.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::{call::Call, convert::authorization as convert, status};
+use crate::{
+    app::{
+        App,
+        authorize::Answer,
+        error::{Error, Kind},
+    },
+    proto::v1::{self as pb, authorization_service_server::AuthorizationService},
+};
+
+/// Answers questions.
+#[derive(Debug)]
+pub(super) struct Authorization(pub(super) Arc<App>);
+
+#[tonic::async_trait]
+impl AuthorizationService for Authorization {
+    async fn authorize(
+        &self,
+        request: Request<pb::AuthorizeRequest>,
+    ) -> Result<Response<pb::AuthorizeResponse>, Status> {
+        let call = Call::of(&request);
+        let work = async {
+            let question =
+                convert::question(request.into_inner(), call.request_id()).map_err(|error| status::of(&error, ""))?;
+            let realm = Arc::clone(&question.realm);
+            self.0.authorize(question).await.map(convert::answer).map_err(|error| status::of(&error, &realm))
+        };
+        call.answer(work).await
+    }
+
+    async fn batch_authorize(
+        &self,
+        request: Request<pb::BatchAuthorizeRequest>,
+    ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
+        let call = Call::of(&request);
+        let work = async {
+            let failed = |error: Error| status::of(&error, "");
+            let convert::Batch { questions, refused } =
+                convert::batch(request.into_inner(), call.request_id()).map_err(failed)?;
+            let answers = self.0.authorize_batch(questions).await.map_err(failed)?;
+            Ok(pb::BatchAuthorizeResponse { results: in_order(refused, answers) })
+        };
+        call.answer(work).await
+    }
+
+    async fn get_token_info(
+        &self,
+        request: Request<pb::GetTokenInfoRequest>,
+    ) -> Result<Response<pb::GetTokenInfoResponse>, Status> {
+        let call = Call::of(&request);
+        let work = async {
+            let (realm, token) = convert::token_question(request.into_inner());
+            let info = self.0.token_info(&realm, &token).await;
+            info.map(convert::token_info).map_err(|error| status::of(&error, &realm))
+        };
+        call.answer(work).await
+    }
+}
+
+/// The results of a batch: for each item why it could not be read, else the next answer.
+fn in_order(refused: Vec<Option<Error>>, answers: Vec<Result<Answer, Error>>) -> Vec<pb::BatchAuthorizeResult> {
+    let mut answers = answers.into_iter();
+    let results = refused.into_iter().enumerate().map(|(index, refused)| {
+        let result = match refused {
+            Some(error) => Err(error),
+            None => answers
+                .next()
+                .unwrap_or_else(|| Err(Error::new(Kind::Internal, "ANSWER_MISSING", "this item was not answered"))),
+        };
+        convert::item(
+            result
+                .map_err(|error| (status::code(error.kind).into(), convert::within(&format!("items[{index}]"), error))),
+        )
+    });
+    results.collect()
+}

@@ -1,0 +1,133 @@
+//! What comes with every call beside its message: the request id and the deadline.
+
+use std::time::Duration;
+
+use tonic::{
+    Request, Response, Status,
+    metadata::{Ascii, MetadataMap, MetadataValue},
+};
+
+use super::status;
+
+/// The metadata that carries the caller's own id of a request, there and back.
+const REQUEST_ID: &str = "x-request-id";
+const REQUEST_ID_BYTES_MAX: usize = 128;
+/// How long the caller waits (gRPC over HTTP/2, "Timeout").
+const TIMEOUT: &str = "grpc-timeout";
+
+/// A call under way.
+pub(super) struct Call {
+    request_id: Option<MetadataValue<Ascii>>,
+    timeout: Option<Duration>,
+}
+
+impl Call {
+    /// Reads the metadata of a call. What is malformed counts as not sent.
+    pub(super) fn of<T>(request: &Request<T>) -> Self {
+        let metadata = request.metadata();
+        let is_printable = |id: &&MetadataValue<Ascii>| {
+            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+                && id.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte))
+        };
+        Self {
+            request_id: metadata.get(REQUEST_ID).filter(is_printable).cloned(),
+            timeout: metadata.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?)),
+        }
+    }
+
+    /// The caller's id of this request; empty if none was sent.
+    pub(super) fn request_id(&self) -> &str {
+        self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Does the work in the time there is, and sends the request id back with the answer.
+    pub(super) async fn answer<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
+        let done = match self.timeout {
+            None => work.await,
+            Some(timeout) => {
+                tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))
+            }
+        };
+        match done {
+            Ok(message) => {
+                let mut response = Response::new(message);
+                self.echo(response.metadata_mut());
+                Ok(response)
+            }
+            Err(mut status) => {
+                self.echo(status.metadata_mut());
+                Err(status)
+            }
+        }
+    }
+
+    fn echo(&self, metadata: &mut MetadataMap) {
+        if let Some(id) = &self.request_id {
+            metadata.insert(REQUEST_ID, id.clone());
+        }
+    }
+}
+
+/// The time for the work: a little less than the caller waits, so that the answer still arrives. At most eight digits
+/// and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    let given = match unit {
+        "H" => Duration::from_secs(count * 3600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    };
+    Some(given.saturating_sub((given / 10).min(Duration::from_millis(20))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_leaves_time_for_the_answer() {
+        let millis = Duration::from_millis;
+        for (text, expected) in [
+            ("100m", Some(millis(90))),
+            ("5S", Some(millis(4980))),
+            ("1M", Some(millis(59_980))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600) - millis(20))),
+            ("1000u", Some(Duration::from_micros(900))),
+            ("0n", Some(Duration::ZERO)),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("123456789S", None),
+            ("-1S", None),
+            ("1s", None),
+            ("1é", None),
+        ] {
+            assert_eq!(timeout(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_that_is_not_printable_or_too_long_counts_as_none() {
+        for (given, expected) in [
+            (Some(&b"request 7"[..]), "request 7"),
+            (None, ""),
+            (Some(b""), ""),
+            (Some("é".as_bytes()), ""),
+            (Some(&[b'x'; 129]), ""),
+        ] {
+            let mut request = Request::new(());
+            if let Some(id) = given {
+                request.metadata_mut().insert(REQUEST_ID, MetadataValue::try_from(id).unwrap());
+            }
+            assert_eq!(Call::of(&request).request_id(), expected);
+        }
+    }
+}

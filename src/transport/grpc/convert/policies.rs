@@ -1,0 +1,62 @@
+//! Realms, their files and the faults in them.
+
+use super::timestamp;
+use crate::{
+    app::{policies::Validation, realm_state::RealmState},
+    domain::{fault::Fault, id::PolicyVersion, policy_set::SourceFile, policy_test::CaseResult},
+    proto::v1 as pb,
+};
+
+pub(in super::super) fn realm(state: &RealmState) -> pb::Realm {
+    let loaded = state.policies();
+    let realm = &loaded.realm;
+    pb::Realm {
+        name: state.name.to_string(),
+        title: realm.file.title.to_string(),
+        policy_version: realm.version.to_string(),
+        loaded_at: Some(timestamp(loaded.loaded_at_us)),
+        policies: u32::try_from(realm.policies.len()).unwrap_or(u32::MAX),
+        issuers: realm.file.issuers.iter().map(|issuer| issuer.issuer.to_string()).collect(),
+        last_faults: faults(&state.last_faults()),
+        data_revision: state.graph().revision().0,
+    }
+}
+
+fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let faults = faults.iter().map(|fault| {
+        let Fault { file, line, column, source_line, message } = fault;
+        pb::PolicyFault {
+            file: file.clone(),
+            line: number(*line),
+            column: number(*column),
+            source_line: source_line.clone(),
+            message: message.clone(),
+        }
+    });
+    faults.collect()
+}
+
+pub(in super::super) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile> {
+    let pb::ValidatePoliciesRequest { files } = request;
+    let files = files.into_iter().map(|pb::PolicyFile { path, content }| SourceFile { path, content });
+    files.collect()
+}
+
+pub(in super::super) fn validation(validation: &Validation) -> pb::ValidatePoliciesResponse {
+    let Validation { faults: found, version, tests } = validation;
+    let (passed, failed): (Vec<_>, Vec<_>) = tests.iter().partition(|case| case.differences.is_empty());
+    let failed = failed
+        .into_iter()
+        .map(|CaseResult { file, name, differences }| format!("{file}: `{name}` fails: {}", differences.join("; ")));
+    pb::ValidatePoliciesResponse {
+        faults: faults(found),
+        policy_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
+        tests_passed: u32::try_from(passed.len()).unwrap_or(u32::MAX),
+        tests_failed: failed.collect(),
+    }
+}
+
+pub(in super::super) fn reloaded((version, found): &(PolicyVersion, Vec<Fault>)) -> pb::ReloadPoliciesResponse {
+    pb::ReloadPoliciesResponse { policy_version: version.to_string(), faults: faults(found) }
+}

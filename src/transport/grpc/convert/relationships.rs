@@ -1,0 +1,161 @@
+//! Relationships, records and what became of them.
+
+use prost::Message;
+
+use super::{
+    super::page_token::{self, Binding},
+    Faults, NAME_BYTES_MAX, entity,
+};
+use crate::{
+    app::{
+        error::Error,
+        relationships::{DeleteSummary, ImportSummary, RECORDS_MAX, Refusal, RelationshipPage},
+    },
+    domain::{
+        graph::RelationshipQuery,
+        id::{EntityId, Revision},
+        relationship::Relationship,
+    },
+    proto::v1 as pb,
+};
+
+/// A set of changes.
+pub(in super::super) struct Write {
+    pub(in super::super) realm: String,
+    pub(in super::super) creates: Vec<Relationship>,
+    pub(in super::super) deletes: Vec<Relationship>,
+    pub(in super::super) expected: Option<Revision>,
+}
+
+pub(in super::super) fn write(request: pb::WriteRelationshipsRequest) -> Result<Write, Error> {
+    let pb::WriteRelationshipsRequest { realm, creates, deletes, expected_revision } = request;
+    let mut faults = Faults::default();
+    let mut list = |field: &str, list: Vec<pb::Relationship>| {
+        let read = list.into_iter().enumerate();
+        read.map(|(at, each)| relationship(&mut faults, &format!("{field}[{at}]"), each)).collect()
+    };
+    let (creates, deletes) = (list("creates", creates), list("deletes", deletes));
+    let expected = (expected_revision > 0).then_some(Revision(expected_revision));
+    faults.none_or(Write { realm, creates, deletes, expected })
+}
+
+fn relationship(faults: &mut Faults, field: &str, relationship: pb::Relationship) -> Relationship {
+    let pb::Relationship { subject, relation, object } = relationship;
+    let mut end = |name: &str, entity: Option<pb::EntityReference>| {
+        let field = format!("{field}.{name}");
+        faults.optional_entity(&field, entity).unwrap_or_else(|| {
+            faults.add(field, "is missing, expected an entity");
+            EntityId::new("", "")
+        })
+    };
+    let (subject, object) = (end("subject", subject), end("object", object));
+    let relation = faults.text(&format!("{field}.relation"), relation, NAME_BYTES_MAX);
+    Relationship { subject, relation, object }
+}
+
+fn relationship_message(relationship: &Relationship) -> pb::Relationship {
+    let Relationship { subject, relation, object } = relationship;
+    pb::Relationship { subject: Some(entity(subject)), relation: relation.to_string(), object: Some(entity(object)) }
+}
+
+pub(in super::super) fn written(revision: Revision) -> pb::WriteRelationshipsResponse {
+    pb::WriteRelationshipsResponse { revision: revision.0 }
+}
+
+/// Records of one resource.
+#[derive(Default)]
+pub(in super::super) struct Records {
+    pub(in super::super) realm: String,
+    pub(in super::super) resource: String,
+    pub(in super::super) records: Vec<String>,
+}
+
+/// A part of an import; the use case leaves its size to us.
+pub(in super::super) fn import(request: pb::ImportRecordsRequest) -> Result<Records, Error> {
+    let pb::ImportRecordsRequest { realm, resource, records } = request;
+    let mut faults = Faults::default();
+    if resource.len() > NAME_BYTES_MAX {
+        faults.add("resource", format!("is longer than {NAME_BYTES_MAX} bytes"));
+    }
+    if records.len() > RECORDS_MAX {
+        faults.add("records", format!("has {} items, expected at most {RECORDS_MAX} a message", records.len()));
+    }
+    faults.none_or(Records { realm, resource, records })
+}
+
+pub(in super::super) fn imported(summary: ImportSummary) -> pb::ImportRecordsResponse {
+    let ImportSummary { revision, accepted, changed, skipped, refused, refusals } = summary;
+    let refusals = refusals.into_iter().map(|refusal| {
+        let Refusal { resource, index, reason } = refusal;
+        pb::RefusedRecord { resource: resource.to_string(), index, reason }
+    });
+    pb::ImportRecordsResponse {
+        revision: revision.0,
+        accepted,
+        changed,
+        skipped,
+        refused,
+        refusals: refusals.collect(),
+    }
+}
+
+pub(in super::super) fn delete(request: pb::DeleteRecordsRequest) -> Records {
+    let pb::DeleteRecordsRequest { realm, resource, records } = request;
+    Records { realm, resource, records }
+}
+
+pub(in super::super) fn deleted(summary: DeleteSummary) -> pb::DeleteRecordsResponse {
+    let DeleteSummary { revision, deleted, missing } = summary;
+    pb::DeleteRecordsResponse { revision: revision.0, deleted, missing }
+}
+
+/// A question for relationships, and where its page starts.
+pub(in super::super) struct Read {
+    pub(in super::super) realm: String,
+    pub(in super::super) query: RelationshipQuery,
+    pub(in super::super) after: Option<Relationship>,
+    pub(in super::super) size: usize,
+    /// Makes the next page's token.
+    binding: Binding,
+}
+
+pub(in super::super) fn read(mut request: pb::ReadRelationshipsRequest) -> Result<Read, Error> {
+    let page_token = std::mem::take(&mut request.page_token);
+    let page_size = std::mem::take(&mut request.page_size);
+    let binding = Binding::of("ReadRelationships", &request);
+    let pb::ReadRelationshipsRequest { realm, subject, relation, object, page_size: _, page_token: _ } = request;
+    let mut faults = Faults::default();
+    let query = RelationshipQuery {
+        subject: faults.optional_entity("subject", subject),
+        relation: faults.optional_text("relation", relation, NAME_BYTES_MAX),
+        object: faults.optional_entity("object", object),
+    };
+    let after = binding.cursor(&page_token).and_then(|cursor| cursor.as_deref().map(cursor_end).transpose());
+    let after = after.map_err(|error| faults.0.extend(error.fields)).ok().flatten();
+    faults.none_or(Read { realm, query, after, size: super::page_size(page_size), binding })
+}
+
+fn cursor_end(cursor: &[u8]) -> Result<Relationship, Error> {
+    let message = pb::Relationship::decode(cursor).map_err(|_| page_token::malformed())?;
+    let mut faults = Faults::default();
+    let read = relationship(&mut faults, "", message);
+    faults.none_or(read).map_err(|_| page_token::malformed())
+}
+
+impl Read {
+    /// The page as the wire has it.
+    pub(in super::super) fn page(&self, page: RelationshipPage) -> pb::ReadRelationshipsResponse {
+        let RelationshipPage { relationships, has_more, revision } = page;
+        let relationships: Vec<_> = relationships.iter().map(relationship_message).collect();
+        let last = relationships.last().filter(|_| has_more);
+        pb::ReadRelationshipsResponse {
+            next_page_token: last.map(|last| self.binding.token(&last.encode_to_vec())).unwrap_or_default(),
+            relationships,
+            revision: revision.0,
+        }
+    }
+}
+
+pub(in super::super) fn revision(revision: Revision) -> pb::GetRevisionResponse {
+    pb::GetRevisionResponse { revision: revision.0 }
+}

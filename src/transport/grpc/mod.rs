@@ -1,0 +1,90 @@
+//! gRPC: the services of `hallpass.v1`, health and reflection.
+//!
+//! Every call goes the same way: `convert` reads the message, a use case of [`App`] answers it, `convert` writes the
+//! answer. A failure becomes a status in `status` and nowhere else.
+
+mod authorization;
+mod call;
+mod convert;
+mod decisions;
+mod health;
+mod page_token;
+mod policies;
+mod relationships;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tonic::service::Routes;
+use tonic_reflection::server::Builder;
+
+pub use self::health::Health;
+use self::{
+    authorization::Authorization, decisions::DecisionLog, policies::Policies, relationships::Relationships,
+    status::WithDetails,
+};
+use crate::{
+    app::App,
+    proto::{
+        FILE_DESCRIPTOR_SET,
+        v1::{
+            authorization_service_server::{self, AuthorizationServiceServer},
+            decision_log_service_server::{self, DecisionLogServiceServer},
+            policy_service_server::{self, PolicyServiceServer},
+            relationship_service_server::{self, RelationshipServiceServer},
+        },
+    },
+};
+
+/// The full names of our services.
+pub const SERVICES: [&str; 4] = [
+    authorization_service_server::SERVICE_NAME,
+    relationship_service_server::SERVICE_NAME,
+    decision_log_service_server::SERVICE_NAME,
+    policy_service_server::SERVICE_NAME,
+];
+
+/// What a deployment may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The longest message that is taken, in bytes, of any service of ours.
+    pub message_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { message_bytes_max: 8 * 1024 * 1024 }
+    }
+}
+
+/// All services of `hallpass.v1`, health (`grpc.health.v1`) and reflection (`grpc.reflection` v1 and v1alpha).
+///
+/// Health is kept up to date by a task of the present tokio runtime, until the handle is dropped or drained.
+///
+/// # Errors
+/// When the descriptors that were compiled in cannot be read.
+pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health), tonic_reflection::server::Error> {
+    let max = options.message_bytes_max;
+    let authorization = AuthorizationServiceServer::new(Authorization(Arc::clone(&app)));
+    let relationships = RelationshipServiceServer::new(Relationships(Arc::clone(&app)));
+    let decisions = DecisionLogServiceServer::new(DecisionLog(Arc::clone(&app)));
+    let policies = PolicyServiceServer::new(Policies(Arc::clone(&app)));
+    let reflection = || {
+        Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (health, health_service) = Health::start(app).await;
+    let routes = Routes::default()
+        .add_service(WithDetails(authorization.max_decoding_message_size(max)))
+        .add_service(WithDetails(relationships.max_decoding_message_size(max)))
+        .add_service(WithDetails(decisions.max_decoding_message_size(max)))
+        .add_service(WithDetails(policies.max_decoding_message_size(max)))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare();
+    Ok((routes, health))
+}

@@ -1,0 +1,3 @@
+//! The ways in: each turns what came over a wire into the words of the domain, and the answer back.
+
+pub mod grpc;
