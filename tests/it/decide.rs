@@ -1,11 +1,12 @@
 //! Deciding: what a policy looks at is there when it is evaluated, wherever it looks.
 
 mod generated;
+mod oracle;
 mod realm;
 
 use hallpass::domain::{decision::Outcome, graph::Graph, id::Revision};
 
-use realm::{Asked, compiled, decided, graph, person, relate};
+use realm::{Asked, compiled, compiled_with, decided, graph, person, relate};
 
 /// Everybody may do everything, but for what the one rule forbids.
 fn forbidding(scope: &str, clauses: &str) -> String {
@@ -163,7 +164,8 @@ fn what_contained_the_principal_is_forgotten_when_any_relationship_on_the_way_go
 
 #[test]
 fn an_action_that_does_not_apply_to_the_realms_principals_is_a_fault_of_the_question() {
-    let realm = compiled(&["@id(\"all\") permit (principal, action, resource);"]);
+    let purge = "entity Auditor; action Purge appliesTo { principal: [Auditor], resource: [Document], context: { flag: Bool } };";
+    let realm = compiled_with(purge, &["@id(\"all\") permit (principal, action, resource);"]);
     let asked = Asked { action: "Purge", resource: ("Document", "d"), ..Asked::default() };
     let faults = asked.check(&realm).unwrap_err();
     assert_eq!(&*faults[0].message, "action `Purge` does not apply to principals of type `Person`");

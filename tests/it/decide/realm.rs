@@ -17,11 +17,10 @@ use hallpass::domain::{
 use serde_json::Value as Json;
 
 /// `Part` and `Person` have an attribute that nothing ever fills: reading it fails, as strict validation lets it.
-pub(crate) const SCHEMA: &str = r#"
+const SCHEMA: &str = r#"
 entity Area in [Area];
 entity Part in [Part, Area] { size: Long };
 entity Shadow in [Part];
-entity Auditor;
 entity Person in [Part] { parts: Set<Part>, home?: Part, level: Long, rank?: Long, shadow?: Shadow };
 entity Room in [Part];
 entity Document in [Part, Document] {
@@ -32,7 +31,6 @@ action "any";
 action "change" in ["any"];
 action Read in ["any"] appliesTo { principal: [Person], resource: [Document, Person, Room], context: { flag: Bool, place?: Part } };
 action Update, Delete in ["change"] appliesTo { principal: [Person], resource: [Document, Person, Room], context: { flag: Bool, place?: Part } };
-action Purge appliesTo { principal: [Auditor], resource: [Document], context: { flag: Bool, place?: Part } };
 "#;
 
 const REALM: &str = r#"
@@ -84,11 +82,16 @@ object = "Document"
 
 /// The realm with these policy files.
 pub(crate) fn compiled(policies: &[&str]) -> Realm {
+    compiled_with("", policies)
+}
+
+/// The realm with these policy files and more in its schema.
+pub(crate) fn compiled_with(more: &str, policies: &[&str]) -> Realm {
     let file = |path: String, content: &str| SourceFile { path, content: content.to_owned() };
     let mut files = vec![
         file("realm.toml".into(), REALM),
         file("relations.toml".into(), RELATIONS),
-        file("schema.cedarschema".into(), SCHEMA),
+        file("schema.cedarschema".into(), &format!("{SCHEMA}{more}")),
     ];
     files.extend(policies.iter().enumerate().map(|(index, text)| file(format!("{index}.cedar"), text)));
     Realm::compile(&files).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
