@@ -65,6 +65,9 @@ pub struct AccessRequest {
     pub resource_type: Arc<ResourceType>,
     /// The resource's id; may be empty.
     pub resource_id: Arc<str>,
+    /// The Cedar entity of the resource. Where one entity type stands for many resource types, the type is a part of
+    /// its id.
+    pub(super) resource: EntityId,
     /// What is to be looked at, in order; never empty.
     pub phases: Vec<PhaseValues>,
     /// Facts about the request, typed as the schema wants them.
@@ -110,39 +113,26 @@ impl AccessRequest {
                 realm.resource_types.keys(),
             ));
         }
-        if question.resource_id.len() > EntityId::ID_BYTES_MAX {
-            faults.push(FieldFault::new("resource.id", "is longer than 512 bytes"));
-        }
-        let mut phases = Vec::new();
-        if let Some(resource_type) = resource_type {
-            let given = [
-                (Phase::Existing, "resource.attributes", question.attributes.as_ref()),
-                (Phase::Proposed, "resource.proposed", question.proposed.as_ref()),
-            ];
-            for (phase, field, attributes) in given {
-                if let Some(attributes) = attributes {
-                    let values = subject_values(resource_type, attributes, field, &realm.relations, &mut faults);
-                    phases.push(PhaseValues { phase, values });
-                }
-            }
-            if phases.is_empty() {
-                phases.push(PhaseValues { phase: Phase::Existing, values: vec![None; resource_type.subjects.len()] });
-            }
-        }
+        let resource = resource_type.map(|resource_type| {
+            let (id, entity) = resource_entity(realm, resource_type, &question.resource_id, &mut faults);
+            let phases = phases(realm, resource_type, question, &mut faults);
+            (resource_type, id, entity, phases)
+        });
         let context = action.map(|(_, shape)| context_values(&shape.context, question, realm, &mut faults));
-        match (action, resource_type, context) {
-            (Some((action, shape)), Some(resource_type), Some(context)) if faults.is_empty() => {
-                if !shape.resources.contains(&resource_type.entity) {
-                    let message = format!("action `{action}` does not apply to resource type `{}`", resource_type.name);
-                    return Err(vec![FieldFault::new("action", message)]);
-                }
-                Ok(Self {
-                    action: Arc::clone(action),
-                    resource_type: Arc::clone(resource_type),
-                    resource_id: Arc::clone(&question.resource_id),
-                    phases,
-                    context,
-                })
+        match (action, resource, context) {
+            (Some((action, shape)), Some((resource_type, resource_id, resource, phases)), Some(context))
+                if faults.is_empty() =>
+            {
+                let principal = &realm.file.principal.entity;
+                let beside = if !shape.resources.contains(&resource_type.entity) {
+                    format!("resource type `{}`", resource_type.name)
+                } else if !shape.principals.contains(principal) {
+                    format!("principals of type `{principal}`")
+                } else {
+                    let (action, resource_type) = (Arc::clone(action), Arc::clone(resource_type));
+                    return Ok(Self { action, resource_type, resource_id, resource, phases, context });
+                };
+                Err(vec![FieldFault::new("action", format!("action `{action}` does not apply to {beside}"))])
             }
             _ => Err(faults),
         }
@@ -191,6 +181,55 @@ fn edit_distance(a: &str, b: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(0)
+}
+
+/// The resource's id in its canonical form, and the Cedar entity of the resource.
+fn resource_entity(
+    realm: &Realm,
+    resource_type: &ResourceType,
+    id: &Arc<str>,
+    faults: &mut Vec<FieldFault>,
+) -> (Arc<str>, EntityId) {
+    if id.len() > EntityId::ID_BYTES_MAX {
+        faults.push(FieldFault::new("resource.id", "is longer than 512 bytes"));
+    }
+    let (mut id, entity_type) = (Arc::clone(id), Arc::clone(&resource_type.entity));
+    if realm.file.resources.is_some() {
+        let entity = EntityId { entity_type, id: format!("{}/{id}", resource_type.name).into() };
+        return (id, entity);
+    }
+    if !id.is_empty() {
+        match realm.relations.entity_id(&entity_type, &id) {
+            Ok(entity) => id = entity.id,
+            Err(expected) => {
+                faults.push(FieldFault::new("resource.id", format!("is another value, expected {expected}")))
+            }
+        }
+    }
+    (Arc::clone(&id), EntityId { entity_type, id })
+}
+
+/// The values to be looked at, in order; those of a question without any are all missing.
+fn phases(
+    realm: &Realm,
+    resource_type: &ResourceType,
+    question: &Question,
+    faults: &mut Vec<FieldFault>,
+) -> Vec<PhaseValues> {
+    let given = [
+        (Phase::Existing, "resource.attributes", question.attributes.as_ref()),
+        (Phase::Proposed, "resource.proposed", question.proposed.as_ref()),
+    ];
+    let given = given.into_iter().filter_map(|(phase, field, attributes)| Some((phase, field, attributes?)));
+    let phases = given.map(|(phase, field, attributes)| PhaseValues {
+        phase,
+        values: subject_values(resource_type, attributes, field, &realm.relations, faults),
+    });
+    let mut phases: Vec<PhaseValues> = phases.collect();
+    if phases.is_empty() {
+        phases.push(PhaseValues { phase: Phase::Existing, values: vec![None; resource_type.subjects.len()] });
+    }
+    phases
 }
 
 fn subject_values(

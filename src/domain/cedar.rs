@@ -67,6 +67,11 @@ impl CedarTypes {
         }
     }
 
+    /// Cedar takes the two for the same value: the members of a set have no order.
+    pub(super) fn is_same(&self, one: &Value, other: &Value) -> bool {
+        one == other || self.value(one).is_some_and(|one| self.value(other) == Some(one))
+    }
+
     /// Makes an entity. Attributes without a value are left out; ancestors of types that the schema doesn't have, too.
     pub(super) fn entity<'a>(
         &self,

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use cedar_policy::{Policy, PolicyId, PolicySet};
 use serde_json::{Value as Json, json};
 
+use super::looks::{Looks, attribute_names};
+
 /// One `when` or `unless` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
@@ -22,16 +24,17 @@ pub(super) struct Clauses {
     pub(super) alone: PolicySet,
     /// `(context attribute, text)` when the first clause is `context.attribute.contains("text")`.
     pub(super) guard: Option<(Arc<str>, Arc<str>)>,
-    /// Some clause asks what contains the principal.
-    pub(super) asks_principal_ancestors: bool,
-    /// Some clause asks what contains the resource itself.
-    pub(super) asks_resource_ancestors: bool,
+    /// What the clauses look into.
+    pub(super) looks: Looks,
 }
 
 impl Clauses {
     /// Takes a policy apart by its JSON form (Cedar's documented policy format).
-    pub(super) fn of(policy: &Policy) -> Self {
-        let json = policy.to_json().unwrap_or(Json::Null);
+    ///
+    /// # Errors
+    /// When the policy has no such form.
+    pub(super) fn of(policy: &Policy) -> Result<Self, String> {
+        let json = policy.to_json().map_err(|error| format!("cannot be taken apart: {error}"))?;
         let conditions: Vec<&Json> = json.get("conditions").and_then(Json::as_array).into_iter().flatten().collect();
         let mut alone = PolicySet::new();
         let mut list = Vec::new();
@@ -48,9 +51,11 @@ impl Clauses {
             }
         }
         let guard = conditions.first().and_then(|condition| guard(condition));
-        let asks = |variable| conditions.iter().any(|condition| asks_ancestors(condition, variable));
-        let (asks_principal_ancestors, asks_resource_ancestors) = (asks("principal"), asks("resource"));
-        Self { list, alone, guard, asks_principal_ancestors, asks_resource_ancestors }
+        let mut looks = Looks::default();
+        for body in conditions.iter().filter_map(|condition| condition.get("body")) {
+            looks.merge(&Looks::of(body));
+        }
+        Ok(Self { list, alone, guard, looks })
     }
 }
 
@@ -67,7 +72,7 @@ fn path<'a>(expression: &'a Json, variable: &str) -> Option<Vec<&'a str>> {
     }
     let access = expression.get(".").or_else(|| expression.get("has"))?;
     let mut start = path(access.get("left")?, variable)?;
-    start.push(access.get("attr")?.as_str()?);
+    start.extend(attribute_names(access.get("attr")?));
     Some(start)
 }
 
@@ -97,31 +102,12 @@ fn guard(condition: &Json) -> Option<(Arc<str>, Arc<str>)> {
     }
 }
 
-/// `variable in …` or `variable is T in …` stands somewhere in the expression. Where the variable itself, not an
-/// attribute of it, is an operand of anything else than an attribute access, that counts too: an `if` may hand it on.
-fn asks_ancestors(expression: &Json, variable: &str) -> bool {
-    match expression {
-        Json::Array(items) => items.iter().any(|item| asks_ancestors(item, variable)),
-        Json::Object(fields) => fields.iter().any(|(operator, operands)| {
-            let starts_path = [".", "has"].contains(&operator.as_str()) && path(expression, variable).is_some();
-            !starts_path && (is_variable(operands, variable) || asks_ancestors(operands, variable))
-        }),
-        _ => false,
-    }
-}
-
-/// The expression, or one of the operands, is the bare variable.
-fn is_variable(operands: &Json, variable: &str) -> bool {
-    let is_it = |operand: &Json| path(operand, variable).is_some_and(|path| path.is_empty());
-    is_it(operands) || operands.as_object().is_some_and(|named| named.values().any(is_it))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn clauses(text: &str) -> Clauses {
-        Clauses::of(&Policy::parse(None, text).unwrap())
+        Clauses::of(&Policy::parse(None, text).unwrap()).unwrap()
     }
 
     #[test]
@@ -142,7 +128,6 @@ mod tests {
             [vec![], vec!["lacks".into(), "student".into(), "student.responsibility".into()], vec!["org".to_owned()]]
         );
         assert_eq!(clauses.guard, Some(("strategies".into(), "X".into())));
-        assert!(clauses.asks_principal_ancestors);
     }
 
     #[test]

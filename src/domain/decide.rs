@@ -11,7 +11,7 @@ use super::{
     cedar::with_slice,
     decision::{Decision, Outcome, Reason},
     denial,
-    entities::{Facts, gather},
+    entities::Gathering,
     explanation,
     grants::ResolvedGrant,
     graph::Graph,
@@ -115,22 +115,25 @@ fn evaluate(
         grant: grant.as_ref().map_or(0, |grant| grant.number + 1),
     };
     let plan = realm.policies.plan(&key, grant.as_ref().map(|grant| grant.grant.strategies.as_slice()));
-    let Some(facts) = gather(realm, &plan, principal, request, values, graph) else {
-        return indeterminate("CONFIGURATION_ERROR", "the realm's schema does not fit its resource types");
+    let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
+        return unfit("its resource types");
     };
-    let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), &facts) else {
-        return indeterminate("CONFIGURATION_ERROR", "the realm's schema does not fit the request's context");
+    let mut gathering = Gathering::new(realm, principal, request, values, graph);
+    let candidates = gathering.candidates(&plan, &resource);
+    let Some(entities) = gathering.entities(&candidates.looks) else { return unfit("its resource types") };
+    let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
+        return unfit("the request's context");
     };
-    let Facts { entities, principal_ancestors, resource_ancestors, resource } = facts;
-    let principals = std::iter::once(principal.uid()).chain(&principal_ancestors);
-    let resources = std::iter::once(&resource).chain(&resource_ancestors);
-    let candidates = realm.policies.candidates(&plan, principals, resources);
     let evaluated = with_slice(entities, |entities| {
         let evaluation =
             Evaluation { realm, request, values, candidates: &candidates, cedar_request: &cedar_request, entities };
         judge(&evaluation)
     });
     evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
+}
+
+fn unfit(what: &str) -> (Outcome, Vec<Reason>) {
+    indeterminate("CONFIGURATION_ERROR", format!("the realm's schema does not fit {what}"))
 }
 
 /// Cedar skips a policy that errors, be it a forbid. Here an errored forbid denies, and an errored
@@ -167,7 +170,7 @@ fn cedar_request(
     request: &AccessRequest,
     phase: Phase,
     grant: Option<&ResolvedGrant>,
-    facts: &Facts,
+    resource: EntityUid,
 ) -> Option<Request> {
     let action = realm.policies.action(&request.action)?;
     let context = if request.context.is_empty() {
@@ -176,7 +179,7 @@ fn cedar_request(
     } else {
         context(realm, request, phase, grant)?
     };
-    Request::new(principal.uid().clone(), action.clone(), facts.resource.clone(), context, None).ok()
+    Request::new(principal.uid().clone(), action.clone(), resource, context, None).ok()
 }
 
 /// The context: what the request says, and what the host adds where the action's context declares it.

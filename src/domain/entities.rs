@@ -6,179 +6,207 @@ use cedar_policy::EntityUid;
 
 use super::{
     access_request::{AccessRequest, PhaseValues},
+    ancestors::ancestors,
     cedar::CedarEntity,
-    graph::{Graph, NodeId},
+    graph::Graph,
     id::EntityId,
-    policy_set::Plan,
-    principal::Principal,
+    looks::{Look, Looks},
+    policy_set::{Candidates, Plan},
+    principal::{Ancestry, Principal},
     realm::Realm,
     resource_type::LACKS,
     value::Value,
 };
 
-/// What Cedar is given.
+/// Gathers the entities that policies look into, and no others.
 #[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) entities: Vec<CedarEntity>,
-    pub(super) principal_ancestors: Vec<EntityUid>,
-    pub(super) resource_ancestors: Vec<EntityUid>,
-    pub(super) resource: EntityUid,
-}
-
-/// Gathers the entities that the plan's policies look at, and no others.
-///
-/// `None` when the schema lacks a type that is needed.
-pub(super) fn gather(
-    realm: &Realm,
-    plan: &Plan,
-    principal: &Principal,
-    request: &AccessRequest,
-    values: &PhaseValues,
-    graph: &Graph,
-) -> Option<Facts> {
-    let resource_type = &request.resource_type;
-    let id = resource_entity(realm, request);
-    let resource = realm.cedar_types.uid(&id.entity_type, &id.id)?;
-    let mut around = Around {
-        realm,
-        principal,
-        resource: &id,
-        graph,
-        entities: Vec::with_capacity(6),
-        seen: Vec::with_capacity(6),
-        asks_principal_ancestors: plan.asks_principal_ancestors,
-        asks_resource_ancestors: plan.asks_resource_ancestors,
-    };
-
-    let mut attributes: Vec<(&str, &Value)> = Vec::with_capacity(resource_type.subjects.len() + 1);
-    let mut lacking = Vec::new();
-    for (subject, value) in resource_type.subjects.iter().zip(&values.values) {
-        match value {
-            None => lacking.push(Value::String(Arc::clone(&subject.attribute))),
-            Some(value) => {
-                attributes.push((&subject.attribute, value));
-                around.follow(&subject.attribute, value, plan.paths.iter().map(Vec::as_slice));
-            }
-        }
-    }
-    let links = links(realm, &id);
-    for (name, linked) in &links {
-        attributes.push((name, linked));
-        around.follow(name, linked, plan.paths.iter().map(Vec::as_slice));
-    }
-    let lacks = Value::List(lacking);
-    if resource_type.has_lacks {
-        attributes.push((LACKS, &lacks));
-    }
-
-    let Around { mut entities, asks_principal_ancestors, asks_resource_ancestors, .. } = around;
-    let resource_ancestors = if asks_resource_ancestors { ancestors(realm, graph, &id) } else { Vec::new() };
-    entities.push(realm.cedar_types.entity(&id, attributes, resource_ancestors.iter().cloned())?);
-    let (asker, principal_ancestors) = if asks_principal_ancestors {
-        principal.with_ancestors(&realm.cedar_types, graph)
-    } else {
-        (principal.alone(), Vec::new())
-    };
-    // A principal that asks about itself is one entity, and the resource's values are what is known of it.
-    if principal.entity != id {
-        entities.push(asker);
-    }
-    if plan.asks_action_groups {
-        entities.extend(realm.action_entities.get(&request.action).cloned());
-    }
-    Some(Facts { entities, principal_ancestors, resource_ancestors, resource })
-}
-
-/// The Cedar entity of the resource. Where one Cedar type stands for many resource types, the type is a part of the id.
-fn resource_entity(realm: &Realm, request: &AccessRequest) -> EntityId {
-    let resource_type = &request.resource_type;
-    let id = if realm.file.resources.is_some() {
-        format!("{}/{}", resource_type.name, request.resource_id).into()
-    } else {
-        Arc::clone(&request.resource_id)
-    };
-    EntityId { entity_type: Arc::clone(&resource_type.entity), id }
-}
-
-/// Adds the entities that values name, with all that contains them and the entities they link to.
-struct Around<'a> {
+pub(super) struct Gathering<'a> {
     realm: &'a Realm,
     principal: &'a Principal,
-    resource: &'a EntityId,
+    request: &'a AccessRequest,
+    values: &'a PhaseValues,
     graph: &'a Graph,
-    entities: Vec<CedarEntity>,
-    seen: Vec<EntityId>,
-    asks_principal_ancestors: bool,
-    asks_resource_ancestors: bool,
+    above_principal: Option<Arc<Ancestry>>,
+    above_resource: Option<Vec<EntityUid>>,
+    /// What is looked into besides principal and resource, and whether it is asked what contains it.
+    others: Vec<(EntityId, bool)>,
+    /// Where everything was followed already.
+    exhausted: Vec<EntityId>,
 }
 
-impl Around<'_> {
-    /// Adds what the value of this attribute names, if some path goes by the attribute.
-    fn follow<'p>(&mut self, attribute: &str, value: &Value, paths: impl Iterator<Item = &'p [Arc<str>]>) {
-        let by_attribute = paths.filter(|path| path.first().is_some_and(|first| **first == *attribute));
-        let rest: Vec<&[Arc<str>]> = by_attribute.map(|path| path.get(1..).unwrap_or_default()).collect();
-        if !rest.is_empty() {
-            self.add(value, &rest);
+impl<'a> Gathering<'a> {
+    pub(super) fn new(
+        realm: &'a Realm,
+        principal: &'a Principal,
+        request: &'a AccessRequest,
+        values: &'a PhaseValues,
+        graph: &'a Graph,
+    ) -> Self {
+        Self {
+            realm,
+            principal,
+            request,
+            values,
+            graph,
+            above_principal: None,
+            above_resource: None,
+            others: Vec::with_capacity(4),
+            exhausted: Vec::new(),
         }
     }
 
-    fn add(&mut self, value: &Value, rest: &[&[Arc<str>]]) {
-        match value {
-            Value::Entity(entity) => self.add_entity(entity, rest),
-            Value::List(items) => items.iter().for_each(|item| self.add(item, rest)),
-            Value::Record(fields) => {
-                for (name, field) in fields.iter() {
-                    self.follow(name, field, rest.iter().copied());
-                }
+    /// The plan's policies that can apply to this principal and this resource.
+    pub(super) fn candidates(&mut self, plan: &Plan, resource: &EntityUid) -> Arc<Candidates> {
+        if plan.asks_principal_ancestors {
+            self.ask_above_principal();
+        }
+        if plan.asks_resource_ancestors {
+            self.ask_above_resource();
+        }
+        let above_principal = self.above_principal.iter().flat_map(|ancestry| &ancestry.ancestors);
+        let principals = std::iter::once(self.principal.uid()).chain(above_principal);
+        let resources = std::iter::once(resource).chain(self.above_resource.iter().flatten());
+        self.realm.policies.candidates(plan, principals, resources)
+    }
+
+    /// The entities that are looked into. Where principal and resource are the same entity and contradict each other,
+    /// both are there.
+    ///
+    /// `None` when the schema lacks a type that is needed.
+    pub(super) fn entities(mut self, looks: &Looks) -> Option<Vec<CedarEntity>> {
+        self.visit(&self.principal.entity, &looks.principal);
+        self.visit(&self.request.resource, &looks.resource);
+        for (name, value) in self.request.context.iter() {
+            self.visit_value(value, looks.context.member(name));
+        }
+        for (entity, look) in &looks.named {
+            self.visit(entity, look);
+        }
+        let mut entities = Vec::with_capacity(self.others.len() + 3);
+        if looks.action.enters() {
+            entities.extend(self.realm.action_entities.get(&self.request.action).cloned());
+        }
+        for (entity, asks_ancestors) in std::mem::take(&mut self.others) {
+            entities.extend(self.other(&entity, asks_ancestors));
+        }
+        self.add_principal_and_resource(&mut entities)?;
+        Some(entities)
+    }
+
+    fn ask_above_principal(&mut self) {
+        if self.above_principal.is_none() {
+            self.above_principal = Some(self.principal.ancestry(self.realm, self.graph));
+        }
+    }
+
+    fn ask_above_resource(&mut self) {
+        if self.above_resource.is_none() {
+            let above = ancestors(self.realm, self.principal, self.graph, &self.request.resource);
+            self.above_resource = Some(above);
+        }
+    }
+
+    fn visit_value(&mut self, value: &Value, look: Option<&Look>) {
+        match (value, look) {
+            (Value::Entity(entity), Some(look)) if look.enters() => self.visit(entity, look),
+            (Value::Record(fields), Some(look)) => {
+                fields.iter().for_each(|(name, value)| self.visit_value(value, look.member(name)));
             }
+            // A policy compares the members of a set, it cannot look into one.
             _ => {}
         }
     }
 
-    fn add_entity(&mut self, entity: &EntityId, rest: &[&[Arc<str>]]) {
-        // Principal and resource are added once, at the end, with what contains them.
-        if *entity == self.principal.entity {
-            self.asks_principal_ancestors = true;
-            return;
+    /// Notes what is looked into from an entity on.
+    fn visit(&mut self, entity: &EntityId, look: &Look) {
+        if look.is_endless {
+            if self.exhausted.contains(entity) {
+                return;
+            }
+            self.exhausted.push(entity.clone());
         }
-        if entity == self.resource {
-            self.asks_resource_ancestors = true;
-            return;
+        let (principal, request, values) = (self.principal, self.request, self.values);
+        let (is_principal, is_resource) = (*entity == principal.entity, *entity == request.resource);
+        if is_principal {
+            if look.asks_ancestors {
+                self.ask_above_principal();
+            }
+            for (name, value) in principal.attributes.iter() {
+                self.visit_value(value, look.member(name));
+            }
         }
-        if self.seen.contains(entity) {
-            return;
+        if is_resource {
+            if look.asks_ancestors {
+                self.ask_above_resource();
+            }
+            for (subject, value) in request.resource_type.subjects.iter().zip(&values.values) {
+                if let Some(value) = value {
+                    self.visit_value(value, look.member(&subject.attribute));
+                }
+            }
         }
-        self.seen.push(entity.clone());
-        let links = links(self.realm, entity);
-        for (name, linked) in &links {
-            self.follow(name, linked, rest.iter().copied());
+        if !is_principal && !is_resource {
+            match self.others.iter_mut().find(|(other, _)| other == entity) {
+                Some((_, asks_ancestors)) => *asks_ancestors |= look.asks_ancestors,
+                None => self.others.push((entity.clone(), look.asks_ancestors)),
+            }
         }
-        let mut ancestors = ancestors(self.realm, self.graph, entity);
-        let rules = self.realm.relations.entity(&entity.entity_type);
-        if let Some(attribute) = rules.and_then(|rules| rules.prefixes.as_ref()) {
-            let prefixes = self.principal.entities(attribute).filter(|prefix| entity.id.starts_with(&*prefix.id));
-            ancestors.extend(prefixes.filter_map(|prefix| self.realm.cedar_types.uid(&prefix.entity_type, &prefix.id)));
+        for (name, linked) in self.realm.links(entity) {
+            self.visit_value(&linked, look.member(name));
         }
-        let attributes = links.iter().map(|(name, value)| (*name, value));
-        self.entities.extend(self.realm.cedar_types.entity(entity, attributes, ancestors));
     }
-}
 
-/// The attributes of an entity that name one of the same id and another type.
-fn links<'a>(realm: &'a Realm, entity: &EntityId) -> Vec<(&'a str, Value)> {
-    let rules = realm.relations.entity(&entity.entity_type).into_iter();
-    let named = rules.flat_map(|rules| &rules.links).map(|(name, link_type)| {
-        let linked = EntityId { entity_type: Arc::clone(link_type), id: Arc::clone(&entity.id) };
-        (&**name, Value::Entity(linked))
-    });
-    named.collect()
-}
+    fn other(&self, entity: &EntityId, asks_ancestors: bool) -> Option<CedarEntity> {
+        if let Some(action) = self.realm.action_entity(entity) {
+            return Some(action.clone());
+        }
+        let links: Vec<(&str, Value)> = self.realm.links(entity).collect();
+        let attributes = links.iter().map(|(name, value)| (*name, value));
+        let above = if asks_ancestors { ancestors(self.realm, self.principal, self.graph, entity) } else { Vec::new() };
+        self.realm.cedar_types.entity(entity, attributes, above)
+    }
 
-fn ancestors(realm: &Realm, graph: &Graph, entity: &EntityId) -> Vec<EntityUid> {
-    let Some(node) = graph.node(&entity.entity_type, &entity.id) else { return Vec::new() };
-    let uid = |node: NodeId| {
-        let above = graph.entity(node);
-        realm.cedar_types.uid(&above.entity_type, &above.id)
-    };
-    graph.ancestors(node, |_| true).into_iter().filter_map(uid).collect()
+    fn add_principal_and_resource(mut self, entities: &mut Vec<CedarEntity>) -> Option<()> {
+        let (realm, principal, request) = (self.realm, self.principal, self.request);
+        let subjects = &request.resource_type.subjects;
+        let links: Vec<(&str, Value)> = realm.links(&request.resource).collect();
+        let mut attributes: Vec<(&str, &Value)> = Vec::with_capacity(subjects.len() + links.len() + 1);
+        attributes.extend(links.iter().map(|(name, value)| (*name, value)));
+        let mut lacking = Vec::new();
+        for (subject, value) in subjects.iter().zip(&self.values.values) {
+            match value {
+                Some(value) => attributes.push((&subject.attribute, value)),
+                None => lacking.push(Value::String(Arc::clone(&subject.attribute))),
+            }
+        }
+        let lacks = Value::List(lacking);
+        if request.resource_type.has_lacks {
+            attributes.push((LACKS, &lacks));
+        }
+        if request.resource == principal.entity {
+            // One entity, known from the token and from the values: each adds to the other.
+            let ancestry = principal.ancestry(realm, self.graph);
+            for (name, value) in principal.attributes.iter() {
+                match attributes.iter().find(|(known, _)| **known == **name) {
+                    None => attributes.push((name, value)),
+                    Some((_, known)) if realm.cedar_types.is_same(known, value) => {}
+                    // What differs is a contradiction: both are handed over, and Cedar refuses them.
+                    Some(_) => entities.push(ancestry.entity.clone()),
+                }
+            }
+            entities.push(realm.cedar_types.entity(
+                &request.resource,
+                attributes,
+                ancestry.ancestors.iter().cloned(),
+            )?);
+            return Some(());
+        }
+        let above_resource = self.above_resource.take().unwrap_or_default();
+        entities.push(realm.cedar_types.entity(&request.resource, attributes, above_resource)?);
+        entities.push(match &self.above_principal {
+            Some(ancestry) => ancestry.entity.clone(),
+            None => principal.alone(),
+        });
+        Some(())
+    }
 }

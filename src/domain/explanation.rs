@@ -185,13 +185,12 @@ fn end_type(evaluation: &Evaluation<'_>, subject: &Subject, rest: &[Arc<str>]) -
     rest.iter().try_fold(start, |current, name| evaluation.realm.relations.entity(&current)?.links.get(name).cloned())
 }
 
+/// By precedence, then by id: where a policy stands in its file says nothing.
 fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a CompiledPolicy> {
-    let mut policies: Vec<(usize, &CompiledPolicy)> = indexes
-        .iter()
-        .filter_map(|index| evaluation.realm.policies.get(*index).map(|policy| (*index, policy)))
-        .collect();
-    policies.sort_by_key(|(index, policy)| (policy.precedence, *index));
-    policies.into_iter().map(|(_, policy)| policy).collect()
+    let policies = indexes.iter().filter_map(|index| evaluation.realm.policies.get(*index));
+    let mut policies: Vec<&CompiledPolicy> = policies.collect();
+    policies.sort_by_key(|policy| (policy.precedence, &policy.id));
+    policies
 }
 
 fn title(policy: &CompiledPolicy) -> Arc<str> {

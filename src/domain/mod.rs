@@ -15,6 +15,7 @@ pub(crate) mod document;
 pub mod fault;
 pub mod grants;
 pub mod issuer;
+mod looks;
 pub mod policy_set;
 pub mod realm;
 pub mod realm_file;
@@ -38,6 +39,7 @@ pub mod record_mapping;
 pub mod relationship;
 
 pub mod access_request;
+mod ancestors;
 mod cedar;
 pub mod decide;
 pub mod decision;

@@ -2,7 +2,7 @@
 //! policies that can apply and no others.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     str::FromStr as _,
     sync::Arc,
 };
@@ -16,6 +16,7 @@ use quick_cache::sync::Cache;
 use super::{
     clause::{Clauses, add},
     fault::Fault,
+    looks::Looks,
     schema::RealmSchema,
 };
 
@@ -78,26 +79,25 @@ pub(super) struct PlanKey {
 /// The policies that can apply to a kind of question, and the facts that they look at.
 #[derive(Debug)]
 pub(super) struct Plan {
-    always: Vec<usize>,
-    cedar: Arc<CedarPolicySet>,
+    /// The policies that name neither a principal nor a resource.
+    always: Arc<Candidates>,
     by_principal: HashMap<EntityUid, Vec<usize>>,
     by_resource: HashMap<EntityUid, Vec<usize>>,
     chosen: Cache<Vec<usize>, Arc<Candidates>>,
-    /// The attribute paths of the resource that some policy mentions.
-    pub(super) paths: BTreeSet<Vec<Arc<str>>>,
-    /// Some policy asks what contains the principal.
+    action: Option<EntityUid>,
+    /// Some scope asks what contains the principal.
     pub(super) asks_principal_ancestors: bool,
-    /// Some policy asks what contains the resource.
+    /// Some scope asks what contains the resource.
     pub(super) asks_resource_ancestors: bool,
-    /// Some policy's scope names an action group.
-    pub(super) asks_action_groups: bool,
 }
 
 /// The policies of one decision.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Candidates {
-    pub(super) cedar: Arc<CedarPolicySet>,
+    pub(super) cedar: CedarPolicySet,
     pub(super) indexes: Vec<usize>,
+    /// What they look into.
+    pub(super) looks: Looks,
 }
 
 /// A compiled set.
@@ -223,47 +223,48 @@ impl PolicySet {
 
     fn make_plan(&self, key: &PlanKey, strategies: Option<&[Arc<str>]>) -> Plan {
         let mut plan = Plan {
-            always: Vec::new(),
-            cedar: Arc::default(),
+            always: Arc::default(),
             by_principal: HashMap::new(),
             by_resource: HashMap::new(),
             chosen: Cache::new(1_024),
-            paths: BTreeSet::new(),
+            action: self.actions.get(&key.action).cloned(),
             asks_principal_ancestors: false,
             asks_resource_ancestors: false,
-            asks_action_groups: false,
         };
-        let action = self.actions.get(&key.action);
+        let mut always = Vec::new();
         for (index, policy) in self.policies.iter().enumerate() {
             let scope = &policy.scope;
-            let fits = scope.fits_action(action, &self.groups)
+            let fits = scope.fits_action(plan.action.as_ref(), &self.groups)
                 && scope.principal.fits_type(&key.principal_type)
                 && scope.resource.fits_type(&key.resource_type)
                 && policy.passes_guard(strategies);
             if !fits {
                 continue;
             }
-            plan.paths.extend(policy.clauses.list.iter().flat_map(|clause| clause.resource_paths.iter().cloned()));
-            plan.asks_principal_ancestors |= policy.clauses.asks_principal_ancestors || scope.principal.is_in;
-            plan.asks_resource_ancestors |= policy.clauses.asks_resource_ancestors || scope.resource.is_in;
-            plan.asks_action_groups |=
-                action.is_some_and(|uid| !scope.action.is_empty() && !scope.action.contains(uid));
+            plan.asks_principal_ancestors |= scope.principal.is_in;
+            plan.asks_resource_ancestors |= scope.resource.is_in;
             match (&scope.principal.entity, &scope.resource.entity) {
                 (Some(uid), _) => plan.by_principal.entry(uid.clone()).or_default().push(index),
                 (None, Some(uid)) => plan.by_resource.entry(uid.clone()).or_default().push(index),
-                (None, None) => plan.always.push(index),
+                (None, None) => always.push(index),
             }
         }
-        plan.cedar = self.cedar_set(&plan.always);
+        plan.always = Arc::new(self.candidates_of(plan.action.as_ref(), always));
         plan
     }
 
-    fn cedar_set(&self, indexes: &[usize]) -> Arc<CedarPolicySet> {
-        let mut set = CedarPolicySet::new();
+    fn candidates_of(&self, action: Option<&EntityUid>, indexes: Vec<usize>) -> Candidates {
+        let (mut cedar, mut looks) = (CedarPolicySet::new(), Looks::default());
         for policy in indexes.iter().filter_map(|index| self.policies.get(*index)) {
-            add(&mut set, policy.cedar.clone());
+            add(&mut cedar, policy.cedar.clone());
+            looks.merge(&policy.clauses.looks);
+            let scope = &policy.scope;
+            looks.principal.asks_ancestors |= scope.principal.is_in;
+            looks.resource.asks_ancestors |= scope.resource.is_in;
+            looks.action.asks_ancestors |=
+                action.is_some_and(|action| !scope.action.is_empty() && !scope.action.contains(action));
         }
-        Arc::new(set)
+        Candidates { cedar, indexes, looks }
     }
 
     /// The policies that can apply to this principal and resource: both with everything that contains them.
@@ -272,26 +273,25 @@ impl PolicySet {
         plan: &Plan,
         principals: impl Iterator<Item = &'a EntityUid>,
         resources: impl Iterator<Item = &'a EntityUid>,
-    ) -> Candidates {
-        let everyone = || Candidates { cedar: Arc::clone(&plan.cedar), indexes: plan.always.clone() };
+    ) -> Arc<Candidates> {
         if plan.by_principal.is_empty() && plan.by_resource.is_empty() {
-            return everyone();
+            return Arc::clone(&plan.always);
         }
         let by_principal = principals.filter_map(|uid| plan.by_principal.get(uid)).flatten();
         let by_resource = resources.filter_map(|uid| plan.by_resource.get(uid)).flatten();
         let mut named: Vec<usize> = by_principal.chain(by_resource).copied().collect();
         if named.is_empty() {
-            return everyone();
+            return Arc::clone(&plan.always);
         }
         named.sort_unstable();
         named.dedup();
         if let Some(chosen) = plan.chosen.get(&named) {
-            return (*chosen).clone();
+            return chosen;
         }
-        let mut indexes: Vec<usize> = plan.always.iter().chain(&named).copied().collect();
+        let mut indexes: Vec<usize> = plan.always.indexes.iter().chain(&named).copied().collect();
         indexes.sort_unstable();
-        let candidates = Candidates { cedar: self.cedar_set(&indexes), indexes };
-        plan.chosen.insert(named, Arc::new(candidates.clone()));
+        let candidates = Arc::new(self.candidates_of(plan.action.as_ref(), indexes));
+        plan.chosen.insert(named, Arc::clone(&candidates));
         candidates
     }
 }
@@ -311,7 +311,7 @@ impl CompiledPolicy {
         Ok(Self {
             id: Arc::from(AsRef::<str>::as_ref(policy.id())),
             effect: policy.effect(),
-            clauses: Clauses::of(policy),
+            clauses: Clauses::of(policy)?,
             precedence,
             annotations,
             scope: Scope::of(policy),

@@ -7,7 +7,8 @@ use cedar_policy::EntityUid;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    cedar::{CedarEntity, CedarTypes},
+    ancestors::ancestors,
+    cedar::CedarEntity,
     graph::Graph,
     id::{EntityId, Revision},
     realm::Realm,
@@ -26,9 +27,10 @@ pub struct Principal {
     pub attributes: Arc<Attributes>,
     /// The name of its claim set, where the realm has grants.
     pub claim_set: Option<Arc<str>>,
+    /// What contains it, as the token says.
+    pub(super) parents: Vec<EntityId>,
     uid: EntityUid,
     alone: CedarEntity,
-    parents: Vec<EntityId>,
     ancestry: ArcSwapOption<Ancestry>,
 }
 
@@ -63,7 +65,8 @@ impl Principal {
                 return Err(PrincipalError::ClaimInvalid { claim: Arc::clone(&mapping.id_claim), expected });
             }
         };
-        let entity = EntityId { entity_type: Arc::clone(&mapping.entity), id };
+        let invalid = |expected| PrincipalError::ClaimInvalid { claim: Arc::clone(&mapping.id_claim), expected };
+        let entity = realm.relations.entity_id(&mapping.entity, &id).map_err(invalid)?;
         let declared = realm.schema.entities.get(&mapping.entity);
         let mut attributes = Vec::with_capacity(mapping.attributes.len());
         for claim in &mapping.attributes {
@@ -79,21 +82,12 @@ impl Principal {
         });
         let parents =
             mapping.parents.iter().filter_map(|name| attributes.get(name)).flat_map(entities_of).cloned().collect();
-        Self::assemble(&realm.cedar_types, entity, attributes, claim_set, parents)
-            .ok_or_else(|| PrincipalError::ClaimMissing(Arc::clone(&mapping.id_claim)))
-    }
-
-    fn assemble(
-        types: &CedarTypes,
-        entity: EntityId,
-        attributes: Attributes,
-        claim_set: Option<Arc<str>>,
-        parents: Vec<EntityId>,
-    ) -> Option<Self> {
-        let uid = types.uid(&entity.entity_type, &entity.id)?;
-        let alone = types.entity(&entity, attributes.iter().map(|(name, value)| (&**name, value)), [])?;
+        let links: Vec<(&str, Value)> = realm.links(&entity).collect();
+        let (types, all) = (&realm.cedar_types, with_links(&attributes, &links));
+        let made = types.uid(&entity.entity_type, &entity.id).zip(types.entity(&entity, all, []));
+        let Some((uid, alone)) = made else { return Err(PrincipalError::ClaimMissing(Arc::clone(&mapping.id_claim))) };
         let attributes = Arc::new(attributes);
-        Some(Self { entity, attributes, claim_set, uid, alone, parents, ancestry: ArcSwapOption::empty() })
+        Ok(Self { entity, attributes, claim_set, parents, uid, alone, ancestry: ArcSwapOption::empty() })
     }
 
     /// Cedar's name of the principal.
@@ -111,47 +105,57 @@ impl Principal {
         self.alone.clone()
     }
 
-    /// The principal with all that contains it, and the names of that, as the graph has it.
-    pub(super) fn with_ancestors(&self, types: &CedarTypes, graph: &Graph) -> (CedarEntity, Vec<EntityUid>) {
-        let changed = |types: &[Arc<str>]| types.iter().map(|name| graph.type_revision(name)).max().unwrap_or_default();
-        if let Some(known) = self.ancestry.load().as_deref().filter(|known| changed(&known.through) == known.revision) {
-            return (known.entity.clone(), known.ancestors.clone());
+    /// The principal with all that contains it, as token and graph have it.
+    pub(super) fn ancestry(&self, realm: &Realm, graph: &Graph) -> Arc<Ancestry> {
+        if let Some(known) = self.ancestry.load().as_ref().filter(|known| known.is_fresh(graph)) {
+            return Arc::clone(known);
         }
-        let mut through = vec![Arc::clone(&self.entity.entity_type)];
-        let mut ancestors = Vec::new();
-        let mut add = |entity: &EntityId| {
-            if !through.contains(&entity.entity_type) {
-                through.push(Arc::clone(&entity.entity_type));
-            }
-            ancestors.extend(types.uid(&entity.entity_type, &entity.id));
-        };
-        self.parents.iter().for_each(&mut add);
-        for start in std::iter::once(&self.entity).chain(&self.parents) {
-            if let Some(node) = graph.node(&start.entity_type, &start.id) {
-                graph.ancestors(node, |_| true).into_iter().for_each(|above| add(&graph.entity(above)));
-            }
-        }
-        ancestors.sort();
-        ancestors.dedup();
-        // Nothing contains itself, whatever the claims and the graph say together.
-        ancestors.retain(|uid| *uid != self.uid);
-        let pairs = self.attributes.iter().map(|(name, value)| (&**name, value));
-        let entity = types.entity(&self.entity, pairs, ancestors.iter().cloned()).unwrap_or_else(|| self.alone.clone());
-        let known =
-            Ancestry { revision: changed(&through), through, entity: entity.clone(), ancestors: ancestors.clone() };
-        self.ancestry.store(Some(Arc::new(known)));
-        (entity, ancestors)
+        let types = &realm.cedar_types;
+        let ancestors = ancestors(realm, self, graph, &self.entity);
+        let mut through: Vec<Arc<str>> = vec![Arc::clone(&self.entity.entity_type)];
+        through.extend(ancestors.iter().map(|uid| Arc::from(uid.type_name().to_string())));
+        through.sort();
+        through.dedup();
+        let links: Vec<(&str, Value)> = realm.links(&self.entity).collect();
+        let entity = types.entity(&self.entity, with_links(&self.attributes, &links), ancestors.iter().cloned());
+        let entity = entity.unwrap_or_else(|| self.alone.clone());
+        let changed = latest_change(graph, &through);
+        let ancestry = Arc::new(Ancestry { seen: graph.revision(), changed, through, entity, ancestors });
+        self.ancestry.store(Some(Arc::clone(&ancestry)));
+        ancestry
     }
 }
 
 /// What contains a principal, and when that was found out.
 #[derive(Debug)]
-struct Ancestry {
+pub(super) struct Ancestry {
+    pub(super) entity: CedarEntity,
+    pub(super) ancestors: Vec<EntityUid>,
+    /// The revision that it was found out at.
+    seen: Revision,
     /// The entity types that were passed: only a change to one of them can change what contains the principal.
     through: Vec<Arc<str>>,
-    revision: Revision,
-    entity: CedarEntity,
-    ancestors: Vec<EntityUid>,
+    /// When one of them had last changed by then.
+    changed: Revision,
+}
+
+impl Ancestry {
+    fn is_fresh(&self, graph: &Graph) -> bool {
+        self.seen == graph.revision() || self.changed == latest_change(graph, &self.through)
+    }
+}
+
+fn latest_change(graph: &Graph, types: &[Arc<str>]) -> Revision {
+    types.iter().map(|name| graph.type_revision(name)).max().unwrap_or_default()
+}
+
+/// The attributes, and the links that none of them stands in for.
+fn with_links<'a>(
+    attributes: &'a Attributes,
+    links: &'a [(&'a str, Value)],
+) -> impl Iterator<Item = (&'a str, &'a Value)> {
+    let links = links.iter().filter(|(name, _)| attributes.get(name).is_none());
+    attributes.iter().map(|(name, value)| (&**name, value)).chain(links.map(|(name, value)| (*name, value)))
 }
 
 fn entities_of(value: &Value) -> impl Iterator<Item = &EntityId> {

@@ -11,7 +11,7 @@ use super::{
     cedar::{CedarEntity, CedarTypes, action_entities},
     fault::Fault,
     grants::{FlatClaimSet, Grants, ResolvedGrant},
-    id::PolicyVersion,
+    id::{EntityId, PolicyVersion},
     issuer::Issuer,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
@@ -19,6 +19,7 @@ use super::{
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
     schema::{AttributeType, Member, RealmSchema},
+    value::Value,
 };
 
 /// A compiled realm. Immutable but for caches of what follows from it.
@@ -142,6 +143,21 @@ impl Realm {
         }
     }
 
+    /// The attributes of an entity that name one of the same id and another type.
+    pub(super) fn links(&self, entity: &EntityId) -> impl Iterator<Item = (&str, Value)> {
+        let rules = self.relations.entity(&entity.entity_type).into_iter();
+        rules.flat_map(|rules| &rules.links).map(|(name, linked)| {
+            let linked = EntityId { entity_type: Arc::clone(linked), id: Arc::clone(&entity.id) };
+            (&**name, Value::Entity(linked))
+        })
+    }
+
+    /// The Cedar entity of an action, if the entity is one.
+    pub(super) fn action_entity(&self, entity: &EntityId) -> Option<&CedarEntity> {
+        let is_action = entity.entity_type.rsplit("::").next() == Some("Action");
+        self.action_entities.get(&entity.id).filter(|_| is_action)
+    }
+
     /// Adds claim sets for tests of policies, their strategies taken as they are.
     pub(super) fn add_claim_sets(&mut self, sets: Vec<FlatClaimSet>) {
         if let (Some(grants), Some(settings)) = (&mut self.grants, &self.file.grants) {
@@ -222,7 +238,11 @@ fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) ->
         }
     }
     let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    for (name, _) in members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name)) {
+    let is_link =
+        |name: &Arc<str>| relations.entity(&principal.entity).is_some_and(|rules| rules.links.contains_key(name));
+    for (name, _) in
+        members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name) && !is_link(name))
+    {
         faults.push(Fault::in_file(
             REALM_FILE,
             format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),

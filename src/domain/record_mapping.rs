@@ -141,6 +141,11 @@ impl Relations {
         self.entities.get(entity_type)
     }
 
+    /// The principal attribute that holds the prefixes of this type, if it has any.
+    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&Arc<str>> {
+        self.entity(entity_type)?.prefixes.as_ref()
+    }
+
     /// Entities of this type are people.
     pub fn is_person(&self, entity_type: &str) -> bool {
         self.entity(entity_type).is_some_and(|rules| rules.is_person)

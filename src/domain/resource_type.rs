@@ -109,6 +109,10 @@ pub(super) fn parse(
                 ));
                 continue;
             };
+            if subjects.iter().any(|other: &Subject| other.attribute == attribute) {
+                faults.push(Fault::in_file(file, format!("`{name}`: two subjects fill the attribute `{attribute}`")));
+                continue;
+            }
             let (value_type, is_required) = (member.value_type.clone(), member.is_required);
             subjects.push(Subject { attribute, path, name: label, value_type, is_required });
         }

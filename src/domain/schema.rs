@@ -53,7 +53,7 @@ pub struct RealmSchema {
     pub cedar: Arc<Schema>,
     /// The attributes of each entity type.
     pub entities: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Member>>,
-    /// The actions by id. Actions of a namespace go by `Namespace::Action::"id"`'s id all the same.
+    /// The actions by id. Those of a namespace go by their id alone too, so an id is there once in a schema.
     pub actions: BTreeMap<Arc<str>, ActionShape>,
     /// The Cedar entity of each action.
     pub action_uids: BTreeMap<Arc<str>, EntityUid>,
@@ -72,16 +72,21 @@ impl RealmSchema {
         let action_uids = cedar.actions().map(|uid| (Arc::from(uid.id().unescaped()), uid.clone())).collect();
         let mut schema =
             Self { cedar: Arc::new(cedar), entities: BTreeMap::new(), actions: BTreeMap::new(), action_uids };
+        let mut faults = Vec::new();
         for (namespace, body) in json.as_object().into_iter().flatten() {
             for (name, entity) in members(body, "entityTypes") {
                 let attributes = entity.pointer("/shape/attributes").map(attributes).unwrap_or_default();
                 schema.entities.insert(qualified(namespace, name), attributes);
             }
             for (name, action) in members(body, "actions") {
-                schema.actions.insert(Arc::from(name), action_shape(action));
+                if schema.actions.insert(Arc::from(name), action_shape(action)).is_some() {
+                    let message =
+                        format!("two actions have the id `{name}`, expected each id once, also across namespaces");
+                    faults.push(Fault::in_file(file, message));
+                }
             }
         }
-        Ok(schema)
+        if faults.is_empty() { Ok(schema) } else { Err(faults) }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod architecture;
 mod bad_input;
+mod decide;
 mod faults;
 mod grandbend;
 mod kill;
