@@ -98,9 +98,8 @@ pub(super) fn read_token(file: PathBuf) -> Result<String> {
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     let Arguments { target, token, scheme, action, resource, id, .. } = arguments;
     let (has_attributes, has_proposed) = (!arguments.attribute.is_empty(), !arguments.proposed.is_empty());
-    let request = AuthorizeRequest {
-        // Left empty, the token's issuer says which realm it is.
-        realm: target.realm.clone().unwrap_or_default(),
+    let mut request = AuthorizeRequest {
+        realm: String::new(),
         token: token.read()?,
         token_scheme: scheme,
         action,
@@ -116,7 +115,9 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         at_least_revision: arguments.at_least_revision,
         request_id: arguments.request_id,
     };
-    let mut client = AuthorizationServiceClient::new(target.connect(environment).await?);
+    let channel = target.connect(environment).await?;
+    request.realm = target.realm_or_empty(&channel).await?;
+    let mut client = AuthorizationServiceClient::new(channel);
     let answer = client.authorize(request).await.map_err(|status| failed(&status))?.into_inner();
     match arguments.output {
         Form::Json => screen.json(&json::answer(&answer))?,

@@ -105,8 +105,8 @@ async fn import(arguments: Import, environment: &Environment, screen: &mut Scree
     #[expect(clippy::cast_precision_loss, reason = "a rate for people's eyes")]
     let rate = format!("{:.0}", *sent as f64 / seconds.max(0.001));
     screen.line(format_args!(
-        "{} records in {seconds:.1} s ({}/s): {} accepted, {} of them new or changed; {} skipped, of resources that the \
-         realm doesn't use; {} refused; revision {revision}",
+        "{} records in {seconds:.1} s ({}/s): {} accepted, {} of them new or changed, {} skipped, {} refused; \
+         revision {revision}",
         count(sent + unreadable.len() as u64),
         count(rate.parse().unwrap_or(0)),
         count(accepted),
@@ -114,6 +114,9 @@ async fn import(arguments: Import, environment: &Environment, screen: &mut Scree
         count(skipped),
         count(refused),
     ))?;
+    if skipped > 0 {
+        note("skipped records are of resources that the realm's relations.toml does not name");
+    }
     Ok(Outcome::of(refused > 0))
 }
 
