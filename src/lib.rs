@@ -1,6 +1,6 @@
 //! hallpass: an authorization service for education APIs.
 //!
-//! The floors of the house, from the pure one up; ARCHITECTURE.md has the map.
+//! The floors, from the ground up. `tests/it/architecture.rs` keeps them, ARCHITECTURE.md explains them.
 
 pub mod domain;
 
@@ -12,8 +12,7 @@ pub mod transport;
 
 pub mod proto;
 
+pub mod cli;
 pub mod config;
 pub mod server;
 pub mod telemetry;
-
-pub mod cli;

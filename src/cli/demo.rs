@@ -1,18 +1,20 @@
 //! `hallpass demo`: a small district, a dozen questions, and the log of the answers.
 
-use std::{collections::HashMap, fs, io::Write, path::Path, sync::Arc};
+use std::{collections::HashMap, fs, io::Write, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use tonic::transport::Channel;
 
+use super::{Outcome, render::Screen};
 use crate::{
     app::ports::Clock as _,
     config::Config,
     proto::v1::{
-        AuthorizeRequest, AuthorizeResponse, Decision, EntityReference, ImportRecordsRequest, QueryDecisionsRequest, Resource, Value,
-        authorization_service_client::AuthorizationServiceClient, decision_log_service_client::DecisionLogServiceClient,
-        relationship_service_client::RelationshipServiceClient, value::Kind,
+        AuthorizeRequest, AuthorizeResponse, Decision, EntityReference, ImportRecordsRequest, QueryDecisionsRequest,
+        Resource, Value, authorization_service_client::AuthorizationServiceClient,
+        decision_log_service_client::DecisionLogServiceClient, relationship_service_client::RelationshipServiceClient,
+        value::Kind,
     },
     provider::{clock::SystemClock, signer::LocalKey},
     server,
@@ -27,7 +29,7 @@ const REALM: &str = "edfi";
 
 /// The arguments of `hallpass demo`.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Leave the service running after the story, until it is interrupted.
     #[arg(long)]
     keep: bool,
@@ -37,13 +39,17 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Anything that doesn't go as told.
-pub async fn run(arguments: &Arguments, out: &mut (dyn Write + Send)) -> Result<()> {
+pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Outcome> {
+    let out = screen.out();
     let folder = TemporaryFolder::new()?;
     let key = LocalKey::generate()?;
     let config = configure(&folder.0, &key)?;
     let running = server::start(config).await?;
     let address = running.grpc_address();
-    let channel = Channel::from_shared(format!("http://{address}"))?.connect().await.context("cannot reach the demo's own service")?;
+    let channel = Channel::from_shared(format!("http://{address}"))?
+        .connect()
+        .await
+        .context("cannot reach the demo's own service")?;
     let story = Story { key, channel, now_seconds: SystemClock.now_seconds() };
 
     writeln!(out, "Maple Ridge: a small school district, and who may see whom.\n")?;
@@ -53,12 +59,15 @@ pub async fn run(arguments: &Arguments, out: &mut (dyn Write + Send)) -> Result<
     story.read_log(out).await?;
     if arguments.keep {
         let token = story.token(&Asker::SCHOOL, ISSUER, 8 * 3_600)?;
-        writeln!(out, "\nThe service stays on {address} until you press Ctrl-C. A token of school 101, good for 8 hours:\n\n{token}")?;
+        writeln!(
+            out,
+            "\nThe service stays on {address} until you press Ctrl-C. A token of school 101, good for 8 hours:\n\n{token}"
+        )?;
         out.flush()?;
         tokio::signal::ctrl_c().await?;
     }
     running.stop().await?;
-    Ok(())
+    Ok(Outcome::Fine)
 }
 
 /// A folder that goes when the demo does.
@@ -94,7 +103,7 @@ fn configure(folder: &Path, key: &LocalKey) -> Result<Config> {
     );
     let path = folder.join("hallpass.toml");
     fs::write(&path, toml)?;
-    Config::from_file(&path)
+    Ok(Config::from_file(&path)?)
 }
 
 /// Who asks.
@@ -110,8 +119,12 @@ impl Asker {
         Self { name: "the SIS of Maple Ridge Elementary", claim_set: "SISVendor", organizations: "101", prefixes: "" };
     const DISTRICT: Self =
         Self { name: "the SIS of the Maple Ridge district", claim_set: "SISVendor", organizations: "10", prefixes: "" };
-    const NEIGHBOUR: Self =
-        Self { name: "the SIS of the Birch Hollow district", claim_set: "SISVendor", organizations: "20", prefixes: "" };
+    const NEIGHBOUR: Self = Self {
+        name: "the SIS of the Birch Hollow district",
+        claim_set: "SISVendor",
+        organizations: "20",
+        prefixes: "",
+    };
     const VENDOR: Self = Self {
         name: "a reading-test vendor",
         claim_set: "AssessmentVendor",
@@ -151,17 +164,28 @@ impl Story {
             .collect();
         let mut client = RelationshipServiceClient::new(self.channel.clone());
         let summary = client.import_records(tokio_stream::iter(messages)).await?.into_inner();
-        writeln!(out, "Its own store now holds the district's {} records: schools, enrolments, contacts, staff.\n", summary.accepted)?;
+        writeln!(
+            out,
+            "Its own store now holds the district's {} records: schools, enrolments, contacts, staff.\n",
+            summary.accepted
+        )?;
         Ok(())
     }
 
     async fn tell(&self, out: &mut (dyn Write + Send)) -> Result<()> {
         let mut teller = Teller { story: self, number: 0 };
-        let (ada, fay, lena) = (student("the student ada", "ada"), student("the student fay", "fay"), student("the student lena", "lena"));
+        let (ada, fay, lena) =
+            (student("the student ada", "ada"), student("the student fay", "fay"), student("the student lena", "lena"));
         let noah = item("the contact noah", "ed-fi/contacts", "contactUniqueId", "noah");
         let ulla = item("the staff member ulla", "ed-fi/staffs", "staffUniqueId", "ulla");
-        let test = item("an assessment of uri://reading.example/grade-3", "ed-fi/assessments", "namespace", "uri://reading.example/grade-3");
-        let other = item("an assessment of uri://maths.example", "ed-fi/assessments", "namespace", "uri://maths.example");
+        let test = item(
+            "an assessment of uri://reading.example/grade-3",
+            "ed-fi/assessments",
+            "namespace",
+            "uri://reading.example/grade-3",
+        );
+        let other =
+            item("an assessment of uri://maths.example", "ed-fi/assessments", "namespace", "uri://maths.example");
 
         heading(out, "A school sees its own pupils")?;
         teller.ask(out, &Asker::SCHOOL, "read", &ada, "ada is enrolled there").await?;
@@ -174,17 +198,31 @@ impl Story {
         self.enrol_lena(out).await?;
         teller.ask(out, &Asker::SCHOOL, "read", &lena, "the enrolment counts at once").await?;
         heading(out, "Families and staff")?;
-        teller.ask(out, &Asker::NEIGHBOUR, "read", &noah, "noah is also the contact of ivo, who goes to school there").await?;
+        teller
+            .ask(out, &Asker::NEIGHBOUR, "read", &noah, "noah is also the contact of ivo, who goes to school there")
+            .await?;
         teller.ask(out, &Asker::SCHOOL, "read", &ulla, "the district employs ulla, the school does not").await?;
         teller.ask(out, &Asker::DISTRICT, "read", &ulla, "and the district may").await?;
         heading(out, "Not everything hangs on schools: assessments belong to a namespace")?;
         teller.ask(out, &Asker::VENDOR, "read", &test, "it starts with the vendor's own prefix").await?;
         teller.ask(out, &Asker::VENDOR, "read", &other, "it is somebody else's").await?;
         heading(out, "What a client may touch at all is said by its claim set")?;
-        teller.ask(out, &Asker::VENDOR, "delete", &ada, "the vendor's claim set lets it read students, no more").await?;
+        teller
+            .ask(out, &Asker::VENDOR, "delete", &ada, "the vendor's claim set lets it read students, no more")
+            .await?;
         heading(out, "Tokens are checked first, and a bad one is an answer too")?;
         teller.ask_with(out, &Asker::SCHOOL, "read", &ada, "the token expired an hour ago", ISSUER, -3_600).await?;
-        teller.ask_with(out, &Asker::SCHOOL, "read", &ada, "nobody here knows that issuer", "https://elsewhere.example", 600).await
+        teller
+            .ask_with(
+                out,
+                &Asker::SCHOOL,
+                "read",
+                &ada,
+                "nobody here knows that issuer",
+                "https://elsewhere.example",
+                600,
+            )
+            .await
     }
 
     async fn enrol_lena(&self, out: &mut (dyn Write + Send)) -> Result<()> {
@@ -193,7 +231,11 @@ impl Story {
         let mut client = RelationshipServiceClient::new(self.channel.clone());
         let messages = vec![message("studentSchoolAssociations", std::iter::once(line.as_str()))];
         let summary = client.import_records(tokio_stream::iter(messages)).await?.into_inner();
-        writeln!(out, "     (the API reports lena's enrolment at Maple Ridge Elementary: revision {})\n", summary.revision)?;
+        writeln!(
+            out,
+            "     (the API reports lena's enrolment at Maple Ridge Elementary: revision {})\n",
+            summary.revision
+        )?;
         Ok(())
     }
 
@@ -211,7 +253,8 @@ impl Story {
         heading(out, "Every answer is in the decision log. An auditor asks: who asked about ada?")?;
         let mut client = DecisionLogServiceClient::new(self.channel.clone());
         let person = EntityReference { r#type: "Student".into(), id: "ada".into() };
-        let request = QueryDecisionsRequest { realm: REALM.into(), person: Some(person), ..QueryDecisionsRequest::default() };
+        let request =
+            QueryDecisionsRequest { realm: REALM.into(), person: Some(person), ..QueryDecisionsRequest::default() };
         let page = client.query_decisions(request).await?.into_inner();
         for record in page.decisions.iter().rev() {
             let effect = if record.decision() == Decision::Allow { "allowed" } else { "denied" };
@@ -235,7 +278,14 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    async fn ask(&mut self, out: &mut (dyn Write + Send), asker: &Asker, verb: &str, item: &Item, because: &str) -> Result<()> {
+    async fn ask(
+        &mut self,
+        out: &mut (dyn Write + Send),
+        asker: &Asker,
+        verb: &str,
+        item: &Item,
+        because: &str,
+    ) -> Result<()> {
         self.ask_with(out, asker, verb, item, because, ISSUER, 600).await
     }
 
@@ -252,7 +302,8 @@ impl Teller<'_> {
     ) -> Result<()> {
         self.number += 1;
         let token = self.story.token(asker, issuer, seconds)?;
-        let attributes = HashMap::from([(item.path.to_owned(), Value { kind: Some(Kind::StringValue(item.value.into())) })]);
+        let attributes =
+            HashMap::from([(item.path.to_owned(), Value { kind: Some(Kind::StringValue(item.value.into())) })]);
         let resource =
             Resource { r#type: item.resource_type.into(), id: item.value.into(), attributes, ..Resource::default() };
         let action = if verb == "delete" { "Delete" } else { "Read" };
@@ -285,7 +336,8 @@ fn print_answer(out: &mut (dyn Write + Send), answer: &AuthorizeResponse, becaus
     let word = if answer.decision() == Decision::Allow { "YES" } else { "NO" };
     writeln!(out, "     {word:<4} {because}")?;
     for reason in &answer.reasons {
-        let policy = if reason.policy_id.is_empty() { String::new() } else { format!(" [policy {}]", reason.policy_id) };
+        let policy =
+            if reason.policy_id.is_empty() { String::new() } else { format!(" [policy {}]", reason.policy_id) };
         writeln!(out, "          {}: {}{policy}", reason.code, reason.message)?;
         for hint in &reason.hints {
             writeln!(out, "          hint: {hint}")?;
@@ -293,9 +345,4 @@ fn print_answer(out: &mut (dyn Write + Send), answer: &AuthorizeResponse, becaus
     }
     writeln!(out)?;
     Ok(())
-}
-
-/// The demo's own files, for the tests that read them.
-pub fn realm_files() -> Arc<[(&'static str, &'static str)]> {
-    files::REALM.into()
 }

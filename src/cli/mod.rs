@@ -5,6 +5,7 @@
 mod authorize;
 mod check;
 mod decisions;
+mod demo;
 mod json;
 mod parse;
 mod record_files;
@@ -35,6 +36,8 @@ struct CommandLine {
 enum Verb {
     /// Runs the service until it is interrupted or terminated
     Serve(serve::Arguments),
+    /// Tells a story of a small district: starts a service, asks it, reads its log
+    Demo(demo::Arguments),
     /// Checks the files of realms and shows every fault with its place
     Check(check::Arguments),
     /// Runs the realms' own tests
@@ -93,6 +96,7 @@ pub fn run() -> ExitCode {
 fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     match verb {
         Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
+        Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),

@@ -22,9 +22,9 @@ impl DecisionLogService for DecisionLog {
     ) -> Result<Response<pb::QueryDecisionsResponse>, Status> {
         let call = Call::of(&request);
         let work = async {
-            let convert::Query { realm, query, page, binding } =
+            let convert::Query { realm, conditions, page, binding } =
                 convert::query(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            let found = self.0.query_decisions(&realm, query, page).await;
+            let found = self.0.query_decisions(&realm, conditions, page).await;
             found.map(|page| convert::page(page, &binding)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await

@@ -48,8 +48,8 @@ impl RelationshipService for Relationships {
     ) -> Result<Response<pb::DeleteRecordsResponse>, Status> {
         let call = Call::of(&request);
         let work = async {
-            let Records { realm, resource, records } = convert::delete(request.into_inner());
-            let summary = self.0.delete_records(&realm, &resource, &records).await;
+            let Records { realm, resource, documents } = convert::delete(request.into_inner());
+            let summary = self.0.delete_records(&realm, &resource, &documents).await;
             summary.map(convert::deleted).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
@@ -91,8 +91,8 @@ async fn import(
     let failed = |error: Error| status::of(&error, &realm);
     let mut import = app.import(&realm).map_err(failed)?;
     let mut part = Some(first);
-    while let Some(Records { realm: _, resource, records }) = part {
-        import.push(&resource, &records).await.map_err(failed)?;
+    while let Some(Records { realm: _, resource, documents }) = part {
+        import.push(&resource, &documents).await.map_err(failed)?;
         part = next(&mut stream).await?;
     }
     import.finish().await.map(convert::imported).map_err(failed)

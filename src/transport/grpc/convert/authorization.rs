@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// One question. `request_id` counts when the message has none.
-pub(in super::super) fn question(request: pb::AuthorizeRequest, request_id: &str) -> Result<AuthorizeRequest, Error> {
+pub(crate) fn question(request: pb::AuthorizeRequest, request_id: &str) -> Result<AuthorizeRequest, Error> {
     let mut faults = Faults::default();
     let mut request = read(&mut faults, request);
     if request.request_id.is_empty() {
@@ -30,15 +30,15 @@ pub(in super::super) fn question(request: pb::AuthorizeRequest, request_id: &str
 }
 
 /// The questions of a batch.
-pub(in super::super) struct Batch {
+pub(crate) struct Batch {
     /// The questions that could be read, in order.
-    pub(in super::super) questions: Vec<AuthorizeRequest>,
+    pub(crate) questions: Vec<AuthorizeRequest>,
     /// For each item in order, why it could not be read.
-    pub(in super::super) refused: Vec<Option<Error>>,
+    pub(crate) refused: Vec<Option<Error>>,
 }
 
 /// Many questions, each completed with what all have in common. `request_id` counts when the messages have none.
-pub(in super::super) fn batch(request: pb::BatchAuthorizeRequest, request_id: &str) -> Result<Batch, Error> {
+pub(crate) fn batch(request: pb::BatchAuthorizeRequest, request_id: &str) -> Result<Batch, Error> {
     let pb::BatchAuthorizeRequest { defaults, items } = request;
     let mut faults = Faults::default();
     if items.len() > BATCH_ITEMS_MAX {
@@ -124,7 +124,7 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
 }
 
 /// A failure of a part of a message, its fields named from the message's root.
-pub(in super::super) fn within(part: &str, error: Error) -> Error {
+pub(crate) fn within(part: &str, error: Error) -> Error {
     if error.fields.is_empty() {
         return error;
     }
@@ -136,7 +136,7 @@ pub(in super::super) fn within(part: &str, error: Error) -> Error {
 }
 
 /// An answer.
-pub(in super::super) fn answer(answer: Answer) -> pb::AuthorizeResponse {
+pub(crate) fn answer(answer: Answer) -> pb::AuthorizeResponse {
     let Answer { decision, decision_id, data_revision } = answer;
     let Decision { outcome, reasons, determining_policies, denial, policy_version } = decision;
     pb::AuthorizeResponse {
@@ -152,7 +152,7 @@ pub(in super::super) fn answer(answer: Answer) -> pb::AuthorizeResponse {
 }
 
 /// The result of one item of a batch; `code` is that of a status.
-pub(in super::super) fn item(result: Result<Answer, (i32, Error)>) -> pb::BatchAuthorizeResult {
+pub(crate) fn item(result: Result<Answer, (i32, Error)>) -> pb::BatchAuthorizeResult {
     let result = match result {
         Ok(answer) => ItemResult::Response(self::answer(answer)),
         Err((code, Error { kind: _, reason, message, fields: _ })) => {
@@ -196,13 +196,13 @@ fn denial(denial: Denial) -> pb::Denial {
 }
 
 /// The realm and the token of a question about a token.
-pub(in super::super) fn token_question(request: pb::GetTokenInfoRequest) -> (String, Secret) {
+pub(crate) fn token_question(request: pb::GetTokenInfoRequest) -> (String, Secret) {
     let pb::GetTokenInfoRequest { realm, token } = request;
     (realm, Secret(shared(token)))
 }
 
 /// What a token may do.
-pub(in super::super) fn token_info(info: Result<TokenInfo, Inactive>) -> pb::GetTokenInfoResponse {
+pub(crate) fn token_info(info: Result<TokenInfo, Inactive>) -> pb::GetTokenInfoResponse {
     let TokenInfo { principal, attributes, reachable, resources, expires_at_seconds } = match info {
         Ok(info) => info,
         Err(Inactive(reason)) => {

@@ -18,15 +18,15 @@ use crate::{
 };
 
 /// A question to the log, and where its page starts.
-pub(in super::super) struct Query {
-    pub(in super::super) realm: String,
-    pub(in super::super) query: DecisionQuery,
-    pub(in super::super) page: PageRequest,
+pub(crate) struct Query {
+    pub(crate) realm: String,
+    pub(crate) conditions: DecisionQuery,
+    pub(crate) page: PageRequest,
     /// Makes the next page's token.
-    pub(in super::super) binding: Binding,
+    pub(crate) binding: Binding,
 }
 
-pub(in super::super) fn query(mut request: pb::QueryDecisionsRequest) -> Result<Query, Error> {
+pub(crate) fn query(mut request: pb::QueryDecisionsRequest) -> Result<Query, Error> {
     let token = std::mem::take(&mut request.page_token);
     let size = std::mem::take(&mut request.page_size);
     let binding = Binding::of("QueryDecisions", &request);
@@ -67,7 +67,7 @@ pub(in super::super) fn query(mut request: pb::QueryDecisionsRequest) -> Result<
     if resource_id.len() > EntityId::ID_BYTES_MAX {
         faults.add("resource_id", format!("is longer than {} bytes", EntityId::ID_BYTES_MAX));
     }
-    let query = DecisionQuery {
+    let conditions = DecisionQuery {
         filter,
         person: faults.optional_entity("person", person),
         entity: faults.optional_entity("entity", entity),
@@ -77,7 +77,7 @@ pub(in super::super) fn query(mut request: pb::QueryDecisionsRequest) -> Result<
     let after = binding.cursor(&token).and_then(|cursor| cursor.as_deref().map(sequence).transpose());
     let after = after.map_err(|error| faults.0.extend(error.fields)).ok().flatten();
     let page = PageRequest { order, size: super::page_size(size), after };
-    faults.none_or(Query { realm, query, page, binding })
+    faults.none_or(Query { realm, conditions, page, binding })
 }
 
 fn sequence(cursor: &[u8]) -> Result<u64, Error> {
@@ -133,7 +133,7 @@ impl Faults {
     }
 }
 
-pub(in super::super) fn page(page: RecordPage, binding: &Binding) -> pb::QueryDecisionsResponse {
+pub(crate) fn page(page: RecordPage, binding: &Binding) -> pb::QueryDecisionsResponse {
     let RecordPage { decisions, next_after, is_complete } = page;
     pb::QueryDecisionsResponse {
         decisions: decisions.iter().map(record).collect(),
@@ -142,13 +142,13 @@ pub(in super::super) fn page(page: RecordPage, binding: &Binding) -> pb::QueryDe
     }
 }
 
-pub(in super::super) fn get(request: pb::GetDecisionRequest) -> Result<(String, DecisionId), Error> {
+pub(crate) fn get(request: pb::GetDecisionRequest) -> Result<(String, DecisionId), Error> {
     let pb::GetDecisionRequest { realm, decision_id } = request;
     let id = decision_id.parse().map_err(|error| Error::invalid_field("decision_id", format!("is {error}")))?;
     Ok((realm, id))
 }
 
-pub(in super::super) fn found(decision: &LoggedDecision) -> pb::GetDecisionResponse {
+pub(crate) fn found(decision: &LoggedDecision) -> pb::GetDecisionResponse {
     pb::GetDecisionResponse { decision: Some(record(decision)) }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     proto::v1 as pb,
 };
 
-pub(in super::super) fn realm(state: &RealmState) -> pb::Realm {
+pub(crate) fn realm(state: &RealmState) -> pb::Realm {
     let loaded = state.policies();
     let realm = &loaded.realm;
     pb::Realm {
@@ -37,13 +37,13 @@ fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
     faults.collect()
 }
 
-pub(in super::super) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile> {
+pub(crate) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile> {
     let pb::ValidatePoliciesRequest { files } = request;
     let files = files.into_iter().map(|pb::PolicyFile { path, content }| SourceFile { path, content });
     files.collect()
 }
 
-pub(in super::super) fn validation(validation: &Validation) -> pb::ValidatePoliciesResponse {
+pub(crate) fn validation(validation: &Validation) -> pb::ValidatePoliciesResponse {
     let Validation { faults: found, version, tests } = validation;
     let (passed, failed): (Vec<_>, Vec<_>) = tests.iter().partition(|case| case.differences.is_empty());
     let failed = failed
@@ -57,6 +57,6 @@ pub(in super::super) fn validation(validation: &Validation) -> pb::ValidatePolic
     }
 }
 
-pub(in super::super) fn reloaded((version, found): &(PolicyVersion, Vec<Fault>)) -> pb::ReloadPoliciesResponse {
+pub(crate) fn reloaded((version, found): &(PolicyVersion, Vec<Fault>)) -> pb::ReloadPoliciesResponse {
     pb::ReloadPoliciesResponse { policy_version: version.to_string(), faults: faults(found) }
 }

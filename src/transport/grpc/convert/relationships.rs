@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// A set of changes.
-pub(in super::super) struct Write {
-    pub(in super::super) realm: String,
-    pub(in super::super) creates: Vec<Relationship>,
-    pub(in super::super) deletes: Vec<Relationship>,
-    pub(in super::super) expected: Option<Revision>,
+pub(crate) struct Write {
+    pub(crate) realm: String,
+    pub(crate) creates: Vec<Relationship>,
+    pub(crate) deletes: Vec<Relationship>,
+    pub(crate) expected: Option<Revision>,
 }
 
-pub(in super::super) fn write(request: pb::WriteRelationshipsRequest) -> Result<Write, Error> {
+pub(crate) fn write(request: pb::WriteRelationshipsRequest) -> Result<Write, Error> {
     let pb::WriteRelationshipsRequest { realm, creates, deletes, expected_revision } = request;
     let mut faults = Faults::default();
     let mut list = |field: &str, list: Vec<pb::Relationship>| {
@@ -58,20 +58,21 @@ fn relationship_message(relationship: &Relationship) -> pb::Relationship {
     pb::Relationship { subject: Some(entity(subject)), relation: relation.to_string(), object: Some(entity(object)) }
 }
 
-pub(in super::super) fn written(revision: Revision) -> pb::WriteRelationshipsResponse {
+pub(crate) fn written(revision: Revision) -> pb::WriteRelationshipsResponse {
     pb::WriteRelationshipsResponse { revision: revision.0 }
 }
 
 /// Records of one resource.
 #[derive(Default)]
-pub(in super::super) struct Records {
-    pub(in super::super) realm: String,
-    pub(in super::super) resource: String,
-    pub(in super::super) records: Vec<String>,
+pub(crate) struct Records {
+    pub(crate) realm: String,
+    pub(crate) resource: String,
+    /// Each a JSON object.
+    pub(crate) documents: Vec<String>,
 }
 
 /// A part of an import; the use case leaves its size to us.
-pub(in super::super) fn import(request: pb::ImportRecordsRequest) -> Result<Records, Error> {
+pub(crate) fn import(request: pb::ImportRecordsRequest) -> Result<Records, Error> {
     let pb::ImportRecordsRequest { realm, resource, records } = request;
     let mut faults = Faults::default();
     if resource.len() > NAME_BYTES_MAX {
@@ -80,10 +81,10 @@ pub(in super::super) fn import(request: pb::ImportRecordsRequest) -> Result<Reco
     if records.len() > RECORDS_MAX {
         faults.add("records", format!("has {} items, expected at most {RECORDS_MAX} a message", records.len()));
     }
-    faults.none_or(Records { realm, resource, records })
+    faults.none_or(Records { realm, resource, documents: records })
 }
 
-pub(in super::super) fn imported(summary: ImportSummary) -> pb::ImportRecordsResponse {
+pub(crate) fn imported(summary: ImportSummary) -> pb::ImportRecordsResponse {
     let ImportSummary { revision, accepted, changed, skipped, refused, refusals } = summary;
     let refusals = refusals.into_iter().map(|refusal| {
         let Refusal { resource, index, reason } = refusal;
@@ -99,27 +100,27 @@ pub(in super::super) fn imported(summary: ImportSummary) -> pb::ImportRecordsRes
     }
 }
 
-pub(in super::super) fn delete(request: pb::DeleteRecordsRequest) -> Records {
+pub(crate) fn delete(request: pb::DeleteRecordsRequest) -> Records {
     let pb::DeleteRecordsRequest { realm, resource, records } = request;
-    Records { realm, resource, records }
+    Records { realm, resource, documents: records }
 }
 
-pub(in super::super) fn deleted(summary: DeleteSummary) -> pb::DeleteRecordsResponse {
+pub(crate) fn deleted(summary: DeleteSummary) -> pb::DeleteRecordsResponse {
     let DeleteSummary { revision, deleted, missing } = summary;
     pb::DeleteRecordsResponse { revision: revision.0, deleted, missing }
 }
 
 /// A question for relationships, and where its page starts.
-pub(in super::super) struct Read {
-    pub(in super::super) realm: String,
-    pub(in super::super) query: RelationshipQuery,
-    pub(in super::super) after: Option<Relationship>,
-    pub(in super::super) size: usize,
+pub(crate) struct Read {
+    pub(crate) realm: String,
+    pub(crate) query: RelationshipQuery,
+    pub(crate) after: Option<Relationship>,
+    pub(crate) size: usize,
     /// Makes the next page's token.
     binding: Binding,
 }
 
-pub(in super::super) fn read(mut request: pb::ReadRelationshipsRequest) -> Result<Read, Error> {
+pub(crate) fn read(mut request: pb::ReadRelationshipsRequest) -> Result<Read, Error> {
     let page_token = std::mem::take(&mut request.page_token);
     let page_size = std::mem::take(&mut request.page_size);
     let binding = Binding::of("ReadRelationships", &request);
@@ -144,7 +145,7 @@ fn cursor_end(cursor: &[u8]) -> Result<Relationship, Error> {
 
 impl Read {
     /// The page as the wire has it.
-    pub(in super::super) fn page(&self, page: RelationshipPage) -> pb::ReadRelationshipsResponse {
+    pub(crate) fn page(&self, page: RelationshipPage) -> pb::ReadRelationshipsResponse {
         let RelationshipPage { relationships, has_more, revision } = page;
         let relationships: Vec<_> = relationships.iter().map(relationship_message).collect();
         let last = relationships.last().filter(|_| has_more);
@@ -156,6 +157,6 @@ impl Read {
     }
 }
 
-pub(in super::super) fn revision(revision: Revision) -> pb::GetRevisionResponse {
+pub(crate) fn revision(revision: Revision) -> pb::GetRevisionResponse {
     pb::GetRevisionResponse { revision: revision.0 }
 }

@@ -1,0 +1,61 @@
+//! Realms and their policies.
+
+use prost_types::Timestamp;
+
+use super::{
+    violations,
+    world::{NOW, REALM, World, files},
+};
+use crate::proto::v1::{self as pb, policy_service_client::PolicyServiceClient};
+
+#[tokio::test]
+async fn a_candidate_set_is_validated_with_every_fault_at_its_place() {
+    let world = World::start().await;
+    let mut client = PolicyServiceClient::new(world.channel.clone());
+    let mut candidate: Vec<_> =
+        files().into_iter().map(|file| pb::PolicyFile { path: file.path, content: file.content }).collect();
+    let mut validate = async |files: &[pb::PolicyFile]| {
+        let request = pb::ValidatePoliciesRequest { files: files.to_vec() };
+        client.validate_policies(request).await.map(tonic::Response::into_inner)
+    };
+    let good = validate(&candidate).await.unwrap();
+    assert_eq!((good.faults, good.policy_version.len(), good.tests_passed), (Vec::new(), 64, 2));
+
+    let policies = candidate[0].content.clone();
+    candidate[0].content = policies.replace("resource.student in principal.schools", "resource.student in principal");
+    let failing = validate(&candidate).await.unwrap();
+    assert_eq!((failing.faults.len(), failing.tests_passed), (0, 1), "{failing:?}");
+    assert!(failing.tests_failed[0].starts_with("tests/files.yaml: `a school reads its own` fails: "), "{failing:?}");
+
+    candidate[0].content = policies.replace("principal.schools", "principal.colleges");
+    let wrong = validate(&candidate).await.unwrap();
+    let fault = &wrong.faults[0];
+    assert_eq!((&*fault.file, fault.line, &*wrong.policy_version), ("policies.cedar", 7, ""));
+    assert_eq!(fault.source_line, "when { resource has student && resource.student in principal.colleges };");
+    assert!(fault.column > 1 && fault.message.contains("colleges"), "{fault:?}");
+    assert_eq!(violations(&validate(&[]).await.unwrap_err()), ["files"]);
+}
+
+#[tokio::test]
+async fn a_reload_that_is_refused_leaves_the_realm_as_it_was_and_is_shown() {
+    let world = World::start().await;
+    let mut client = PolicyServiceClient::new(world.channel.clone());
+    let realms = client.list_realms(pb::ListRealmsRequest {}).await.unwrap().into_inner().realms;
+    let [realm] = &realms[..] else { panic!("{realms:?}") };
+    assert_eq!((&*realm.name, &*realm.title, realm.policies, realm.data_revision), (REALM, "North", 1, 0));
+    assert_eq!((&*realm.issuers, &*realm.last_faults), (&["https://idp.example".to_owned()][..], &[][..]));
+    assert_eq!(realm.loaded_at, Some(Timestamp { seconds: NOW, nanos: 0 }));
+
+    let reload = || pb::ReloadPoliciesRequest { realm: REALM.to_owned() };
+    let refused = client.reload_policies(reload()).await.unwrap().into_inner();
+    assert_eq!((&refused.policy_version, refused.faults.len()), (&realm.policy_version, 1));
+    let shown = pb::GetRealmRequest { realm: REALM.to_owned() };
+    let shown = client.get_realm(shown).await.unwrap().into_inner().realm.unwrap();
+    assert_eq!((shown.last_faults, &shown.policy_version), (refused.faults, &realm.policy_version));
+
+    let mut changed = files();
+    changed[0].content.push_str("// a comment");
+    *world.source.0.lock().unwrap() = Some(changed);
+    let reloaded = client.reload_policies(reload()).await.unwrap().into_inner();
+    assert!(reloaded.faults.is_empty() && reloaded.policy_version != realm.policy_version);
+}

@@ -1,0 +1,355 @@
+//! A small realm behind a real listener: its files, doubles of the ports, tokens.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Server};
+
+use super::super::{Health, Options, routes};
+use crate::{
+    app::{
+        App,
+        ports::{
+            Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource, RecordPage, RelationshipStore, StoreError,
+        },
+        realm_state::RealmState,
+    },
+    domain::{
+        decision_record::{DecisionRecord, LoggedDecision},
+        id::{DecisionId, RealmName, Revision},
+        issuer::{Algorithm, Issuer},
+        key_set::KeySet,
+        policy_set::SourceFile,
+        pseudonym::PseudonymKey,
+        record_filter::{Order, PageRequest, RecordFilter},
+        relationship::{Change, Effect, Record, RecordKey, Written},
+        test_keys::{TestKey, jwks},
+    },
+    proto::v1 as pb,
+};
+
+/// The present, in seconds since the epoch.
+pub(super) const NOW: i64 = 1_790_000_000;
+pub(super) const REALM: &str = "north";
+
+const REALM_TOML: &str = r#"
+title = "North"
+[[issuers]]
+issuer = "https://idp.example"
+audiences = []
+algorithms = ["EdDSA"]
+keys = { file = "issuer.jwks.json" }
+[principal]
+entity = "Client"
+id = "client_id"
+parents = ["schools"]
+[principal.attributes.schools]
+claim = "schools"
+separator = ","
+[denials.NO_RELATIONSHIP]
+status = 403
+type = "urn:north:denied"
+title = "Denied"
+detail = "Not yours.{hints}"
+errors = ["No relationship with {subjects}."]
+"#;
+const SCHEMA: &str = r"
+entity School;
+entity Student in [School];
+entity Client in [School] { schools: Set<School> };
+entity File { lacks: Set<String>, student?: Student };
+action Read, Update appliesTo { principal: [Client], resource: [File], context: { method?: String } };
+";
+const RELATIONS: &str = r#"
+[entities.Student]
+person = true
+hint = "Is the student enrolled?"
+[relations.enrolled_at]
+subject = "Student"
+object = "School"
+[[records]]
+resource = "schools"
+key = ["schoolId"]
+facts = { entity = "School", id = "schoolId", fields = { name = "name" } }
+[[records]]
+resource = "enrolments"
+key = ["school", "student"]
+[[records.relationships]]
+relation = "enrolled_at"
+subject = "student"
+object = "school"
+"#;
+const POLICIES: &str = r#"
+@id("Enrolled")
+@title("the student is enrolled at one of the client's schools")
+@reason("NO_RELATIONSHIP")
+@message("The student is at none of the client's schools.")
+permit (principal is Client, action == Action::"Read", resource is File)
+when { resource has student && resource.student in principal.schools };
+"#;
+const TESTS: &str = r#"
+facts: { enrolments: [ { school: "1", student: ada } ] }
+principals: { one: { client_id: one, schools: "1" } }
+cases:
+  - { name: a school reads its own, principal: one, action: Read, resource: { type: File, attributes: { student: ada } }, expect: ALLOW }
+  - { name: and no other, principal: one, action: Read, resource: { type: File, attributes: { student: ben } }, expect: DENY }
+"#;
+
+/// The realm's files.
+pub(super) fn files() -> Vec<SourceFile> {
+    let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
+    vec![
+        file("policies.cedar", POLICIES),
+        file("realm.toml", REALM_TOML),
+        file("relations.toml", RELATIONS),
+        file("schema.cedarschema", SCHEMA),
+        file("tests/files.yaml", TESTS),
+    ]
+}
+
+/// The service, its ports in the hands of a test, and a way to call it.
+pub(super) struct World {
+    pub(super) app: Arc<App>,
+    pub(super) log: Arc<Log>,
+    pub(super) store: Arc<Store>,
+    pub(super) source: Arc<Source>,
+    pub(super) health: Health,
+    pub(super) channel: Channel,
+    key: TestKey,
+    _serving: DropGuard,
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub(super) async fn start_with(options: Options) -> Self {
+        let key = TestKey::of(Algorithm::EdDSA);
+        let keys = Keys(Arc::new(KeySet::from_jwks(&jwks(&[key.jwk("key")])).unwrap()));
+        let (log, store, source) = (Arc::new(Log::default()), Arc::new(Store::default()), Arc::new(Source::default()));
+        let state = RealmState::start(
+            REALM.parse().unwrap(),
+            &files(),
+            Vec::new(),
+            &*store,
+            Arc::clone(&log) as Arc<dyn DecisionLog>,
+            PseudonymKey::new([7; 32]),
+            NOW * 1_000_000,
+        )
+        .await
+        .unwrap();
+        let app = Arc::new(App::new(
+            Arc::new(FixedClock),
+            Arc::new(keys),
+            Arc::clone(&store) as Arc<dyn RelationshipStore>,
+            Arc::clone(&source) as Arc<dyn RealmSource>,
+            Arc::default(),
+            vec![state],
+        ));
+        let (routes, health) = routes(Arc::clone(&app), &options).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::builder().add_routes(routes);
+        tokio::spawn(
+            server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned()),
+        );
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        Self { app, log, store, source, health, channel, key, _serving: stop.drop_guard() }
+    }
+
+    /// A good token of a client with these schools.
+    pub(super) fn token(&self, schools: &str) -> String {
+        let claims =
+            json!({ "iss": "https://idp.example", "exp": NOW + 600, "client_id": "client", "schools": schools });
+        self.key.token(Algorithm::EdDSA, r#"{"alg":"EdDSA","kid":"key"}"#, claims.to_string())
+    }
+
+    /// Enrols a student.
+    pub(super) async fn enrol(&self, student: &str, school: &str) -> u64 {
+        let request = pb::WriteRelationshipsRequest {
+            realm: REALM.to_owned(),
+            creates: vec![enrolment(student, school)],
+            ..pb::WriteRelationshipsRequest::default()
+        };
+        let mut client = pb::relationship_service_client::RelationshipServiceClient::new(self.channel.clone());
+        client.write_relationships(request).await.unwrap().into_inner().revision
+    }
+
+    /// May the client of this school read the student's file?
+    pub(super) fn question(&self, student: &str, school: &str) -> pb::AuthorizeRequest {
+        pb::AuthorizeRequest {
+            realm: REALM.to_owned(),
+            token: self.token(school),
+            action: "Read".to_owned(),
+            resource: Some(pb::Resource {
+                r#type: "File".to_owned(),
+                id: "f-1".to_owned(),
+                attributes: HashMap::from([("student".to_owned(), text(student))]),
+                ..pb::Resource::default()
+            }),
+            ..pb::AuthorizeRequest::default()
+        }
+    }
+}
+
+pub(super) fn text(text: &str) -> pb::Value {
+    pb::Value { kind: Some(pb::value::Kind::StringValue(text.to_owned())) }
+}
+
+pub(super) fn entity(r#type: &str, id: &str) -> pb::EntityReference {
+    pb::EntityReference { r#type: r#type.to_owned(), id: id.to_owned() }
+}
+
+pub(super) fn enrolment(student: &str, school: &str) -> pb::Relationship {
+    pb::Relationship {
+        subject: Some(entity("Student", student)),
+        relation: "enrolled_at".to_owned(),
+        object: Some(entity("School", school)),
+    }
+}
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl Clock for FixedClock {
+    fn now_us(&self) -> i64 {
+        NOW * 1_000_000 + 250_000
+    }
+}
+
+#[derive(Debug)]
+struct Keys(Arc<KeySet>);
+
+#[async_trait]
+impl KeySource for Keys {
+    async fn keys(&self, _: &RealmName, _: &str, _: Option<&str>) -> Result<Arc<KeySet>, KeyError> {
+        Ok(Arc::clone(&self.0))
+    }
+
+    fn set_issuers(&self, _: &RealmName, _: &[Issuer]) {}
+}
+
+/// The realm's folder; without files it cannot be read.
+#[derive(Debug, Default)]
+pub(super) struct Source(pub(super) Mutex<Option<Vec<SourceFile>>>);
+
+impl RealmSource for Source {
+    fn read(&self, _: &RealmName) -> Result<Vec<SourceFile>, String> {
+        self.0.lock().unwrap().clone().ok_or_else(|| "the folder cannot be read".to_owned())
+    }
+}
+
+/// A log in memory, which a test may declare full.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) is_full: AtomicBool,
+    records: Mutex<Vec<LoggedDecision>>,
+}
+
+impl Log {
+    pub(super) fn records(&self) -> MutexGuard<'_, Vec<LoggedDecision>> {
+        self.records.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl DecisionLog for Log {
+    async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError> {
+        if !self.is_writable() {
+            return Err(LogError::Unavailable("full".to_owned()));
+        }
+        let mut log = self.records();
+        for record in records {
+            let sequence = log.len() as u64 + 1;
+            log.push(LoggedDecision { sequence, record });
+        }
+        Ok(())
+    }
+
+    async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
+        let mut found: Vec<_> = self.records().iter().filter(|found| filter.matches(&found.record)).cloned().collect();
+        if page.order == Order::NewestFirst {
+            found.reverse();
+        }
+        if let Some(after) = page.after {
+            let is_newer = |found: &LoggedDecision| found.sequence > after;
+            found.retain(|found| found.sequence != after && is_newer(found) == (page.order == Order::OldestFirst));
+        }
+        let next_after = (found.len() > page.size).then(|| found[page.size - 1].sequence);
+        found.truncate(page.size);
+        Ok(RecordPage { decisions: found, next_after, is_complete: true })
+    }
+
+    async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
+        Ok(self.records().iter().find(|found| found.record.id == id).cloned())
+    }
+
+    fn is_writable(&self) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+    }
+
+    async fn close(&self) {}
+}
+
+/// Records in memory. Each write passes the door.
+#[derive(Debug)]
+pub(super) struct Store {
+    /// A write has become durable, and is waiting for the door.
+    pub(super) arrivals: Semaphore,
+    pub(super) door: Semaphore,
+    records: Mutex<(Revision, BTreeMap<RecordKey, Record>)>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { arrivals: Semaphore::new(0), door: Semaphore::new(1), records: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl RelationshipStore for Store {
+    async fn write(&self, _: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError> {
+        let written = {
+            let (revision, records) = &mut *self.records.lock().unwrap();
+            let mut write = |change| match change {
+                Change::Put(after) => match records.insert(after.key.clone(), after.clone()) {
+                    None => Effect::Created(after),
+                    Some(before) if before == after => Effect::Unchanged,
+                    Some(before) => Effect::Replaced { before, after },
+                },
+                Change::Delete(key) => records.remove(&key).map_or(Effect::Unchanged, Effect::Deleted),
+            };
+            let batches = batches.into_iter().map(|batch| {
+                let effects: Vec<_> = batch.into_iter().map(&mut write).collect();
+                revision.0 += u64::from(effects.iter().any(|effect| *effect != Effect::Unchanged));
+                Written { revision: *revision, effects }
+            });
+            batches.collect()
+        };
+        self.arrivals.add_permits(1);
+        drop(self.door.acquire().await.unwrap());
+        Ok(written)
+    }
+
+    async fn load(&self, _: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {
+        let records = self.records.lock().unwrap();
+        records.1.values().cloned().for_each(&mut each);
+        Ok(records.0)
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+}
