@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -77,20 +77,19 @@ impl TokenArguments {
     pub(super) fn read(self) -> Result<String> {
         match (self.token, self.token_file) {
             (Some(token), _) => Ok(token.trim().to_owned()),
-            (None, Some(file)) => read_token(file),
+            (None, Some(file)) => read_token(&file),
             (None, None) => Ok(String::new()),
         }
     }
 }
 
 /// A token from a file; `-` is standard input.
-pub(super) fn read_token(file: PathBuf) -> Result<String> {
+pub(super) fn read_token(file: &Path) -> Result<String> {
     let mut text = String::new();
     if file.as_os_str() == "-" {
         io::stdin().read_to_string(&mut text).context("no token could be read from standard input")?;
     } else {
-        text =
-            fs::read_to_string(&file).with_context(|| format!("no token could be read from `{}`", file.display()))?;
+        text = fs::read_to_string(file).with_context(|| format!("no token could be read from `{}`", file.display()))?;
     }
     Ok(text.trim().to_owned())
 }

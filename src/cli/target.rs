@@ -28,8 +28,11 @@ pub(super) struct Target {
     /// The realm; not needed when the service has only one
     #[arg(long, value_name = "NAME")]
     pub(super) realm: Option<String>,
-    /// The configuration file that says where the service listens [env: HALLPASS_CONFIG] [default: hallpass.toml]
+    /// The configuration file that says where the service listens.
     #[arg(long, value_name = "FILE")]
+    #[arg(
+        help = "The configuration file that says where the service listens [env: HALLPASS_CONFIG] [default: hallpass.toml]"
+    )]
     pub(super) config: Option<PathBuf>,
 }
 

@@ -113,8 +113,8 @@ async fn inspect(arguments: Inspect, environment: &Environment, screen: &mut Scr
     let Inspect { token, token_file, config } = arguments;
     let text = match (token, token_file) {
         (Some(token), _) if token != "-" => token.trim().to_owned(),
-        (_, Some(file)) => read_token(file)?,
-        _ => read_token("-".into())?,
+        (_, Some(file)) => read_token(&file)?,
+        _ => read_token(Path::new("-"))?,
     };
     for (part, name) in text.split('.').zip(["header", "claims"]) {
         if let Some(json) = decoded(part) {
