@@ -81,8 +81,9 @@ impl Default for Config {
 /// The flags that override the file and the environment, one for each key. Relative paths start at the working folder.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// The configuration file [env: HALLPASS_CONFIG] [default: hallpass.toml, if there is one]
+    /// The configuration file.
     #[arg(long, value_name = "FILE")]
+    #[arg(help = "The configuration file [env: HALLPASS_CONFIG] [default: hallpass.toml, if there is one]")]
     pub config: Option<PathBuf>,
     /// Where relationships, decisions and the pseudonym key are kept [default: hallpass-data]
     #[arg(long, value_name = "DIR")]

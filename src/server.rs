@@ -307,3 +307,138 @@ impl KeySource for RealmKeys {
         self.jwks.set_issuers(realm, &issuers);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+    use tonic::transport::Channel;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    use super::*;
+    use crate::proto::v1::{ImportRecordsRequest, relationship_service_client::RelationshipServiceClient};
+
+    fn config(folder: &Path) -> Config {
+        Config {
+            data_dir: folder.join("data"),
+            grpc_address: ([127, 0, 0, 1], 0).into(),
+            policies_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"),
+            ..Config::default()
+        }
+    }
+
+    async fn connect(running: &Running) -> Channel {
+        Channel::from_shared(format!("http://{}", running.grpc_address())).unwrap().connect().await.unwrap()
+    }
+
+    async fn refused(config: Config) -> String {
+        format!("{:#}", start(config).await.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_stop_frees_the_port_and_the_data_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = start(config(folder.path())).await.unwrap();
+        let grpc_address = running.grpc_address();
+        let mut health = HealthClient::new(connect(&running).await);
+        let status = health.check(HealthCheckRequest::default()).await.unwrap().into_inner().status();
+        assert_eq!(status.as_str_name(), "SERVING");
+        let key = fs::read(folder.path().join("data/pseudonym.key")).unwrap();
+        running.stop().await.unwrap();
+        let again = start(Config { grpc_address, ..config(folder.path()) }).await.unwrap();
+        again.stop().await.unwrap();
+        assert_eq!(fs::read(folder.path().join("data/pseudonym.key")).unwrap(), key);
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_requests_in_flight_finish() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = start(config(folder.path())).await.unwrap();
+        let app = Arc::clone(running.app());
+        let (sender, receiver) = mpsc::channel(1);
+        let mut client = RelationshipServiceClient::new(connect(&running).await);
+        let import = tokio::spawn(async move { client.import_records(ReceiverStream::new(receiver)).await });
+        let message = || ImportRecordsRequest {
+            realm: "edfi".to_owned(),
+            resource: "stateEducationAgencies".to_owned(),
+            records: vec![r#"{"stateEducationAgencyId": 1, "nameOfInstitution": "One"}"#.to_owned()],
+        };
+        // Each message but the last was taken over by the connection when the next one fits.
+        for _ in 0..3 {
+            sender.send(message()).await.unwrap();
+        }
+        let stop = tokio::spawn(running.stop());
+        sender.send(message()).await.unwrap();
+        drop(sender);
+        assert_eq!(import.await.unwrap().unwrap().into_inner().accepted, 4);
+        stop.await.unwrap().unwrap();
+        assert!(!app.is_ready(), "nothing is decided after the stop");
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let grpc_address = taken.local_addr().unwrap();
+        let error = refused(Config { grpc_address, ..config(folder.path()) }).await;
+        assert!(error.starts_with(&format!("cannot listen on {grpc_address}; stop whatever uses the port")), "{error}");
+        assert!(!folder.path().join("data").exists());
+    }
+
+    #[tokio::test]
+    async fn a_data_folder_has_one_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let running = start(config(folder.path())).await.unwrap();
+        let error = refused(config(folder.path())).await;
+        assert!(error.contains(&format!("is in use by process {}", std::process::id())), "{error}");
+        running.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_data_folder_that_cannot_be_made_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("data"), "a file").unwrap();
+        let error = refused(config(folder.path())).await;
+        assert!(error.contains(&folder.path().join("data").display().to_string()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn realms_with_faults_are_shown_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let realm = folder.path().join("policies/one");
+        fs::create_dir_all(&realm).unwrap();
+        fs::write(realm.join("realm.toml"), "titel = 1\n").unwrap();
+        let policies_dir = folder.path().join("policies");
+        let error = refused(Config { policies_dir, ..config(folder.path()) }).await;
+        assert!(error.contains("policies/one/realm.toml:1:1: unknown key `titel`"), "{error}");
+        assert!(error.contains("policies/one/schema.cedarschema: is missing"), "{error}");
+        assert!(!folder.path().join("data").exists());
+    }
+
+    #[test]
+    fn pseudonyms_of_two_realms_differ() {
+        let pseudonym =
+            |realm: &str| pseudonym_key(&[7; 32], &realm.parse().unwrap()).unwrap().pseudonym("Student", "604822");
+        assert_eq!(pseudonym("one"), pseudonym("one"));
+        assert_ne!(pseudonym("one"), pseudonym("two"));
+    }
+
+    #[test]
+    fn key_files_of_realm_toml_are_looked_for_in_the_realms_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = crate::provider::signer::LocalKey::generate().unwrap();
+        fs::write(folder.path().join("keys.json"), key.jwks()).unwrap();
+        let content = "title = \"One\"\n[[issuers]]\nissuer = \"here\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
+                       keys = { file = \"keys.json\" }\n[principal]\nentity = \"Client\"\nid = \"sub\"\n";
+        let realm = crate::domain::realm_file::RealmFile::parse("realm.toml", content).unwrap();
+        let name: RealmName = "one".parse().unwrap();
+        let jwks = Arc::new(Jwks::new(Arc::new(SystemClock), Box::new(|_| ())));
+        let keys = RealmKeys { jwks, folders: [(name.clone(), folder.path().to_owned())].into() };
+        keys.set_issuers(&name, &realm.issuers);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let found = runtime.block_on(keys.keys(&name, "here", Some(key.key_id()))).unwrap();
+        assert!(found.contains(key.key_id()));
+    }
+}

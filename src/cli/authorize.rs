@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -77,20 +77,19 @@ impl TokenArguments {
     pub(super) fn read(self) -> Result<String> {
         match (self.token, self.token_file) {
             (Some(token), _) => Ok(token.trim().to_owned()),
-            (None, Some(file)) => read_token(file),
+            (None, Some(file)) => read_token(&file),
             (None, None) => Ok(String::new()),
         }
     }
 }
 
 /// A token from a file; `-` is standard input.
-pub(super) fn read_token(file: PathBuf) -> Result<String> {
+pub(super) fn read_token(file: &Path) -> Result<String> {
     let mut text = String::new();
     if file.as_os_str() == "-" {
         io::stdin().read_to_string(&mut text).context("no token could be read from standard input")?;
     } else {
-        text =
-            fs::read_to_string(&file).with_context(|| format!("no token could be read from `{}`", file.display()))?;
+        text = fs::read_to_string(file).with_context(|| format!("no token could be read from `{}`", file.display()))?;
     }
     Ok(text.trim().to_owned())
 }
@@ -98,9 +97,8 @@ pub(super) fn read_token(file: PathBuf) -> Result<String> {
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     let Arguments { target, token, scheme, action, resource, id, .. } = arguments;
     let (has_attributes, has_proposed) = (!arguments.attribute.is_empty(), !arguments.proposed.is_empty());
-    let request = AuthorizeRequest {
-        // Left empty, the token's issuer says which realm it is.
-        realm: target.realm.clone().unwrap_or_default(),
+    let mut request = AuthorizeRequest {
+        realm: String::new(),
         token: token.read()?,
         token_scheme: scheme,
         action,
@@ -116,7 +114,9 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         at_least_revision: arguments.at_least_revision,
         request_id: arguments.request_id,
     };
-    let mut client = AuthorizationServiceClient::new(target.connect(environment).await?);
+    let channel = target.connect(environment).await?;
+    request.realm = target.realm_or_empty(&channel).await?;
+    let mut client = AuthorizationServiceClient::new(channel);
     let answer = client.authorize(request).await.map_err(|status| failed(&status))?.into_inner();
     match arguments.output {
         Form::Json => screen.json(&json::answer(&answer))?,

@@ -111,10 +111,9 @@ fn on_runtime(verb: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
     runtime.context("the asynchronous runtime cannot be started")?.block_on(verb)
 }
 
-/// Whoever read the output has seen enough, as `head` does.
+/// Whoever read the output has seen enough, as `head` does. A broken connection is no error of this type.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
-    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -105,8 +105,8 @@ async fn import(arguments: Import, environment: &Environment, screen: &mut Scree
     #[expect(clippy::cast_precision_loss, reason = "a rate for people's eyes")]
     let rate = format!("{:.0}", *sent as f64 / seconds.max(0.001));
     screen.line(format_args!(
-        "{} records in {seconds:.1} s ({}/s): {} accepted, {} of them new or changed; {} skipped, of resources that the \
-         realm doesn't use; {} refused; revision {revision}",
+        "{} records in {seconds:.1} s ({}/s): {} accepted, {} of them new or changed, {} skipped, {} refused; \
+         revision {revision}",
         count(sent + unreadable.len() as u64),
         count(rate.parse().unwrap_or(0)),
         count(accepted),
@@ -114,6 +114,9 @@ async fn import(arguments: Import, environment: &Environment, screen: &mut Scree
         count(skipped),
         count(refused),
     ))?;
+    if skipped > 0 {
+        note("skipped records are of resources that the realm's relations.toml does not name");
+    }
     Ok(Outcome::of(refused > 0))
 }
 
@@ -126,8 +129,12 @@ fn start_reading(files: Vec<RecordFile>) -> (mpsc::Receiver<Batch>, JoinHandle<(
         let (mut report, mut sent) = (Report::default(), 0);
         let mut take = |batch: Batch| {
             sent += batch.records.len() as u64;
-            let rate = u128::from(sent) * 1_000 / started.elapsed().as_millis().max(1);
-            bar.set_message(format!("{} records, {}/s", count(sent), count(u64::try_from(rate).unwrap_or(0))));
+            // The first batches only fill the queue and say nothing about the rate.
+            let rate = match u64::try_from(started.elapsed().as_millis()) {
+                Ok(elapsed_ms @ 500..) => format!(", {}/s", count(sent.saturating_mul(1_000) / elapsed_ms)),
+                _ => String::new(),
+            };
+            bar.set_message(format!("{} records{rate}", count(sent)));
             sender.blocking_send(batch).is_ok()
         };
         let read = files.iter().try_for_each(|file| report.read(file, &bar, &mut take));
@@ -238,7 +245,7 @@ async fn read(arguments: Read, environment: &Environment, screen: &mut Screen) -
     }
     match output {
         Form::Json => {
-            relationships.iter().try_for_each(|relationship| screen.line(json::relationship(relationship)))?
+            relationships.iter().try_for_each(|relationship| screen.line(json::relationship(relationship)))?;
         }
         Form::Text if relationships.is_empty() => note("no relationships"),
         Form::Text => {

@@ -94,7 +94,10 @@ impl Screen {
 
 /// Shows an error with its causes, on standard error.
 pub(super) fn error(error: &Error) {
-    note(&format!("error: {}", chain(error)));
+    let text = chain(error);
+    // Several faults start on a line of their own, each with its place.
+    let gap = if text.contains('\n') { '\n' } else { ' ' };
+    note(&format!("error:{gap}{text}"));
 }
 
 /// Shows a line beside the data, on standard error.

@@ -9,9 +9,13 @@ use crate::{
     server, telemetry,
 };
 
-/// Every setting stands in the configuration file, in a variable (`HALLPASS_` and its name) or in a flag; the later one
-/// counts. When requests are taken, one line goes to standard output: `listening on ADDRESS`.
+const NOTES: &str = "\
+Every setting can stand in the configuration file, in a variable such as HALLPASS_DATA_DIR, or in a flag; the later one
+counts. Once requests are taken, standard output has one line: listening on ADDRESS. SIGTERM and SIGINT stop the service
+after the requests in flight.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = NOTES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     settings: Flags,

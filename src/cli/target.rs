@@ -28,8 +28,11 @@ pub(super) struct Target {
     /// The realm; not needed when the service has only one
     #[arg(long, value_name = "NAME")]
     pub(super) realm: Option<String>,
-    /// The configuration file that says where the service listens [env: HALLPASS_CONFIG] [default: hallpass.toml]
+    /// The configuration file that says where the service listens.
     #[arg(long, value_name = "FILE")]
+    #[arg(
+        help = "The configuration file that says where the service listens [env: HALLPASS_CONFIG] [default: hallpass.toml]"
+    )]
     pub(super) config: Option<PathBuf>,
 }
 
@@ -60,21 +63,33 @@ impl Target {
 
     /// The realm that was named, or else the service's only one.
     pub(super) async fn realm(&self, channel: &Channel) -> Result<String> {
-        if let Some(realm) = &self.realm {
-            return Ok(realm.clone());
-        }
-        let listed = PolicyServiceClient::new(channel.clone()).list_realms(ListRealmsRequest {}).await;
-        let mut names =
-            listed.map_err(|status| failed(&status))?.into_inner().realms.into_iter().map(|realm| realm.name);
-        match (names.next(), names.next()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => bail!("the service has no realm; see its own log"),
-            (Some(first), Some(second)) => {
-                let all: Vec<String> = [first, second].into_iter().chain(names).collect();
-                bail!("the service has several realms; choose one with --realm: {}", all.join(", "))
-            }
+        match &self.realm {
+            Some(realm) => Ok(realm.clone()),
+            None => match realms(channel).await?.as_slice() {
+                [only] => Ok(only.clone()),
+                [] => bail!("the service has no realm; see its own log"),
+                several => bail!("the service has several realms; choose one with --realm: {}", several.join(", ")),
+            },
         }
     }
+
+    /// The realm that was named, or else the service's only one; empty when the token's issuer has to say.
+    pub(super) async fn realm_or_empty(&self, channel: &Channel) -> Result<String> {
+        match &self.realm {
+            Some(realm) => Ok(realm.clone()),
+            None => match realms(channel).await?.as_slice() {
+                [only] => Ok(only.clone()),
+                _ => Ok(String::new()),
+            },
+        }
+    }
+}
+
+/// The names of the service's realms.
+async fn realms(channel: &Channel) -> Result<Vec<String>> {
+    let listed = PolicyServiceClient::new(channel.clone()).list_realms(ListRealmsRequest {}).await;
+    let realms = listed.map_err(|status| failed(&status))?.into_inner().realms;
+    Ok(realms.into_iter().map(|realm| realm.name).collect())
 }
 
 /// What is at the bottom of an error.

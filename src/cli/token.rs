@@ -85,12 +85,15 @@ fn issue(arguments: Issue, screen: &mut Screen) -> Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
+/// The ending of a public key set's name.
+const PUBLIC_ENDING: &str = "jwks.json";
+
 /// Reads the key, or makes it, and sees to its public half.
 fn load_or_create(path: &Path) -> Result<LocalKey> {
-    let public = path.with_extension("jwks.json");
-    if public == path {
+    if path.to_string_lossy().ends_with(PUBLIC_ENDING) {
         bail!("`{}` is the name of a public key set; expected a private key such as issuer.pem", path.display());
     }
+    let public = path.with_extension(PUBLIC_ENDING);
     let key = if path.exists() {
         LocalKey::load(path).with_context(|| format!("cannot use `{}`; name another key with --key", path.display()))?
     } else {
@@ -110,8 +113,8 @@ async fn inspect(arguments: Inspect, environment: &Environment, screen: &mut Scr
     let Inspect { token, token_file, config } = arguments;
     let text = match (token, token_file) {
         (Some(token), _) if token != "-" => token.trim().to_owned(),
-        (_, Some(file)) => read_token(file)?,
-        _ => read_token("-".into())?,
+        (_, Some(file)) => read_token(&file)?,
+        _ => read_token(Path::new("-"))?,
     };
     for (part, name) in text.split('.').zip(["header", "claims"]) {
         if let Some(json) = decoded(part) {
@@ -145,7 +148,7 @@ fn show_times(claims: &Json, screen: &mut Screen) -> Result<()> {
         let Some(seconds) = claims.get(claim).and_then(Json::as_i64) else { continue };
         let distance = seconds.saturating_sub(now_seconds);
         let span = span(distance.unsigned_abs());
-        let relative = if distance < 0 { format!("{span} ago") } else { format!("in {span}") };
+        let relative = if distance <= 0 { format!("{span} ago") } else { format!("in {span}") };
         screen.line(format_args!("{word} {} ({relative})", Timestamp { seconds, nanos: 0 }))?;
     }
     Ok(())
