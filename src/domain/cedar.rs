@@ -105,7 +105,7 @@ pub(super) fn action_entities(schema: &RealmSchema) -> BTreeMap<Arc<str>, CedarE
         .collect()
 }
 
-/// When a policy applies: its scope and its clauses.
+/// What Cedar evaluates to find out whether a policy applies.
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
     expression: Expr,
@@ -113,9 +113,17 @@ pub(super) struct Condition {
 }
 
 impl Condition {
+    /// Scope and clauses.
     pub(super) fn of(policy: &Policy) -> Self {
         let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
         Self { expression: inner.condition(), slots: inner.env().clone() }
+    }
+
+    /// The clauses alone.
+    pub(super) fn of_clauses(policy: &Policy) -> Self {
+        let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
+        let clauses = inner.non_scope_constraints().cloned();
+        Self { expression: clauses.unwrap_or_else(|| Expr::val(true)), slots: inner.env().clone() }
     }
 }
 

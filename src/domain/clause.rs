@@ -35,17 +35,16 @@ impl Clauses {
     /// Takes a policy apart by its JSON form (Cedar's documented policy format).
     ///
     /// # Errors
-    /// When the policy has no such form.
-    pub(super) fn of(policy: &Policy) -> Result<Self, String> {
-        let fault = |error: &dyn std::fmt::Display| format!("cannot be taken apart: {error}");
-        let json = policy.to_json().map_err(|error| fault(&error))?;
+    /// When a clause cannot be read.
+    pub(super) fn of(json: &Json) -> Result<Self, String> {
         let conditions: Vec<&Json> = json.get("conditions").and_then(Json::as_array).into_iter().flatten().collect();
         let mut list = Vec::new();
         for condition in &conditions {
             let scope = json!({ "op": "All" });
             let alone = json!({ "effect": "permit", "principal": scope, "action": scope, "resource": scope, "conditions": [condition] });
-            let alone = Policy::from_json(None, alone).map_err(|error| fault(&error))?;
-            let (resource_paths, looks_at_resource, condition_alone) = (BTreeSet::new(), false, Condition::of(&alone));
+            let alone = Policy::from_json(None, alone).map_err(|error| error.to_string())?;
+            let (resource_paths, looks_at_resource, condition_alone) =
+                (BTreeSet::new(), false, Condition::of_clauses(&alone));
             let mut clause = Clause { resource_paths, looks_at_resource, condition: condition_alone };
             if let Some(body) = condition.get("body") {
                 find_resource(body, &mut clause);
@@ -103,7 +102,7 @@ mod tests {
     use super::*;
 
     fn clauses(text: &str) -> Clauses {
-        Clauses::of(&Policy::parse(None, text).unwrap()).unwrap()
+        Clauses::of(&Policy::parse(None, text).unwrap().to_json().unwrap()).unwrap()
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct CompiledPolicy {
     pub(super) effect: Effect,
     pub(super) clauses: Clauses,
     pub(super) precedence: i64,
-    /// Its scope and its clauses.
+    /// When it applies, given that it is one of a question's [`Candidates`].
     pub(super) condition: Condition,
     annotations: BTreeMap<Arc<str>, Arc<str>>,
     scope: Scope,
@@ -47,7 +47,8 @@ pub(super) struct CompiledPolicy {
 #[derive(Debug)]
 struct Scope {
     principal: Constraint,
-    action: Vec<EntityUid>,
+    /// The actions or groups of actions that it names; `None` for any action.
+    action: Option<Vec<EntityUid>>,
     resource: Constraint,
 }
 
@@ -216,7 +217,7 @@ impl PolicySet {
             always: Arc::default(),
             by_principal: HashMap::new(),
             by_resource: HashMap::new(),
-            chosen: Cache::new(1_024),
+            chosen: Cache::new(65_536),
             action: self.actions.get(&key.action).cloned(),
             asks_principal_ancestors: false,
             asks_resource_ancestors: false,
@@ -248,10 +249,13 @@ impl PolicySet {
         for policy in indexes.iter().filter_map(|index| self.policies.get(*index)) {
             looks.merge(&policy.clauses.looks);
             let scope = &policy.scope;
+            if scope.is_settled() {
+                continue;
+            }
             looks.principal.asks_ancestors |= scope.principal.is_in;
             looks.resource.asks_ancestors |= scope.resource.is_in;
-            looks.action.asks_ancestors |=
-                action.is_some_and(|action| !scope.action.is_empty() && !scope.action.contains(action));
+            let named = action.zip(scope.action.as_ref());
+            looks.action.asks_ancestors |= named.is_some_and(|(action, named)| !named.contains(action));
         }
         Candidates { indexes, looks }
     }
@@ -297,14 +301,19 @@ impl CompiledPolicy {
         if let Some(code) = annotations.get("reason").filter(|code| !is_code(code)) {
             return Err(format!("the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`"));
         }
+        let fault = |error: &dyn std::fmt::Display| format!("the policy has no JSON form: {error}");
+        let json = policy.to_json().map_err(|error| fault(&error))?;
+        // Read back, it has no places in the file, which the evaluator would copy for every value on its way.
+        let placeless = Policy::from_json(None, json.clone()).map_err(|error| fault(&error))?;
+        let scope = Scope::of(policy);
         Ok(Self {
             id: Arc::from(AsRef::<str>::as_ref(policy.id())),
             effect: policy.effect(),
-            clauses: Clauses::of(policy)?,
+            clauses: Clauses::of(&json).map_err(|error| fault(&error))?,
             precedence,
             annotations,
-            scope: Scope::of(policy),
-            condition: Condition::of(policy),
+            condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
+            scope,
         })
     }
 
@@ -350,20 +359,25 @@ impl Scope {
             }
         };
         let action = match policy.action_constraint() {
-            ActionConstraint::Any => Vec::new(),
-            ActionConstraint::Eq(uid) => vec![uid],
-            // `action in []` applies to nothing; it is rare enough to leave it to Cedar.
-            ActionConstraint::In(uids) => uids,
+            ActionConstraint::Any => None,
+            ActionConstraint::Eq(uid) => Some(vec![uid]),
+            ActionConstraint::In(uids) => Some(uids),
         };
         Self { principal, action, resource }
     }
 
     fn fits_action(&self, action: Option<&EntityUid>, groups: &HashMap<EntityUid, Vec<EntityUid>>) -> bool {
-        let Some(action) = action else { return true };
-        let above = groups.get(action);
-        self.action.is_empty()
-            || self.action.contains(action)
-            || above.is_some_and(|above| above.iter().any(|group| self.action.contains(group)))
+        let (Some(action), Some(named)) = (action, &self.action) else { return true };
+        let above = groups.get(action).into_iter().flatten();
+        named.contains(action) || above.into_iter().any(|group| named.contains(group))
+    }
+
+    /// It fits every question that it is a candidate of: action and types are those of the plan, and the one entity
+    /// that it is `in` is where the candidate was found. One that is `==` is found below that entity too.
+    fn is_settled(&self) -> bool {
+        let Self { principal, resource, .. } = self;
+        let is_same = [principal, resource].iter().any(|constraint| constraint.entity.is_some() && !constraint.is_in);
+        !is_same && (principal.entity.is_none() || resource.entity.is_none())
     }
 }
 
