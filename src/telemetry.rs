@@ -54,7 +54,7 @@ pub fn level(text: &str) -> Result<String, String> {
     let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
     let mut parts = text.split(',');
     let fits = parts.all(|part| part.rsplit_once('=').map_or_else(|| is_level(part), |(_, level)| is_level(level)));
-    if fits && EnvFilter::try_new(text).is_ok() {
+    if fits && !text.contains(char::is_whitespace) && EnvFilter::try_new(text).is_ok() {
         return Ok(text.to_owned());
     }
     Err(format!(
