@@ -508,7 +508,9 @@ tokens_cached_max = 0
                 .iter()
                 .find(|section| flag.starts_with(&format!("{section}-")));
             let key = match section {
-                Some(section) => format!("{}.{}", section, &flag[section.len() + 1..]).replace('-', "_"),
+                Some(section) => {
+                    format!("{section}.{}", flag.strip_prefix(&format!("{section}-")).unwrap()).replace('-', "_")
+                }
                 None => flag.replace('-', "_"),
             };
             let mut flags = Flags::default();

@@ -202,7 +202,7 @@ fn resource_entity(
         match realm.relations.entity_id(&entity_type, &id) {
             Ok(entity) => id = entity.id,
             Err(expected) => {
-                faults.push(FieldFault::new("resource.id", format!("is another value, expected {expected}")))
+                faults.push(FieldFault::new("resource.id", format!("is another value, expected {expected}")));
             }
         }
     }

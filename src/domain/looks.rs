@@ -86,7 +86,7 @@ impl Looks {
             "Var" | "Value" => {}
             // Its names are free: one of them may be `in`.
             "Record" => body.as_object().into_iter().flatten().for_each(|(_, value)| self.add(value)),
-            "in" => {
+            "in" | "getTag" | "hasTag" => {
                 self.enter(side("left"), &[]);
                 self.add(side("right"));
             }
@@ -95,10 +95,6 @@ impl Looks {
                 self.add(side("in"));
             }
             "." | "has" => self.enter(side("left"), &attribute_names(side("attr"))),
-            "getTag" | "hasTag" => {
-                self.enter(side("left"), &[]);
-                self.add(side("right"));
-            }
             _ => self.add(body),
         }
     }

@@ -10,7 +10,7 @@ use super::{
     world::{NOW, REALM, World, entity, text},
 };
 use crate::{
-    app::authorize::BATCH_ITEMS_MAX,
+    app::batch::BATCH_ITEMS_MAX,
     proto::v1::{
         self as pb, authorization_service_client::AuthorizationServiceClient, batch_authorize_result::Result as Item,
     },
