@@ -17,34 +17,57 @@ use hallpass::{
 use serde_json::json;
 
 use crate::{
-    measure::{Goal, Numbers, Report, interleaved, median, median_ratio},
+    measure::{Goal, Numbers, Report, interleaved, median, median_ratio, resident_bytes},
     state::{AGENCY, State, district, student},
 };
 
 const ROUNDS: usize = 31;
 const TIMES: usize = 4_000;
 
-pub(crate) fn run(report: &mut Report) {
-    let realm = Realm::compile(&read_folder(Path::new("policies/edfi")).unwrap()).unwrap();
-    let (few, many) = (State { students: 10_000 }, State { students: 1_000_000 });
-    let (few_graph, many_graph) = (few.graph(&realm), many.graph(&realm));
-    let agency = client(&realm, AGENCY);
-    let mut few_students = Students::of(few);
-    let mut many_students = Students::of(many);
-    let mut in_few = || few_students.decide(&realm, &agency, &few_graph, Outcome::Allowed);
-    let mut in_many = || many_students.decide(&realm, &agency, &many_graph, Outcome::Allowed);
-    let [few_us, many_us] = interleaved(ROUNDS, TIMES, [&mut in_few, &mut in_many]);
-    report.goal("decision_1m_over_10k_students", median_ratio(&many_us, &few_us), Goal::AtMost(1.2));
-    report.info("decision_us_10k_students", median(&few_us));
-    report.info("decision_us_1m_students", median(&many_us));
-
-    let outsider = client(&realm, district(0) - 1);
-    let mut denied = || few_students.decide(&realm, &outsider, &few_graph, Outcome::NotPermitted);
-    let [deny_us] = interleaved(ROUNDS, TIMES / 4, [&mut denied]);
+/// Where the time of a decision goes.
+pub(crate) fn parts(report: &mut Report) {
+    let realm = realm();
+    let state = State { students: 10_000 };
+    let graph = state.graph(&realm);
+    let (agency, outsider) = (client(&realm, AGENCY), client(&realm, district(0) - 1));
+    let [mut checked, mut allowed, mut denied] = [state; 3].map(Students::of);
+    let [check_us, allow_us, deny_us] = interleaved(
+        ROUNDS,
+        TIMES,
+        [
+            &mut || drop(checked.check(&realm)),
+            &mut || allowed.decide(&realm, &agency, &graph, Outcome::Allowed),
+            &mut || denied.decide(&realm, &outsider, &graph, Outcome::NotPermitted),
+        ],
+    );
+    report.info("decision_us_allow", median(&allow_us));
     report.info("decision_us_deny", median(&deny_us));
-    let mut checked = || few_students.check(&realm);
-    let [check_us] = interleaved(ROUNDS, TIMES, [&mut || drop(checked())]);
     report.info("decision_us_check_of_question", median(&check_us));
+}
+
+/// How little a decision depends on the number of students.
+pub(crate) fn sizes(report: &mut Report) {
+    let realm = realm();
+    let (few, many) = (State { students: 10_000 }, State { students: 1_000_000 });
+    let before = resident_bytes();
+    let many_graph = many.graph(&realm);
+    report.info("graph_bytes_per_student", (resident_bytes() - before) / many.students as f64);
+    let few_graph = few.graph(&realm);
+    let agency = client(&realm, AGENCY);
+    let (mut few, mut many) = (Students::of(few), Students::of(many));
+    let [few_us, many_us] = interleaved(
+        ROUNDS,
+        TIMES,
+        [&mut || few.decide(&realm, &agency, &few_graph, Outcome::Allowed), &mut || {
+            many.decide(&realm, &agency, &many_graph, Outcome::Allowed)
+        }],
+    );
+    report.goal("decision_1m_over_10k_students", median_ratio(&many_us, &few_us), Goal::AtMost(1.2));
+    report.info("decision_us_1m_students", median(&many_us));
+}
+
+fn realm() -> Realm {
+    Realm::compile(&read_folder(Path::new("policies/edfi")).unwrap()).unwrap()
 }
 
 /// A client of the vendor claim set that acts for one organization.

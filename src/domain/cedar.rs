@@ -1,17 +1,21 @@
-//! The bridge to Cedar's entities: the one file that names `cedar-policy-core`.
+//! The bridge to Cedar's entities and its evaluator: the file that names `cedar-policy-core`.
 //!
 //! Cedar's public constructors compute the ancestors of every entity anew, about 1.5 µs each.
-//! The graph knows them already, so entities are handed over as computed.
+//! The graph knows them already, so entities are handed over as computed. And Cedar's public authorizer puts the
+//! condition of every policy together anew at every request, and says no more of it than the policy's name; here the
+//! same evaluator is asked about conditions that were put together once.
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
-use cedar_policy::{Entities, EntityUid};
+use cedar_policy::{EntityUid, Policy, Request};
 use cedar_policy_core::{
-    ast::{Eid, Entity, EntityType, EntityUID, Literal, PartialValue, Value as CedarValue},
-    entities::{Entities as CoreEntities, NoEntitiesSchema, TCComputation},
+    ast::{Eid, Entity, EntityType, EntityUID, Expr, Literal, PartialValue, SlotEnv, Value as CedarValue, ValueKind},
+    entities::{Entities, NoEntitiesSchema, TCComputation},
+    evaluator::Evaluator,
     extensions::Extensions,
 };
 use ref_cast::RefCast as _;
@@ -101,17 +105,58 @@ pub(super) fn action_entities(schema: &RealmSchema) -> BTreeMap<Arc<str>, CedarE
         .collect()
 }
 
-/// Hands entities to `ask` as the slice that Cedar looks at. Two entities of the same name must be equal.
-pub(super) fn with_slice<T>(
+/// When a policy applies: its scope and its clauses.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    expression: Expr,
+    slots: SlotEnv,
+}
+
+impl Condition {
+    pub(super) fn of(policy: &Policy) -> Self {
+        let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
+        Self { expression: inner.condition(), slots: inner.env().clone() }
+    }
+}
+
+/// A condition could not be evaluated. Cedar's own text may hold values, so it isn't kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ConditionError;
+
+/// One request with the entities around it, ready to be asked about conditions.
+pub(super) struct Situation<'a>(Evaluator<'a>);
+
+impl Situation<'_> {
+    /// Whether the condition holds, as Cedar's authorizer finds out.
+    pub(super) fn holds(&self, condition: &Condition) -> Result<bool, ConditionError> {
+        let Condition { expression, slots } = condition;
+        match self.0.interpret(expression, slots) {
+            Ok(CedarValue { value: ValueKind::Lit(Literal::Bool(holds)), .. }) => Ok(holds),
+            Ok(_) | Err(_) => Err(ConditionError),
+        }
+    }
+}
+
+impl fmt::Debug for Situation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Situation(..)")
+    }
+}
+
+/// Puts a request and the entities around it together for `ask`. `None` when two entities of the same name differ.
+pub(super) fn with_situation<T>(
+    request: &Request,
     entities: impl IntoIterator<Item = CedarEntity>,
-    ask: impl FnOnce(&Entities) -> T,
+    ask: impl FnOnce(&Situation<'_>) -> T,
 ) -> Option<T> {
-    // INVARIANT: each entity holds all its ancestors, none of which is itself (the graph ends cycles).
-    let slice = CoreEntities::new().add_entities(
+    let extensions = Extensions::all_available();
+    // INVARIANT: each entity holds all its ancestors, none of which is itself.
+    let entities = Entities::new().add_entities(
         entities.into_iter().map(|entity| entity.0),
         None::<&NoEntitiesSchema>,
         TCComputation::AssumeAlreadyComputed,
-        Extensions::all_available(),
+        extensions,
     );
-    slice.ok().map(|slice| ask(Entities::ref_cast(&slice)))
+    let request: &cedar_policy_core::ast::Request = request.as_ref();
+    entities.ok().map(|entities| ask(&Situation(Evaluator::new(request.clone(), &entities, extensions))))
 }

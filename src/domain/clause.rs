@@ -2,26 +2,29 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use cedar_policy::{Policy, PolicyId, PolicySet};
+use cedar_policy::Policy;
 use serde_json::{Value as Json, json};
 
-use super::looks::{Looks, attribute_names};
+use super::{
+    cedar::Condition,
+    looks::{Looks, attribute_names},
+};
 
 /// One `when` or `unless` block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clause {
+#[derive(Clone, Debug)]
+pub(super) struct Clause {
     /// The attribute paths of `resource` that it mentions, for example `["student", "responsibility"]`.
-    pub resource_paths: BTreeSet<Vec<Arc<str>>>,
+    pub(super) resource_paths: BTreeSet<Vec<Arc<str>>>,
     /// It mentions `resource` in any way.
-    pub looks_at_resource: bool,
+    pub(super) looks_at_resource: bool,
+    /// What it asks, without the rest of the policy.
+    pub(super) condition: Condition,
 }
 
-/// The clauses of a policy in order, with a policy set in which each stands alone as a permit
-/// whose id is the clause's index.
+/// The clauses of a policy in order.
 #[derive(Clone, Debug)]
 pub(super) struct Clauses {
     pub(super) list: Vec<Clause>,
-    pub(super) alone: PolicySet,
     /// `(context attribute, text)` when the first clause is `context.attribute.contains("text")`.
     pub(super) guard: Option<(Arc<str>, Arc<str>)>,
     /// What the clauses look into.
@@ -34,35 +37,28 @@ impl Clauses {
     /// # Errors
     /// When the policy has no such form.
     pub(super) fn of(policy: &Policy) -> Result<Self, String> {
-        let json = policy.to_json().map_err(|error| format!("cannot be taken apart: {error}"))?;
+        let fault = |error: &dyn std::fmt::Display| format!("cannot be taken apart: {error}");
+        let json = policy.to_json().map_err(|error| fault(&error))?;
         let conditions: Vec<&Json> = json.get("conditions").and_then(Json::as_array).into_iter().flatten().collect();
-        let mut alone = PolicySet::new();
         let mut list = Vec::new();
-        for (index, condition) in conditions.iter().enumerate() {
-            let mut clause = Clause { resource_paths: BTreeSet::new(), looks_at_resource: false };
+        for condition in &conditions {
+            let scope = json!({ "op": "All" });
+            let alone = json!({ "effect": "permit", "principal": scope, "action": scope, "resource": scope, "conditions": [condition] });
+            let alone = Policy::from_json(None, alone).map_err(|error| fault(&error))?;
+            let (resource_paths, looks_at_resource, condition_alone) = (BTreeSet::new(), false, Condition::of(&alone));
+            let mut clause = Clause { resource_paths, looks_at_resource, condition: condition_alone };
             if let Some(body) = condition.get("body") {
                 find_resource(body, &mut clause);
             }
             list.push(clause);
-            let scope = json!({ "op": "All" });
-            let policy = json!({ "effect": "permit", "principal": scope, "action": scope, "resource": scope, "conditions": [condition] });
-            if let Ok(policy) = Policy::from_json(Some(PolicyId::new(index.to_string())), policy) {
-                add(&mut alone, policy);
-            }
         }
         let guard = conditions.first().and_then(|condition| guard(condition));
         let mut looks = Looks::default();
         for body in conditions.iter().filter_map(|condition| condition.get("body")) {
             looks.merge(&Looks::of(body));
         }
-        Ok(Self { list, alone, guard, looks })
+        Ok(Self { list, guard, looks })
     }
-}
-
-/// Adds a policy whose id the set does not have yet: the only way for Cedar to refuse one.
-pub(super) fn add(set: &mut PolicySet, policy: Policy) {
-    let added = set.add(policy);
-    debug_assert!(added.is_ok(), "policy ids differ");
 }
 
 /// The path of attributes that starts at this variable, if the expression is one.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Effect, Entities, EntityUid, Request, RestrictedExpression,
-};
+use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 
 use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
-    cedar::with_slice,
+    cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Outcome, Reason},
     denial,
     entities::Gathering,
@@ -28,8 +26,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) request: &'a AccessRequest,
     pub(super) values: &'a PhaseValues,
     pub(super) candidates: &'a Candidates,
-    pub(super) cedar_request: &'a Request,
-    pub(super) entities: &'a Entities,
+    pub(super) situation: &'a Situation<'a>,
 }
 
 /// Decides a question.
@@ -124,10 +121,8 @@ fn evaluate(
     let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
         return unfit("the request's context");
     };
-    let evaluated = with_slice(entities, |entities| {
-        let evaluation =
-            Evaluation { realm, request, values, candidates: &candidates, cedar_request: &cedar_request, entities };
-        judge(&evaluation)
+    let evaluated = with_situation(&cedar_request, entities, |situation| {
+        judge(&Evaluation { realm, request, values, candidates: &candidates, situation })
     });
     evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
@@ -136,31 +131,32 @@ fn unfit(what: &str) -> (Outcome, Vec<Reason>) {
     indeterminate("CONFIGURATION_ERROR", format!("the realm's schema does not fit {what}"))
 }
 
-/// Cedar skips a policy that errors, be it a forbid. Here an errored forbid denies, and an errored
-/// permit never helps: where no other permit applies, the answer is that it could not be decided.
+/// A forbid that holds denies, and then a permit that holds allows. Where Cedar skips a policy that errors, here an
+/// errored forbid denies, and an errored permit never helps: where no other permit applies, the answer is that it could
+/// not be decided.
 fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Reason>) {
-    let Evaluation { realm, candidates, cedar_request, entities, .. } = evaluation;
-    let response = Authorizer::new().is_authorized(cedar_request, &candidates.cedar, entities);
-    let determining: Vec<usize> =
-        response.diagnostics().reason().filter_map(|id| realm.policies.by_id(id)).map(|(index, _)| index).collect();
-    let errored: Vec<usize> = response
-        .diagnostics()
-        .errors()
-        .filter_map(|error| {
-            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
-            realm.policies.by_id(error.policy_id())
-        })
-        .map(|(index, _)| index)
-        .collect();
-    let is_forbid = |index: &usize| realm.policies.get(*index).is_none_or(|policy| policy.effect == Effect::Forbid);
-    let forbid_errored = errored.iter().any(is_forbid);
-    match response.decision() {
-        CedarDecision::Allow if !forbid_errored => (Outcome::Allowed, explanation::permitted(evaluation, &determining)),
-        CedarDecision::Deny if !determining.is_empty() => {
-            (Outcome::Forbidden, explanation::forbidden(evaluation, &determining))
+    let (mut forbidding, mut permitting, mut errored) = (Vec::new(), Vec::new(), Vec::new());
+    let mut forbid_errored = false;
+    for index in &evaluation.candidates.indexes {
+        let Some(policy) = evaluation.realm.policies.get(*index) else { continue };
+        match (policy.effect, evaluation.situation.holds(&policy.condition)) {
+            (_, Ok(false)) => {}
+            (Effect::Permit, Ok(true)) => permitting.push(*index),
+            (Effect::Forbid, Ok(true)) => forbidding.push(*index),
+            (effect, Err(ConditionError)) => {
+                errored.push(*index);
+                forbid_errored |= effect == Effect::Forbid;
+            }
         }
-        CedarDecision::Deny if errored.is_empty() => (Outcome::NotPermitted, explanation::not_permitted(evaluation)),
-        _ => (Outcome::Indeterminate, explanation::errored(evaluation, &errored)),
+    }
+    if !forbidding.is_empty() {
+        (Outcome::Forbidden, explanation::forbidden(evaluation, &forbidding))
+    } else if forbid_errored || (permitting.is_empty() && !errored.is_empty()) {
+        (Outcome::Indeterminate, explanation::errored(evaluation, &errored))
+    } else if permitting.is_empty() {
+        (Outcome::NotPermitted, explanation::not_permitted(evaluation))
+    } else {
+        (Outcome::Allowed, explanation::permitted(evaluation, &permitting))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use cedar_policy::{Authorizer, Effect};
+use cedar_policy::Effect;
 
 use super::{
     access_request::Phase,
@@ -148,11 +148,7 @@ fn named(
 }
 
 fn failing_clauses<'a>(evaluation: &Evaluation<'_>, policy: &'a CompiledPolicy) -> Vec<&'a Clause> {
-    let response =
-        Authorizer::new().is_authorized(evaluation.cedar_request, &policy.clauses.alone, evaluation.entities);
-    let holding: Vec<&str> = response.diagnostics().reason().map(AsRef::as_ref).collect();
-    let clauses = policy.clauses.list.iter().enumerate();
-    clauses.filter(|(index, _)| !holding.contains(&index.to_string().as_str())).map(|(_, clause)| clause).collect()
+    policy.clauses.list.iter().filter(|clause| evaluation.situation.holds(&clause.condition) != Ok(true)).collect()
 }
 
 /// The resource's subjects that the clauses mention, each with the entity types at the ends of the paths.

@@ -13,12 +13,7 @@ use cedar_policy::{
 };
 use quick_cache::sync::Cache;
 
-use super::{
-    clause::{Clauses, add},
-    fault::Fault,
-    looks::Looks,
-    schema::RealmSchema,
-};
+use super::{cedar::Condition, clause::Clauses, fault::Fault, looks::Looks, schema::RealmSchema};
 
 /// A file of a realm's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +38,9 @@ pub(super) struct CompiledPolicy {
     pub(super) effect: Effect,
     pub(super) clauses: Clauses,
     pub(super) precedence: i64,
+    /// Its scope and its clauses.
+    pub(super) condition: Condition,
     annotations: BTreeMap<Arc<str>, Arc<str>>,
-    cedar: Policy,
     scope: Scope,
 }
 
@@ -94,7 +90,6 @@ pub(super) struct Plan {
 /// The policies of one decision.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    pub(super) cedar: CedarPolicySet,
     pub(super) indexes: Vec<usize>,
     /// What they look into.
     pub(super) looks: Looks,
@@ -104,7 +99,6 @@ pub(super) struct Candidates {
 #[derive(Debug)]
 pub struct PolicySet {
     policies: Vec<CompiledPolicy>,
-    by_id: HashMap<Arc<str>, usize>,
     plans: Cache<PlanKey, Arc<Plan>>,
     groups: HashMap<EntityUid, Vec<EntityUid>>,
     actions: BTreeMap<Arc<str>, EntityUid>,
@@ -158,7 +152,9 @@ impl PolicySet {
                     Ok(compiled) => policies.push(compiled),
                     Err(message) => faults.push(fault_at(file, start, message)),
                 }
-                add(&mut whole, named);
+                // The only fault there could be is an id that comes twice.
+                let added = whole.add(named);
+                debug_assert!(added.is_ok(), "policy ids differ");
             }
         }
         let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
@@ -177,7 +173,6 @@ impl PolicySet {
     }
 
     fn indexed(policies: Vec<CompiledPolicy>, schema: &RealmSchema) -> Self {
-        let by_id = policies.iter().enumerate().map(|(index, policy)| (Arc::clone(&policy.id), index)).collect();
         let mut groups: HashMap<EntityUid, Vec<EntityUid>> = HashMap::new();
         if let Ok(actions) = schema.cedar.action_entities() {
             for uid in schema.action_uids.values() {
@@ -185,7 +180,7 @@ impl PolicySet {
                 groups.insert(uid.clone(), above);
             }
         }
-        Self { policies, by_id, plans: Cache::new(4_096), groups, actions: schema.action_uids.clone() }
+        Self { policies, plans: Cache::new(4_096), groups, actions: schema.action_uids.clone() }
     }
 
     /// How many policies there are.
@@ -200,11 +195,6 @@ impl PolicySet {
 
     pub(super) fn get(&self, index: usize) -> Option<&CompiledPolicy> {
         self.policies.get(index)
-    }
-
-    pub(super) fn by_id(&self, id: &PolicyId) -> Option<(usize, &CompiledPolicy)> {
-        let index = *self.by_id.get(AsRef::<str>::as_ref(id))?;
-        self.policies.get(index).map(|policy| (index, policy))
     }
 
     pub(super) fn action(&self, action: &str) -> Option<&EntityUid> {
@@ -254,9 +244,8 @@ impl PolicySet {
     }
 
     fn candidates_of(&self, action: Option<&EntityUid>, indexes: Vec<usize>) -> Candidates {
-        let (mut cedar, mut looks) = (CedarPolicySet::new(), Looks::default());
+        let mut looks = Looks::default();
         for policy in indexes.iter().filter_map(|index| self.policies.get(*index)) {
-            add(&mut cedar, policy.cedar.clone());
             looks.merge(&policy.clauses.looks);
             let scope = &policy.scope;
             looks.principal.asks_ancestors |= scope.principal.is_in;
@@ -264,7 +253,7 @@ impl PolicySet {
             looks.action.asks_ancestors |=
                 action.is_some_and(|action| !scope.action.is_empty() && !scope.action.contains(action));
         }
-        Candidates { cedar, indexes, looks }
+        Candidates { indexes, looks }
     }
 
     /// The policies that can apply to this principal and resource: both with everything that contains them.
@@ -315,7 +304,7 @@ impl CompiledPolicy {
             precedence,
             annotations,
             scope: Scope::of(policy),
-            cedar: policy.clone(),
+            condition: Condition::of(policy),
         })
     }
 
