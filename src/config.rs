@@ -504,13 +504,10 @@ tokens_cached_max = 0
         let command = Flags::augment_args(clap::Command::new("serve"));
         let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         for flag in flags.iter().filter(|flag| **flag != "config") {
-            let section = ["log", "decision-log", "relationships", "limits"]
-                .iter()
-                .find(|section| flag.starts_with(&format!("{section}-")));
-            let key = match section {
-                Some(section) => {
-                    format!("{section}.{}", flag.strip_prefix(&format!("{section}-")).unwrap()).replace('-', "_")
-                }
+            let sections = ["log", "decision-log", "relationships", "limits"];
+            let in_section = |section: &'static str| Some((section, flag.strip_prefix(section)?.strip_prefix('-')?));
+            let key = match sections.into_iter().find_map(in_section) {
+                Some((section, key)) => format!("{section}.{key}").replace('-', "_"),
                 None => flag.replace('-', "_"),
             };
             let mut flags = Flags::default();

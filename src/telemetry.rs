@@ -52,8 +52,12 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What was expected. A word alone must be a level: as a module's name it would turn everything else off.
 pub fn level(text: &str) -> Result<String, String> {
     let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
-    let mut parts = text.split(',');
-    let fits = parts.all(|part| part.rsplit_once('=').map_or_else(|| is_level(part), |(_, level)| is_level(level)));
+    let is_module = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    let fits_part = |part: &str| match part.rsplit_once('=') {
+        None => is_level(part),
+        Some((module, level)) => is_module(module) && is_level(level),
+    };
+    let fits = text.split(',').all(fits_part);
     if fits && EnvFilter::try_new(text).is_ok() {
         return Ok(text.to_owned());
     }

@@ -134,7 +134,9 @@ impl App {
             return self.realm(name);
         }
         let issuer = token::read(&token.0).ok().map(|unverified| unverified.issuer().to_owned());
-        issuer.and_then(|issuer| self.realm_of_issuer(&issuer)).ok_or_else(|| {
+        let of_issuer = issuer.and_then(|issuer| self.realm_of_issuer(&issuer));
+        // Where there is only one realm, it answers for tokens that can't be read or are nobody's, too.
+        of_issuer.or_else(|| self.only_realm()).ok_or_else(|| {
             let message = format!(
                 "is empty, and the token's issuer belongs to no single realm, expected one of {}",
                 self.realm_names()

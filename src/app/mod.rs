@@ -83,6 +83,11 @@ impl App {
         trusting.next().filter(|_| trusting.next().is_none())
     }
 
+    fn only_realm(&self) -> Option<&Arc<RealmState>> {
+        let mut realms = self.realms.values();
+        realms.next().filter(|_| realms.next().is_none())
+    }
+
     fn realm_names(&self) -> String {
         self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
     }

@@ -103,6 +103,13 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// An error of the service, with what to do next.
 pub(super) fn failed(status: &Status) -> anyhow::Error {
+    let cause = std::error::Error::source(status);
+    if let Some(cause) = cause.filter(|cause| cause.is::<tonic::transport::Error>()) {
+        let cause = innermost(cause);
+        return anyhow!(
+            "the connection to the service broke: {cause}; is it still there, and is it a hallpass service?"
+        );
+    }
     let advice = match status.code() {
         Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange => "",
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => "; try again in a moment",
