@@ -5,7 +5,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     clippy::cast_precision_loss,
     reason = "a benchmark stops when something fails, prints its figures and divides its counts"
 )]
@@ -22,6 +21,8 @@ mod policies;
 mod service;
 #[path = "ratios/state.rs"]
 mod state;
+#[path = "ratios/wire.rs"]
+mod wire;
 
 use std::{env, process::ExitCode};
 
@@ -30,18 +31,31 @@ use measure::Report;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// A group of figures that are measured together.
+type Group = (&'static str, fn(&mut Report));
+
 /// The groups in the order they run. Imports come last: what they leave in memory would slow the others.
-const GROUPS: [(&str, fn(&mut Report)); 4] =
-    [("parts", decisions::parts), ("policies", policies::run), ("sizes", decisions::sizes), ("imports", imports::run)];
+const GROUPS: [Group; 5] = [
+    ("wire", wire::run),
+    ("parts", decisions::parts),
+    ("policies", policies::run),
+    ("sizes", decisions::sizes),
+    ("imports", imports::run),
+];
 
 fn main() -> ExitCode {
     // cargo adds `--bench`.
     let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    if let [first, folder] = words.as_slice()
-        && first == imports::START
-    {
-        imports::start(folder);
-        return ExitCode::SUCCESS;
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [imports::START, folder] => {
+            imports::start(folder);
+            return ExitCode::SUCCESS;
+        }
+        [wire::LOAD, address, method, token] => {
+            wire::ask(address, method, token);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let mut report = Report::default();
     for (name, run) in GROUPS {

@@ -17,7 +17,7 @@ use hallpass::{
 use serde_json::json;
 
 use crate::{
-    measure::{Goal, Numbers, Report, interleaved, median, median_ratio, resident_bytes},
+    measure::{Goal, Numbers, Report, info, interleaved, median, median_ratio, resident_bytes},
     state::{AGENCY, State, district, student},
 };
 
@@ -25,7 +25,7 @@ const ROUNDS: usize = 31;
 const TIMES: usize = 4_000;
 
 /// Where the time of a decision goes.
-pub(crate) fn parts(report: &mut Report) {
+pub(crate) fn parts(_: &mut Report) {
     let realm = realm();
     let state = State { students: 10_000 };
     let graph = state.graph(&realm);
@@ -40,9 +40,9 @@ pub(crate) fn parts(report: &mut Report) {
             &mut || denied.decide(&realm, &outsider, &graph, Outcome::NotPermitted),
         ],
     );
-    report.info("decision_us_allow", median(&allow_us));
-    report.info("decision_us_deny", median(&deny_us));
-    report.info("decision_us_check_of_question", median(&check_us));
+    info("decision_us_allow", median(&allow_us));
+    info("decision_us_deny", median(&deny_us));
+    info("decision_us_check_of_question", median(&check_us));
 }
 
 /// How little a decision depends on the number of students.
@@ -51,7 +51,7 @@ pub(crate) fn sizes(report: &mut Report) {
     let (few, many) = (State { students: 10_000 }, State { students: 1_000_000 });
     let before = resident_bytes();
     let many_graph = many.graph(&realm);
-    report.info("graph_bytes_per_student", (resident_bytes() - before) / many.students as f64);
+    info("graph_bytes_per_student", (resident_bytes() - before) / many.students as f64);
     let few_graph = few.graph(&realm);
     let agency = client(&realm, AGENCY);
     let (mut few, mut many) = (Students::of(few), Students::of(many));
@@ -59,11 +59,11 @@ pub(crate) fn sizes(report: &mut Report) {
         ROUNDS,
         TIMES,
         [&mut || few.decide(&realm, &agency, &few_graph, Outcome::Allowed), &mut || {
-            many.decide(&realm, &agency, &many_graph, Outcome::Allowed)
+            many.decide(&realm, &agency, &many_graph, Outcome::Allowed);
         }],
     );
     report.goal("decision_1m_over_10k_students", median_ratio(&many_us, &few_us), Goal::AtMost(1.2));
-    report.info("decision_us_1m_students", median(&many_us));
+    info("decision_us_1m_students", median(&many_us));
 }
 
 fn realm() -> Realm {

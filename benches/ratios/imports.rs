@@ -4,13 +4,15 @@ use std::{
     env,
     path::Path,
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use hallpass::server::Service;
 use tokio::runtime::Runtime;
 
 use crate::{
-    measure::{Goal, Report, resident_bytes},
+    measure::{Goal, Report, info, resident_bytes},
     service,
     state::State,
 };
@@ -25,28 +27,29 @@ pub(crate) fn run(report: &mut Report) {
     let folder = tempfile::tempdir().unwrap();
     let (lines, kept, taken) = Runtime::new().unwrap().block_on(import(folder.path()));
     report.goal("import_records_per_s", lines as f64 / taken.as_secs_f64(), Goal::AtLeast(100_000.0));
-    report.info("import_kept_records_per_s", kept as f64 / taken.as_secs_f64());
+    info("import_kept_records_per_s", kept as f64 / taken.as_secs_f64());
     let started = Command::new(env::current_exe().unwrap()).arg(START).arg(folder.path()).output().unwrap();
     assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
     let figures = String::from_utf8(started.stdout).unwrap();
     let figures: Vec<f64> = figures.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
-    let [seconds, bytes, cached_bytes] = figures.as_slice() else { unreachable!("three figures") };
-    report.info("start_1m_students_s", *seconds);
-    report.info("memory_bytes_per_student", bytes / STUDENTS as f64);
-    report.info("memory_bytes_per_student_of_the_store", cached_bytes / STUDENTS as f64);
+    let [seconds, bytes, cached_bytes]: [f64; 3] = figures.try_into().unwrap();
+    info("start_1m_students_s", seconds);
+    info("memory_bytes_per_student", bytes / STUDENTS as f64);
+    info("memory_bytes_per_student_of_the_store", cached_bytes / STUDENTS as f64);
 }
 
 /// The number of lines, of those that are kept, and the time from the first line to the durable last one.
 async fn import(folder: &Path) -> (usize, usize, Duration) {
-    let app = service::open(folder).await;
-    let realm = std::sync::Arc::clone(app.realm(service::REALM).unwrap());
+    let service = Service::open(&service::config(folder, Vec::new())).await.unwrap();
+    let app = Arc::clone(service.app());
+    let realm = Arc::clone(app.realm(service::REALM).unwrap());
     let state = State { students: STUDENTS };
     let mut import = app.import(service::REALM).unwrap();
     let (mut lines, mut kept, mut taken) = (0, 0, Duration::ZERO);
     for (resource, count, record) in state.records() {
         for first in (0..count).step_by(LINES_A_MESSAGE) {
             let message: Vec<String> =
-                (first..count.min(first + LINES_A_MESSAGE)).map(|place| record(&state, place)).collect();
+                (first..count.min(first + LINES_A_MESSAGE)).map(|place| record(state, place)).collect();
             let start = Instant::now();
             import.push(resource, &message).await.unwrap();
             taken += start.elapsed();
@@ -58,7 +61,7 @@ async fn import(folder: &Path) -> (usize, usize, Duration) {
     let summary = import.finish().await.unwrap();
     taken += start.elapsed();
     assert_eq!((summary.accepted, summary.changed, summary.refused), (lines as u64, kept as u64, 0));
-    app.close().await;
+    service.close().await.unwrap();
     (lines, kept, taken)
 }
 
@@ -68,10 +71,10 @@ pub(crate) fn start(folder: &str) {
     let runtime = Runtime::new().unwrap();
     let before = resident_bytes();
     let start = Instant::now();
-    let app = runtime.block_on(service::open(Path::new(folder)));
+    let service = runtime.block_on(Service::open(&service::config(Path::new(folder), Vec::new()))).unwrap();
     let seconds = start.elapsed().as_secs_f64();
     let grown = resident_bytes() - before;
-    assert!(app.realm(service::REALM).unwrap().graph().counts().entities > STUDENTS);
-    drop(app);
+    assert!(service.app().realm(service::REALM).unwrap().graph().counts().entities > STUDENTS);
+    drop(service);
     println!("{seconds} {grown} {}", resident_bytes() - before);
 }

@@ -1,6 +1,6 @@
 //! Taking times, and saying what came of them.
 
-use std::{fs, hint::black_box};
+use std::fs;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -29,15 +29,15 @@ impl Report {
         self.has_failed |= !passes;
     }
 
-    /// Prints a figure that is good to know.
-    pub(crate) fn info(&self, name: &str, measured: f64) {
-        println!("{name} {} - info", rounded(measured));
-    }
-
     /// Some figure missed its goal.
     pub(crate) fn has_failed(&self) -> bool {
         self.has_failed
     }
+}
+
+/// Prints a figure that is good to know.
+pub(crate) fn info(name: &str, measured: f64) {
+    println!("{name} {} - info", rounded(measured));
 }
 
 fn rounded(measured: f64) -> String {
@@ -62,7 +62,7 @@ pub(crate) fn interleaved<const N: usize>(
         for (operation, taken) in operations.iter_mut().zip(&mut taken) {
             let start = thread_us();
             for _ in 0..times {
-                black_box(operation());
+                operation();
             }
             if round > 0 {
                 taken.push((thread_us() - start) / times as f64);

@@ -16,23 +16,23 @@ pub(crate) struct State {
 }
 
 /// Records of one resource: how many there are, and the one at a place.
-pub(crate) type Records = (&'static str, usize, fn(&State, usize) -> String);
+pub(crate) type Records = (&'static str, usize, fn(State, usize) -> String);
 
 impl State {
-    pub(crate) fn schools(&self) -> usize {
+    pub(crate) fn schools(self) -> usize {
         self.students.div_ceil(STUDENTS_A_SCHOOL)
     }
 
-    pub(crate) fn districts(&self) -> usize {
+    pub(crate) fn districts(self) -> usize {
         self.schools().div_ceil(SCHOOLS_A_DISTRICT)
     }
 
-    fn contacts(&self) -> usize {
+    fn contacts(self) -> usize {
         self.students * 3 / 2
     }
 
     /// Everything there is, in the order that it is sent.
-    pub(crate) fn records(&self) -> [Records; 8] {
+    pub(crate) fn records(self) -> [Records; 8] {
         [
             ("stateEducationAgencies", 1, |_, _| {
                 format!(r#"{{"stateEducationAgencyId":{AGENCY},"nameOfInstitution":"Agency"}}"#)
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// The relationships in memory, as a realm understands the records.
-    pub(crate) fn graph(&self, realm: &Realm) -> Graph {
+    pub(crate) fn graph(self, realm: &Realm) -> Graph {
         let mut graph = Graph::new();
         for (resource, count, record) in self.records() {
             if realm.relations.keeps(resource) {

@@ -1,5 +1,6 @@
 //! Deciding: what a policy looks at is there when it is evaluated, wherever it looks.
 
+mod draw;
 mod generated;
 mod oracle;
 mod realm;
@@ -30,88 +31,91 @@ fn outcome(scope: &str, clauses: &str, asked: &Asked<'_>) -> Outcome {
     decided(&realm, &principal, asked, &graph(&RELATED)).outcome
 }
 
+/// The person `p` updates the document `d`.
+const DOCUMENT: Asked<'static> = Asked { resource: ("Document", "d"), ..Asked::ANY };
+
 const ANY: &str = "principal, action, resource";
+
+/// What asks, what forbids, and whose question it is.
+const LOOKS: &[(&str, &str, Asked<'_>)] = &[
+("the resource", "when { resource in Part::\"closed\" }", DOCUMENT),
+("the resource, by type", "when { resource is Document in Part::\"closed\" }", DOCUMENT),
+("the principal's own relationships", "when { principal in Part::\"closed\" }", DOCUMENT),
+("the action's group", "when { action in Action::\"change\" }", DOCUMENT),
+(
+    "an entity of the principal",
+    "when { principal has home && principal.home in Part::\"closed\" }",
+    Asked { claims: r#"{"home": "1"}"#, ..DOCUMENT },
+),
+(
+    "an entity of the context",
+    "when { context has place && context.place in Part::\"closed\" }",
+    Asked { context: r#"{"place": "1"}"#, ..DOCUMENT },
+),
+("an entity that the policy names", "when { Part::\"1\" in Part::\"closed\" }", DOCUMENT),
+(
+    "an entity within a record",
+    "when { resource is Document && resource has spot && resource.spot.part in Part::\"closed\" }",
+    Asked { values: r#"{"spot": {"part": "1"}}"#, ..DOCUMENT },
+),
+(
+    "an entity that is picked on the way",
+    "when { resource is Document && (if resource has part then resource.part else Part::\"2\") in Part::\"closed\" }",
+    Asked { values: r#"{"part": "1"}"#, ..DOCUMENT },
+),
+(
+    "a named entity that is picked on the way",
+    "when { (if context.flag then Part::\"2\" else Part::\"1\") in Part::\"closed\" }",
+    DOCUMENT,
+),
+(
+    "an entity taken out of a record that the policy makes",
+    "when { resource is Document && resource has part && {x: resource.part}.x in Part::\"closed\" }",
+    Asked { values: r#"{"part": "1"}"#, ..DOCUMENT },
+),
+(
+    "an attribute of what is picked on the way",
+    "when { resource is Document }
+     when { (if context.flag then resource else resource) has part && (if context.flag then resource else resource).part in Part::\"closed\" }",
+    Asked { values: r#"{"part": "1"}"#, ..DOCUMENT },
+),
+(
+    "the principal as a value of the resource",
+    "when { resource is Document && resource has owner && resource.owner in Part::\"closed\" }",
+    Asked { values: r#"{"owner": "p"}"#, ..DOCUMENT },
+),
+(
+    "the resource as a value of itself",
+    "when { resource is Document && resource has next && resource.next in Part::\"closed\" }",
+    Asked { values: r#"{"next": "d"}"#, ..DOCUMENT },
+),
+(
+    "what the principal links to",
+    "when { principal has shadow && principal.shadow in Part::\"closed\" }",
+    DOCUMENT,
+),
+(
+    "what a value links to that is named twice",
+    "when { resource is Document && resource has owner && resource has peer }
+     when { resource.owner in Part::\"1\" } when { resource.peer has shadow } when { resource.peer.shadow in Part::\"closed\" }",
+    Asked { values: r#"{"owner": "q", "peer": "q"}"#, ..DOCUMENT },
+),
+(
+    "the principal by a link of a value",
+    "when { resource is Document && resource has owner && resource.owner has shadow && resource.owner.shadow in Part::\"closed\" }",
+    Asked { values: r#"{"owner": "p"}"#, ..DOCUMENT },
+),
+];
 
 #[test]
 fn a_forbid_finds_what_contains_the_entity_that_it_asks_about() {
-    let document = Asked { resource: ("Document", "d"), ..Asked::default() };
-    let cases: &[(&str, &str, Asked<'_>)] = &[
-        ("the resource", "when { resource in Part::\"closed\" }", document),
-        ("the resource, by type", "when { resource is Document in Part::\"closed\" }", document),
-        ("the principal's own relationships", "when { principal in Part::\"closed\" }", document),
-        ("the action's group", "when { action in Action::\"change\" }", document),
-        (
-            "an entity of the principal",
-            "when { principal has home && principal.home in Part::\"closed\" }",
-            Asked { claims: r#"{"home": "1"}"#, ..document },
-        ),
-        (
-            "an entity of the context",
-            "when { context has place && context.place in Part::\"closed\" }",
-            Asked { context: r#"{"place": "1"}"#, ..document },
-        ),
-        ("an entity that the policy names", "when { Part::\"1\" in Part::\"closed\" }", document),
-        (
-            "an entity within a record",
-            "when { resource is Document && resource has spot && resource.spot.part in Part::\"closed\" }",
-            Asked { values: r#"{"spot": {"part": "1"}}"#, ..document },
-        ),
-        (
-            "an entity that is picked on the way",
-            "when { resource is Document && (if resource has part then resource.part else Part::\"2\") in Part::\"closed\" }",
-            Asked { values: r#"{"part": "1"}"#, ..document },
-        ),
-        (
-            "a named entity that is picked on the way",
-            "when { (if context.flag then Part::\"2\" else Part::\"1\") in Part::\"closed\" }",
-            document,
-        ),
-        (
-            "an entity taken out of a record that the policy makes",
-            "when { resource is Document && resource has part && {x: resource.part}.x in Part::\"closed\" }",
-            Asked { values: r#"{"part": "1"}"#, ..document },
-        ),
-        (
-            "an attribute of what is picked on the way",
-            "when { resource is Document }
-             when { (if context.flag then resource else resource) has part && (if context.flag then resource else resource).part in Part::\"closed\" }",
-            Asked { values: r#"{"part": "1"}"#, ..document },
-        ),
-        (
-            "the principal as a value of the resource",
-            "when { resource is Document && resource has owner && resource.owner in Part::\"closed\" }",
-            Asked { values: r#"{"owner": "p"}"#, ..document },
-        ),
-        (
-            "the resource as a value of itself",
-            "when { resource is Document && resource has next && resource.next in Part::\"closed\" }",
-            Asked { values: r#"{"next": "d"}"#, ..document },
-        ),
-        (
-            "what the principal links to",
-            "when { principal has shadow && principal.shadow in Part::\"closed\" }",
-            document,
-        ),
-        (
-            "what a value links to that is named twice",
-            "when { resource is Document && resource has owner && resource has peer }
-             when { resource.owner in Part::\"1\" } when { resource.peer has shadow } when { resource.peer.shadow in Part::\"closed\" }",
-            Asked { values: r#"{"owner": "q", "peer": "q"}"#, ..document },
-        ),
-        (
-            "the principal by a link of a value",
-            "when { resource is Document && resource has owner && resource.owner has shadow && resource.owner.shadow in Part::\"closed\" }",
-            Asked { values: r#"{"owner": "p"}"#, ..document },
-        ),
-    ];
-    let outcomes = cases.iter().map(|(name, clauses, asked)| (name, outcome(ANY, clauses, asked)));
+    let outcomes = LOOKS.iter().map(|(name, clauses, asked)| (name, outcome(ANY, clauses, asked)));
     let wrong: Vec<_> = outcomes.filter(|(_, outcome)| *outcome != Outcome::Forbidden).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
 #[test]
 fn a_forbid_by_scope_finds_what_contains_principal_resource_and_action() {
-    let document = Asked { resource: ("Document", "d"), ..Asked::default() };
     let scopes = [
         "principal in Part::\"closed\", action, resource",
         "principal is Person in Part::\"closed\", action, resource",
@@ -121,7 +125,7 @@ fn a_forbid_by_scope_finds_what_contains_principal_resource_and_action() {
         "principal, action in [Action::\"change\"], resource",
         "principal in Person::\"p\", action, resource in Document::\"d\"",
     ];
-    let outcomes = scopes.map(|scope| (scope, outcome(scope, "", &document)));
+    let outcomes = scopes.map(|scope| (scope, outcome(scope, "", &DOCUMENT)));
     let wrong: Vec<_> = outcomes.iter().filter(|(_, outcome)| *outcome != Outcome::Forbidden).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
@@ -129,7 +133,7 @@ fn a_forbid_by_scope_finds_what_contains_principal_resource_and_action() {
 #[test]
 fn an_id_in_another_form_does_not_escape_a_forbid() {
     for id in ["7", "007", " 7", "+7"] {
-        let asked = Asked { resource: ("Room", id), ..Asked::default() };
+        let asked = Asked { resource: ("Room", id), ..Asked::ANY };
         let realm = compiled(&[&forbidding("principal, action, resource in Part::\"closed\"", "")]);
         let graph = graph(&[("Room::7", "room_of", "Part::closed")]);
         let decision = decided(&realm, &person(&realm, "p", "{}"), &asked, &graph);
@@ -140,7 +144,7 @@ fn an_id_in_another_form_does_not_escape_a_forbid() {
 #[test]
 fn a_resource_id_of_the_wrong_form_is_a_fault_of_the_question() {
     let realm = compiled(&[&forbidding(ANY, "")]);
-    let asked = Asked { resource: ("Room", "seven"), ..Asked::default() };
+    let asked = Asked { resource: ("Room", "seven"), ..Asked::ANY };
     let faults = asked.check(&realm).unwrap_err();
     assert_eq!((&*faults[0].field, &*faults[0].message), ("resource.id", "is another value, expected a whole number"));
 }
@@ -149,7 +153,7 @@ fn a_resource_id_of_the_wrong_form_is_a_fault_of_the_question() {
 fn what_contained_the_principal_is_forgotten_when_any_relationship_on_the_way_goes() {
     let realm = compiled(&["@id(\"area\") permit (principal in Area::\"north\", action, resource);"]);
     let principal = person(&realm, "p", r#"{"parts": ["1"]}"#);
-    let asked = Asked { resource: ("Document", "d"), ..Asked::default() };
+    let asked = Asked { resource: ("Document", "d"), ..Asked::ANY };
     let mut graph = Graph::new();
     relate(&mut graph, 1, "Part::1", "part_of", "Part::2", true);
     relate(&mut graph, 1, "Part::2", "in_area", "Area::south", true);
@@ -166,7 +170,7 @@ fn what_contained_the_principal_is_forgotten_when_any_relationship_on_the_way_go
 fn an_action_that_does_not_apply_to_the_realms_principals_is_a_fault_of_the_question() {
     let purge = "entity Auditor; action Purge appliesTo { principal: [Auditor], resource: [Document], context: { flag: Bool } };";
     let realm = compiled_with(purge, &["@id(\"all\") permit (principal, action, resource);"]);
-    let asked = Asked { action: "Purge", resource: ("Document", "d"), ..Asked::default() };
+    let asked = Asked { action: "Purge", resource: ("Document", "d"), ..Asked::ANY };
     let faults = asked.check(&realm).unwrap_err();
     assert_eq!(&*faults[0].message, "action `Purge` does not apply to principals of type `Person`");
 }
@@ -181,7 +185,7 @@ fn the_principal_may_be_the_resource_when_token_and_values_agree() {
         claims: r#"{"level": 4, "parts": []}"#,
         resource: ("Person", "p"),
         values: level,
-        ..Asked::default()
+        ..Asked::ANY
     };
     for (level, related, expected) in [
         (r#"{"level": 4, "parts": []}"#, false, Outcome::Allowed),

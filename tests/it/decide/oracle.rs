@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt::{self, Write as _},
 };
 
 use hallpass::domain::id::EntityId;
@@ -126,14 +126,14 @@ impl Place {
     fn guards(&self) -> String {
         let mut guards = String::new();
         if let Root::ResourceOf(entity_type) = self.root {
-            guards += &format!("resource is {entity_type} && ");
+            write!(guards, "resource is {entity_type} && ").unwrap();
         }
         let mut path = self.root.to_string();
         for (name, may_be_missing) in &self.attributes {
             if *may_be_missing {
-                guards += &format!("{path} has {name} && ");
+                write!(guards, "{path} has {name} && ").unwrap();
             }
-            path += &format!(".{name}");
+            write!(path, ".{name}").unwrap();
         }
         guards
     }
