@@ -11,8 +11,8 @@ use crate::{
     app::ports::Clock as _,
     config::Config,
     proto::v1::{
-        AuthorizeRequest, AuthorizeResponse, Decision, EntityReference, ImportRecordsRequest, QueryDecisionsRequest,
-        Resource, Value, authorization_service_client::AuthorizationServiceClient,
+        AuthorizeRequest, AuthorizeResponse, Decision, EntityReference, ImportRecordsRequest, ImportRecordsResponse,
+        QueryDecisionsRequest, Resource, Value, authorization_service_client::AuthorizationServiceClient,
         decision_log_service_client::DecisionLogServiceClient, relationship_service_client::RelationshipServiceClient,
         value::Kind,
     },
@@ -157,19 +157,19 @@ struct Story {
 
 impl Story {
     async fn load(&self, out: &mut (dyn Write + Send)) -> Result<()> {
-        let messages: Vec<ImportRecordsRequest> = files::DISTRICT
-            .iter()
-            .filter_map(|(path, content)| Some((path.strip_suffix(".ndjson")?, content)))
-            .map(|(resource, content)| message(resource, content.lines()))
-            .collect();
-        let mut client = RelationshipServiceClient::new(self.channel.clone());
-        let summary = client.import_records(tokio_stream::iter(messages)).await?.into_inner();
+        let files = files::DISTRICT.iter().filter_map(|(path, content)| Some((path.strip_suffix(".ndjson")?, content)));
+        let messages = files.map(|(resource, content)| message(resource, content.lines())).collect();
+        let accepted = self.import(messages).await?.accepted;
         writeln!(
             out,
-            "Its own store now holds the district's {} records: schools, enrolments, contacts, staff.\n",
-            summary.accepted
+            "Its own store now holds the district's {accepted} records: schools, enrolments, contacts, staff.\n"
         )?;
         Ok(())
+    }
+
+    async fn import(&self, messages: Vec<ImportRecordsRequest>) -> Result<ImportRecordsResponse> {
+        let mut client = RelationshipServiceClient::new(self.channel.clone());
+        Ok(client.import_records(tokio_stream::iter(messages)).await?.into_inner())
     }
 
     async fn tell(&self, out: &mut (dyn Write + Send)) -> Result<()> {
@@ -228,14 +228,9 @@ impl Story {
     async fn enrol_lena(&self, out: &mut (dyn Write + Send)) -> Result<()> {
         let record = json!({ "entryDate": "2026-08-24", "schoolReference": { "schoolId": 101 }, "studentReference": { "studentUniqueId": "lena" } });
         let line = record.to_string();
-        let mut client = RelationshipServiceClient::new(self.channel.clone());
-        let messages = vec![message("studentSchoolAssociations", std::iter::once(line.as_str()))];
-        let summary = client.import_records(tokio_stream::iter(messages)).await?.into_inner();
-        writeln!(
-            out,
-            "     (the API reports lena's enrolment at Maple Ridge Elementary: revision {})\n",
-            summary.revision
-        )?;
+        let revision =
+            self.import(vec![message("studentSchoolAssociations", std::iter::once(line.as_str()))]).await?.revision;
+        writeln!(out, "     (the API reports lena's enrolment at Maple Ridge Elementary: revision {revision})\n")?;
         Ok(())
     }
 
