@@ -5,10 +5,13 @@
 //! few pointers. The writer clones it, applies a batch and publishes the result, so nobody waits for a
 //! writer and nobody sees half a batch.
 
+mod parents;
+
 use std::{collections::BinaryHeap, fmt, sync::Arc};
 
 use imbl::{OrdMap, OrdSet};
 
+use self::parents::Parents;
 use super::{
     breadth_first::breadth_first,
     id::{EntityId, Revision},
@@ -38,9 +41,6 @@ pub struct RelationshipQuery {
     pub object: Option<EntityId>,
 }
 
-/// From a subject to its parent.
-type Forward = (NodeId, RelationId, NodeId);
-
 /// From an object to its child. The child's type comes first, so that a district's schools are found without
 /// passing its students.
 type Reverse = (NodeId, TypeId, RelationId, NodeId);
@@ -54,7 +54,7 @@ pub struct Graph {
     types: Arc<Names>,
     relations: Arc<Names>,
     /// How many records bring each relationship: it is gone when the last of them is.
-    forward: OrdMap<Forward, u32>,
+    forward: Parents,
     /// The same relationships, from the other end.
     reverse: OrdSet<Reverse>,
     /// What each record says about an entity.
@@ -73,7 +73,7 @@ impl Graph {
             types: interner.types().latest(),
             relations: interner.relations().latest(),
             interner: Arc::new(interner),
-            forward: OrdMap::new(),
+            forward: Parents::default(),
             reverse: OrdSet::new(),
             facts: OrdMap::new(),
             touched: OrdMap::new(),
@@ -282,10 +282,7 @@ impl Graph {
         let Some(relation) = self.interner.relations().intern(&mut self.relations, relation).map(RelationId) else {
             return;
         };
-        let edge = (subject, relation, object);
-        if let Some(count) = self.forward.insert(edge, 1) {
-            self.forward.insert(edge, count.saturating_add(1));
-        } else {
+        if self.forward.add(subject, relation, object) {
             self.reverse.insert((object, subject_type, relation, subject));
             self.touch(subject_type);
         }
@@ -295,16 +292,9 @@ impl Graph {
         let Relationship { subject, relation, object } = relationship;
         let (Some(subject), Some(object)) = (self.find(subject), self.find(object)) else { return };
         let (Some(subject_type), Some(relation)) = (self.type_of(subject), self.relation_id(relation)) else { return };
-        let edge = (subject, relation, object);
-        match self.forward.remove(&edge) {
-            None => {}
-            Some(count @ 2..) => {
-                self.forward.insert(edge, count - 1);
-            }
-            Some(_) => {
-                self.reverse.remove(&(object, subject_type, relation, subject));
-                self.touch(subject_type);
-            }
+        if self.forward.remove(subject, relation, object) {
+            self.reverse.remove(&(object, subject_type, relation, subject));
+            self.touch(subject_type);
         }
     }
 
@@ -344,8 +334,8 @@ impl Graph {
         node: NodeId,
         (first, last): (RelationId, RelationId),
     ) -> impl Iterator<Item = (RelationId, NodeId)> {
-        let range = (node, first, NodeId::FIRST)..=(node, last, NodeId::LAST);
-        self.forward.range(range).map(|((_, relation, parent), _)| (*relation, *parent))
+        let asked = self.forward.of(node).iter().filter(move |parent| (first..=last).contains(&parent.relation));
+        asked.map(|parent| (parent.relation, parent.node))
     }
 
     fn children_by(
@@ -387,10 +377,11 @@ impl Graph {
                 }
             }
             (None, None) => {
-                for (subject, relation, object) in self.forward.keys() {
-                    if (relations.0..=relations.1).contains(relation) {
-                        let (subject, object) = (self.entity(*subject), self.entity(*object));
-                        each(Relationship { subject, relation: self.relation_name(*relation), object });
+                for (subject, parents) in self.forward.iter() {
+                    for parent in parents.iter().filter(|parent| (relations.0..=relations.1).contains(&parent.relation))
+                    {
+                        let (subject, object) = (self.entity(subject), self.entity(parent.node));
+                        each(Relationship { subject, relation: self.relation_name(parent.relation), object });
                     }
                 }
             }
