@@ -100,6 +100,12 @@ const LOOKS: &[(&str, &str, Asked<'_>)] = &[
      when { resource.owner in Part::\"1\" } when { resource.peer has shadow } when { resource.peer.shadow in Part::\"closed\" }",
     Asked { values: r#"{"owner": "q", "peer": "q"}"#, ..DOCUMENT },
 ),
+    (
+        "a value that is named twice, and first only for what it links to",
+        "when { resource is Document && resource has owner && resource.owner has shadow && resource has peer }
+         when { resource.owner.shadow in Part::\"1\" } when { resource.peer in Part::\"closed\" }",
+        Asked { values: r#"{"owner": "q", "peer": "q"}"#, ..DOCUMENT },
+    ),
 (
     "the principal by a link of a value",
     "when { resource is Document && resource has owner && resource.owner has shadow && resource.owner.shadow in Part::\"closed\" }",
