@@ -90,6 +90,10 @@ impl Grants {
         grants.no_action = Some(grants.numbered(Grant { has_resource: true, ..Grant::NONE }));
         let names = nodes.values().flat_map(|node| node.claim_sets.keys());
         for name in names.collect::<std::collections::BTreeSet<_>>() {
+            if grants.sets.contains_key(&name.to_ascii_lowercase()) {
+                let message = format!("claim set `{name}` differs from another only in case, and case doesn't count");
+                return Err(vec![Fault::in_file(&settings.file, message)]);
+            }
             let mut resources = HashMap::new();
             for resource_type in types.values() {
                 let lineage = lineage(&nodes, resource_type.claim.as_ref());
@@ -289,4 +293,72 @@ fn parse_nodes(file: &str, content: &str) -> Result<BTreeMap<Arc<str>, Node>, Ve
 
 fn texts(value: &Json) -> Option<Vec<Arc<str>>> {
     value.as_array()?.iter().map(|text| text.as_str().map(Arc::from)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: &str = "grants.json";
+
+    fn settings() -> GrantSettings {
+        let strategies = [("Free", vec![]), ("ByPlace", vec!["place"])];
+        let strategies = strategies
+            .into_iter()
+            .map(|(name, attributes)| (name.into(), attributes.into_iter().map(Arc::from).collect()))
+            .collect();
+        let usable = vec![("Changes".into(), vec!["Free".into()])];
+        GrantSettings { file: SETTINGS.into(), claim_set: "claimSet".into(), strategies, usable }
+    }
+
+    fn types() -> ResourceTypes {
+        let resource_type = ResourceType {
+            name: "pupils".into(),
+            entity: "Resource".into(),
+            claim: Some("leaf".into()),
+            subjects: Vec::new(),
+            has_lacks: true,
+        };
+        ResourceTypes::from([("pupils".into(), Arc::new(resource_type))])
+    }
+
+    fn found(leaf: &str, root: &str, action: &str) -> Grant {
+        let content = format!(r#"{{"claims":{{"leaf":{{"parent":"root",{leaf}}},"root":{{"parent":null,{root}}}}}}}"#);
+        let grants = Grants::parse(&content, &settings(), &types()).unwrap();
+        (*grants.find("sis", "pupils", action).grant).clone()
+    }
+
+    #[test]
+    fn the_nearest_grant_decides_and_its_own_strategies_come_before_any_default() {
+        let root = r#""claim_sets":{"SIS":{"Read":["ByPlace"]}},"defaults":{"Read":["ByPlace"]}"#;
+        let own = found(r#""claim_sets":{"SIS":{"Read":["Free"]}}"#, root, "Read");
+        assert_eq!((own.strategies, own.supplied_by), (vec!["Free".into()], Some("leaf".into())));
+        let shielded = found(r#""claim_sets":{"SIS":{"Read":null}},"defaults":{"Read":["Free"]}"#, root, "Read");
+        assert_eq!((shielded.strategies, shielded.supplied_by), (vec!["Free".into()], Some("leaf".into())));
+        let inherited = found(r#""claim_sets":{}"#, root, "Read");
+        assert_eq!(inherited.supplied_by, Some("root".into()));
+    }
+
+    #[test]
+    fn what_cannot_decide_is_a_fault_and_no_grant() {
+        let root =
+            r#""claim_sets":{"SIS":{"Read":null,"Changes":["ByPlace"],"Write":["Other"]}},"defaults":{"Read":[]}"#;
+        let leaf = r#""defaults":{}"#;
+        for (action, text) in
+            [("Read", "No authorization strategies"), ("Changes", "Could not find"), ("Write", "'Other'")]
+        {
+            let fault = found(leaf, root, action).fault.unwrap();
+            assert!(fault.contains(text), "{action}: {fault}");
+        }
+        let blind = found(leaf, r#""claim_sets":{"SIS":{"Read":["ByPlace"]}}"#, "Read").fault.unwrap();
+        assert!(blind.contains("no authorization subjects"), "{blind}");
+        assert!(!found(leaf, root, "Delete").is_granted);
+    }
+
+    #[test]
+    fn claim_sets_that_differ_only_in_case_are_a_fault() {
+        let content = r#"{"claims":{"leaf":{"parent":null,"claim_sets":{"SIS":{"Read":null},"sis":{"Read":null}}}}}"#;
+        let faults = Grants::parse(content, &settings(), &types()).unwrap_err();
+        assert_eq!(&*faults[0].message, "claim set `sis` differs from another only in case, and case doesn't count");
+    }
 }
