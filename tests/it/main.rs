@@ -12,6 +12,7 @@
 mod architecture;
 mod bad_input;
 mod decide;
+mod docs;
 mod faults;
 mod grandbend;
 mod kill;
