@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "hallpass/v1/relationships.proto",
             "hallpass/v1/decisions.proto",
             "hallpass/v1/policies.proto",
+            "hallpass/v1/applications.proto",
         ],
         ["proto"],
     )?;

@@ -237,6 +237,7 @@ impl App {
             data_revision,
             request_id: Arc::clone(&request.request_id),
             duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
+            obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
         };
         Ok((Answer { decision_id: record.id, decision, data_revision }, record))
     }

@@ -55,6 +55,12 @@ pub(super) struct Arguments {
     /// An id of your own for this request, kept in the decision log
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// The media type of the request, as its Accept or Content-Type header has it
+    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
+    media_type: String,
+    /// An obligation that you can fulfil, for example apply_profile; repeatable
+    #[arg(long, value_name = "ID")]
+    supports: Vec<String>,
     /// How to show the answer
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
@@ -113,6 +119,8 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         context: wire_values(arguments.context)?,
         at_least_revision: arguments.at_least_revision,
         request_id: arguments.request_id,
+        media_type: arguments.media_type,
+        supported_obligations: arguments.supports,
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

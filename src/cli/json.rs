@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::proto::v1::{
-    AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Outcome, Reason, RecordedSubject,
+    AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Obligation, Outcome, Reason, RecordedSubject,
     Relationship, Value, value::Kind,
 };
 
@@ -17,6 +17,7 @@ pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
         decision_id,
         policy_version,
         data_revision,
+        obligations: duties,
     } = answer;
     json!({
         "decision": effect(*decision),
@@ -27,7 +28,13 @@ pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
         "decision_id": decision_id,
         "policy_version": policy_version,
         "data_revision": data_revision,
+        "obligations": duties.iter().map(obligation).collect::<Vec<_>>(),
     })
+}
+
+pub(super) fn obligation(obligation: &Obligation) -> Json {
+    let Obligation { id, parameters } = obligation;
+    json!({ "id": id, "parameters": values(parameters) })
 }
 
 pub(super) fn record(record: &DecisionRecord) -> Json {
@@ -50,6 +57,7 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         data_revision,
         request_id,
         duration_us,
+        obligations,
     } = record;
     json!({
         "decision_id": decision_id,
@@ -70,6 +78,7 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         "data_revision": data_revision,
         "request_id": request_id,
         "duration_us": duration_us,
+        "obligations": obligations,
     })
 }
 

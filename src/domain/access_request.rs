@@ -45,6 +45,10 @@ pub struct Question {
     pub proposed: Option<Attributes>,
     /// Facts about the request.
     pub context: Attributes,
+    /// The media type of the request; empty where there was none.
+    pub media_type: Arc<str>,
+    /// The obligations that the caller can fulfil; `None` for all that there are.
+    pub supported_obligations: Option<Vec<Arc<str>>>,
 }
 
 /// The resource's values in one phase, in the order of the type's subjects; `None` has no value.
@@ -72,6 +76,10 @@ pub struct AccessRequest {
     pub phases: Vec<PhaseValues>,
     /// Facts about the request, typed as the schema wants them.
     pub context: Attributes,
+    /// The media type of the request; empty where there was none.
+    pub media_type: Arc<str>,
+    /// The obligations that the caller can fulfil; `None` for all that there are.
+    pub supported_obligations: Option<Vec<Arc<str>>>,
 }
 
 /// A fault of a question: the field, and what was expected there.
@@ -130,7 +138,18 @@ impl AccessRequest {
                     format!("principals of type `{principal}`")
                 } else {
                     let (action, resource_type) = (Arc::clone(action), Arc::clone(resource_type));
-                    return Ok(Self { action, resource_type, resource_id, resource, phases, context });
+                    let media_type = Arc::clone(&question.media_type);
+                    let supported_obligations = question.supported_obligations.clone();
+                    return Ok(Self {
+                        action,
+                        resource_type,
+                        resource_id,
+                        resource,
+                        phases,
+                        context,
+                        media_type,
+                        supported_obligations,
+                    });
                 };
                 Err(vec![FieldFault::new("action", format!("action `{action}` does not apply to {beside}"))])
             }

@@ -7,12 +7,13 @@ use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
     cedar::{ConditionError, Situation, with_situation},
-    decision::{Decision, Outcome, Reason},
+    decision::{Decision, Obligation, Outcome, Reason},
     denial,
     entities::Gathering,
     explanation,
     grants::ResolvedGrant,
     graph::Graph,
+    obligations::obligations,
     policy_set::{Candidates, PlanKey},
     principal::Principal,
     realm::Realm,
@@ -46,13 +47,28 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
             }
         }
     }
+    let obligations = obligations(realm, principal, request);
+    if let Some(obligation) = unsupported(request, &obligations) {
+        let message =
+            format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+        let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
+        let reason = Reason::plain("OBLIGATION_NOT_SUPPORTED", message);
+        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason]);
+    }
     Decision {
         outcome: Outcome::Allowed,
         determining_policies: policies_of(&allowed),
         reasons: allowed,
         denial: None,
+        obligations,
         policy_version: realm.version.clone(),
     }
+}
+
+/// The first obligation that the caller has not said it can fulfil.
+fn unsupported<'a>(request: &AccessRequest, obligations: &'a [Obligation]) -> Option<&'a Obligation> {
+    let supported = request.supported_obligations.as_ref()?;
+    obligations.iter().find(|obligation| !supported.contains(&obligation.id))
 }
 
 fn denied(
@@ -66,7 +82,8 @@ fn denied(
     let denial = denial::render(realm, Some((principal, request, phase)), &reasons);
     // A near miss explains a denial; it did not determine it.
     let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };
-    Decision { outcome, determining_policies, reasons, denial: Some(denial), policy_version: realm.version.clone() }
+    let (denial, obligations) = (Some(denial), Vec::new());
+    Decision { outcome, determining_policies, reasons, denial, obligations, policy_version: realm.version.clone() }
 }
 
 /// A denial that no policy was asked for: a bad token, for example.
@@ -79,6 +96,7 @@ pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
         determining_policies: Vec::new(),
         reasons,
         denial: Some(denial),
+        obligations: Vec::new(),
         policy_version: realm.version.clone(),
     }
 }

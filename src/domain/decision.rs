@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::id::PolicyVersion;
+use super::{id::PolicyVersion, value::Attributes};
 
 /// Allow or deny. There is no third.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +72,15 @@ pub struct Denial {
     pub errors: Vec<String>,
 }
 
+/// What the caller must do with an allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obligation {
+    /// What is to be done, for example `apply_profile`.
+    pub id: Arc<str>,
+    /// With what.
+    pub parameters: Attributes,
+}
+
 /// A decision with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -83,6 +92,8 @@ pub struct Decision {
     pub determining_policies: Vec<Arc<str>>,
     /// The realm's shape of the denial; `None` for an allow.
     pub denial: Option<Denial>,
+    /// What the caller must do with an allow, in order; empty for a deny.
+    pub obligations: Vec<Obligation>,
     /// The policies that decided.
     pub policy_version: PolicyVersion,
 }

@@ -56,6 +56,8 @@ pub struct DecisionRecord {
     pub request_id: Arc<str>,
     /// How long the decision took, in microseconds, the log left out.
     pub duration_us: u32,
+    /// The ids of the obligations that the allow carried.
+    pub obligations: Vec<Arc<str>>,
 }
 
 /// A record with its place in the realm's log.

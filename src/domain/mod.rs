@@ -46,6 +46,7 @@ pub mod decision;
 mod denial;
 mod entities;
 mod explanation;
+mod obligations;
 
 pub mod policy_test;
 

@@ -187,6 +187,8 @@ impl Reader<'_> {
             attributes: values("attributes"),
             proposed: values("proposed"),
             context: case.get("context").and_then(Json::as_object).map(attributes).unwrap_or_default(),
+            media_type: case.get("media_type").and_then(Json::as_str).unwrap_or_default().into(),
+            supported_obligations: None,
         };
         let request = AccessRequest::check(realm, &question).map_err(|faults| {
             let faults: Vec<String> =

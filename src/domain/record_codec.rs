@@ -1,8 +1,8 @@
 //! The bytes of a decision record: one spelling for each record, readable for as long as the log is kept.
 //!
-//! Version 1, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
+//! Version 2, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
 //! outcome, the reasons, the determining policies, action, resource type and id, the subjects, the principal, the
-//! issuer, the attributes, the policy version, the data revision, the request id and the duration. A list has its
+//! issuer, the attributes, the policy version, the data revision, the request id, the duration and the obligations; version 1 ends before those. A list has its
 //! count in front, an optional thing a truth value. The numbers that stand for outcomes and kinds of values are part
 //! of the format: new ones may be added, none may change. A later layout takes the next version byte.
 
@@ -17,7 +17,9 @@ use super::{
 };
 
 /// The version that is written.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version without obligations.
+const VERSION_1: u8 = 1;
 
 /// Bits of a subject's flags.
 const IS_PSEUDONYM: u8 = 1;
@@ -55,6 +57,7 @@ impl DecisionRecord {
             data_revision,
             request_id,
             duration_us,
+            obligations,
         } = self;
         out.byte(VERSION);
         out.u128(id.0);
@@ -82,6 +85,7 @@ impl DecisionRecord {
         out.u64(data_revision.0);
         out.str(request_id);
         out.u64(u64::from(*duration_us));
+        write_texts(out, obligations);
     }
 
     /// Reads a record from its bytes, all of them.
@@ -90,10 +94,7 @@ impl DecisionRecord {
     /// [`CodecError`] when the bytes are not those of a record of a known version.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut input = Reader::new(bytes);
-        match input.byte()? {
-            VERSION => {}
-            byte => return Err(CodecError::Choice { what: "version of a decision record", byte }),
-        }
+        let version = read_version(&mut input)?;
         let record = Self {
             id: DecisionId(input.u128()?),
             time_us: input.i64()?,
@@ -111,6 +112,7 @@ impl DecisionRecord {
             data_revision: Revision(input.u64()?),
             request_id: input.shared()?,
             duration_us: input.u32()?,
+            obligations: if version == VERSION_1 { Vec::new() } else { read_list(&mut input, Reader::shared)? },
         };
         input.finish()?;
         Ok(record)
@@ -122,10 +124,15 @@ impl DecisionRecord {
     /// As [`DecisionRecord::decode`].
     pub fn decode_id_and_time(bytes: &[u8]) -> Result<(DecisionId, i64), CodecError> {
         let mut input = Reader::new(bytes);
-        match input.byte()? {
-            VERSION => Ok((DecisionId(input.u128()?), input.i64()?)),
-            byte => Err(CodecError::Choice { what: "version of a decision record", byte }),
-        }
+        read_version(&mut input)?;
+        Ok((DecisionId(input.u128()?), input.i64()?))
+    }
+}
+
+fn read_version(input: &mut Reader<'_>) -> Result<u8, CodecError> {
+    match input.byte()? {
+        version @ (VERSION_1 | VERSION) => Ok(version),
+        byte => Err(CodecError::Choice { what: "version of a decision record", byte }),
     }
 }
 
@@ -330,6 +337,7 @@ mod tests {
             data_revision: Revision(300),
             request_id: text("r-1"),
             duration_us: 250,
+            obligations: vec![text("apply_profile")],
         }
     }
 
@@ -424,6 +432,7 @@ mod tests {
             attributes in prop::collection::vec((texts(), values()), 0..5),
             revision in any::<u64>(),
             duration_us in any::<u32>(),
+            obligations in prop::collection::vec(texts(), 0..3),
         ) -> DecisionRecord {
             let [action, resource_type, resource_id, issuer, version, request_id] = names;
             DecisionRecord {
@@ -445,6 +454,7 @@ mod tests {
                 data_revision: Revision(revision),
                 request_id,
                 duration_us,
+                obligations,
             }
         }
     }

@@ -56,6 +56,7 @@ fn record(number: u64) -> DecisionRecord {
         data_revision: Revision(number),
         request_id: text(format!("request-{number}")),
         duration_us: 1,
+        obligations: Vec::new(),
     }
 }
 

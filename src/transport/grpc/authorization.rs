@@ -49,6 +49,15 @@ impl AuthorizationService for Authorization {
         call.answer(work).await
     }
 
+    type SearchResourcesStream = tokio_stream::Empty<Result<pb::SearchResourcesResponse, Status>>;
+
+    async fn search_resources(
+        &self,
+        _request: Request<pb::SearchResourcesRequest>,
+    ) -> Result<Response<Self::SearchResourcesStream>, Status> {
+        Err(Status::unimplemented("searching is not there yet"))
+    }
+
     async fn get_token_info(
         &self,
         request: Request<pb::GetTokenInfoRequest>,

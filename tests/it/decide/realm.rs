@@ -166,6 +166,7 @@ impl Asked<'_> {
             attributes: Some(attributes(&serde_json::from_str(self.values).unwrap())),
             proposed: self.proposed.map(|proposed| attributes(&serde_json::from_str(proposed).unwrap())),
             context: attributes(&context),
+            ..Question::default()
         };
         AccessRequest::check(realm, &question)
     }

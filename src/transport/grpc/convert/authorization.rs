@@ -12,12 +12,17 @@ use crate::{
     },
     domain::{
         access_request::{FieldFault, Question},
-        decision::{Decision, Denial, Effect, Outcome, Reason},
+        decision::{Decision, Denial, Effect, Obligation, Outcome, Reason},
         id::{EntityId, Revision},
         value::Attributes,
     },
     proto::v1::{self as pb, batch_authorize_result::Result as ItemResult},
 };
+
+/// The longest media type.
+const MEDIA_TYPE_BYTES_MAX: usize = 1_024;
+/// The most obligations that a caller can name.
+const OBLIGATIONS_MAX: usize = 100;
 
 /// One question. `request_id` counts when the message has none.
 pub(crate) fn question(request: pb::AuthorizeRequest, request_id: &str) -> Result<AuthorizeRequest, Error> {
@@ -65,8 +70,18 @@ pub(crate) fn batch(request: pb::BatchAuthorizeRequest, request_id: &str) -> Res
 }
 
 fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest {
-    let pb::AuthorizeRequest { realm, token, token_scheme, action, resource, context, at_least_revision, request_id } =
-        request;
+    let pb::AuthorizeRequest {
+        realm,
+        token,
+        token_scheme,
+        action,
+        resource,
+        context,
+        at_least_revision,
+        request_id,
+        media_type,
+        supported_obligations,
+    } = request;
     let pb::Resource { r#type, id, attributes, proposed, has_proposed, has_attributes } = resource.unwrap_or_default();
     let question = Question {
         action: faults.text("action", action, NAME_BYTES_MAX),
@@ -75,6 +90,8 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         attributes: values(faults, "resource.attributes", attributes, has_attributes),
         proposed: values(faults, "resource.proposed", proposed, has_proposed),
         context: faults.attributes("context", context),
+        media_type: faults.text("media_type", media_type, MEDIA_TYPE_BYTES_MAX),
+        supported_obligations: Some(supported(faults, supported_obligations)),
     };
     AuthorizeRequest {
         realm: shared(realm),
@@ -85,6 +102,16 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         at_least_revision: Revision(at_least_revision),
         request_id: shared(request_id),
     }
+}
+
+fn supported(faults: &mut Faults, obligations: Vec<String>) -> Vec<Arc<str>> {
+    if obligations.len() > OBLIGATIONS_MAX {
+        let message = format!("has {} items, expected at most {OBLIGATIONS_MAX}", obligations.len());
+        faults.add("supported_obligations", message);
+        return Vec::new();
+    }
+    let named = obligations.into_iter().enumerate();
+    named.map(|(index, id)| faults.text(&format!("supported_obligations[{index}]"), id, NAME_BYTES_MAX)).collect()
 }
 
 /// Values that count if there are any, or if the message says that they do.
@@ -107,8 +134,21 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
     if *at_least_revision == Revision::default() {
         *at_least_revision = defaults.at_least_revision;
     }
-    let Question { action, resource_type, resource_id, attributes, proposed, context } = question;
+    let Question {
+        action,
+        resource_type,
+        resource_id,
+        attributes,
+        proposed,
+        context,
+        media_type,
+        supported_obligations,
+    } = question;
     let defaults = &defaults.question;
+    fill(media_type, &defaults.media_type);
+    if supported_obligations.as_ref().is_none_or(Vec::is_empty) {
+        supported_obligations.clone_from(&defaults.supported_obligations);
+    }
     fill(action, &defaults.action);
     fill(resource_type, &defaults.resource_type);
     fill(resource_id, &defaults.resource_id);
@@ -138,7 +178,7 @@ pub(crate) fn within(part: &str, error: Error) -> Error {
 /// An answer.
 pub(crate) fn answer(answer: Answer) -> pb::AuthorizeResponse {
     let Answer { decision, decision_id, data_revision } = answer;
-    let Decision { outcome, reasons, determining_policies, denial, policy_version } = decision;
+    let Decision { outcome, reasons, determining_policies, denial, obligations, policy_version } = decision;
     pb::AuthorizeResponse {
         decision: effect(outcome.effect()).into(),
         outcome: self::outcome(outcome).into(),
@@ -148,7 +188,13 @@ pub(crate) fn answer(answer: Answer) -> pb::AuthorizeResponse {
         decision_id: decision_id.to_string(),
         policy_version: policy_version.to_string(),
         data_revision: data_revision.0,
+        obligations: obligations.iter().map(obligation).collect(),
     }
+}
+
+fn obligation(obligation: &Obligation) -> pb::Obligation {
+    let Obligation { id, parameters } = obligation;
+    pb::Obligation { id: id.to_string(), parameters: value::attributes(parameters) }
 }
 
 /// The result of one item of a batch; `code` is that of a status.
@@ -220,6 +266,7 @@ pub(crate) fn token_info(info: Result<TokenInfo, Inactive>) -> pb::GetTokenInfoR
         reachable: reachable.iter().map(self::reachable).collect(),
         resources: resources.collect(),
         expires_at_seconds,
+        claims: Vec::new(),
     }
 }
 
@@ -261,6 +308,8 @@ mod tests {
             context: one(&named("context")),
             at_least_revision: prefix.len() as u64,
             request_id: named("request"),
+            media_type: named("media"),
+            supported_obligations: vec![named("obligation")],
         }
     }
 
@@ -276,7 +325,16 @@ mod tests {
         for (item, prefix, revision) in [(&questions[0], "d-", 2), (&questions[1], "item-", 5), (&questions[2], "", 2)]
         {
             let AuthorizeRequest { realm, token, token_scheme, question, at_least_revision, request_id } = item;
-            let Question { action, resource_type, resource_id, attributes, proposed, context } = question;
+            let Question {
+                action,
+                resource_type,
+                resource_id,
+                attributes,
+                proposed,
+                context,
+                media_type,
+                supported_obligations,
+            } = question;
             let (attributes, proposed) = (attributes.as_ref().unwrap(), proposed.as_ref().unwrap());
             let name = |values: &Attributes| Arc::clone(values.iter().next().unwrap().0);
             let texts = [
@@ -290,6 +348,8 @@ mod tests {
                 (&name(proposed), "proposed"),
                 (&name(context), "context"),
                 (request_id, "request"),
+                (media_type, "media"),
+                (&supported_obligations.as_ref().unwrap()[0], "obligation"),
             ];
             for (found, field) in texts {
                 assert_eq!(**found, format!("{prefix}{field}"));

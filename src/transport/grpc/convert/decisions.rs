@@ -171,6 +171,7 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         data_revision,
         request_id,
         duration_us,
+        obligations,
     } = record;
     pb::DecisionRecord {
         decision_id: id.to_string(),
@@ -191,6 +192,7 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         data_revision: data_revision.0,
         request_id: request_id.to_string(),
         duration_us: *duration_us,
+        obligations: texts(obligations),
     }
 }
 

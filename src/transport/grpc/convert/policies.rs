@@ -19,6 +19,8 @@ pub(crate) fn realm(state: &RealmState) -> pb::Realm {
         issuers: realm.file.issuers.iter().map(|issuer| issuer.issuer.to_string()).collect(),
         last_faults: faults(&state.last_faults()),
         data_revision: state.graph().revision().0,
+        variant: String::new(),
+        grant_faults: Vec::new(),
     }
 }
 

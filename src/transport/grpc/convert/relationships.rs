@@ -101,7 +101,7 @@ pub(crate) fn imported(summary: ImportSummary) -> pb::ImportRecordsResponse {
 }
 
 pub(crate) fn delete(request: pb::DeleteRecordsRequest) -> Records {
-    let pb::DeleteRecordsRequest { realm, resource, records } = request;
+    let pb::DeleteRecordsRequest { realm, resource, records, forget: _ } = request;
     Records { realm, resource, documents: records }
 }
 

@@ -76,7 +76,8 @@ async fn an_import_keeps_what_is_right_and_lists_what_is_not() {
     assert_eq!(answer.decision(), pb::Decision::Allow);
 
     let records = vec![enrolment.to_owned(), r#"{ "school": "2", "student": "ada" }"#.to_owned()];
-    let request = pb::DeleteRecordsRequest { realm: REALM.to_owned(), resource: "enrolments".to_owned(), records };
+    let request =
+        pb::DeleteRecordsRequest { realm: REALM.to_owned(), resource: "enrolments".to_owned(), records, forget: false };
     let deleted = client.delete_records(request).await.unwrap().into_inner();
     assert_eq!((deleted.revision, deleted.deleted, deleted.missing), (2, 1, 1));
     let too_many = part("enrolments", &vec!["{}"; 1_001]);

@@ -1,0 +1,8 @@
+//! What a caller must do with an allow, beyond doing what it asked for.
+
+use super::{access_request::AccessRequest, decision::Obligation, principal::Principal, realm::Realm};
+
+/// The obligations of an allow, in the order in which they are to be fulfilled.
+pub(super) fn obligations(_realm: &Realm, _principal: &Principal, _request: &AccessRequest) -> Vec<Obligation> {
+    Vec::new()
+}
