@@ -215,6 +215,7 @@ impl<'a> Driver<'a> {
             realm: self.realm.name.clone(),
             resource: resource.to_owned(),
             records: vec![document.to_string()],
+            forget: false,
         };
         let answer = self.relationships.delete_records(request).await?.into_inner();
         anyhow::ensure!(answer.deleted == 1, "the record was not there");

@@ -360,11 +360,18 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_version_1_stay_as_they_are() {
-        assert_eq!(hex(&full().encode()), FULL_V1);
-        let digits: Vec<_> = FULL_V1.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
-        let stored: Vec<_> = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect();
-        assert_eq!(DecisionRecord::decode(&stored), Ok(full()));
+    fn the_bytes_of_old_versions_stay_as_they_are() {
+        // Version 2 is version 1 with the obligations at the end: one, of 13 bytes.
+        let end = format!("010d{}", hex(b"apply_profile"));
+        let version_2 = format!("02{}{end}", FULL_V1.strip_prefix("01").unwrap());
+        assert_eq!(hex(&full().encode()), version_2);
+        let before = DecisionRecord { obligations: Vec::new(), ..full() };
+        for (stored, expected) in [(FULL_V1, before), (&version_2, full())] {
+            let digits: Vec<_> =
+                stored.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
+            let stored: Vec<_> = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect();
+            assert_eq!(DecisionRecord::decode(&stored), Ok(expected));
+        }
     }
 
     #[test]
@@ -376,8 +383,8 @@ mod tests {
     #[test]
     fn a_record_of_another_version_is_refused() {
         let mut bytes = full().encode();
-        bytes[0] = 2;
-        let expected = CodecError::Choice { what: "version of a decision record", byte: 2 };
+        bytes[0] = 3;
+        let expected = CodecError::Choice { what: "version of a decision record", byte: 3 };
         assert_eq!(DecisionRecord::decode(&bytes), Err(expected));
     }
 

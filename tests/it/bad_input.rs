@@ -249,7 +249,6 @@ async fn bad_records_are_refused_one_by_one_and_bad_deletions_as_a_whole() {
         realm: REALM.to_owned(),
         resource: "studentSchoolAssociations".to_owned(),
         records,
-        forget: false,
     };
     let bad =
         ["", "{", "[]", "{}", "null", r#"{"entryDate":1,"entryDate":2}"#, &enrolment("2", 1).replace("\"2\"", "{}")];
@@ -274,6 +273,7 @@ async fn bad_records_are_refused_one_by_one_and_bad_deletions_as_a_whole() {
         realm: REALM.to_owned(),
         resource: resource.to_owned(),
         records,
+        forget: false,
     };
     let invalid = Code::InvalidArgument;
     let mut client = service.relationships();
