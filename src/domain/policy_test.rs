@@ -1,6 +1,6 @@
 //! A realm's own tests: facts, claims, a question, and the decision its authors expect.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value as Json};
 
@@ -14,7 +14,7 @@ use super::{
     policy_set::SourceFile,
     principal::Principal,
     realm::Realm,
-    relationship::Record,
+    relationship::{Change, Record, settle},
     value::{Attributes, Value},
 };
 
@@ -65,7 +65,7 @@ fn run_file(file: &SourceFile, files: &[SourceFile], plain: &Realm) -> Result<Ve
         vec![Fault::at(&file.path, &file.content, place, error.to_string())]
     })?;
     let reader = Reader { file };
-    let root = reader.object(&document, "the file", &["facts", "claim_sets", "principals", "cases"])?;
+    let root = reader.object(&document, "the file", &["facts", "removed", "claim_sets", "principals", "cases"])?;
     let overlaid = match root.get("claim_sets") {
         None => None,
         Some(sets) => {
@@ -75,7 +75,7 @@ fn run_file(file: &SourceFile, files: &[SourceFile], plain: &Realm) -> Result<Ve
         }
     };
     let realm = overlaid.as_ref().unwrap_or(plain);
-    let graph = reader.graph(realm, root.get("facts"))?;
+    let graph = reader.graph(realm, root.get("facts"), root.get("removed"))?;
     let principals = root.get("principals").and_then(Json::as_object);
     let mut results = Vec::new();
     for (index, case) in root.get("cases").and_then(Json::as_array).into_iter().flatten().enumerate() {
@@ -123,24 +123,37 @@ impl Reader<'_> {
         }
     }
 
-    fn graph(&self, realm: &Realm, facts: Option<&Json>) -> Result<Graph, Vec<Fault>> {
-        let mut latest: Vec<Record> = Vec::new();
-        for (resource, records) in facts.and_then(Json::as_object).into_iter().flatten() {
+    /// The relationships after the records of `removed` came and went, and those of `facts` came, as in the store: the
+    /// same record again replaces its earlier self.
+    fn graph(&self, realm: &Realm, facts: Option<&Json>, removed: Option<&Json>) -> Result<Graph, Vec<Fault>> {
+        let (mut changes, mut records) = (Vec::new(), BTreeMap::new());
+        let removed = self.records(realm, "removed", removed)?;
+        let gone: Vec<Change> = removed.iter().map(|record| Change::Delete(record.key.clone())).collect();
+        changes.extend(removed.into_iter().map(Change::Put));
+        changes.extend(gone);
+        changes.extend(self.records(realm, "facts", facts)?.into_iter().map(Change::Put));
+        for change in changes {
+            settle(records.get(change.key()).cloned(), change, realm.relations.remembered()).keep_in(&mut records);
+        }
+        let mut graph = Graph::new();
+        for record in records.values() {
+            graph.insert(record);
+        }
+        Ok(graph)
+    }
+
+    fn records(&self, realm: &Realm, what: &str, records: Option<&Json>) -> Result<Vec<Record>, Vec<Fault>> {
+        let mut mapped = Vec::new();
+        for (resource, records) in records.and_then(Json::as_object).into_iter().flatten() {
             for (index, record) in records.as_array().into_iter().flatten().enumerate() {
                 let record = realm
                     .relations
                     .map(resource, &record.to_string())
-                    .map_err(|error| self.fault(format!("facts.{resource}[{index}]: {error}")))?;
-                // The same record again replaces its earlier self, as it would in the store.
-                latest.retain(|earlier| earlier.key != record.key);
-                latest.push(record);
+                    .map_err(|error| self.fault(format!("{what}.{resource}[{index}]: {error}")))?;
+                mapped.push(record);
             }
         }
-        let mut graph = Graph::new();
-        for record in &latest {
-            graph.insert(record);
-        }
-        Ok(graph)
+        Ok(mapped)
     }
 
     fn claim_sets(&self, sets: &Json) -> Result<Vec<FlatClaimSet>, Vec<Fault>> {
