@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     Outcome,
-    render::{Screen, Tone, counted},
+    render::{Screen, Tone, counted, plain},
 };
 use crate::{
     domain::{fault::Fault, policy_set::SourceFile, realm::Realm},
@@ -22,14 +22,18 @@ pub(super) struct Arguments {
     /// Folders of realms, or folders that hold such folders
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
+    /// Count warnings as findings: exit code 1
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
-    let mut has_faults = false;
+    let mut has_findings = false;
     for folder in realm_folders(&arguments.folders)? {
         let files = read(&folder)?;
         match Realm::compile(&files) {
             Ok(realm) => {
+                has_findings |= warn(&folder, &realm, screen)? && arguments.strict;
                 let policies = counted(realm.policies.len() as u64, "policy", "policies");
                 let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
                 let digest: String = realm.version.0.chars().take(12).collect();
@@ -37,12 +41,23 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
                 screen.line(format_args!("{}: {policies}, {types}, digest {digest}… {ok}", folder.display()))?;
             }
             Err(faults) => {
-                has_faults = true;
+                has_findings = true;
                 show(&folder, faults, screen)?;
             }
         }
     }
-    Ok(Outcome::of(has_faults))
+    Ok(Outcome::of(has_findings))
+}
+
+/// Shows what an author should look at though the realm loads; says whether there was anything.
+fn warn(folder: &Path, realm: &Realm, screen: &mut Screen) -> Result<bool> {
+    let (Some(grants), Some(settings)) = (&realm.grants, &realm.file.grants) else { return Ok(false) };
+    let warnings = grants.warnings(&realm.schema);
+    for warning in &warnings {
+        let file = folder.join(&*settings.file);
+        screen.line(format_args!("{}: {}: {}", file.display(), screen.toned(Tone::Faint, "warning"), plain(warning)))?;
+    }
+    Ok(!warnings.is_empty())
 }
 
 /// Shows the faults of a realm's folder.

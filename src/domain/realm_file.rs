@@ -1,7 +1,11 @@
 //! realm.toml: whose tokens, what they mean, which tables the policies look things up in.
 
+mod grants;
+
 use std::{path::PathBuf, sync::Arc};
 
+use self::grants::read_grants;
+pub use self::grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown};
 use super::{
     document::{Table, read_document},
     fault::Fault,
@@ -30,19 +34,6 @@ pub struct PrincipalMapping {
     pub parents: Vec<Arc<str>>,
     /// The attributes.
     pub attributes: Vec<ClaimMapping>,
-}
-
-/// How grants are looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantSettings {
-    /// The file of the grants.
-    pub file: Arc<str>,
-    /// The principal attribute that names the claim set.
-    pub claim_set: Arc<str>,
-    /// The strategies that the policies know, each with the resource attributes it looks at.
-    pub strategies: Vec<(Arc<str>, Vec<Arc<str>>)>,
-    /// Actions for which only these strategies can be used.
-    pub usable: Vec<(Arc<str>, Vec<Arc<str>>)>,
 }
 
 /// The realm's shape of a denial. Texts hold placeholders in braces.
@@ -210,14 +201,6 @@ fn read_principal(table: &Table<'_>) -> Option<PrincipalMapping> {
         table.fault(Some("parents"), format!("`{parent}` is none of the principal's attributes"));
     }
     Some(PrincipalMapping { entity: entity?, id_claim: id_claim?, parents, attributes })
-}
-
-fn read_grants(table: &Table<'_>) -> Option<GrantSettings> {
-    let file = table.required_text("file");
-    let claim_set = table.required_text("claim_set");
-    let strategies = table.text_lists("strategies");
-    let usable = table.text_lists("usable");
-    Some(GrantSettings { file: file?, claim_set: claim_set?, strategies, usable })
 }
 
 fn read_denial(table: &Table<'_>) -> Option<DenialTemplate> {
