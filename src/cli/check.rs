@@ -55,7 +55,12 @@ fn warn(folder: &Path, realm: &Realm, screen: &mut Screen) -> Result<bool> {
     let warnings = grants.warnings(&realm.schema);
     for warning in &warnings {
         let file = folder.join(&*settings.file);
-        screen.line(format_args!("{}: {}: {}", file.display(), screen.toned(Tone::Faint, "warning"), plain(warning)))?;
+        screen.line(format_args!(
+            "{}: {}: {}",
+            file.display(),
+            screen.toned(Tone::Faint, "warning"),
+            plain(warning)
+        ))?;
     }
     Ok(!warnings.is_empty())
 }
