@@ -143,6 +143,7 @@ fn item() -> impl Strategy<Value = Vec<Option<usize>>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn what_passes_the_filter_is_what_the_decision_allows(
         drawn in prop::collection::vec((0_usize..20, 0_usize..5, 0_usize..5), 0..25),
