@@ -80,3 +80,23 @@ pub(super) fn types_above(realm: &Realm, entity_type: &Arc<str>) -> BTreeSet<Arc
     }
     found
 }
+
+/// The relations of all ways from one type up to another, those of the first steps first.
+pub(super) fn relations_between(realm: &Realm, from: &Arc<str>, to: &Arc<str>) -> Vec<Arc<str>> {
+    let mut found: Vec<Arc<str>> = Vec::new();
+    let mut met = vec![Arc::clone(from)];
+    let mut place = 0;
+    while let Some(current) = met.get(place).cloned() {
+        place += 1;
+        for (name, rule) in realm.relations.relation_rules().filter(|(_, rule)| rule.subject == current) {
+            if !types_above(realm, &rule.object).contains(to) {
+                continue;
+            }
+            found.push(Arc::clone(name));
+            if !met.contains(&rule.object) {
+                met.push(Arc::clone(&rule.object));
+            }
+        }
+    }
+    found
+}

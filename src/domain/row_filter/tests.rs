@@ -50,7 +50,7 @@ fn shipped() -> Realm {
             files.push(SourceFile { path: name, content: fs::read_to_string(&path).unwrap() });
         }
     }
-    Realm::compile(&files).unwrap()
+    Realm::compile(&files, None).unwrap()
 }
 
 /// One resource type for each set of attributes that some type has.
