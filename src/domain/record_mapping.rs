@@ -198,6 +198,11 @@ impl Relations {
         self.entities.iter()
     }
 
+    /// The ends of all relations, by name.
+    pub(super) fn relation_rules(&self) -> impl Iterator<Item = (&Arc<str>, &RelationRule)> {
+        self.ends.iter()
+    }
+
     /// The realm takes records of this resource.
     pub fn knows_resource(&self, resource: &str) -> bool {
         self.records.contains_key(resource)
