@@ -90,6 +90,7 @@ impl Filler<'_> {
             "action" => self.asked.map(|(_, request, _)| request.action.to_string()),
             "resource" => resource().map(|resource| resource.name.to_string()),
             "strategy" => self.strategies.first().map(ToString::to_string),
+            "action_name" => self.asked.map(|(_, request, _)| with_first(&request.action, char::to_lowercase)),
             "resource_name" => resource().map(|resource| resource_name(resource)),
             // The lineage of the resource, as far as it is known here.
             "lineage" => resource().map(|resource| quoted(resource.claim.iter().map(|claim| &**claim))),
@@ -108,9 +109,13 @@ impl Filler<'_> {
 /// The last part of the resource claim, with a capital; of a type without a claim its own name.
 fn resource_name(resource: &ResourceType) -> String {
     let name = resource.claim.as_deref().unwrap_or(&resource.name);
-    let name = name.rsplit('/').next().unwrap_or_default();
+    with_first(name.rsplit('/').next().unwrap_or_default(), char::to_uppercase)
+}
+
+/// The name, with another first letter.
+fn with_first<I: Iterator<Item = char>>(name: &str, change: impl Fn(char) -> I) -> String {
     let mut letters = name.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters.next().map(|first| change(first).chain(letters).collect()).unwrap_or_default()
 }
 
 /// Numbers ascend as numbers, before texts; each once; at most `max`, then `...`.
