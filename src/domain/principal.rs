@@ -114,6 +114,12 @@ impl Principal {
         let ancestors = ancestors(realm, self, graph, &self.entity);
         let mut through: Vec<Arc<str>> = vec![Arc::clone(&self.entity.entity_type)];
         through.extend(ancestors.iter().map(|uid| Arc::from(uid.type_name().to_string())));
+        // The graph knows what happens to a history by the type whose past it shows.
+        for name in &mut through {
+            if let Some(base) = realm.relations.history_of(name) {
+                *name = Arc::clone(base);
+            }
+        }
         through.sort();
         through.dedup();
         let links: Vec<(&str, Value)> = realm.links(&self.entity).collect();
