@@ -16,5 +16,6 @@ mod docs;
 mod faults;
 mod grandbend;
 mod kill;
+mod relationships;
 mod support;
 mod tokens;
