@@ -41,10 +41,7 @@ use super::{
     value::Value,
 };
 
-pub use self::{
-    obligation::{EXPANDED_IDS_MAX, ROW_FILTER, obligation},
-    reach::generators,
-};
+pub use self::obligation::{EXPANDED_IDS_MAX, ROW_FILTER, obligation};
 
 /// A condition on the values of a resource.
 ///
