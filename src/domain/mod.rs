@@ -36,6 +36,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
 
