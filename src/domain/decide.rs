@@ -160,10 +160,9 @@ pub(super) fn prepared<T>(
     let mut gathering = Gathering::new(realm, principal, request, values, graph);
     let candidates = gathering.candidates(&plan, &resource);
     let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
-    let names_resources = plan.names_resources();
+    let (candidates, names_resources) = (&*candidates, plan.names_resources());
     let evaluated = with_situation(&cedar_request, entities, |situation| {
         let grant = grant.as_ref().map(|grant| &*grant.grant);
-        let candidates = &candidates;
         ask(&Evaluation { realm, principal, request, values, grant, candidates, situation, names_resources })
     });
     evaluated.ok_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))

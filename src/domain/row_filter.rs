@@ -41,10 +41,7 @@ use super::{
     value::Value,
 };
 
-pub use self::{
-    obligation::{EXPANDED_IDS_MAX, ROW_FILTER, obligation},
-    reach::generators,
-};
+pub use self::obligation::{EXPANDED_IDS_MAX, ROW_FILTER, obligation};
 
 /// A condition on the values of a resource.
 ///
@@ -112,9 +109,10 @@ pub enum Answer {
 pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Answer {
     let phase = Phase::Existing;
     let values = PhaseValues { phase, values: vec![None; request.resource_type.subjects.len()] };
+    let request = &AccessRequest { phases: vec![values.clone()], ..request.clone() };
     let refused =
         |outcome, reasons| Answer::Refused(Box::new(denied(realm, principal, request, phase, outcome, reasons)));
-    let found = prepared(realm, principal, request, &values, graph, |evaluation| judge(evaluation, principal));
+    let found = prepared(realm, principal, request, &values, graph, judge);
     let filter = match found {
         Err((outcome, reasons)) | Ok(Found::Refused(outcome, reasons)) => return refused(outcome, reasons),
         Ok(Found::Inexpressible) => return Answer::Inexpressible,
@@ -134,8 +132,8 @@ enum Found {
 }
 
 /// As `decide` judges: no forbid may hold or fail, and a permit must hold.
-fn judge(evaluation: &Evaluation<'_>, principal: &Principal) -> Found {
-    let resource_type = &*evaluation.request.resource_type;
+fn judge(evaluation: &Evaluation<'_>) -> Found {
+    let (resource_type, principal) = (&*evaluation.request.resource_type, evaluation.principal);
     // Facts of the token would count for the resource that is the principal, and which one that is isn't known.
     if evaluation.names_resources || resource_type.entity == principal.entity.entity_type {
         return Found::Inexpressible;
