@@ -12,7 +12,7 @@ use super::{
     render::{Screen, Tone, counted, plain},
 };
 use crate::{
-    domain::{fault::Fault, policy_set::SourceFile, realm::Realm},
+    domain::{fault::Fault, policy_set::SourceFile, realm::Realm, variant},
     provider::realm_files::read_folder,
     server::below,
 };
@@ -31,18 +31,25 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
     let mut has_findings = false;
     for folder in realm_folders(&arguments.folders)? {
         let files = read(&folder)?;
-        match Realm::compile(&files) {
-            Ok(realm) => {
-                has_findings |= warn(&folder, &realm, screen)? && arguments.strict;
-                let policies = counted(realm.policies.len() as u64, "policy", "policies");
-                let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
-                let digest: String = realm.version.0.chars().take(12).collect();
-                let ok = screen.toned(Tone::Good, "ok");
-                screen.line(format_args!("{}: {policies}, {types}, digest {digest}… {ok}", folder.display()))?;
-            }
-            Err(faults) => {
-                has_findings = true;
-                show(&folder, faults, screen)?;
+        let variants = variant::names(&files).into_iter().map(Some);
+        for variant in std::iter::once(None).chain(variants) {
+            let shown = folder.display();
+            let named = variant.map_or_else(|| shown.to_string(), |name| format!("{shown} as {name}"));
+            match Realm::compile(&files, variant) {
+                Ok(realm) => {
+                    has_findings |= warn(&named, &realm, screen)? && arguments.strict;
+                    let policies = counted(realm.policies.len() as u64, "policy", "policies");
+                    let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
+                    let digest: String = realm.version.0.chars().take(12).collect();
+                    let ok = screen.toned(Tone::Good, "ok");
+                    screen.line(format_args!("{named}: {policies}, {types}, digest {digest}… {ok}"))?;
+                }
+                Err(faults) => {
+                    has_findings = true;
+                    show(&folder, faults, screen)?;
+                    // A variant of files that have faults has them too.
+                    break;
+                }
             }
         }
     }
@@ -50,17 +57,10 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
 }
 
 /// Shows what an author should look at though the realm loads; says whether there was anything.
-fn warn(folder: &Path, realm: &Realm, screen: &mut Screen) -> Result<bool> {
-    let (Some(grants), Some(settings)) = (&realm.grants, &realm.file.grants) else { return Ok(false) };
-    let warnings = grants.warnings(&realm.schema);
+fn warn(named: &str, realm: &Realm, screen: &mut Screen) -> Result<bool> {
+    let warnings = realm.grants.as_ref().map(|grants| grants.warnings(&realm.schema)).unwrap_or_default();
     for warning in &warnings {
-        let file = folder.join(&*settings.file);
-        screen.line(format_args!(
-            "{}: {}: {}",
-            file.display(),
-            screen.toned(Tone::Faint, "warning"),
-            plain(warning)
-        ))?;
+        screen.line(format_args!("{named}: {}: {}", screen.toned(Tone::Faint, "warning"), plain(warning)))?;
     }
     Ok(!warnings.is_empty())
 }

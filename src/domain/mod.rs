@@ -21,6 +21,7 @@ pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
+pub mod variant;
 
 pub mod jws;
 pub mod key_set;
@@ -35,6 +36,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
 

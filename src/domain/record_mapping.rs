@@ -8,6 +8,7 @@ use super::{
     document::{Table, read_document},
     fault::Fault,
     id::EntityId,
+    prefix::{PrefixRule, read_prefixes},
     relationship::{EntityFacts, Record, RecordKey, Relationship},
 };
 
@@ -22,8 +23,8 @@ pub struct EntityRules {
     pub hint: Option<Arc<str>>,
     /// Attributes that name an entity of another type with the same id.
     pub links: BTreeMap<Arc<str>, Arc<str>>,
-    /// The principal attribute whose entities are parents when their id is a prefix of the entity's.
-    pub prefixes: Option<Arc<str>>,
+    /// Which of the principal's entities are parents because their id is a prefix of the entity's.
+    pub prefixes: Option<PrefixRule>,
 }
 
 /// The ends of a relation.
@@ -141,8 +142,8 @@ impl Relations {
         self.entities.get(entity_type)
     }
 
-    /// The principal attribute that holds the prefixes of this type, if it has any.
-    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&Arc<str>> {
+    /// How entities of this type are found by prefixes, if they are.
+    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&PrefixRule> {
         self.entity(entity_type)?.prefixes.as_ref()
     }
 
@@ -343,7 +344,7 @@ fn read_entity(table: &Table<'_>) -> EntityRules {
         is_person: table.flag("person"),
         hint: table.text("hint"),
         links: links.collect(),
-        prefixes: table.text("prefixes"),
+        prefixes: read_prefixes(table),
     }
 }
 
