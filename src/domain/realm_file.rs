@@ -12,12 +12,7 @@ mod settings;
 
 use std::sync::Arc;
 
-use super::{
-    document::read_document,
-    fault::Fault,
-    issuer::Issuer,
-    value::Attributes,
-};
+use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
 pub(crate) use issuers::read_issuer;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
