@@ -147,11 +147,13 @@ pub(super) fn strategy_fault(
     }
     let known = |strategy: &Arc<str>| settings.strategies.iter().find(|(name, _)| name == strategy);
     let usable = settings.usable.iter().find(|(name, _)| **name == *action).map(|(_, usable)| usable);
-    let unknown: Vec<_> = strategies
-        .iter()
-        .filter(|strategy| known(strategy).is_none() || usable.is_some_and(|usable| !usable.contains(*strategy)))
-        .cloned()
-        .collect();
+    let only = |strategy: &Arc<str>| settings.only.iter().find(|(name, _)| name == strategy);
+    let is_unusable = |strategy: &Arc<str>| {
+        usable.is_some_and(|usable| !usable.contains(strategy))
+            || only(strategy).is_some_and(|(_, actions)| !actions.iter().any(|name| **name == *action))
+    };
+    let unknown = strategies.iter().filter(|strategy| known(strategy).is_none() || is_unusable(strategy));
+    let unknown: Vec<_> = unknown.cloned().collect();
     if !unknown.is_empty() {
         let names = quoted(&unknown);
         return Some(format!(
