@@ -306,7 +306,9 @@ impl Change {
                 applications.note_failed_write();
             }
         })?;
-        changes.into_iter().for_each(|change| index.apply(change));
+        for change in changes {
+            index.apply(change);
+        }
         applications.publish(index);
         // After the publishing: whoever looks at the applications from here on sees the new ones.
         if changes_what_counted {
@@ -334,13 +336,20 @@ impl NewToken {
     ) -> Result<Vec<ApplicationChange>, Error> {
         let Self { digest, expires_at_seconds, narrowed } = self;
         let precondition = |reason, message: String| Error::new(Kind::FailedPrecondition, reason, message);
-        application.check_in_use(now_seconds).map_err(|error| precondition("APPLICATION_NOT_IN_USE", error.to_string()))?;
+        application
+            .check_in_use(now_seconds)
+            .map_err(|error| precondition("APPLICATION_NOT_IN_USE", error.to_string()))?;
         let narrowed = application.narrowing(realm, &narrowed).map_err(Error::invalid)?;
         Principal::from_record(realm, &application.id, &application.narrowed(&narrowed))
             .map_err(|error| precondition("APPLICATION_INCOMPLETE", error.to_string()))?;
         let mut changes = room(index, &application.id, digest, now_seconds)?;
         let application = Arc::clone(&application.id);
-        changes.push(ApplicationChange::PutToken(ApplicationToken { digest, application, expires_at_seconds, narrowed }));
+        changes.push(ApplicationChange::PutToken(ApplicationToken {
+            digest,
+            application,
+            expires_at_seconds,
+            narrowed,
+        }));
         Ok(changes)
     }
 }
@@ -390,7 +399,7 @@ fn new_secret(secret: &Secret, hash: &str, faults: &mut Vec<FieldFault>) -> Opti
 /// A token of 256 random bits.
 fn new_token() -> Result<Secret, Error> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| no_chance(&error))?;
+    getrandom::fill(&mut bytes).map_err(no_chance)?;
     Ok(Secret(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into()))
 }
 

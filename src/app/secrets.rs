@@ -26,8 +26,7 @@ pub const SECRET_BYTES_MAX: usize = 512;
 const WAITING_MAX: usize = 64;
 
 /// What takes the place of the hash of an application that is unknown or has no secret. Made of no secret.
-const NOBODYS: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$aGFsbHBhc3Mgbm9ib2R5$mlvGFWvM7XUgRo3yHqR5M2MNM3pDd2JxvSo2nUDmMs4";
+const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$aGFsbHBhc3Mgbm9ib2R5$mlvGFWvM7XUgRo3yHqR5M2MNM3pDd2JxvSo2nUDmMs4";
 
 /// The costs of hashes that were made elsewhere. The least is OWASP's with the least memory (Password Storage Cheat
 /// Sheet), the most holds RFC 9106's second recommendation (section 4).
@@ -65,7 +64,7 @@ impl Secrets {
     /// Hashes a secret with a salt of its own.
     pub(super) async fn hash(&self, secret: Secret) -> Result<SecretHash, Error> {
         let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|error| no_chance(&error))?;
+        getrandom::fill(&mut salt).map_err(no_chance)?;
         let hashed = self.work(move || hashed(secret.0.as_bytes(), &salt)).await?;
         hashed.ok_or_else(|| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be hashed"))
     }
@@ -89,7 +88,7 @@ impl Secrets {
             let message = format!("more than {WAITING_MAX} secrets wait to be looked at");
             Error::new(Kind::ResourceExhausted, "SECRET_CHECKS_BUSY", message)
         })?;
-        let failed = |_| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be looked at");
+        let failed = |()| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be looked at");
         let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| failed(()))?;
         // Goes on to the end when nobody waits any more, and keeps its place until then.
         let work = move || {
@@ -102,7 +101,7 @@ impl Secrets {
 }
 
 /// Chance cannot be had from the operating system.
-pub(super) fn no_chance(error: &getrandom::Error) -> Error {
+pub(super) fn no_chance(error: getrandom::Error) -> Error {
     Error::new(Kind::Unavailable, "RANDOM_UNAVAILABLE", format!("the operating system gives no random bytes: {error}"))
 }
 
@@ -126,16 +125,17 @@ fn is_secret_of(secret: &[u8], hash: &str) -> bool {
 /// # Errors
 /// What was expected in place of it.
 pub fn read_hash(text: &str) -> Result<SecretHash, String> {
-    let expected =
-        || "is no hash of Argon2id, expected a PHC string such as `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`".to_owned();
+    let expected = || {
+        "is no hash of Argon2id, expected a PHC string such as `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`".to_owned()
+    };
     if text.len() > HASH_TEXT_BYTES_MAX {
         return Err(expected());
     }
     let hash = PasswordHash::new(text).map_err(|_| expected())?;
     let names: Vec<_> = hash.params.iter().map(|(name, _)| name.to_string()).collect();
     let is_argon2id = hash.algorithm.as_str() == "argon2id" && hash.version == Some(0x13) && names == ["m", "t", "p"];
-    let lengths = hash.salt.as_ref().map(|salt| salt.len()).zip(hash.hash.as_ref().map(|output| output.len()));
-    let (Some((salt, output)), Ok(params), true) = (lengths, Params::try_from(&hash), is_argon2id) else {
+    let (Some(salt), Some(output), Ok(params), true) = (&hash.salt, &hash.hash, Params::try_from(&hash), is_argon2id)
+    else {
         return Err(expected());
     };
     let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
@@ -154,7 +154,7 @@ pub fn read_hash(text: &str) -> Result<SecretHash, String> {
             WORK_KIB.end(),
         ));
     }
-    if salt < SALT_BYTES_MIN || output < HASH_BYTES_MIN {
+    if salt.len() < SALT_BYTES_MIN || output.len() < HASH_BYTES_MIN {
         return Err(format!("is too short, expected a salt of {SALT_BYTES_MIN} bytes and a hash of {HASH_BYTES_MIN}"));
     }
     Ok(SecretHash(text.into()))
@@ -174,7 +174,11 @@ mod tests {
         let hash = secrets.hash(secret("a secret of sixteen")).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.0);
         assert_eq!(read_hash(&hash.0), Ok(hash.clone()));
-        assert_ne!(secrets.hash(secret("a secret of sixteen")).await.unwrap(), hash, "every hash has a salt of its own");
+        assert_ne!(
+            secrets.hash(secret("a secret of sixteen")).await.unwrap(),
+            hash,
+            "every hash has a salt of its own"
+        );
         for (given, hash, instead, expected) in [
             ("a secret of sixteen", Some(&hash), None, true),
             ("a secret of sixteem", Some(&hash), None, false),
