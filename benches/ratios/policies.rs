@@ -76,13 +76,13 @@ fn realm(scope: &str, organizations: usize) -> Realm {
         }
     }
     let file = |path: &str, content: &str| SourceFile { path: path.into(), content: content.into() };
-    Realm::compile(&[
+    let files = [
         file("realm.toml", realm),
         file("relations.toml", relations),
         file("schema.cedarschema", schema),
         file("policies.cedar", &policies),
-    ])
-    .unwrap()
+    ];
+    Realm::compile(&files, None).unwrap()
 }
 
 /// Documents, each filed in one of the organizations: first those of the first, then those of the others in turns.
@@ -96,7 +96,7 @@ fn graph(organizations: usize) -> Graph {
             object: EntityId::new("Organization", organization.to_string()),
         };
         let key = RecordKey { resource: RecordKey::DIRECT.into(), key: document.to_string().into() };
-        graph.insert(&Record { key, relationships: vec![relationship], facts: None });
+        graph.insert(&Record::new(key, vec![relationship], None));
     }
     graph.set_revision(Revision(1));
     graph

@@ -16,6 +16,7 @@ use crate::{
     },
     domain::{
         fault::Fault,
+        grants::Grants,
         graph::Graph,
         id::{RealmName, Revision},
         issuer::Issuer,
@@ -39,6 +40,8 @@ pub struct LoadedRealm {
 pub struct RealmState {
     /// Its name.
     pub name: RealmName,
+    /// The variant of its files that decides; `None` for the files as they stand.
+    pub variant: Option<Arc<str>>,
     pub(crate) log: Arc<dyn DecisionLog>,
     pub(crate) pseudonyms: PseudonymKey,
     pub(crate) writer: Arc<Mutex<()>>,
@@ -61,18 +64,21 @@ impl RealmState {
     pub async fn start(
         name: RealmName,
         files: &[SourceFile],
+        variant: Option<Arc<str>>,
         deployment_issuers: Vec<Issuer>,
         stores: &Stores,
         log: Arc<dyn DecisionLog>,
         pseudonyms: PseudonymKey,
         now_us: i64,
     ) -> Result<Self, StartError> {
-        let realm = compile(files, &deployment_issuers).map_err(StartError::Faults)?;
+        let realm = compile(files, variant.as_deref(), &deployment_issuers).map_err(StartError::Faults)?;
+        log_grant_faults(&name, &realm);
         let graph = load_graph(&name, &*stores.relationships).await?;
         let applications = Applications::new(ApplicationIndex::load(&*stores.applications, &name).await?);
         let revision = graph.revision();
         Ok(Self {
             name,
+            variant,
             log,
             pseudonyms,
             writer: Arc::default(),
@@ -108,10 +114,11 @@ impl RealmState {
 
     /// Compiles files as this realm would run them.
     pub(crate) fn compile(&self, files: &[SourceFile]) -> Result<Realm, Vec<Fault>> {
-        compile(files, &self.deployment_issuers)
+        compile(files, self.variant.as_deref(), &self.deployment_issuers)
     }
 
     pub(crate) fn replace_policies(&self, realm: Realm, now_us: i64) {
+        log_grant_faults(&self.name, &realm);
         self.last_faults.store(Arc::default());
         self.policies.store(Arc::new(LoadedRealm { realm, loaded_at_us: now_us }));
     }
@@ -184,8 +191,16 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn compile(files: &[SourceFile], deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
-    let mut realm = Realm::compile(files)?;
+/// One line for all grants that cannot be used; `hallpass check` and `GetRealm` tell which they are.
+fn log_grant_faults(name: &RealmName, realm: &Realm) {
+    let count = realm.grants.as_ref().map_or(0, Grants::fault_count);
+    if count > 0 {
+        tracing::warn!(realm = %name, count, "some grants cannot be used: requests that meet one are refused as a configuration error; `hallpass check` tells which");
+    }
+}
+
+fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
+    let mut realm = Realm::compile(files, variant)?;
     realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
     realm.file.issuers.extend(deployment_issuers.iter().cloned());
     Ok(realm)

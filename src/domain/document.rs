@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::fault::Fault;
+use super::{fault::Fault, value::Value};
 
 /// Collects the faults of one file.
 #[derive(Clone, Debug)]
@@ -76,6 +76,17 @@ impl<'a> Table<'a> {
         self.faults.add(Some(value.map_or(self.span.clone(), |(_, value)| value.span())), message);
     }
 
+    /// Where a value stands, for a fault that only shows beside other tables; the table itself if it has none.
+    pub(crate) fn place(&self, key: &str) -> Range<usize> {
+        let value = self.entries.iter().find(|(name, _)| name.get_ref() == key);
+        value.map_or(self.span.clone(), |(_, value)| value.span())
+    }
+
+    /// Notes a fault at a place that was remembered.
+    pub(crate) fn fault_at(&self, place: Range<usize>, message: impl Into<String>) {
+        self.faults.add(Some(place), message);
+    }
+
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let found = value.get_ref().type_str();
         self.faults.add(Some(value.span()), format!("`{}` is of type {found}, expected {expected}", self.name(key)));
@@ -102,10 +113,14 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn flag(&self, key: &str) -> bool {
-        let Some(value) = self.find(key) else { return false };
+        self.flag_or(key, false)
+    }
+
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> bool {
+        let Some(value) = self.find(key) else { return default };
         value.get_ref().as_bool().unwrap_or_else(|| {
             self.wrong(key, value, "`true` or `false`");
-            false
+            default
         })
     }
 
@@ -214,6 +229,28 @@ impl<'a> Table<'a> {
                     texts.map(|texts| (Arc::from(name.as_str()), texts))
                 })
                 .collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text.
+    pub(crate) fn scalars(&self, key: &str) -> Vec<(Arc<str>, Value)> {
+        self.table(key, |outer| {
+            let scalar = |value: &DeValue<'_>| match value {
+                DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+                DeValue::String(text) => Some(Value::String(text.as_ref().into())),
+                DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Long),
+                _ => None,
+            };
+            let mut found = Vec::new();
+            for (name, value) in outer.entries {
+                outer.asked.borrow_mut().push(name.get_ref().to_string());
+                match scalar(value.get_ref()) {
+                    Some(scalar) => found.push((Arc::from(&**name.get_ref()), scalar)),
+                    None => outer.wrong(name.get_ref(), value, "a boolean, a whole number or a string"),
+                }
+            }
+            found
         })
         .unwrap_or_default()
     }

@@ -21,6 +21,7 @@ pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
+pub mod variant;
 
 pub mod application;
 pub mod jws;
@@ -36,6 +37,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
 

@@ -44,7 +44,7 @@ fn realm_with(schema: &str) -> Realm {
         file("schema.cedarschema", schema),
         file("p.cedar", ""),
     ];
-    Realm::compile(&files).unwrap()
+    Realm::compile(&files, None).unwrap()
 }
 
 fn realm() -> Realm {

@@ -94,7 +94,7 @@ pub(crate) fn compiled_with(more: &str, policies: &[&str]) -> Realm {
         file("schema.cedarschema".into(), &format!("{SCHEMA}{more}")),
     ];
     files.extend(policies.iter().enumerate().map(|(index, text)| file(format!("{index}.cedar"), text)));
-    Realm::compile(&files).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
+    Realm::compile(&files, None).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
 }
 
 /// `Part::1`.
@@ -116,7 +116,7 @@ pub(crate) fn graph(related: &[(&str, &str, &str)]) -> Graph {
 pub(crate) fn relate(graph: &mut Graph, revision: u64, subject: &str, relation: &str, object: &str, is_new: bool) {
     let relationship = Relationship { subject: entity(subject), relation: relation.into(), object: entity(object) };
     let key = RecordKey { resource: RecordKey::DIRECT.into(), key: format!("{subject} {relation} {object}").into() };
-    let record = Record { key, relationships: vec![relationship], facts: None };
+    let record = Record::new(key, vec![relationship], None);
     let effect = if is_new { Effect::Created(record) } else { Effect::Deleted(record) };
     graph.apply(&Written { revision: Revision(revision), effects: vec![effect] });
 }
