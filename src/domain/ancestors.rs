@@ -28,8 +28,10 @@ pub(super) fn ancestors(realm: &Realm, principal: &Principal, graph: &Graph, ent
         let is_principal = current == principal.entity;
         let named = principal.parents.iter().filter(|_| is_principal);
         let prefixes =
-            realm.relations.prefixes(&current.entity_type).into_iter().flat_map(|name| principal.entities(name));
-        for above in named.chain(prefixes.filter(|prefix| current.id.starts_with(&*prefix.id))) {
+            realm.relations.prefixes(&current.entity_type).into_iter().flat_map(|rule| {
+                principal.entities(&rule.attribute).filter(|prefix| rule.covers(&prefix.id, &current.id))
+            });
+        for above in named.chain(prefixes) {
             climb.found.extend(realm.cedar_types.uid(&above.entity_type, &above.id));
             climb.open.push(above.clone());
         }

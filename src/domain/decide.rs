@@ -5,13 +5,13 @@ use std::sync::Arc;
 use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 
 use super::{
-    access_request::{AccessRequest, Phase, PhaseValues},
+    access_request::{AccessRequest, Phase, PhaseValues, SETTLED_CONTEXT},
     cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Obligation, Outcome, Reason},
     denial,
     entities::Gathering,
-    explanation,
-    grants::ResolvedGrant,
+    explanation::{self, Explained},
+    grants::{Grant, ResolvedGrant},
     graph::Graph,
     obligations::obligations,
     policy_set::{Candidates, PlanKey},
@@ -25,10 +25,14 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
     pub(super) realm: &'a Realm,
+    pub(super) principal: &'a Principal,
     pub(super) request: &'a AccessRequest,
     pub(super) values: &'a PhaseValues,
+    pub(super) grant: Option<&'a Grant>,
     pub(super) candidates: &'a Candidates,
     pub(super) situation: &'a Situation<'a>,
+    /// Which policies are candidates depends on which resource of the type it is.
+    pub(super) names_resources: bool,
 }
 
 /// Decides a question.
@@ -42,19 +46,16 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
         if outcome != Outcome::Allowed {
             return denied(realm, principal, request, values.phase, outcome, reasons);
         }
-        for reason in reasons {
+        for Explained { reason, .. } in reasons {
             if !allowed.iter().any(|known| known.policy == reason.policy) {
                 allowed.push(reason);
             }
         }
     }
     let obligations = obligations(realm, principal, request);
-    if let Some(obligation) = unsupported(request, &obligations) {
-        let message =
-            format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+    if let Some(reason) = unsupported(request, &obligations) {
         let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
-        let reason = Reason::plain("OBLIGATION_NOT_SUPPORTED", message);
-        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason]);
+        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason.into()]);
     }
     Decision {
         outcome: Outcome::Allowed,
@@ -66,21 +67,24 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
     }
 }
 
-/// The first obligation that the caller has not said it can fulfil.
-fn unsupported<'a>(request: &AccessRequest, obligations: &'a [Obligation]) -> Option<&'a Obligation> {
+/// Why an allow can't be given: the first obligation that the caller has not said it can fulfil.
+pub(super) fn unsupported(request: &AccessRequest, obligations: &[Obligation]) -> Option<Reason> {
     let supported = request.supported_obligations.as_ref()?;
-    obligations.iter().find(|obligation| !supported.contains(&obligation.id))
+    let obligation = obligations.iter().find(|obligation| !supported.contains(&obligation.id))?;
+    let message = format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+    Some(Reason::plain("OBLIGATION_NOT_SUPPORTED", message))
 }
 
-fn denied(
+pub(super) fn denied(
     realm: &Realm,
     principal: &Principal,
     request: &AccessRequest,
     phase: Phase,
     outcome: Outcome,
-    reasons: Vec<Reason>,
+    reasons: Vec<Explained>,
 ) -> Decision {
-    let denial = denial::render(realm, Some((principal, request, phase)), &reasons);
+    let denial = denial::render(realm, Some((principal, request, phase)), reasons.first());
+    let reasons: Vec<Reason> = reasons.into_iter().map(|explained| explained.reason).collect();
     // A near miss explains a denial; it did not determine it.
     let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };
     let (denial, obligations) = (Some(denial), Vec::new());
@@ -89,8 +93,9 @@ fn denied(
 
 /// A denial that no policy was asked for: a bad token, for example.
 pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
-    let reasons = vec![reason];
-    let denial = denial::render(realm, None, &reasons);
+    let explained = Explained::from(reason);
+    let denial = denial::render(realm, None, Some(&explained));
+    let reasons = vec![explained.reason];
     let outcome = if outcome == Outcome::Allowed { Outcome::Indeterminate } else { outcome };
     Decision {
         outcome,
@@ -109,8 +114,8 @@ fn policies_of(reasons: &[Reason]) -> Vec<Arc<str>> {
     ids
 }
 
-fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Reason>) {
-    (Outcome::Indeterminate, vec![Reason::plain(code, message)])
+fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Explained>) {
+    (Outcome::Indeterminate, vec![Reason::plain(code, message).into()])
 }
 
 fn evaluate(
@@ -119,41 +124,58 @@ fn evaluate(
     request: &AccessRequest,
     values: &PhaseValues,
     graph: &Graph,
-) -> (Outcome, Vec<Reason>) {
-    let grant = match realm.grant(principal, &request.resource_type.name, &request.action) {
-        Ok(grant) => grant,
-        Err(fault) => return indeterminate("CONFIGURATION_ERROR", fault),
-    };
+) -> (Outcome, Vec<Explained>) {
+    prepared(realm, principal, request, values, graph, judge).unwrap_or_else(|failed| failed)
+}
+
+/// Looks up the grant, takes the plan and gathers the facts for `ask`.
+///
+/// # Errors
+/// Why there is nothing to ask: a fault of the configuration.
+pub(super) fn prepared<T>(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    values: &PhaseValues,
+    graph: &Graph,
+    ask: impl FnOnce(&Evaluation<'_>) -> T,
+) -> Result<T, (Outcome, Vec<Explained>)> {
+    let grant = realm
+        .grant(principal, &request.resource_type.name, &request.action)
+        .map_err(|fault| indeterminate("CONFIGURATION_ERROR", fault))?;
     let key = PlanKey {
         action: Arc::clone(&request.action),
         principal_type: Arc::clone(&principal.entity.entity_type),
         resource_type: Arc::clone(&request.resource_type.entity),
         grant: grant.as_ref().map_or(0, |grant| grant.number + 1),
     };
-    let plan = realm.policies.plan(&key, grant.as_ref().map(|grant| grant.grant.strategies.as_slice()));
     let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
-        return unfit("its resource types");
+        return Err(unfit("its resource types"));
     };
+    let asked = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource.clone());
+    let Some(cedar_request) = asked else { return Err(unfit("the request's context")) };
+    // Of a realm without grants the caller may fill in what grants would.
+    let settled = if grant.is_some() { &SETTLED_CONTEXT[..] } else { &[SETTINGS] };
+    let plan = realm.policies.plan(&key, settled, || Some(cedar_request.clone()));
     let mut gathering = Gathering::new(realm, principal, request, values, graph);
     let candidates = gathering.candidates(&plan, &resource);
-    let Some(entities) = gathering.entities(&candidates.looks) else { return unfit("its resource types") };
-    let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
-        return unfit("the request's context");
-    };
+    let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
+    let (candidates, names_resources) = (&*candidates, plan.names_resources());
     let evaluated = with_situation(&cedar_request, entities, |situation| {
-        judge(&Evaluation { realm, request, values, candidates: &candidates, situation })
+        let grant = grant.as_ref().map(|grant| &*grant.grant);
+        ask(&Evaluation { realm, principal, request, values, grant, candidates, situation, names_resources })
     });
-    evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
+    evaluated.ok_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
 
-fn unfit(what: &str) -> (Outcome, Vec<Reason>) {
+fn unfit(what: &str) -> (Outcome, Vec<Explained>) {
     indeterminate("CONFIGURATION_ERROR", format!("the realm's schema does not fit {what}"))
 }
 
 /// A forbid that holds denies, and then a permit that holds allows. Where Cedar skips a policy that errors, here an
 /// errored forbid denies, and an errored permit never helps: where no other permit applies, the answer is that it could
 /// not be decided.
-fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Reason>) {
+fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
     let (mut forbidding, mut permitting, mut errored) = (Vec::new(), Vec::new(), Vec::new());
     let mut forbid_errored = false;
     for index in &evaluation.candidates.indexes {

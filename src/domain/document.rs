@@ -113,10 +113,14 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn flag(&self, key: &str) -> bool {
-        let Some(value) = self.find(key) else { return false };
+        self.flag_or(key, false)
+    }
+
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> bool {
+        let Some(value) = self.find(key) else { return default };
         value.get_ref().as_bool().unwrap_or_else(|| {
             self.wrong(key, value, "`true` or `false`");
-            false
+            default
         })
     }
 

@@ -10,6 +10,7 @@ use super::{
     document::{Table, read_document},
     fault::Fault,
     id::EntityId,
+    prefix::{PrefixRule, read_prefixes},
     relationship::{EntityFacts, Record, RecordKey, Relationship, Remembered},
 };
 
@@ -24,8 +25,8 @@ pub struct EntityRules {
     pub hint: Option<Arc<str>>,
     /// Attributes that name an entity of another type with the same id.
     pub links: BTreeMap<Arc<str>, Arc<str>>,
-    /// The principal attribute whose entities are parents when their id is a prefix of the entity's.
-    pub prefixes: Option<Arc<str>>,
+    /// Which of the principal's entities are parents because their id is a prefix of the entity's.
+    pub prefixes: Option<PrefixRule>,
     /// The type whose past this one shows: an entity of this type is in whatever the one of that type and the same id
     /// is in, or was in by a remembered relation.
     pub history_of: Option<Arc<str>>,
@@ -160,8 +161,8 @@ impl Relations {
         self.entities.get(entity_type)
     }
 
-    /// The principal attribute that holds the prefixes of this type, if it has any.
-    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&Arc<str>> {
+    /// How entities of this type are found by prefixes, if they are.
+    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&PrefixRule> {
         self.entity(entity_type)?.prefixes.as_ref()
     }
 
@@ -195,6 +196,11 @@ impl Relations {
     /// The rules of all entity types.
     pub fn entity_rules(&self) -> impl Iterator<Item = (&Arc<str>, &EntityRules)> {
         self.entities.iter()
+    }
+
+    /// The ends of all relations, by name.
+    pub(super) fn relation_rules(&self) -> impl Iterator<Item = (&Arc<str>, &RelationRule)> {
+        self.ends.iter()
     }
 
     /// The realm takes records of this resource.
@@ -387,7 +393,7 @@ fn read_entity(table: &Table<'_>) -> (EntityRules, Range<usize>) {
         is_person: table.flag("person"),
         hint: table.text("hint"),
         links: links.collect(),
-        prefixes: table.text("prefixes"),
+        prefixes: read_prefixes(table),
         history_of: table.text("history_of"),
     };
     (rules, table.place("history_of"))
