@@ -53,7 +53,9 @@ fn all_answers(graph: &hallpass::domain::graph::Graph) -> Vec<Vec<Option<bool>>>
 
 fn world(sources: &[Source]) -> World {
     let mut world = World::new();
-    sources.iter().for_each(|source| world.put(&REALM, source));
+    for source in sources {
+        world.put(&REALM, source);
+    }
     world
 }
 
