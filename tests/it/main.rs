@@ -15,6 +15,7 @@ mod decide;
 mod docs;
 mod faults;
 mod grandbend;
+mod grants;
 mod kill;
 mod support;
 mod tokens;
