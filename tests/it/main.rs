@@ -16,6 +16,7 @@ mod decide;
 mod docs;
 mod faults;
 mod grandbend;
+mod grants;
 mod kill;
 mod relationships;
 mod support;
