@@ -244,7 +244,7 @@ impl App {
 }
 
 /// The token came with the scheme word that its issuer's tokens come with.
-fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str) -> Verified {
+pub(super) fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str) -> Verified {
     let scheme = if scheme.is_empty() { "Bearer" } else { scheme };
     match realm.issuer(&caller.issuer) {
         Some(issuer) if issuer.scheme.eq_ignore_ascii_case(scheme) => Ok(caller),

@@ -1,7 +1,10 @@
 //! realm.toml: whose tokens, what they mean, which tables the policies look things up in.
 
+mod token_info;
+
 use std::{path::PathBuf, sync::Arc};
 
+pub use self::token_info::TokenInfoSettings;
 use super::{
     document::{Table, read_document},
     fault::Fault,
@@ -96,6 +99,8 @@ pub struct RealmFile {
     pub denials: Vec<(Arc<str>, DenialTemplate)>,
     /// The placeholders that list attributes.
     pub denial_lists: Vec<(Arc<str>, DenialList)>,
+    /// What `POST /oauth/token_info` shows, where the realm offers it.
+    pub token_info: Option<TokenInfoSettings>,
 }
 
 impl RealmFile {
@@ -113,6 +118,9 @@ impl RealmFile {
             let grants = root.table("grants", read_grants);
             let denials = root.named("denials", |_, table| read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| read_denial_list(table));
+            let attributes = principal.iter().flat_map(|principal| &principal.attributes);
+            let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
+            let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
             Some(Self {
                 title: title?,
                 issuers,
@@ -121,6 +129,7 @@ impl RealmFile {
                 grants: grants.flatten(),
                 denials,
                 denial_lists,
+                token_info: token_info.flatten(),
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -285,7 +294,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of denial_lists, denials, grants, issuers, principal, resources, title",
+                "2: unknown key `titel`, expected one of denial_lists, denials, grants, issuers, principal, resources, title, token_info",
             ]
         );
     }

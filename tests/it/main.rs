@@ -17,4 +17,5 @@ mod faults;
 mod grandbend;
 mod kill;
 mod support;
+mod token_info;
 mod tokens;
