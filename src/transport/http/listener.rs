@@ -71,12 +71,11 @@ async fn converse(
         () = stop.cancelled() => None,
         () = tokio::time::sleep(limits.connection_within) => None,
     };
-    let ended = match ended {
-        Some(ended) => Ok(ended),
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(limits.end_within, connection).await
-        }
+    let ended = if let Some(ended) = ended {
+        Ok(ended)
+    } else {
+        connection.as_mut().graceful_shutdown();
+        tokio::time::timeout(limits.end_within, connection).await
     };
     match ended {
         Ok(Ok(())) => {}

@@ -30,8 +30,8 @@ struct Content {
     status: StatusCode,
     code: Arc<str>,
     denial: Denial,
-    /// The request's content was looked at.
-    is_about_content: bool,
+    /// The body was looked at.
+    is_of_body: bool,
     correlation_id: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -63,21 +63,21 @@ impl Problem {
     pub(super) fn no_token_to_inspect(denial: Option<Denial>) -> Self {
         let status = StatusCode::BAD_REQUEST;
         let denial = denial.unwrap_or_else(|| plain(status, "the body has no member `token` that is a text"));
-        Self::new(status, UNREADABLE, denial).about_content()
+        Self::new(status, UNREADABLE, denial).after_body()
     }
 
     /// The token in the body is not the one in the header.
     pub(super) fn other_token(denial: Option<Denial>) -> Self {
         let status = StatusCode::BAD_REQUEST;
         let denial = denial.unwrap_or_else(|| plain(status, "the tokens in the header and in the body differ"));
-        Self::new(status, MISMATCH, denial).about_content()
+        Self::new(status, MISMATCH, denial).after_body()
     }
 
     /// The claim set that the token names is not there.
     pub(super) fn claim_set_unknown(denial: Option<Denial>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         let denial = denial.unwrap_or_else(|| plain(status, "the token's claim set is not known"));
-        Self::new(status, CLAIM_SET_UNKNOWN, denial).with(WWW_AUTHENTICATE, "Bearer").about_content()
+        Self::new(status, CLAIM_SET_UNKNOWN, denial).with(WWW_AUTHENTICATE, "Bearer").after_body()
     }
 
     /// The body cannot be used.
@@ -133,7 +133,7 @@ impl Problem {
             status,
             code: code.into(),
             denial,
-            is_about_content: false,
+            is_of_body: false,
             correlation_id: String::new(),
             headers: Vec::new(),
         }))
@@ -144,8 +144,8 @@ impl Problem {
         self
     }
 
-    fn about_content(mut self) -> Self {
-        self.0.is_about_content = true;
+    fn after_body(mut self) -> Self {
+        self.0.is_of_body = true;
         self
     }
 
@@ -167,7 +167,7 @@ impl Problem {
 
     /// The members, as far as they say something. A realm's words without type, title and detail mean no body at all.
     fn body(&self) -> Option<Json> {
-        let Content { status, denial, is_about_content, correlation_id, .. } = &*self.0;
+        let Content { status, denial, is_of_body, correlation_id, .. } = &*self.0;
         let Denial { status: _, problem_type, title, detail, errors } = denial;
         if problem_type.is_empty() && title.is_empty() && detail.is_empty() {
             return None;
@@ -179,7 +179,7 @@ impl Problem {
         }
         members.insert("status".to_owned(), json!(status.as_u16()));
         members.insert("errors".to_owned(), json!(errors));
-        if *is_about_content {
+        if *is_of_body {
             members.insert("validationErrors".to_owned(), json!({}));
         }
         Some(Json::Object(members))
