@@ -17,6 +17,7 @@ use super::{
     policy_set::{Candidates, PlanKey},
     principal::Principal,
     realm::Realm,
+    realm_file::SETTINGS,
     value::Value,
 };
 
@@ -205,6 +206,9 @@ fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&
         pairs.push(("claimSetHasResource", RestrictedExpression::new_bool(grant.has_resource)));
         pairs.push(("actionGranted", RestrictedExpression::new_bool(grant.is_granted)));
         pairs.push(("strategies", RestrictedExpression::new_set(grant.strategies.iter().map(|name| text(name)))));
+    }
+    if let Some(settings) = realm.settings.get(&request.action) {
+        pairs.push((SETTINGS, expression(realm, settings)?));
     }
     let mut members: Vec<(String, RestrictedExpression)> = pairs
         .into_iter()
