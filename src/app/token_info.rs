@@ -8,6 +8,7 @@ use crate::{
         authorize::{Caller, Secret},
         error::{Error, Kind},
         realm_state::{LoadedRealm, RealmState},
+        verification::with_right_scheme,
     },
     domain::{
         decide::refuse,
@@ -136,7 +137,7 @@ impl App {
     ) -> Result<Result<Holder, Inactive>, Error> {
         let verified = self.verify(state, &loaded.realm, token).await?;
         let verified = verified.and_then(|caller| match scheme {
-            Some(scheme) => super::authorize::with_right_scheme(&loaded.realm, caller, scheme),
+            Some(scheme) => with_right_scheme(&loaded.realm, caller, scheme),
             None => Ok(caller),
         });
         Ok(match verified {

@@ -11,7 +11,7 @@ use ::sled::{
     transaction::{ConflictableTransactionError, ConflictableTransactionResult, TransactionError, TransactionalTree},
 };
 
-use super::{Options, keys};
+use super::{Options, applications::Applications, keys};
 use crate::{
     app::ports::StoreError,
     domain::{
@@ -97,6 +97,8 @@ enum Before {
 pub(super) struct Relationships {
     db: Db,
     tree: Tree,
+    /// Their trees beside this one.
+    pub(super) applications: Applications,
     blobs: PathBuf,
     /// The log file of the database once more, to make it durable: sled's flush is no fsync on Linux
     /// (<https://github.com/spacejam/sled/issues/1351>).
@@ -126,8 +128,9 @@ impl Relationships {
             .flush_every_ms(Some(500))
             .open()?;
         let tree = db.open_tree("relationships")?;
+        let applications = Applications::open(&db)?;
         let log = File::options().write(true).open(path.join(LOG_FILE))?;
-        let relationships = Self { db, tree, blobs: path.join(BLOB_FOLDER), log };
+        let relationships = Self { db, tree, applications, blobs: path.join(BLOB_FOLDER), log };
         relationships.make_durable()?;
         Ok(relationships)
     }

@@ -118,6 +118,7 @@ impl Problem {
     pub(super) fn of(error: &Error) -> Self {
         let (status, may_help) = match error.kind {
             Kind::InvalidArgument => (StatusCode::BAD_REQUEST, false),
+            Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, false),
             Kind::NotFound => (StatusCode::NOT_FOUND, false),
             Kind::FailedPrecondition => (StatusCode::CONFLICT, false),
             Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, true),
