@@ -223,7 +223,10 @@ mod tests {
     fn pages_go_on_behind_an_id_that_may_be_gone() {
         let index = index(["b", "a", "c"].map(application));
         let ids = |after, size| index.page(after, size).iter().map(|found| found.id.to_string()).collect::<String>();
-        assert_eq!((ids(None, 2), ids(Some("b"), 9), ids(Some("aa"), 1), ids(Some("c"), 9)), ("ab".into(), "c".into(), "b".into(), String::new()));
+        assert_eq!(
+            (ids(None, 2), ids(Some("b"), 9), ids(Some("aa"), 1), ids(Some("c"), 9)),
+            ("ab".into(), "c".into(), "b".into(), String::new())
+        );
     }
 
     #[test]

@@ -334,13 +334,20 @@ impl NewToken {
     ) -> Result<Vec<ApplicationChange>, Error> {
         let Self { digest, expires_at_seconds, narrowed } = self;
         let precondition = |reason, message: String| Error::new(Kind::FailedPrecondition, reason, message);
-        application.check_in_use(now_seconds).map_err(|error| precondition("APPLICATION_NOT_IN_USE", error.to_string()))?;
+        application
+            .check_in_use(now_seconds)
+            .map_err(|error| precondition("APPLICATION_NOT_IN_USE", error.to_string()))?;
         let narrowed = application.narrowing(realm, &narrowed).map_err(Error::invalid)?;
         Principal::from_record(realm, &application.id, &application.narrowed(&narrowed))
             .map_err(|error| precondition("APPLICATION_INCOMPLETE", error.to_string()))?;
         let mut changes = room(index, &application.id, digest, now_seconds)?;
         let application = Arc::clone(&application.id);
-        changes.push(ApplicationChange::PutToken(ApplicationToken { digest, application, expires_at_seconds, narrowed }));
+        changes.push(ApplicationChange::PutToken(ApplicationToken {
+            digest,
+            application,
+            expires_at_seconds,
+            narrowed,
+        }));
         Ok(changes)
     }
 }

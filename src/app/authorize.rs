@@ -218,7 +218,11 @@ pub(crate) fn resource_pseudonym(state: &RealmState, resource_type: &str, id: &s
 }
 
 /// The principal and its attributes as the log names them: people by pseudonym.
-pub(super) fn recorded_principal(state: &RealmState, realm: &Realm, principal: &Principal) -> (EntityId, Arc<Attributes>) {
+pub(super) fn recorded_principal(
+    state: &RealmState,
+    realm: &Realm,
+    principal: &Principal,
+) -> (EntityId, Arc<Attributes>) {
     let attributes = principal.attributes.iter();
     let recorded = attributes.map(|(name, value)| (Arc::clone(name), recorded_value(state, realm, value)));
     (recorded_entity(state, realm, &principal.entity), Arc::new(recorded.collect()))

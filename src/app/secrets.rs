@@ -26,8 +26,7 @@ pub const SECRET_BYTES_MAX: usize = 512;
 const WAITING_MAX: usize = 64;
 
 /// What takes the place of the hash of an application that is unknown or has no secret. Made of no secret.
-const NOBODYS: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$aGFsbHBhc3Mgbm9ib2R5$mlvGFWvM7XUgRo3yHqR5M2MNM3pDd2JxvSo2nUDmMs4";
+const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$aGFsbHBhc3Mgbm9ib2R5$mlvGFWvM7XUgRo3yHqR5M2MNM3pDd2JxvSo2nUDmMs4";
 
 /// The costs of hashes that were made elsewhere. The least is OWASP's with the least memory (Password Storage Cheat
 /// Sheet), the most holds RFC 9106's second recommendation (section 4).
@@ -126,8 +125,9 @@ fn is_secret_of(secret: &[u8], hash: &str) -> bool {
 /// # Errors
 /// What was expected in place of it.
 pub fn read_hash(text: &str) -> Result<SecretHash, String> {
-    let expected =
-        || "is no hash of Argon2id, expected a PHC string such as `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`".to_owned();
+    let expected = || {
+        "is no hash of Argon2id, expected a PHC string such as `$argon2id$v=19$m=19456,t=2,p=1$salt$hash`".to_owned()
+    };
     if text.len() > HASH_TEXT_BYTES_MAX {
         return Err(expected());
     }
@@ -174,7 +174,11 @@ mod tests {
         let hash = secrets.hash(secret("a secret of sixteen")).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.0);
         assert_eq!(read_hash(&hash.0), Ok(hash.clone()));
-        assert_ne!(secrets.hash(secret("a secret of sixteen")).await.unwrap(), hash, "every hash has a salt of its own");
+        assert_ne!(
+            secrets.hash(secret("a secret of sixteen")).await.unwrap(),
+            hash,
+            "every hash has a salt of its own"
+        );
         for (given, hash, instead, expected) in [
             ("a secret of sixteen", Some(&hash), None, true),
             ("a secret of sixteem", Some(&hash), None, false),

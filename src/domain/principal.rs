@@ -92,7 +92,8 @@ impl Principal {
     ) -> Result<Self, PrincipalError> {
         let mapping = &realm.file.principal;
         let declared = realm.schema.entities.get(&mapping.entity);
-        let mut attributes = typed_records(realm, recorded, |name| mapping.attributes.iter().all(|claim| *claim.attribute != **name))?;
+        let mut attributes =
+            typed_records(realm, recorded, |name| mapping.attributes.iter().all(|claim| *claim.attribute != **name))?;
         for claim in &mapping.attributes {
             let Some(member) = declared.and_then(|members| members.get(&claim.attribute)) else { continue };
             let told = claims.get(&*claim.claim).filter(|told| !told.is_null());

@@ -3,6 +3,7 @@
 mod actions;
 mod denials;
 mod issuers;
+mod oauth_token;
 mod obligations;
 mod principal;
 mod reasons;
@@ -23,6 +24,7 @@ pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
+    oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
     principal::{ClaimMapping, PrincipalMapping},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
@@ -71,6 +73,8 @@ pub struct RealmFile {
     pub denial_lists: Vec<(Arc<str>, DenialList)>,
     /// What `POST /oauth/token_info` shows, where the realm offers it.
     pub token_info: Option<TokenInfoSettings>,
+    /// How applications get tokens over HTTP, where the realm issues them.
+    pub oauth_token: Option<OauthTokenSettings>,
 }
 
 impl RealmFile {
@@ -99,6 +103,7 @@ impl RealmFile {
             let attributes = principal.iter().flat_map(|principal| &principal.attributes);
             let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
             let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
+            let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
             Some(Self {
                 title: title?,
                 issuers,
@@ -112,6 +117,7 @@ impl RealmFile {
                 denials,
                 denial_lists,
                 token_info: token_info.flatten(),
+                oauth_token,
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -163,7 +169,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, obligations, principal, reasons, resources, settings, title, token_info",
+                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, reasons, resources, settings, title, token_info",
             ]
         );
     }

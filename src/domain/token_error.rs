@@ -98,7 +98,9 @@ pub enum TokenError {
     #[error("the token is bound to a key (`cnf`), and no proof of its possession can be checked here")]
     ProofRequired,
     /// An opaque token that no application of the realm has.
-    #[error("the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm")]
+    #[error(
+        "the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm"
+    )]
     Unknown,
     /// The application that the token stands for, or that it names, is disabled.
     #[error("the application is disabled in this realm")]

@@ -16,6 +16,7 @@ mod docs;
 mod faults;
 mod grandbend;
 mod kill;
+mod oauth_token;
 mod support;
 mod token_info;
 mod tokens;

@@ -16,17 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Home, Service};
 
-const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A service that speaks HTTP too.
-fn home() -> Home {
+pub(crate) fn home() -> Home {
     let mut home = Home::new();
     home.keys = "http_address = \"127.0.0.1:0\"".to_owned();
     home
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
 
@@ -37,7 +37,7 @@ fn request(service: &Service, path: &str, token: &str) -> RequestBuilder {
 }
 
 /// Asks about a token as a good client does.
-async fn told(service: &Service, token: &str) -> Json {
+pub(crate) async fn told(service: &Service, token: &str) -> Json {
     let body = json!({ "token": token }).to_string();
     let response =
         request(service, "/oauth/token_info", token).header(CONTENT_TYPE, JSON).body(body).send().await.unwrap();
@@ -45,12 +45,12 @@ async fn told(service: &Service, token: &str) -> Json {
     json_of(response).await
 }
 
-async fn json_of(response: Response) -> Json {
+pub(crate) async fn json_of(response: Response) -> Json {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
 /// Takes in the example district.
-async fn import_district(service: &Service) {
+pub(crate) async fn import_district(service: &Service) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/district");
     for resource in [
         "stateEducationAgencies",

@@ -279,7 +279,8 @@ mod tests {
 
     #[test]
     fn ids_of_one_type_take_few_bytes() {
-        let ids = (0..2_000).map(|id| Value::Entity(EntityId::new("EducationOrganization", (255_000 + id).to_string())));
+        let ids =
+            (0..2_000).map(|id| Value::Entity(EntityId::new("EducationOrganization", (255_000 + id).to_string())));
         let many = Application { attributes: attributes(&[("a", Value::List(ids.collect()))]), ..application() };
         assert!(many.encode().len() < super::super::BYTES_MAX, "{}", many.encode().len());
     }
@@ -295,8 +296,9 @@ mod tests {
         leaf.prop_recursive(4, 24, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
-                prop::collection::vec(("[a-c]", inner), 0..4)
-                    .prop_map(|pairs| Value::Record(pairs.into_iter().map(|(name, value)| (name.into(), value)).collect())),
+                prop::collection::vec(("[a-c]", inner), 0..4).prop_map(|pairs| Value::Record(
+                    pairs.into_iter().map(|(name, value)| (name.into(), value)).collect()
+                )),
             ]
         })
     }

@@ -23,8 +23,8 @@ use tonic_reflection::server::Builder;
 
 pub use self::health::Health;
 use self::{
-    applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies, relationships::Relationships,
-    status::WithDetails,
+    applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
+    relationships::Relationships, status::WithDetails,
 };
 use crate::{
     app::App,

@@ -15,6 +15,13 @@ pub(super) fn json(value: &Json) -> Response {
     with_body(Body::from(value.to_string()))
 }
 
+/// A short answer that holds a secret (RFC 6749 section 5.1).
+pub(super) fn secret(value: &Json) -> Response {
+    let mut response = json(value);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// An answer whose body is JSON.
 pub(super) fn with_body(body: Body) -> Response {
     let mut response = Response::new(body);

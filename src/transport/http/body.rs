@@ -58,23 +58,43 @@ async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, BodyFault> {
     Ok(bytes.into())
 }
 
+/// The fields of a body, by name and value; `None` stands for what is no text.
+pub(super) struct Fields(Vec<(String, Option<Secret>)>);
+
+/// A field that is no text, or there more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FieldUnreadable;
+
 impl Content {
-    /// The text of the field of this name, whatever the case of its letters. `None` when it isn't there, is there
-    /// twice, is no text, or when the body is not what its type says.
-    pub(super) fn secret(&self, name: &str) -> Option<Secret> {
-        let is_named = |found: &str| found.eq_ignore_ascii_case(name);
-        let mut found: Vec<Option<Secret>> = match self {
+    /// The fields; `None` when the body is not what its type says. A form is never that.
+    pub(super) fn fields(&self) -> Option<Fields> {
+        let fields = match self {
             Self::Json(bytes) => {
                 let object = strict_json::read_object(bytes).ok()?;
-                let named = object.iter().filter(|(found, _)| is_named(found));
-                named.map(|(_, value)| value.as_str().map(|text| Secret(text.into()))).collect()
+                let filled = object.into_iter().filter(|(_, value)| !value.is_null());
+                filled.map(|(name, value)| (name, value.as_str().map(|text| Secret(text.into())))).collect()
             }
             Self::Form(bytes) => {
-                let named = form_urlencoded::parse(bytes).filter(|(found, _)| is_named(found));
-                named.map(|(_, value)| Some(Secret(value.as_ref().into()))).collect()
+                let fields = form_urlencoded::parse(bytes);
+                fields.map(|(name, value)| (name.into_owned(), Some(Secret(value.as_ref().into())))).collect()
             }
         };
-        if found.len() == 1 { found.pop().flatten() } else { None }
+        Some(Fields(fields))
+    }
+}
+
+impl Fields {
+    /// The text of the field of this name, whatever the case of its letters; `None` when it isn't there or is `null`.
+    ///
+    /// # Errors
+    /// It is no text, or there more than once.
+    pub(super) fn text(&self, name: &str) -> Result<Option<Secret>, FieldUnreadable> {
+        let mut named = self.0.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        match (named.next(), named.next()) {
+            (None, _) => Ok(None),
+            (Some(Some(text)), None) => Ok(Some(text.clone())),
+            _ => Err(FieldUnreadable),
+        }
     }
 }
 
@@ -87,23 +107,24 @@ mod tests {
         let json = |text: &str| Content::Json(Bytes::copy_from_slice(text.as_bytes()));
         let form = |text: &str| Content::Form(Bytes::copy_from_slice(text.as_bytes()));
         for (content, expected) in [
-            (json(r#"{"token":"a"}"#), Some("a")),
-            (json(r#"{"ToKeN":"a","other":1}"#), Some("a")),
-            (json(r#"{"token":"a","Token":"a"}"#), None),
+            (json(r#"{"token":"a"}"#), Some(Ok(Some("a")))),
+            (json(r#"{"ToKeN":"a","other":1}"#), Some(Ok(Some("a")))),
+            (json(r#"{"token":"a","Token":"a"}"#), Some(Err(FieldUnreadable))),
             (json(r#"{"token":"a","token":"b"}"#), None),
-            (json(r#"{"token":1}"#), None),
-            (json(r#"{"token":null}"#), None),
-            (json(r#"{"tokens":"a"}"#), None),
+            (json(r#"{"token":1}"#), Some(Err(FieldUnreadable))),
+            (json(r#"{"token":null}"#), Some(Ok(None))),
+            (json(r#"{"tokens":"a"}"#), Some(Ok(None))),
             (json(r#"["token"]"#), None),
             (json("token=a"), None),
             (json(""), None),
-            (form("token=a"), Some("a")),
-            (form("x=1&TOKEN=a%2Bb+c"), Some("a+b c")),
-            (form("token=a&Token=a"), None),
-            (form(r#"{"token":"a"}"#), None),
-            (form(""), None),
+            (form("token=a"), Some(Ok(Some("a")))),
+            (form("x=1&TOKEN=a%2Bb+c"), Some(Ok(Some("a+b c")))),
+            (form("token=a&Token=a"), Some(Err(FieldUnreadable))),
+            (form(r#"{"token":"a"}"#), Some(Ok(None))),
+            (form(""), Some(Ok(None))),
         ] {
-            assert_eq!(content.secret("token"), expected.map(|text| Secret(text.into())));
+            let expected = expected.map(|found| found.map(|text| text.map(|text| Secret(text.into()))));
+            assert_eq!(content.fields().map(|fields| fields.text("token")), expected);
         }
     }
 

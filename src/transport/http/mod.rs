@@ -1,4 +1,4 @@
-//! HTTP: what clients ask about their own tokens.
+//! HTTP: tokens for clients, and what they ask about them.
 //!
 //! Every request goes the same way: a handler reads it, a use case of [`App`] answers it, the handler writes the answer.
 //! A failure becomes a [`problem`] (RFC 9457), and a status is chosen there and nowhere else.
@@ -8,6 +8,7 @@ mod body;
 mod credentials;
 mod discovery;
 mod listener;
+mod oauth_token;
 mod problem;
 mod token_info;
 
@@ -80,6 +81,8 @@ pub fn routes(app: Arc<App>, limits: Limits) -> Router {
     Router::new()
         .route("/", only(get(discovery::of_service), "GET, HEAD"))
         .route("/{realm}", only(get(discovery::of_realm), "GET, HEAD"))
+        .route("/oauth/token", only(post(oauth_token::nameless), "POST"))
+        .route("/{realm}/oauth/token", only(post(oauth_token::named), "POST"))
         .route("/oauth/token_info", only(post(token_info::nameless), "POST"))
         .route("/{realm}/oauth/token_info", only(post(token_info::named), "POST"))
         .fallback(async || Problem::no_such_path())

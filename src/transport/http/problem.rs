@@ -16,6 +16,7 @@ use axum::{
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::answer;
 use crate::{
     app::error::{Error, Kind},
     domain::decision::Denial,
@@ -184,6 +185,44 @@ impl Problem {
             members.insert("validationErrors".to_owned(), json!({}));
         }
         Some(Json::Object(members))
+    }
+}
+
+/// Why no token is given (RFC 6749 section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OauthRefusal {
+    /// Something is missing or there twice.
+    InvalidRequest(&'static str),
+    /// The client did not prove who it is; it tried with a header or not.
+    InvalidClient {
+        /// It came with an `Authorization` header.
+        is_basic: bool,
+    },
+    /// Another grant than client credentials.
+    UnsupportedGrantType,
+    /// The application does not have this scope.
+    InvalidScope(Arc<str>),
+}
+
+impl IntoResponse for OauthRefusal {
+    fn into_response(self) -> Response {
+        let (status, error, description) = match &self {
+            Self::InvalidRequest(description) => (StatusCode::BAD_REQUEST, "invalid_request", *description),
+            Self::InvalidClient { .. } => (StatusCode::UNAUTHORIZED, "invalid_client", ""),
+            Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type", ""),
+            Self::InvalidScope(said) => (StatusCode::BAD_REQUEST, "invalid_scope", &**said),
+        };
+        tracing::debug!(status = status.as_u16(), error, "no token was given");
+        let mut members = json!({ "error": error });
+        if let Some(members) = members.as_object_mut().filter(|_| !description.is_empty()) {
+            members.insert("error_description".to_owned(), json!(description));
+        }
+        let mut response = answer::secret(&members);
+        *response.status_mut() = status;
+        if (self == Self::InvalidClient { is_basic: true }) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"oauth\""));
+        }
+        response
     }
 }
 

@@ -77,7 +77,8 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
 
 /// The body must hold the very token of the header.
 fn compare(realm: &InfoRealm, content: &body::Content, token: &Secret) -> Result<(), Problem> {
-    let Some(inspected) = content.secret(FIELD).filter(|inspected| !inspected.0.is_empty()) else {
+    let inspected = content.fields().and_then(|fields| fields.text(FIELD).ok().flatten());
+    let Some(inspected) = inspected.filter(|inspected| !inspected.0.is_empty()) else {
         return Err(Problem::no_token_to_inspect(realm.denial(problem::UNREADABLE)));
     };
     if bool::from(inspected.0.as_bytes().ct_eq(token.0.as_bytes())) {
