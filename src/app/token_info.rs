@@ -16,7 +16,7 @@ use crate::{
         grants::Grants,
         graph::{Graph, NodeId},
         id::EntityId,
-        lineages::lineages,
+        lineages::{Lineage, lineages},
         realm_file::TokenInfoSettings,
         relationship::EntityFacts,
         value::{Attributes, Value},
@@ -217,21 +217,17 @@ impl Holder {
         let Some(attribute) = self.settings().map(|settings| &settings.organizations) else { return Vec::new() };
         let own: Vec<&EntityId> = self.caller.principal.entities(attribute).collect();
         let Some(entity_type) = own.first().map(|entity| &entity.entity_type) else { return Vec::new() };
-        let fact = |node: NodeId, name: &str| {
-            let facts = self.graph.facts(node)?.facts.iter();
-            facts.clone().find(|(known, _)| **known == *name).map(|(_, fact)| Arc::clone(fact))
+        let fact = |facts: &EntityFacts, name: &str| {
+            facts.facts.iter().find(|(known, _)| **known == *name).map(|(_, fact)| Arc::clone(fact))
         };
-        let below = self.nodes(&own);
-        let mut found: Vec<Organization> = lineages(&self.graph, entity_type, below, |node| fact(node, "type"))
-            .into_iter()
-            .filter(|lineage| self.graph.facts(lineage.node).is_some())
-            .map(|lineage| Organization {
-                id: lineage.id,
-                name: fact(lineage.node, "name").unwrap_or_default(),
-                kind: fact(lineage.node, "type").unwrap_or_default(),
-                lineage: lineage.nearest,
-            })
-            .collect();
+        let kind_of = |node: NodeId| fact(self.graph.facts(node)?, "type");
+        let described = |lineage: Lineage| {
+            let facts = self.graph.facts(lineage.node)?;
+            let (name, kind) = (fact(facts, "name").unwrap_or_default(), fact(facts, "type").unwrap_or_default());
+            Some(Organization { id: lineage.id, name, kind, lineage: lineage.nearest })
+        };
+        let all = lineages(&self.graph, entity_type, self.nodes(&own), kind_of);
+        let mut found: Vec<Organization> = all.into_iter().filter_map(described).collect();
         found.sort_by_cached_key(|organization| {
             (organization.id.parse::<i64>().unwrap_or(i64::MAX), Arc::clone(&organization.id))
         });
