@@ -13,7 +13,6 @@ use crate::{
     domain::{
         decide::refuse,
         decision::{Denial, Outcome, Reason},
-        grants::Grants,
         graph::{Graph, NodeId},
         id::EntityId,
         lineages::{Lineage, lineages},
@@ -197,8 +196,8 @@ impl Holder {
 
     /// The realm has no claim sets, or knows the principal's.
     pub fn is_claim_set_known(&self) -> bool {
-        let unknown = |grants: &Grants| grants.find(self.claim_set(), "", "").grant.fault.is_some();
-        !self.loaded.realm.grants.as_ref().is_some_and(unknown)
+        let is_named = |known: &Arc<str>| known.eq_ignore_ascii_case(self.claim_set());
+        self.loaded.realm.grants.as_ref().is_none_or(|grants| grants.claim_sets().iter().any(is_named))
     }
 
     /// The actions that the grants name, by resource type, sorted.
@@ -208,7 +207,7 @@ impl Holder {
 
     /// The actions that the grants name on claims that begin like this and are no resource type, by claim, sorted.
     pub fn claims(&self, prefix: &str) -> Actions {
-        self.loaded.realm.grants.as_ref().map(|grants| claims(grants, self.claim_set(), prefix)).unwrap_or_default()
+        self.loaded.realm.grants.as_ref().map(|grants| grants.claims(self.claim_set(), prefix)).unwrap_or_default()
     }
 
     /// All organizations that the principal's own contain, themselves included, each once; numbers in their order, then
@@ -279,9 +278,4 @@ impl Holder {
         parents.dedup();
         Reachable { entity: self.graph.entity(node), facts: self.graph.facts(node).cloned(), parents }
     }
-}
-
-/// What the grants name beside resource types.
-fn claims(_grants: &Grants, _claim_set: &str, _prefix: &str) -> Actions {
-    Vec::new()
 }

@@ -38,6 +38,7 @@ mod breadth_first;
 pub mod graph;
 mod interner;
 pub mod lineages;
+pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
 

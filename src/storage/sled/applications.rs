@@ -118,7 +118,10 @@ impl Applications {
 /// Reads what a tree holds of a realm: the rest of each key, and the body that stands there.
 fn read<T>(tree: &Tree, realm: &RealmName, each: impl Fn(&[u8], &[u8]) -> Option<T>) -> Result<Vec<T>, Fault> {
     let prefix = prefix(realm);
-    let read = |key: &[u8], value: &[u8]| each(key.strip_prefix(&*prefix)?, keys::read_value(key, value)?);
+    let read = |key: &[u8], value: &[u8]| match keys::read_value(key, value)? {
+        (keys::PLAIN, body) => each(key.strip_prefix(&*prefix)?, body),
+        _ => None,
+    };
     let mut found = Vec::new();
     for pair in tree.scan_prefix(&prefix) {
         let (key, value) = pair?;
@@ -141,7 +144,7 @@ fn writes(realm: &RealmName, changes: &[ApplicationChange]) -> Result<Vec<Write>
             ApplicationChange::DeleteToken(digest) => (true, &digest.0[..]),
         };
         let key = [&*prefix, name].concat();
-        let value = body.map(|body| keys::value(&key, &body));
+        let value = body.map(|body| keys::value(&key, keys::PLAIN, &body));
         Write { is_token, key, value }
     };
     Ok(changes.iter().zip(bodies).map(write).collect())
