@@ -19,7 +19,7 @@ use crate::{
         codec::Writer,
         id::RealmName,
     },
-    storage::application,
+    storage::{application, record::PLAIN},
 };
 
 /// The trees of an open database.
@@ -119,7 +119,7 @@ impl Applications {
 fn read<T>(tree: &Tree, realm: &RealmName, each: impl Fn(&[u8], &[u8]) -> Option<T>) -> Result<Vec<T>, Fault> {
     let prefix = prefix(realm);
     let read = |key: &[u8], value: &[u8]| match keys::read_value(key, value)? {
-        (keys::PLAIN, body) => each(key.strip_prefix(&*prefix)?, body),
+        (PLAIN, body) => each(key.strip_prefix(&*prefix)?, body),
         _ => None,
     };
     let mut found = Vec::new();
@@ -144,7 +144,7 @@ fn writes(realm: &RealmName, changes: &[ApplicationChange]) -> Result<Vec<Write>
             ApplicationChange::DeleteToken(digest) => (true, &digest.0[..]),
         };
         let key = [&*prefix, name].concat();
-        let value = body.map(|body| keys::value(&key, keys::PLAIN, &body));
+        let value = body.map(|body| keys::value(&key, PLAIN, &body));
         Write { is_token, key, value }
     };
     Ok(changes.iter().zip(bodies).map(write).collect())
