@@ -306,7 +306,9 @@ impl Change {
                 applications.note_failed_write();
             }
         })?;
-        changes.into_iter().for_each(|change| index.apply(change));
+        for change in changes {
+            index.apply(change);
+        }
         applications.publish(index);
         // After the publishing: whoever looks at the applications from here on sees the new ones.
         if changes_what_counted {
@@ -397,7 +399,7 @@ fn new_secret(secret: &Secret, hash: &str, faults: &mut Vec<FieldFault>) -> Opti
 /// A token of 256 random bits.
 fn new_token() -> Result<Secret, Error> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| no_chance(&error))?;
+    getrandom::fill(&mut bytes).map_err(no_chance)?;
     Ok(Secret(format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into()))
 }
 

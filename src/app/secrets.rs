@@ -64,7 +64,7 @@ impl Secrets {
     /// Hashes a secret with a salt of its own.
     pub(super) async fn hash(&self, secret: Secret) -> Result<SecretHash, Error> {
         let mut salt = [0; 16];
-        getrandom::fill(&mut salt).map_err(|error| no_chance(&error))?;
+        getrandom::fill(&mut salt).map_err(no_chance)?;
         let hashed = self.work(move || hashed(secret.0.as_bytes(), &salt)).await?;
         hashed.ok_or_else(|| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be hashed"))
     }
@@ -88,7 +88,7 @@ impl Secrets {
             let message = format!("more than {WAITING_MAX} secrets wait to be looked at");
             Error::new(Kind::ResourceExhausted, "SECRET_CHECKS_BUSY", message)
         })?;
-        let failed = |_| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be looked at");
+        let failed = |()| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be looked at");
         let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| failed(()))?;
         // Goes on to the end when nobody waits any more, and keeps its place until then.
         let work = move || {
@@ -101,7 +101,7 @@ impl Secrets {
 }
 
 /// Chance cannot be had from the operating system.
-pub(super) fn no_chance(error: &getrandom::Error) -> Error {
+pub(super) fn no_chance(error: getrandom::Error) -> Error {
     Error::new(Kind::Unavailable, "RANDOM_UNAVAILABLE", format!("the operating system gives no random bytes: {error}"))
 }
 
@@ -134,8 +134,8 @@ pub fn read_hash(text: &str) -> Result<SecretHash, String> {
     let hash = PasswordHash::new(text).map_err(|_| expected())?;
     let names: Vec<_> = hash.params.iter().map(|(name, _)| name.to_string()).collect();
     let is_argon2id = hash.algorithm.as_str() == "argon2id" && hash.version == Some(0x13) && names == ["m", "t", "p"];
-    let lengths = hash.salt.as_ref().map(|salt| salt.len()).zip(hash.hash.as_ref().map(|output| output.len()));
-    let (Some((salt, output)), Ok(params), true) = (lengths, Params::try_from(&hash), is_argon2id) else {
+    let (Some(salt), Some(output), Ok(params), true) = (&hash.salt, &hash.hash, Params::try_from(&hash), is_argon2id)
+    else {
         return Err(expected());
     };
     let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
@@ -154,7 +154,7 @@ pub fn read_hash(text: &str) -> Result<SecretHash, String> {
             WORK_KIB.end(),
         ));
     }
-    if salt < SALT_BYTES_MIN || output < HASH_BYTES_MIN {
+    if salt.len() < SALT_BYTES_MIN || output.len() < HASH_BYTES_MIN {
         return Err(format!("is too short, expected a salt of {SALT_BYTES_MIN} bytes and a hash of {HASH_BYTES_MIN}"));
     }
     Ok(SecretHash(text.into()))

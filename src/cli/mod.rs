@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine, 1 findings (a fault, a failing case, a refused record, a deny), 2 usage or I/O.
 
+mod applications;
 mod authorize;
 mod check;
 mod decisions;
@@ -47,6 +48,9 @@ enum Verb {
     /// Imports and reads the relationships that decisions rest on
     #[command(subcommand)]
     Relationships(relationships::Verb),
+    /// Keeps the clients that the realms know, and opaque tokens for them
+    #[command(subcommand)]
+    Applications(applications::Verb),
     /// Reads the decision log
     #[command(subcommand)]
     Decisions(decisions::Verb),
@@ -101,6 +105,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
+        Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),
         Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),
         Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
     }

@@ -200,11 +200,9 @@ mod tests {
                 object: entity(*parent),
             });
             let facts = vec![("type".into(), (*kind).into())];
-            graph.insert(&Record {
-                key: RecordKey { resource: "organizations".into(), key: id.to_string().into() },
-                relationships: relationships.collect(),
-                facts: (!kind.is_empty()).then(|| EntityFacts { entity: entity(*id), facts }),
-            });
+            let key = RecordKey { resource: "organizations".into(), key: id.to_string().into() };
+            let facts = (!kind.is_empty()).then(|| EntityFacts { entity: entity(*id), facts });
+            graph.insert(&Record::new(key, relationships.collect(), facts));
         }
         graph
     }

@@ -9,6 +9,7 @@
     reason = "tests fail by panicking, and may say what they skip"
 )]
 
+mod applications;
 mod architecture;
 mod bad_input;
 mod decide;

@@ -33,7 +33,9 @@ impl ApplicationStore for MemoryStore {
         application::bodies(&changes)?;
         let mut realms = self.applications.lock().unwrap_or_else(PoisonError::into_inner);
         let realm = realms.entry(realm.clone()).or_default();
-        changes.into_iter().for_each(|change| realm.change(change));
+        for change in changes {
+            realm.change(change);
+        }
         Ok(())
     }
 

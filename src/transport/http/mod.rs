@@ -107,8 +107,8 @@ async fn with_request_id(request: Request, next: Next) -> Response {
     let id = request.headers().get(REQUEST_ID).filter(is_printable).cloned();
     let mut response = next.run(request).await;
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
-        problem.log();
         problem.name_request(id.as_ref());
+        problem.log();
         response = problem.into_response();
     }
     if let Some(id) = id {

@@ -157,13 +157,13 @@ impl Problem {
         self.0.correlation_id = given.unwrap_or_else(|| Uuid::now_v7().to_string());
     }
 
-    /// Tells the log of it: the status and the code, nothing of the request.
+    /// Tells the log of it: the status, the code and the id, nothing else of the request.
     pub(super) fn log(&self) {
-        let (status, code) = (self.0.status.as_u16(), &*self.0.code);
-        if self.0.status.is_server_error() {
-            tracing::warn!(status, code, "a request over HTTP failed");
+        let Content { status, code, correlation_id, .. } = &*self.0;
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), %code, %correlation_id, "a request over HTTP failed");
         } else {
-            tracing::debug!(status, code, "a request over HTTP was refused");
+            tracing::debug!(status = status.as_u16(), %code, %correlation_id, "a request over HTTP was refused");
         }
     }
 
