@@ -108,7 +108,8 @@ impl Filler<'_> {
 /// The resource's claim and those above it, nearest first.
 fn lineage(realm: &Realm, principal: &Principal, request: &AccessRequest) -> String {
     let claim_set = principal.claim_set.as_deref().unwrap_or_default();
-    let found = realm.grants.as_ref().map(|grants| grants.find(claim_set, &request.resource_type.name, &request.action));
+    let found =
+        realm.grants.as_ref().map(|grants| grants.find(claim_set, &request.resource_type.name, &request.action));
     quoted(found.iter().flat_map(|found| found.grant.lineage.iter()).map(|claim| &**claim))
 }
 
