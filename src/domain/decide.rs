@@ -16,6 +16,7 @@ use super::{
     obligations::obligations,
     policy_set::{Candidates, PlanKey},
     principal::Principal,
+    profile::selection::{Refusal, select},
     realm::Realm,
     value::Value,
 };
@@ -35,6 +36,15 @@ pub(super) struct Evaluation<'a> {
 /// Each phase is evaluated in order and each must allow: an update is judged by the stored values
 /// and then by the proposed ones.
 pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Decision {
+    let profile = match select(realm, principal, request) {
+        Ok(profile) => profile,
+        Err(refusal) => return refused(realm, principal, request, *refusal),
+    };
+    let shaped = match profile.as_ref().map_or(Ok(None), |profile| profile.shape(request)) {
+        Ok(shaped) => shaped,
+        Err(refusal) => return refused(realm, principal, request, *refusal),
+    };
+    let request = shaped.as_ref().unwrap_or(request);
     let mut allowed: Vec<Reason> = Vec::new();
     for values in &request.phases {
         let (outcome, reasons) = evaluate(realm, principal, request, values, graph);
@@ -47,7 +57,7 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
             }
         }
     }
-    let obligations = obligations(realm, principal, request);
+    let obligations = obligations(realm, principal, request, profile.as_ref());
     if let Some(obligation) = unsupported(request, &obligations) {
         let message =
             format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
@@ -71,6 +81,22 @@ fn unsupported<'a>(request: &AccessRequest, obligations: &'a [Obligation]) -> Op
     obligations.iter().find(|obligation| !supported.contains(&obligation.id))
 }
 
+/// A refusal for the profile that the request names, or doesn't.
+fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusal: Refusal) -> Decision {
+    let Refusal { outcome, reason, details } = refusal;
+    let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
+    let reasons = vec![reason];
+    let denial = denial::render(realm, Some((principal, request, phase)), &reasons, &details);
+    Decision {
+        outcome,
+        determining_policies: Vec::new(),
+        reasons,
+        denial: Some(denial),
+        obligations: Vec::new(),
+        policy_version: realm.version.clone(),
+    }
+}
+
 fn denied(
     realm: &Realm,
     principal: &Principal,
@@ -79,7 +105,7 @@ fn denied(
     outcome: Outcome,
     reasons: Vec<Reason>,
 ) -> Decision {
-    let denial = denial::render(realm, Some((principal, request, phase)), &reasons);
+    let denial = denial::render(realm, Some((principal, request, phase)), &reasons, &Vec::new());
     // A near miss explains a denial; it did not determine it.
     let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };
     let (denial, obligations) = (Some(denial), Vec::new());
@@ -89,7 +115,7 @@ fn denied(
 /// A denial that no policy was asked for: a bad token, for example.
 pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
     let reasons = vec![reason];
-    let denial = denial::render(realm, None, &reasons);
+    let denial = denial::render(realm, None, &reasons, &Vec::new());
     let outcome = if outcome == Outcome::Allowed { Outcome::Indeterminate } else { outcome };
     Decision {
         outcome,

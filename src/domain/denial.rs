@@ -10,9 +10,26 @@ use super::{
     realm_file::{DenialList, DenialTemplate},
 };
 
+/// What a refusal says besides its reason, by placeholder; these count before the placeholders of every denial.
+pub(super) type Details = Vec<(&'static str, Detail)>;
+
+/// One thing that a refusal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Stands as it is.
+    Text(String),
+    /// Each in quotes; several make the texts for many count.
+    Names(Vec<String>),
+}
+
 /// Renders the first reason. Without a template for its code the one of the code's first word
 /// (`TOKEN` for `TOKEN_EXPIRED`), then `default`, then a plain 403 is used.
-pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, Phase)>, reasons: &[Reason]) -> Denial {
+pub(super) fn render(
+    realm: &Realm,
+    asked: Option<(&Principal, &AccessRequest, Phase)>,
+    reasons: &[Reason],
+    details: &Details,
+) -> Denial {
     let Some(reason) = reasons.first() else { return Denial { status: 403, ..Denial::default() } };
     let family = reason.code.split('_').next().unwrap_or_default();
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
@@ -25,9 +42,10 @@ pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, P
             ..Denial::default()
         };
     };
-    let filler = Filler { realm, asked, reason };
+    let filler = Filler { realm, asked, reason, details };
     let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many } = template;
-    let is_many = reason.subjects.len() > 1;
+    let names_many = |(_, detail): &(&str, Detail)| matches!(detail, Detail::Names(names) if names.len() > 1);
+    let is_many = reason.subjects.len() > 1 || details.iter().any(names_many);
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
     let errors = errors_many.as_ref().filter(|_| is_many).unwrap_or(errors);
     Denial {
@@ -43,6 +61,7 @@ struct Filler<'a> {
     realm: &'a Realm,
     asked: Option<(&'a Principal, &'a AccessRequest, Phase)>,
     reason: &'a Reason,
+    details: &'a Details,
 }
 
 impl Filler<'_> {
@@ -61,6 +80,12 @@ impl Filler<'_> {
     }
 
     fn value(&self, name: &str) -> Option<String> {
+        if let Some((_, detail)) = self.details.iter().find(|(placeholder, _)| *placeholder == name) {
+            return Some(match detail {
+                Detail::Text(text) => text.clone(),
+                Detail::Names(names) => quoted(names.iter().map(String::as_str)),
+            });
+        }
         let resource = || self.asked.map(|(_, request, _)| &request.resource_type);
         match name {
             "subjects" => Some(quoted(self.reason.subjects.iter().map(|name| &**name))),

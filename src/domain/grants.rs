@@ -318,6 +318,7 @@ mod tests {
             claim: Some("leaf".into()),
             subjects: Vec::new(),
             has_lacks: true,
+            required_members: Vec::new(),
         };
         ResourceTypes::from([("pupils".into(), Arc::new(resource_type))])
     }

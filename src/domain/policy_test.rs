@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::{
     access_request::{AccessRequest, Question},
     decide::decide,
-    decision::{Decision, Effect},
+    decision::{Decision, Effect, Obligation},
     fault::Fault,
     grants::FlatClaimSet,
     graph::Graph,
@@ -89,11 +89,13 @@ fn run_file(file: &SourceFile, files: &[SourceFile], plain: &Realm) -> Result<Ve
                 "action",
                 "resource",
                 "context",
+                "media_type",
                 "expect",
                 "reasons",
                 "subjects",
                 "policies",
                 "problem",
+                "obligations",
             ],
         )?;
         let name = case.get("name").and_then(Json::as_str).unwrap_or(&what).to_owned();
@@ -215,6 +217,32 @@ fn value(json: &Json) -> Value {
     }
 }
 
+/// Obligations in order, members of records by name.
+fn listed(obligations: impl Iterator<Item = Value>) -> String {
+    obligations.map(|obligation| json(&obligation).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// An obligation of a decision in the shape in which it is expected: its id, or its id with some of its parameters.
+fn as_expected(obligation: &Obligation, expected: Option<&Json>) -> Value {
+    let Some(named) = expected.and_then(Json::as_object) else { return Value::String(Arc::clone(&obligation.id)) };
+    let wanted = named.values().filter_map(Json::as_object).flat_map(Map::keys);
+    let found = wanted.filter_map(|name| Some((Arc::from(name.as_str()), obligation.parameters.get(name)?.clone())));
+    let parameters = Value::Record(found.collect());
+    Value::Record(std::iter::once((Arc::clone(&obligation.id), parameters)).collect())
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => Json::from(*flag),
+        Value::Long(number) => Json::from(*number),
+        Value::String(text) => Json::from(&**text),
+        Value::Entity(entity) => Json::from(&*entity.id),
+        Value::List(items) => Json::Array(items.iter().map(json).collect()),
+        Value::Record(fields) => fields.iter().map(|(name, value)| (name.to_string(), json(value))).collect(),
+    }
+}
+
 fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: &str, expected: String, found: String| {
@@ -241,6 +269,11 @@ fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
     }
     if let Some(expected) = list("policies") {
         compare("policies", expected, join(decision.determining_policies.iter().collect()));
+    }
+    if let Some(expected) = case.get("obligations").and_then(Json::as_array) {
+        let found = decision.obligations.iter().enumerate();
+        let found = found.map(|(index, obligation)| as_expected(obligation, expected.get(index)));
+        compare("obligations", listed(expected.iter().map(value)), listed(found));
     }
     for (member, expected) in case.get("problem").and_then(Json::as_object).into_iter().flatten() {
         let denial = decision.denial.clone().unwrap_or_default();

@@ -15,7 +15,8 @@ use super::{
     issuer::Issuer,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
-    realm_file::RealmFile,
+    profile::Profiles,
+    realm_file::{ProfileSettings, RealmFile},
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
     schema::{AttributeType, Member, RealmSchema},
@@ -37,6 +38,8 @@ pub struct Realm {
     pub resource_types: ResourceTypes,
     /// The grants, where the realm has them.
     pub grants: Option<Grants>,
+    /// The profiles, where the realm has them.
+    pub profiles: Option<Profiles>,
     /// The digest of the files.
     pub version: PolicyVersion,
     pub(super) cedar_types: CedarTypes,
@@ -96,15 +99,18 @@ impl Realm {
             .as_ref()
             .zip(types.as_ref())
             .and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
+        let profiles = file
+            .as_ref()
+            .zip(types.as_ref())
+            .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
         }
-        let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), Some(grants), true) =
-            (file, relations, schema, policies, types, grants, faults.is_empty())
+        let (Some(profiles), Some(grants)) = (profiles, grants) else { return Err(in_order(faults)) };
+        let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
+            (file, relations, schema, policies, types, faults.is_empty())
         else {
-            faults.sort();
-            faults.dedup();
-            return Err(faults);
+            return Err(in_order(faults));
         };
         Ok(Self {
             version: digest(files),
@@ -117,7 +123,13 @@ impl Realm {
             policies,
             resource_types,
             grants,
+            profiles,
         })
+    }
+
+    /// What is worth a look in files that have no fault.
+    pub fn warnings(&self) -> &[Fault] {
+        self.profiles.as_ref().map_or(&[], |profiles| &profiles.warnings)
     }
 
     /// The issuer of this exact name, if the realm trusts it.
@@ -208,6 +220,46 @@ fn grants(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Resu
     Grants::parse(&table.content, settings, types).map(Some)
 }
 
+fn profiles(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Result<Option<Profiles>, Vec<Fault>> {
+    let Some(settings) = &file.profiles else { return Ok(None) };
+    Profiles::read(files, settings, types).map(Some)
+}
+
+/// Each fault once, by file and line.
+fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort();
+    faults.dedup();
+    faults
+}
+
+/// What the settings of profiles name that the schema or the principal doesn't have.
+fn check_profiles(settings: &ProfileSettings, file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let actions = settings.readable.iter().chain(&settings.writable).map(|(action, _)| action);
+    for action in actions.filter(|action| !schema.actions.contains_key(*action)) {
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("`profiles` names the action `{action}`, which the schema lacks"),
+        ));
+    }
+    let principal = &file.principal;
+    let declared = schema.entities.get(&principal.entity).and_then(|members| members.get(&settings.attribute));
+    let holds_names = match declared.map(|member| &member.value_type) {
+        Some(AttributeType::Set(element)) => **element == AttributeType::String,
+        Some(value_type) => *value_type == AttributeType::String,
+        None => false,
+    };
+    let is_mapped = principal.attributes.iter().any(|mapping| mapping.attribute == settings.attribute);
+    if !holds_names || !is_mapped {
+        let message = format!(
+            "`profiles.attribute` names `{}`, expected an attribute of the principal that holds texts",
+            settings.attribute
+        );
+        faults.push(Fault::in_file(REALM_FILE, message));
+    }
+    faults
+}
+
 /// What the files say of each other.
 fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -248,6 +300,7 @@ fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) ->
             format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),
         ));
     }
+    faults.extend(file.profiles.iter().flat_map(|settings| check_profiles(settings, file, schema)));
     if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
         faults.push(Fault::in_file(
             REALM_FILE,

@@ -1,6 +1,11 @@
 //! realm.toml: whose tokens, what they mean, which tables the policies look things up in.
 
+mod profiles;
+
 use std::{path::PathBuf, sync::Arc};
+
+use profiles::read_profiles;
+pub use profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings};
 
 use super::{
     document::{Table, read_document},
@@ -92,6 +97,8 @@ pub struct RealmFile {
     pub resources: Option<(Arc<str>, Arc<str>)>,
     /// How grants are looked up.
     pub grants: Option<GrantSettings>,
+    /// How profiles are looked up.
+    pub profiles: Option<ProfileSettings>,
     /// The shapes of denials by reason code.
     pub denials: Vec<(Arc<str>, DenialTemplate)>,
     /// The placeholders that list attributes.
@@ -111,6 +118,7 @@ impl RealmFile {
             let resources =
                 root.table("resources", |table| table.required_text("entity").zip(table.required_text("file")));
             let grants = root.table("grants", read_grants);
+            let profiles = root.table("profiles", read_profiles);
             let denials = root.named("denials", |_, table| read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| read_denial_list(table));
             Some(Self {
@@ -119,6 +127,7 @@ impl RealmFile {
                 principal: principal?,
                 resources: resources.flatten(),
                 grants: grants.flatten(),
+                profiles: profiles.flatten(),
                 denials,
                 denial_lists,
             })
@@ -285,7 +294,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of denial_lists, denials, grants, issuers, principal, resources, title",
+                "2: unknown key `titel`, expected one of denial_lists, denials, grants, issuers, principal, profiles, resources, title",
             ]
         );
     }

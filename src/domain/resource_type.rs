@@ -23,6 +23,8 @@ pub struct Subject {
     pub value_type: AttributeType,
     /// The schema wants it to have a value.
     pub is_required: bool,
+    /// It is a part of what identifies the resource, so that no profile hides it; `None` where nobody says.
+    pub is_identity: Option<bool>,
 }
 
 /// A resource type.
@@ -38,6 +40,17 @@ pub struct ResourceType {
     pub subjects: Vec<Subject>,
     /// The Cedar entity has the attribute `lacks`, which names subjects without a value.
     pub has_lacks: bool,
+    /// The members without which the API creates no resource of this type, as far as the realm says.
+    pub required_members: Vec<Arc<str>>,
+}
+
+impl ResourceType {
+    /// The name by which profiles and texts call it: the last part of its claim, else of its own name, with a capital.
+    pub fn member_name(&self) -> String {
+        let name = self.claim.as_ref().unwrap_or(&self.name);
+        let mut rest = name.rsplit('/').next().unwrap_or_default().chars();
+        rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
+    }
 }
 
 /// The attribute that the host fills with the names of subjects without a value.
@@ -62,6 +75,7 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
                 name: Arc::clone(name),
                 value_type: member.value_type.clone(),
                 is_required: member.is_required,
+                is_identity: None,
             });
             let resource_type = ResourceType {
                 name: Arc::clone(entity),
@@ -69,6 +83,7 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
                 claim: None,
                 subjects: subjects.collect(),
                 has_lacks: attributes.contains_key(LACKS),
+                required_members: Vec::new(),
             };
             Some((Arc::clone(entity), Arc::new(resource_type)))
         })
@@ -92,6 +107,7 @@ pub(super) fn parse(
     let Some(listed) = json.get("resources").and_then(Json::as_object) else {
         return Err(vec![Fault::in_file(file, "`resources` is missing, expected an object of resource types")]);
     };
+    let identity_default = json.get("subjects_are_identity").and_then(Json::as_bool);
     let mut faults = Vec::new();
     let mut types = ResourceTypes::new();
     for (name, body) in listed {
@@ -114,14 +130,22 @@ pub(super) fn parse(
                 continue;
             }
             let (value_type, is_required) = (member.value_type.clone(), member.is_required);
-            subjects.push(Subject { attribute, path, name: label, value_type, is_required });
+            let is_identity = subject.get("identity").and_then(Json::as_bool).or(identity_default);
+            subjects.push(Subject { attribute, path, name: label, value_type, is_required, is_identity });
         }
+        let required_members = texts(body.get("required"));
         let claim = body.get("claim").and_then(Json::as_str).map(Arc::from);
         let (key, entity) = (Arc::<str>::from(name.as_str()), Arc::clone(entity));
         let has_lacks = attributes.contains_key(LACKS);
-        types.insert(Arc::clone(&key), Arc::new(ResourceType { name: key, entity, claim, subjects, has_lacks }));
+        let name = Arc::clone(&key);
+        let resource_type = ResourceType { name, entity, claim, subjects, has_lacks, required_members };
+        types.insert(key, Arc::new(resource_type));
     }
     if faults.is_empty() { Ok(types) } else { Err(faults) }
+}
+
+fn texts(json: Option<&Json>) -> Vec<Arc<str>> {
+    json.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).map(Arc::from).collect()
 }
 
 /// The fault of a JSON file that doesn't parse.
