@@ -18,6 +18,7 @@ use super::{
     principal::Principal,
     profile::selection::{Refusal, select},
     realm::Realm,
+    realm_file::SETTINGS,
     value::Value,
 };
 
@@ -231,6 +232,9 @@ fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&
         pairs.push(("claimSetHasResource", RestrictedExpression::new_bool(grant.has_resource)));
         pairs.push(("actionGranted", RestrictedExpression::new_bool(grant.is_granted)));
         pairs.push(("strategies", RestrictedExpression::new_set(grant.strategies.iter().map(|name| text(name)))));
+    }
+    if let Some(settings) = realm.settings.get(&request.action) {
+        pairs.push((SETTINGS, expression(realm, settings)?));
     }
     let mut members: Vec<(String, RestrictedExpression)> = pairs
         .into_iter()

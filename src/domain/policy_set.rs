@@ -61,7 +61,7 @@ struct Constraint {
 }
 
 /// The annotations that mean something here.
-const ANNOTATIONS: [&str; 5] = ["id", "title", "reason", "message", "precedence"];
+const ANNOTATIONS: [&str; 7] = ["id", "title", "reason", "missing", "message", "hint", "precedence"];
 
 /// The question that a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

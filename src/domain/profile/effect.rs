@@ -50,7 +50,8 @@ impl Selected<'_> {
     }
 
     fn hides(&self, subject: &Subject) -> bool {
-        subject.is_identity != Some(true) && self.members.hides(&subject.path, self.settings.extensions.as_deref())
+        let extensions = self.settings.extensions.as_deref();
+        subject.is_identity != Some(true) && subject.paths().any(|path| self.members.hides(path, extensions))
     }
 
     fn hides_required(&self, resource_type: &ResourceType) -> bool {
@@ -72,7 +73,7 @@ impl Selected<'_> {
         let resource = resource_type.member_name();
         let media_type = media_type::write(self.settings, &resource, &self.profile.name, self.usage);
         let identity = resource_type.subjects.iter().filter(|subject| subject.is_identity == Some(true));
-        let identity = identity.map(|subject| Value::String(Arc::clone(&subject.path))).collect();
+        let identity = identity.flat_map(Subject::paths).map(|path| Value::String(Arc::clone(path))).collect();
         let parameters: Attributes = [
             ("profile".into(), Value::String(Arc::clone(&self.profile.name))),
             ("resource".into(), Value::String(resource.into())),
