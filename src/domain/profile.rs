@@ -11,6 +11,8 @@ pub(super) mod effect;
 mod media_type;
 pub mod members;
 pub(super) mod selection;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -50,7 +50,7 @@ pub(in crate::domain) fn select<'r>(
     request: &AccessRequest,
 ) -> Result<Option<Selected<'r>>, Box<Refusal>> {
     let Some((settings, profiles)) = realm.file.profiles.as_ref().zip(realm.profiles.as_ref()) else { return Ok(None) };
-    let Some((usage, method)) = usage_of(settings, &request.action) else { return Ok(None) };
+    let Some((usage, method)) = usage_of(settings, &request.asked_action) else { return Ok(None) };
     let assigned = assigned(principal, &settings.attribute);
     if assigned.is_empty() && request.media_type.is_empty() {
         return Ok(None);
