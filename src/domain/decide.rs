@@ -37,13 +37,9 @@ pub(super) struct Evaluation<'a> {
 /// Each phase is evaluated in order and each must allow: an update is judged by the stored values
 /// and then by the proposed ones.
 pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Decision {
-    let profile = match select(realm, principal, request) {
-        Ok(profile) => profile,
-        Err(refusal) => return refused(realm, principal, request, *refusal),
-    };
-    let shaped = match profile.as_ref().map_or(Ok(None), |profile| profile.shape(request)) {
+    let shaped = match shaped_by_profile(realm, principal, request) {
         Ok(shaped) => shaped,
-        Err(refusal) => return refused(realm, principal, request, *refusal),
+        Err(refused) => return *refused,
     };
     let request = shaped.as_ref().unwrap_or(request);
     let mut allowed: Vec<Reason> = Vec::new();
@@ -58,7 +54,7 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
             }
         }
     }
-    let obligations = obligations(realm, principal, request, profile.as_ref());
+    let obligations = obligations(realm, principal, request);
     if let Some(obligation) = unsupported(request, &obligations) {
         let message =
             format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
@@ -82,11 +78,24 @@ fn unsupported<'a>(request: &AccessRequest, obligations: &'a [Obligation]) -> Op
     obligations.iter().find(|obligation| !supported.contains(&obligation.id))
 }
 
-/// A refusal for the profile that the request names, or doesn't.
+/// The request as its profile lets the policies see it; `None` as it stands.
+///
+/// # Errors
+/// The refusal of a request for the profile that it names, or doesn't. No policy is asked about it.
+pub(super) fn shaped_by_profile(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+) -> Result<Option<AccessRequest>, Box<Decision>> {
+    let refused = |refusal| Box::new(refused(realm, principal, request, refusal));
+    let profile = select(realm, principal, request).map_err(refused)?;
+    profile.map_or(Ok(None), |profile| profile.shape(request)).map_err(refused)
+}
+
 fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusal: Refusal) -> Decision {
-    let Refusal { outcome, reason, details } = refusal;
+    let Refusal { outcome, code, message, details } = refusal;
     let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
-    let reasons = vec![reason];
+    let reasons = vec![Reason::plain(code, message)];
     let denial = denial::render(realm, Some((principal, request, phase)), &reasons, &details);
     Decision {
         outcome,

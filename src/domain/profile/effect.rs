@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{
     access_request::{AccessRequest, Phase, PhaseValues},
-    decision::{Obligation, Outcome, Reason},
+    decision::{Obligation, Outcome},
     denial::Details,
     resource_type::{ResourceType, Subject},
     value::{Attributes, Value},
@@ -20,7 +20,7 @@ impl Selected<'_> {
     ///
     /// # Errors
     /// The refusal of a create for which the profile hides a member that is needed.
-    pub(in crate::domain) fn shape(&self, request: &AccessRequest) -> Result<Option<AccessRequest>, Box<Refusal>> {
+    pub(in crate::domain) fn shape(&self, request: &AccessRequest) -> Result<Option<AccessRequest>, Refusal> {
         if self.usage == Usage::Readable {
             return Ok(None);
         }
@@ -59,10 +59,10 @@ impl Selected<'_> {
         resource_type.required_members.iter().any(|member| self.members.hides_member(member, &resource))
     }
 
-    fn data_policy(&self) -> Box<Refusal> {
+    fn data_policy(&self) -> Refusal {
         let message = "the profile hides a member without which the resource cannot be created";
-        let reason = Reason::plain("PROFILE_DATA_POLICY", message);
-        Box::new(Refusal { outcome: Outcome::Forbidden, reason, details: Details::new() })
+        let (outcome, code) = (Outcome::Forbidden, "PROFILE_DATA_POLICY");
+        Refusal { outcome, code, message: message.into(), details: Details::new() }
             .with("profile", &self.profile.name)
             .with("usage", self.usage.name())
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     access_request::AccessRequest,
-    decision::{Outcome, Reason},
+    decision::Outcome,
     denial::{Detail, Details},
     principal::Principal,
     realm::Realm,
@@ -35,7 +35,10 @@ pub(in crate::domain) struct Selected<'r> {
 #[derive(Debug)]
 pub(in crate::domain) struct Refusal {
     pub(in crate::domain) outcome: Outcome,
-    pub(in crate::domain) reason: Reason,
+    /// The code of its reason.
+    pub(in crate::domain) code: &'static str,
+    /// A sentence for a person.
+    pub(in crate::domain) message: Arc<str>,
     /// What the texts of the refusal can name.
     pub(in crate::domain) details: Details,
 }
@@ -48,7 +51,7 @@ pub(in crate::domain) fn select<'r>(
     realm: &'r Realm,
     principal: &Principal,
     request: &AccessRequest,
-) -> Result<Option<Selected<'r>>, Box<Refusal>> {
+) -> Result<Option<Selected<'r>>, Refusal> {
     let Some((settings, profiles)) = realm.file.profiles.as_ref().zip(realm.profiles.as_ref()) else { return Ok(None) };
     let Some((usage, method)) = usage_of(settings, &request.asked_action) else { return Ok(None) };
     let assigned = assigned(principal, &settings.attribute);
@@ -109,7 +112,7 @@ impl<'r> Asking<'r, '_> {
         named: &Named<'_>,
         assigned: &[&'r Profile],
         available: &[&'r Profile],
-    ) -> Result<&'r Profile, Box<Refusal>> {
+    ) -> Result<&'r Profile, Refusal> {
         let is_among =
             |profiles: &[&Profile], profile: &Profile| profiles.iter().any(|other| other.name == profile.name);
         let by_facets = self.settings.header == HeaderForm::Facets;
@@ -138,7 +141,7 @@ impl<'r> Asking<'r, '_> {
         }
     }
 
-    fn check_usage(&self, named: &Named<'_>) -> Result<(), Box<Refusal>> {
+    fn check_usage(&self, named: &Named<'_>) -> Result<(), Refusal> {
         if named.usage == self.usage {
             return Ok(());
         }
@@ -150,24 +153,24 @@ impl<'r> Asking<'r, '_> {
     }
 
     /// A profile that applies, when it can.
-    fn take(&self, profile: &'r Profile) -> Result<Selected<'r>, Box<Refusal>> {
+    fn take(&self, profile: &'r Profile) -> Result<Selected<'r>, Refusal> {
         let resource = profile.resource(self.resource_type).filter(|_| profile.is_valid);
         let members = resource.and_then(|resource| resource.members(self.usage));
         let members = members.ok_or_else(|| self.misconfigured(&profile.name))?;
         Ok(Selected { profile, members, usage: self.usage, settings: self.settings })
     }
 
-    fn header_invalid(&self) -> Box<Refusal> {
+    fn header_invalid(&self) -> Refusal {
         let message = "the media type names a profile in no known form";
         self.refuse("PROFILE_HEADER_INVALID", Outcome::Forbidden, message)
     }
 
-    fn usage_unknown(&self) -> Box<Refusal> {
+    fn usage_unknown(&self) -> Refusal {
         let message = "the media type ends in neither `readable` nor `writable`";
         self.refuse("PROFILE_USAGE_UNKNOWN", Outcome::Forbidden, message)
     }
 
-    fn unknown(&self, named: &Named<'_>) -> Box<Refusal> {
+    fn unknown(&self, named: &Named<'_>) -> Refusal {
         let code = match self.usage {
             Usage::Readable => "PROFILE_UNKNOWN_ON_READ",
             Usage::Writable => "PROFILE_UNKNOWN_ON_WRITE",
@@ -176,12 +179,12 @@ impl<'r> Asking<'r, '_> {
         self.refuse(code, Outcome::Forbidden, message).with("profile", named.profile)
     }
 
-    fn misconfigured(&self, profile: &str) -> Box<Refusal> {
+    fn misconfigured(&self, profile: &str) -> Refusal {
         let message = "the profile's definition is invalid";
         self.refuse("PROFILE_MISCONFIGURED", Outcome::Indeterminate, message).with("profile", profile)
     }
 
-    fn required(&self, available: &[&Profile]) -> Box<Refusal> {
+    fn required(&self, available: &[&Profile]) -> Refusal {
         let code = match self.usage {
             Usage::Readable => "PROFILE_REQUIRED_ON_READ",
             Usage::Writable => "PROFILE_REQUIRED_ON_WRITE",
@@ -195,27 +198,26 @@ impl<'r> Asking<'r, '_> {
         refusal
     }
 
-    fn mismatch(&self, named: &Named<'_>) -> Box<Refusal> {
+    fn mismatch(&self, named: &Named<'_>) -> Refusal {
         let message = "the media type names another resource than the request";
         let refusal = self.refuse("PROFILE_RESOURCE_MISMATCH", Outcome::Forbidden, message);
         refusal.with("named_resource", named.resource)
     }
 
-    fn not_contained(&self, named: &Named<'_>) -> Box<Refusal> {
+    fn not_contained(&self, named: &Named<'_>) -> Refusal {
         let message = "the profile does not speak about this resource";
         self.refuse("PROFILE_NOT_CONTAINED", Outcome::Forbidden, message).with("profile", named.profile)
     }
 
-    fn usage_missing(&self, named: &Named<'_>, resource: &str) -> Box<Refusal> {
+    fn usage_missing(&self, named: &Named<'_>, resource: &str) -> Refusal {
         let message = format!("the profile does not make this resource {}", self.usage.name());
         let mut refusal = self.refuse("PROFILE_USAGE_MISSING", Outcome::Forbidden, &message);
         refusal.details.retain(|(name, _)| *name != "resource");
         refusal.with("profile", named.profile).with("resource", resource)
     }
 
-    fn refuse(&self, code: &str, outcome: Outcome, message: &str) -> Box<Refusal> {
-        let refusal = Refusal { outcome, reason: Reason::plain(code, message), details: Details::new() };
-        Box::new(refusal)
+    fn refuse(&self, code: &'static str, outcome: Outcome, message: &str) -> Refusal {
+        Refusal { outcome, code, message: message.into(), details: Details::new() }
             .with("header", self.usage.header())
             .with("method", self.method)
             .with("usage", self.usage.name())
@@ -225,7 +227,7 @@ impl<'r> Asking<'r, '_> {
 
 impl Refusal {
     /// Adds what texts can name.
-    pub(super) fn with(mut self: Box<Self>, name: &'static str, text: &str) -> Box<Self> {
+    pub(super) fn with(mut self, name: &'static str, text: &str) -> Self {
         self.details.push((name, Detail::Text(text.to_owned())));
         self
     }

@@ -99,12 +99,12 @@ pub(super) fn read_profiles(table: &Table<'_>) -> Option<ProfileSettings> {
 /// Actions with the name of one HTTP method each.
 fn read_methods(table: &Table<'_>, key: &str) -> Vec<(Arc<str>, Arc<str>)> {
     let listed = table.text_lists(key).into_iter();
-    let methods = listed.filter_map(|(action, names)| match <[Arc<str>; 1]>::try_from(names) {
-        Ok([method]) => Some((action, method)),
-        Err(_) => {
+    let methods = listed.filter_map(|(action, names)| {
+        let method = <[Arc<str>; 1]>::try_from(names).ok();
+        if method.is_none() {
             table.fault(Some(key), format!("`{key}.{action}` needs the name of one HTTP method"));
-            None
         }
+        method.map(|[method]| (action, method))
     });
     methods.collect()
 }
