@@ -10,8 +10,8 @@ use super::{
     decision::{Decision, Obligation, Outcome, Reason},
     denial,
     entities::Gathering,
-    explanation,
-    grants::ResolvedGrant,
+    explanation::{self, Explained},
+    grants::{Grant, ResolvedGrant},
     graph::Graph,
     obligations::obligations,
     policy_set::{Candidates, PlanKey},
@@ -26,8 +26,10 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
     pub(super) realm: &'a Realm,
+    pub(super) principal: &'a Principal,
     pub(super) request: &'a AccessRequest,
     pub(super) values: &'a PhaseValues,
+    pub(super) grant: Option<&'a Grant>,
     pub(super) candidates: &'a Candidates,
     pub(super) situation: &'a Situation<'a>,
 }
@@ -48,7 +50,7 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
         if outcome != Outcome::Allowed {
             return denied(realm, principal, request, values.phase, outcome, reasons);
         }
-        for reason in reasons {
+        for Explained { reason, .. } in reasons {
             if !allowed.iter().any(|known| known.policy == reason.policy) {
                 allowed.push(reason);
             }
@@ -60,7 +62,7 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
             format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
         let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
         let reason = Reason::plain("OBLIGATION_NOT_SUPPORTED", message);
-        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason]);
+        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason.into()]);
     }
     Decision {
         outcome: Outcome::Allowed,
@@ -95,12 +97,12 @@ pub(super) fn shaped_by_profile(
 fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusal: Refusal) -> Decision {
     let Refusal { outcome, code, message, details } = refusal;
     let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
-    let reasons = vec![Reason::plain(code, message)];
-    let denial = denial::render(realm, Some((principal, request, phase)), &reasons, &details);
+    let explained = Explained::from(Reason::plain(code, message));
+    let denial = denial::render_with(realm, Some((principal, request, phase)), &explained, &details);
     Decision {
         outcome,
         determining_policies: Vec::new(),
-        reasons,
+        reasons: vec![explained.reason],
         denial: Some(denial),
         obligations: Vec::new(),
         policy_version: realm.version.clone(),
@@ -113,9 +115,10 @@ fn denied(
     request: &AccessRequest,
     phase: Phase,
     outcome: Outcome,
-    reasons: Vec<Reason>,
+    reasons: Vec<Explained>,
 ) -> Decision {
-    let denial = denial::render(realm, Some((principal, request, phase)), &reasons, &Vec::new());
+    let denial = denial::render(realm, Some((principal, request, phase)), reasons.first());
+    let reasons: Vec<Reason> = reasons.into_iter().map(|explained| explained.reason).collect();
     // A near miss explains a denial; it did not determine it.
     let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };
     let (denial, obligations) = (Some(denial), Vec::new());
@@ -124,8 +127,9 @@ fn denied(
 
 /// A denial that no policy was asked for: a bad token, for example.
 pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
-    let reasons = vec![reason];
-    let denial = denial::render(realm, None, &reasons, &Vec::new());
+    let explained = Explained::from(reason);
+    let denial = denial::render(realm, None, Some(&explained));
+    let reasons = vec![explained.reason];
     let outcome = if outcome == Outcome::Allowed { Outcome::Indeterminate } else { outcome };
     Decision {
         outcome,
@@ -144,8 +148,8 @@ fn policies_of(reasons: &[Reason]) -> Vec<Arc<str>> {
     ids
 }
 
-fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Reason>) {
-    (Outcome::Indeterminate, vec![Reason::plain(code, message)])
+fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Explained>) {
+    (Outcome::Indeterminate, vec![Reason::plain(code, message).into()])
 }
 
 fn evaluate(
@@ -154,7 +158,7 @@ fn evaluate(
     request: &AccessRequest,
     values: &PhaseValues,
     graph: &Graph,
-) -> (Outcome, Vec<Reason>) {
+) -> (Outcome, Vec<Explained>) {
     let grant = match realm.grant(principal, &request.resource_type.name, &request.action) {
         Ok(grant) => grant,
         Err(fault) => return indeterminate("CONFIGURATION_ERROR", fault),
@@ -176,19 +180,20 @@ fn evaluate(
         return unfit("the request's context");
     };
     let evaluated = with_situation(&cedar_request, entities, |situation| {
-        judge(&Evaluation { realm, request, values, candidates: &candidates, situation })
+        let grant = grant.as_ref().map(|grant| &*grant.grant);
+        judge(&Evaluation { realm, principal, request, values, grant, candidates: &candidates, situation })
     });
     evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
 
-fn unfit(what: &str) -> (Outcome, Vec<Reason>) {
+fn unfit(what: &str) -> (Outcome, Vec<Explained>) {
     indeterminate("CONFIGURATION_ERROR", format!("the realm's schema does not fit {what}"))
 }
 
 /// A forbid that holds denies, and then a permit that holds allows. Where Cedar skips a policy that errors, here an
 /// errored forbid denies, and an errored permit never helps: where no other permit applies, the answer is that it could
 /// not be decided.
-fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Reason>) {
+fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
     let (mut forbidding, mut permitting, mut errored) = (Vec::new(), Vec::new(), Vec::new());
     let mut forbid_errored = false;
     for index in &evaluation.candidates.indexes {

@@ -37,6 +37,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
 

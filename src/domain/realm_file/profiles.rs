@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Table;
+use crate::domain::document::Table;
 
 /// How profiles are looked up and what requests call them.
 #[derive(Clone, Debug, PartialEq, Eq)]
