@@ -203,5 +203,8 @@ fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Is
     let mut realm = Realm::compile(files, variant)?;
     realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
     realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    for warning in realm.warnings() {
+        tracing::warn!("{warning}");
+    }
     Ok(realm)
 }

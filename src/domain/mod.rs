@@ -17,6 +17,7 @@ pub mod grants;
 pub mod issuer;
 mod looks;
 pub mod policy_set;
+pub mod profile;
 pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
