@@ -23,7 +23,7 @@ use crate::{
         App,
         policies::validate,
         ports::{Clock, KeyError, KeySource},
-        realm_state::RealmState,
+        realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
     config::{Config, ConfigError, RealmConfig},
@@ -202,8 +202,8 @@ impl Service {
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
-            let state =
-                RealmState::start(name, &files, variant, issuers, &*store, log, pseudonyms, clock.now_us()).await?;
+            let deployed = Deployed { name, variant, issuers };
+            let state = RealmState::start(deployed, &files, &*store, log, pseudonyms, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }

@@ -22,7 +22,7 @@ use crate::{
         ports::{
             Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource, RecordPage, RelationshipStore, StoreError,
         },
-        realm_state::RealmState,
+        realm_state::{Deployed, RealmState},
     },
     domain::{
         decision_record::{DecisionRecord, LoggedDecision},
@@ -139,10 +139,8 @@ impl World {
         let keys = Keys(Arc::new(KeySet::from_jwks(&jwks(&[key.jwk("key")])).unwrap()));
         let (log, store, source) = (Arc::new(Log::default()), Arc::new(Store::default()), Arc::new(Source::default()));
         let state = RealmState::start(
-            REALM.parse().unwrap(),
+            Deployed { name: REALM.parse().unwrap(), variant: None, issuers: Vec::new() },
             &files(),
-            None,
-            Vec::new(),
             &*store,
             Arc::clone(&log) as Arc<dyn DecisionLog>,
             PseudonymKey::new([7; 32]),
