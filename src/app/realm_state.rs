@@ -10,8 +10,9 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     app::{
+        application_index::{ApplicationIndex, Applications},
         error::{Error, Kind},
-        ports::{DecisionLog, RelationshipStore},
+        ports::{DecisionLog, RelationshipStore, Stores},
     },
     domain::{
         fault::Fault,
@@ -55,6 +56,7 @@ pub struct RealmState {
     pub(crate) log: Arc<dyn DecisionLog>,
     pub(crate) pseudonyms: PseudonymKey,
     pub(crate) writer: Arc<Mutex<()>>,
+    pub(crate) applications: Applications,
     deployment_issuers: Vec<Issuer>,
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
@@ -65,14 +67,14 @@ pub struct RealmState {
 }
 
 impl RealmState {
-    /// Puts a realm to work with the relationships of the store.
+    /// Puts a realm to work with the relationships and applications of the stores.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(
         deployed: Deployed,
         files: &[SourceFile],
-        store: &dyn RelationshipStore,
+        stores: &Stores,
         log: Arc<dyn DecisionLog>,
         pseudonyms: PseudonymKey,
         now_us: i64,
@@ -80,7 +82,8 @@ impl RealmState {
         let Deployed { name, variant, issuers: deployment_issuers } = deployed;
         let realm = compile(files, variant.as_deref(), &deployment_issuers).map_err(StartError::Faults)?;
         log_grant_faults(&name, &realm);
-        let graph = load_graph(&name, store).await?;
+        let graph = load_graph(&name, &*stores.relationships).await?;
+        let applications = Applications::new(ApplicationIndex::load(&*stores.applications, &name).await?);
         let revision = graph.revision();
         Ok(Self {
             name,
@@ -88,6 +91,7 @@ impl RealmState {
             log,
             pseudonyms,
             writer: Arc::default(),
+            applications,
             deployment_issuers,
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
@@ -105,6 +109,11 @@ impl RealmState {
     /// The relationships that decisions see now.
     pub fn graph(&self) -> Arc<Graph> {
         self.graph.load_full()
+    }
+
+    /// The applications that tokens stand for now.
+    pub fn applications(&self) -> Arc<ApplicationIndex> {
+        self.applications.index()
     }
 
     /// The faults of the last reload that was refused; none when the last one was good.
@@ -182,7 +191,7 @@ pub enum StartError {
     /// Its files have faults.
     #[error("{}", list(.0))]
     Faults(Vec<Fault>),
-    /// Its relationships cannot be read.
+    /// Its relationships or applications cannot be read.
     #[error(transparent)]
     Store(#[from] Error),
 }

@@ -391,7 +391,7 @@ fn context_values(
 }
 
 /// The value as the type wants it, ids in canonical form.
-fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
+pub(super) fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
     let expected = |text: &str| Err(text.to_owned());
     match (wanted, value) {
         (AttributeType::Bool, Value::Bool(_))

@@ -92,7 +92,7 @@ impl Filler<'_> {
             "strategy" => self.strategies.first().map(ToString::to_string),
             "action_name" => self.asked.map(|(_, request, _)| with_first(&request.action, char::to_lowercase)),
             "resource_name" => resource().map(|resource| resource_name(resource)),
-            "lineage" => self.asked.map(|(principal, request, _)| lineage(self.realm, principal, request)),
+            "lineage" => resource().map(|resource| quoted(self.lineage(resource).iter().map(|claim| &**claim))),
             "claim" => resource().map(|resource| resource.claim.as_deref().unwrap_or_default().to_owned()),
             "claim_set" => {
                 self.asked.map(|(principal, ..)| principal.claim_set.as_deref().unwrap_or_default().to_owned())
@@ -105,12 +105,12 @@ impl Filler<'_> {
     }
 }
 
-/// The resource's claim and those above it, nearest first.
-fn lineage(realm: &Realm, principal: &Principal, request: &AccessRequest) -> String {
-    let claim_set = principal.claim_set.as_deref().unwrap_or_default();
-    let found =
-        realm.grants.as_ref().map(|grants| grants.find(claim_set, &request.resource_type.name, &request.action));
-    quoted(found.iter().flat_map(|found| found.grant.lineage.iter()).map(|claim| &**claim))
+impl Filler<'_> {
+    /// The resource's claim and those above it; of one that the grants don't know its own alone.
+    fn lineage(&self, resource: &ResourceType) -> Arc<[Arc<str>]> {
+        let lineage = self.realm.grants.as_ref().map(|grants| grants.lineage(&resource.name)).unwrap_or_default();
+        if lineage.is_empty() { resource.claim.iter().cloned().collect() } else { lineage }
+    }
 }
 
 /// The last part of the resource claim, with a capital; of a type without a claim its own name.

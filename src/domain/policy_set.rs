@@ -94,6 +94,13 @@ pub(super) struct Plan {
     pub(super) asks_resource_ancestors: bool,
 }
 
+impl Plan {
+    /// Some policies apply to some resources of the type by their names.
+    pub(super) fn names_resources(&self) -> bool {
+        !self.by_resource.is_empty()
+    }
+}
+
 /// The policies of one decision.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
@@ -329,6 +336,11 @@ impl CompiledPolicy {
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
         })
+    }
+
+    /// Its scope says nothing more about a question that it is a candidate of: its condition is that of its clauses.
+    pub(super) fn is_settled(&self) -> bool {
+        self.scope.is_settled()
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
