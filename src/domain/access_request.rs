@@ -129,7 +129,7 @@ impl AccessRequest {
             let phases = phases(realm, resource_type, question, &mut faults);
             (resource_type, id, entity, phases)
         });
-        if let Some((action, _)) = action {
+        if let Some(((action, _), _)) = action.zip(resource_type) {
             faults.extend(missing_values(realm, action, question));
         }
         let context = action.map(|(_, shape)| context_values(&shape.context, question, realm, &mut faults));

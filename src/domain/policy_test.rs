@@ -68,16 +68,12 @@ impl Realms<'_> {
     /// The realm with a change, compiled when it is asked for the first time.
     fn get(&mut self, variant: Option<&str>, changes: &Map<String, Json>, by: &str) -> Result<&Realm, Vec<Fault>> {
         let is_it = |change: &Change| change.0.as_deref() == variant && change.1 == *changes;
-        let index = match self.compiled.iter().position(|(change, _)| is_it(change)) {
-            Some(index) => index,
-            None => {
-                let realm = self.compile(variant, changes, by)?;
-                self.compiled.push(((variant.map(str::to_owned), changes.clone()), realm));
-                self.compiled.len() - 1
-            }
-        };
-        let none = || vec![Fault::in_file(by, "the realm of this test was not compiled")];
-        self.compiled.get(index).map(|(_, realm)| realm).ok_or_else(none)
+        if !self.compiled.iter().any(|(change, _)| is_it(change)) {
+            let realm = self.compile(variant, changes, by)?;
+            self.compiled.push(((variant.map(str::to_owned), changes.clone()), realm));
+        }
+        let found = self.compiled.iter().find(|(change, _)| is_it(change)).map(|(_, realm)| realm);
+        found.ok_or_else(|| vec![Fault::in_file(by, "the realm of this test was not compiled")])
     }
 
     fn compile(&self, variant: Option<&str>, changes: &Map<String, Json>, by: &str) -> Result<Realm, Vec<Fault>> {
