@@ -7,6 +7,7 @@ mod authorize;
 mod check;
 mod decisions;
 mod demo;
+mod grants;
 mod json;
 mod parse;
 mod record_files;
@@ -43,6 +44,9 @@ enum Verb {
     Check(check::Arguments),
     /// Runs the realms' own tests
     Test(test::Arguments),
+    /// Takes over claim sets from other products, and shows who may do what
+    #[command(subcommand)]
+    Grants(grants::Verb),
     /// Asks a running service one question; exit code 0 is allow, 1 is deny
     Authorize(authorize::Arguments),
     /// Imports and reads the relationships that decisions rest on
@@ -103,6 +107,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
+        Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
         Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),
