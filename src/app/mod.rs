@@ -7,7 +7,9 @@ pub mod error;
 pub mod policies;
 pub mod ports;
 pub mod realm_state;
+mod recent;
 pub mod relationships;
+pub mod search;
 pub mod token_cache;
 pub mod token_info;
 
@@ -21,6 +23,7 @@ use self::{
     error::{Error, Kind},
     ports::{Clock, KeySource, RealmSource, RelationshipStore},
     realm_state::RealmState,
+    search::Searches,
     token_cache::TokenCache,
 };
 use crate::domain::id::RealmName;
@@ -33,6 +36,7 @@ pub struct App {
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
+    searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -47,7 +51,7 @@ impl App {
         realms: Vec<RealmState>,
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
-        let app = Self { clock, keys, store, source, tokens, realms };
+        let app = Self { clock, keys, store, source, tokens, searches: Searches::default(), realms };
         for realm in app.realms.values() {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }

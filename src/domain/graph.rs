@@ -5,6 +5,7 @@
 //! few pointers. The writer clones it, applies a batch and publishes the result, so nobody waits for a
 //! writer and nobody sees half a batch.
 
+mod known;
 mod parents;
 
 use std::{collections::BinaryHeap, fmt, sync::Arc};
@@ -19,6 +20,7 @@ use super::{
     relationship::{Effect, EntityFacts, Record, RecordKey, Relationship, Written},
 };
 
+pub(crate) use self::known::Steps;
 pub use super::interner::{NodeId, RelationId, TypeId};
 
 /// How large a graph is.

@@ -35,6 +35,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod items;
 pub mod record_mapping;
 pub mod relationship;
 
@@ -47,6 +48,9 @@ mod denial;
 mod entities;
 mod explanation;
 mod obligations;
+
+pub mod row_filter;
+pub mod search;
 
 pub mod policy_test;
 

@@ -13,6 +13,7 @@ use super::{
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
     issuer::Issuer,
+    items,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
     realm_file::RealmFile,
@@ -98,6 +99,10 @@ impl Realm {
             .and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
+        }
+        if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
+            let ends = |relation: &str| relations.ends(relation).cloned();
+            faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
         }
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), Some(grants), true) =
             (file, relations, schema, policies, types, grants, faults.is_empty())

@@ -8,6 +8,7 @@ use super::{
     document::{Table, read_document},
     fault::Fault,
     id::EntityId,
+    items::{Item, Items, read_items},
     relationship::{EntityFacts, Record, RecordKey, Relationship},
 };
 
@@ -64,6 +65,7 @@ pub struct Relations {
     entities: BTreeMap<Arc<str>, EntityRules>,
     ends: BTreeMap<Arc<str>, RelationRule>,
     records: BTreeMap<Arc<str>, RecordRule>,
+    items: Items,
 }
 
 /// Why a record or relationship was refused.
@@ -125,14 +127,15 @@ impl Relations {
             let entities = root.named("entities", |_, table| Some(read_entity(table))).into_iter().collect();
             let relations: BTreeMap<_, _> =
                 root.named("relations", |_, table| read_relation(table)).into_iter().collect();
-            let records = root
+            let records: BTreeMap<_, RecordRule> = root
                 .tables("records", |table| {
                     let resource = table.required_text("resource");
                     Some((resource?, read_record(table, &relations)?))
                 })
                 .into_iter()
                 .collect();
-            Self { entities, ends: relations, records }
+            let items = read_items(root, &relations, |entity| said_of(&records, entity));
+            Self { entities, ends: relations, records, items }
         })
     }
 
@@ -161,6 +164,26 @@ impl Relations {
     /// The rules of all entity types.
     pub fn entity_rules(&self) -> impl Iterator<Item = (&Arc<str>, &EntityRules)> {
         self.entities.iter()
+    }
+
+    /// How the items of a resource type are known, if the service knows them.
+    pub fn item(&self, resource_type: &str) -> Option<&Item> {
+        self.items.get(resource_type)
+    }
+
+    /// The known resource types.
+    pub(super) fn items(&self) -> &Items {
+        &self.items
+    }
+
+    /// The ends of a relation.
+    pub(super) fn ends(&self, relation: &str) -> Option<&RelationRule> {
+        self.ends.get(relation)
+    }
+
+    /// The ends of every relation.
+    pub(super) fn all_ends(&self) -> impl Iterator<Item = &RelationRule> {
+        self.ends.values()
     }
 
     /// The realm takes records of this resource.
@@ -288,6 +311,19 @@ impl Relations {
         facts.sort();
         Ok(EntityFacts { entity, facts })
     }
+}
+
+/// The names of the facts that records bring about an entity type; `None` where they bring none.
+fn said_of(records: &BTreeMap<Arc<str>, RecordRule>, entity: &str) -> Option<Vec<Arc<str>>> {
+    let rules = records.values().filter_map(|rule| rule.facts.as_ref()).filter(|facts| *facts.entity == *entity);
+    let names: Vec<Vec<Arc<str>>> = rules
+        .map(|facts| facts.constants.iter().chain(&facts.fields).map(|(name, _)| Arc::clone(name)).collect())
+        .collect();
+    let is_said = !names.is_empty();
+    let mut names: Vec<Arc<str>> = names.into_iter().flatten().collect();
+    names.sort();
+    names.dedup();
+    is_said.then_some(names)
 }
 
 fn parse_object(json: &str) -> Result<Json, MappingError> {

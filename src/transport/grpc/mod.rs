@@ -11,6 +11,7 @@ mod health;
 mod page_token;
 mod policies;
 mod relationships;
+mod search;
 mod status;
 #[cfg(test)]
 mod tests;
