@@ -10,6 +10,7 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
 use crate::{
@@ -58,6 +59,8 @@ pub struct RealmConfig {
     pub name: RealmName,
     /// The folder of its files; several realms may use one.
     pub folder: PathBuf,
+    /// The variant of its files that decides; `None` for the files as they stand.
+    pub variant: Option<Arc<str>>,
     /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
 }
@@ -248,7 +251,12 @@ impl Config {
         let realm = |folder: PathBuf| {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().parse();
             let fault = |error: &dyn fmt::Display| Fault::in_file(&folder.display().to_string(), error.to_string());
-            name.map_err(|error| fault(&error)).map(|name| RealmConfig { name, folder, issuers: Vec::new() })
+            name.map_err(|error| fault(&error)).map(|name| RealmConfig {
+                name,
+                folder,
+                variant: None,
+                issuers: Vec::new(),
+            })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
         let faults: Vec<Fault> = faults.into_iter().filter_map(Result::err).collect();
@@ -312,6 +320,7 @@ impl Layers<'_> {
         let realms = root.named("realms", |name, table| {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
             let folder = table.required_text("folder");
+            let variant = table.text("variant");
             let mut issuers = table.tables("issuers", read_issuer);
             for issuer in &mut issuers {
                 if let KeyLocation::File(file) = &mut issuer.keys {
@@ -319,7 +328,7 @@ impl Layers<'_> {
                     *file = std::path::absolute(&from_base).unwrap_or(from_base);
                 }
             }
-            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), issuers })
+            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }

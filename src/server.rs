@@ -195,14 +195,15 @@ impl Service {
         let folders: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, issuers, .. } = realm;
+            let RealmConfig { name, variant, issuers, .. } = realm;
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let (options, clock) = (config.decision_log, Arc::clone(&clock));
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
-            let state = RealmState::start(name, &files, issuers, &*store, log, pseudonyms, clock.now_us()).await?;
+            let state =
+                RealmState::start(name, &files, variant, issuers, &*store, log, pseudonyms, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
@@ -237,10 +238,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
     let mut faults = Vec::new();
     let mut read = Vec::new();
-    for RealmConfig { name, folder, .. } in realms {
+    for RealmConfig { name, folder, variant, .. } in realms {
         match read_folder(folder) {
             Ok(files) => {
-                let validation = validate(&files);
+                let validation = validate(&files, variant.as_deref());
                 faults.extend(validation.faults.into_iter().map(|fault| below(folder, fault)));
                 let failed = validation.tests.iter().filter(|case| !case.differences.is_empty()).count();
                 if failed > 0 {
@@ -274,7 +275,8 @@ fn announce(state: &RealmState) {
     let (name, loaded, graph) = (&state.name, state.policies(), state.graph());
     let (policies, relationships) = (loaded.realm.policies.len(), graph.counts().edges);
     let (version, revision) = (&loaded.realm.version, graph.revision());
-    tracing::info!(realm = %name, policies, policy_version = %version, relationships, %revision, "realm ready");
+    let variant = state.variant.as_deref().unwrap_or_default();
+    tracing::info!(realm = %name, variant, policies, policy_version = %version, relationships, %revision, "realm ready");
     if loaded.realm.file.issuers.is_empty() {
         tracing::warn!(realm = %name, "no issuer is trusted, so every token is refused; name one in hallpass.toml under [[realms.{name}.issuers]]");
     }

@@ -67,7 +67,7 @@ pub(crate) fn sizes(report: &mut Report) {
 }
 
 fn realm() -> Realm {
-    Realm::compile(&read_folder(Path::new("policies/edfi")).unwrap()).unwrap()
+    Realm::compile(&read_folder(Path::new("policies/edfi")).unwrap(), None).unwrap()
 }
 
 /// A client of the vendor claim set that acts for one organization.

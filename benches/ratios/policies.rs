@@ -76,13 +76,13 @@ fn realm(scope: &str, organizations: usize) -> Realm {
         }
     }
     let file = |path: &str, content: &str| SourceFile { path: path.into(), content: content.into() };
-    Realm::compile(&[
+    let files = [
         file("realm.toml", realm),
         file("relations.toml", relations),
         file("schema.cedarschema", schema),
         file("policies.cedar", &policies),
-    ])
-    .unwrap()
+    ];
+    Realm::compile(&files, None).unwrap()
 }
 
 /// Documents, each filed in one of the organizations: first those of the first, then those of the others in turns.

@@ -15,7 +15,12 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
     Config {
         data_dir: folder.to_owned(),
         grpc_address: ([127, 0, 0, 1], 0).into(),
-        realms: vec![RealmConfig { name: REALM.parse().unwrap(), folder: "policies/edfi".into(), issuers }],
+        realms: vec![RealmConfig {
+            name: REALM.parse().unwrap(),
+            folder: "policies/edfi".into(),
+            variant: None,
+            issuers,
+        }],
         log: telemetry::Options { level: "warn".to_owned(), ..telemetry::Options::default() },
         ..Config::default()
     }

@@ -11,6 +11,9 @@ use serde_json::Value as Json;
 /// Claim set, resource, action, strategies.
 pub(crate) type ClaimSets = BTreeMap<String, BTreeMap<String, BTreeMap<String, Vec<String>>>>;
 
+/// A resource and the id of one of its items.
+pub(crate) type ItemKey = (String, String);
+
 /// The scenarios that came from one source file.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Suite {
@@ -35,7 +38,7 @@ pub(crate) enum Step {
     /// Replaces all claim sets.
     ClaimSets { claim_sets: ClaimSets, replace_all: bool },
     /// Defines what a custom view shows.
-    CustomView {},
+    CustomView(View),
     /// A create or an update.
     Write(Request),
     /// A delete.
@@ -55,6 +58,20 @@ pub(crate) struct Token {
     pub(crate) claim_set: String,
     pub(crate) education_organization_ids: Vec<i64>,
     pub(crate) namespace_prefixes: Vec<String>,
+    /// What the items that it creates are stamped with.
+    pub(crate) creator_ownership_token: Option<String>,
+    #[serde(default)]
+    pub(crate) ownership_tokens: Vec<String>,
+}
+
+/// The items of a resource that a custom view shows.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct View {
+    /// The strategy that asks it.
+    pub(crate) strategy: String,
+    pub(crate) basis_resource: String,
+    /// The identities of the items.
+    pub(crate) basis_members: Vec<Json>,
 }
 
 /// A question and the answer that is expected.
@@ -132,6 +149,8 @@ pub(crate) struct Resource {
     pub(crate) name: String,
     project_endpoint: String,
     pub(crate) claim: String,
+    #[serde(default)]
+    pub(crate) identity_paths: Vec<String>,
     pub(crate) securable_elements: Vec<Element>,
 }
 
@@ -229,6 +248,7 @@ impl Resource {
             name: name.to_owned(),
             project_endpoint: "ed-fi".to_owned(),
             claim: format!("http://ed-fi.org/identity/claims/ed-fi/{name}"),
+            identity_paths: Vec::new(),
             securable_elements: vec![namespace],
         })
     }
@@ -245,7 +265,7 @@ impl Step {
     /// The request of a step that is one.
     pub(crate) fn request(&self) -> Option<&Request> {
         match self {
-            Self::Token(_) | Self::ClaimSets { .. } | Self::CustomView {} => None,
+            Self::Token(_) | Self::ClaimSets { .. } | Self::CustomView(_) => None,
             Self::Write(request)
             | Self::Delete(request)
             | Self::Authorize(request)

@@ -5,21 +5,18 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
-use hallpass::proto::v1::batch_authorize_result::Result as ItemResult;
 use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
 use hallpass::proto::v1::relationship_service_client::RelationshipServiceClient;
+use hallpass::proto::v1::search_resources_response::Part;
 use hallpass::proto::v1::{self as pb, Decision, Outcome};
 use serde_json::Value as Json;
 use tonic::transport::Channel;
 
-use crate::cases::{Catalogue, ClaimSets, Expectation, Problem, Request, Scenario, Step};
+use crate::cases::{Catalogue, ClaimSets, Expectation, ItemKey, Problem, Request, Scenario, Step, View};
 use crate::questions;
 use crate::realms::{self, Realm};
 use crate::service::Signer;
-
-/// The codes that refuse a query as a whole: no item is needed to find them.
-const WHOLE: [&str; 4] =
-    ["RESOURCE_NOT_IN_CLAIM_SET", "ACTION_NOT_GRANTED", "NAMESPACE_NO_PREFIXES", "CONFIGURATION_ERROR"];
+use crate::views::{self, Member};
 
 /// What came of a scenario.
 #[derive(Debug, Default)]
@@ -47,6 +44,8 @@ struct Answer {
     /// The handles that a query shows.
     visible: BTreeSet<String>,
     denial: Option<pb::Denial>,
+    /// What an item that is created is to be stamped with.
+    stamp: Option<String>,
     /// The reasons, for people.
     reasons: String,
 }
@@ -61,7 +60,12 @@ pub(crate) struct Driver<'a> {
     realm: &'a Realm,
     tokens: BTreeMap<String, String>,
     /// The stored documents by resource and id.
-    stored: BTreeMap<(String, String), Json>,
+    stored: BTreeMap<ItemKey, Json>,
+    /// Whose items they are.
+    stamps: BTreeMap<ItemKey, String>,
+    views: Vec<View>,
+    /// The members of views that the service knows.
+    members: BTreeSet<Member>,
 }
 
 impl<'a> Driver<'a> {
@@ -75,6 +79,9 @@ impl<'a> Driver<'a> {
             realm,
             tokens: BTreeMap::new(),
             stored: BTreeMap::new(),
+            stamps: BTreeMap::new(),
+            views: Vec::new(),
+            members: BTreeSet::new(),
         }
     }
 
@@ -100,15 +107,18 @@ impl<'a> Driver<'a> {
                 self.tokens.insert(token.name.clone(), self.signer.sign(token)?);
             }
             Step::ClaimSets { claim_sets, replace_all } => self.replace_claim_sets(claim_sets, *replace_all).await?,
-            Step::CustomView {} => anyhow::bail!("custom views are yet to come"),
+            Step::CustomView(view) => self.define_view(view).await?,
             Step::Write(request) | Step::Delete(request) | Step::Authorize(request) => {
+                let mut stamp = None;
                 if let Some(token) = self.token(request)? {
-                    let question = questions::question(request, self.catalogue)?;
+                    let question = questions::question(request, &self.stamps, self.catalogue)?;
                     let answer = self.ask(question, &token).await;
+                    stamp = answer.as_ref().ok().and_then(|answer| answer.stamp.clone());
                     note(finding, || place(index, step), request, answer);
                 }
                 if request.expect == Expectation::Allow {
-                    self.apply(step, request).await?;
+                    self.apply(step, request, stamp).await?;
+                    self.show_members().await?;
                 }
             }
             Step::Query(request) | Step::QueryChanges(request) => {
@@ -128,9 +138,37 @@ impl<'a> Driver<'a> {
     async fn replace_claim_sets(&mut self, claim_sets: &ClaimSets, replaces_all: bool) -> anyhow::Result<()> {
         anyhow::ensure!(replaces_all, "claim sets that stand beside earlier ones are not expected");
         realms::write_grants(&self.realm.folder, claim_sets, self.catalogue)?;
+        self.reload().await
+    }
+
+    async fn reload(&mut self) -> anyhow::Result<()> {
         let request = pb::ReloadPoliciesRequest { realm: self.realm.name.clone() };
         let answer = self.policies.reload_policies(request).await?.into_inner();
-        anyhow::ensure!(answer.faults.is_empty(), "the claim sets were refused: {:?}", answer.faults);
+        anyhow::ensure!(answer.faults.is_empty(), "the realm was refused: {:?}", answer.faults);
+        Ok(())
+    }
+
+    /// Gives the realm a strategy that asks for members of the view.
+    async fn define_view(&mut self, view: &View) -> anyhow::Result<()> {
+        let basis = self.catalogue.resource(&view.basis_resource)?;
+        views::write(&self.realm.folder, view, basis)?;
+        self.reload().await?;
+        self.views.retain(|other| other.strategy != view.strategy);
+        self.views.push(view.clone());
+        self.show_members().await
+    }
+
+    /// Writes which stored items are members of views, as whoever keeps the views would.
+    async fn show_members(&mut self) -> anyhow::Result<()> {
+        let now = views::members(&self.views, &self.stored, self.catalogue)?;
+        let creates = now.difference(&self.members).map(Member::relationship).collect();
+        let deletes = self.members.difference(&now).map(Member::relationship).collect();
+        let (realm, expected_revision) = (self.realm.name.clone(), 0);
+        let request = pb::WriteRelationshipsRequest { realm, creates, deletes, expected_revision };
+        if now != self.members {
+            self.relationships.write_relationships(request).await?;
+        }
+        self.members = now;
         Ok(())
     }
 
@@ -140,53 +178,53 @@ impl<'a> Driver<'a> {
         Answer::read(self.authorization.authorize(question).await?.into_inner())
     }
 
-    /// Asks whether the query may be made at all, then for each candidate.
+    /// Searches among the candidates.
     async fn query(&mut self, request: &Request, token: &str) -> anyhow::Result<Answer> {
-        let whole = questions::question_without_candidate(request, self.catalogue)?;
-        let mut answer = self.ask(whole, token).await?;
-        if answer.came != Expectation::Allow && WHOLE.iter().any(|code| answer.reasons.starts_with(code)) {
-            return Ok(answer);
-        }
-        (answer.came, answer.denial) = (Expectation::Allow, None);
-        let defaults = pb::AuthorizeRequest {
-            realm: self.realm.name.clone(),
-            token: token.to_owned(),
-            ..pb::AuthorizeRequest::default()
-        };
-        let items = questions::questions_of_candidates(request, self.catalogue)?;
-        let batch = pb::BatchAuthorizeRequest { defaults: Some(defaults), items };
-        let results = self.authorization.batch_authorize(batch).await?.into_inner().results;
-        anyhow::ensure!(results.len() == request.candidates.len(), "{} results", results.len());
-        for (candidate, result) in request.candidates.iter().zip(results) {
-            let seen = match result.result {
-                Some(ItemResult::Response(response)) => Answer::read(response)?,
-                Some(ItemResult::Error(error)) => anyhow::bail!("{}: {}", error.reason, error.message),
-                None => anyhow::bail!("a result without content"),
-            };
-            match seen.came {
-                Expectation::Allow => {
-                    answer.visible.insert(candidate.handle().to_owned());
+        let mut search = questions::search(request, &self.stamps, self.catalogue)?;
+        search.realm.clone_from(&self.realm.name);
+        token.clone_into(&mut search.token);
+        let mut parts = self.authorization.search_resources(search).await?.into_inner();
+        let mut answer = None;
+        let mut visible = BTreeSet::new();
+        while let Some(part) = parts.message().await? {
+            match part.part {
+                Some(Part::Answer(response)) => answer = Some(Answer::read(response)?),
+                Some(Part::Found(found)) => {
+                    for resource in found.resources {
+                        let candidate = request.candidates.get(resource.candidate as usize);
+                        let candidate = candidate.context("a resource that is none of the candidates")?;
+                        anyhow::ensure!(candidate.id == resource.id, "candidate {} has another id", resource.candidate);
+                        visible.insert(candidate.handle().to_owned());
+                    }
                 }
-                Expectation::Deny => {}
-                Expectation::Error => return Ok(seen),
+                Some(Part::End(end)) => {
+                    anyhow::ensure!(end.complete && end.next_page_token.is_empty(), "the search is not complete");
+                }
+                None => anyhow::bail!("a part without content"),
             }
         }
-        Ok(answer)
+        let answer = answer.context("a search without an answer")?;
+        Ok(Answer { visible, ..answer })
     }
 
     /// Changes what is stored as the step says.
-    async fn apply(&mut self, step: &Step, request: &Request) -> anyhow::Result<()> {
-        let id = || request.id.clone().context("a document without an id");
+    async fn apply(&mut self, step: &Step, request: &Request, stamp: Option<String>) -> anyhow::Result<()> {
+        let Some(id) = request.id.clone() else { anyhow::bail!("a document without an id") };
+        let key = (request.resource.clone(), id);
         match step {
             Step::Write(_) => {
                 let document = request.document.clone().context("a write without a document")?;
-                let earlier = self.stored.insert((request.resource.clone(), id()?), document.clone());
+                let earlier = self.stored.insert(key.clone(), document.clone());
+                if let Some(stamp) = stamp.filter(|_| earlier.is_none()) {
+                    self.stamps.insert(key, stamp);
+                }
                 self.replace(&request.resource, earlier, document).await
             }
-            Step::Delete(_) => match self.stored.remove(&(request.resource.clone(), id()?)) {
-                Some(document) => self.take_back(&request.resource, &document).await,
-                None => anyhow::bail!("the document is not there"),
-            },
+            Step::Delete(_) => {
+                self.stamps.remove(&key);
+                let document = self.stored.remove(&key).context("the document is not there")?;
+                self.take_back(&request.resource, &document).await
+            }
             _ => Ok(()),
         }
     }
@@ -238,7 +276,8 @@ impl Answer {
             format!("{} {:?}", reason.code, reason.subjects)
         });
         let reasons = reasons.collect::<Vec<_>>().join(", ");
-        Ok(Self { came, visible: BTreeSet::new(), denial: response.denial, reasons })
+        let stamp = response.obligations.iter().find_map(questions::stamp);
+        Ok(Self { came, visible: BTreeSet::new(), denial: response.denial, stamp, reasons })
     }
 }
 

@@ -5,48 +5,29 @@ use std::collections::{BTreeMap, HashMap};
 use hallpass::proto::v1::{self as pb, value::Kind};
 use serde_json::Value as Json;
 
-use crate::cases::{Catalogue, Element, Request, Values};
+use crate::cases::{Catalogue, Element, ItemKey, Request, Values};
+
+/// Where the stamp of an item stands among its values.
+const STAMP: &str = "createdByOwnershipTokenId";
+
+/// The stamps of items.
+type Stamps = BTreeMap<ItemKey, String>;
 
 /// The question whether the request may be done.
-pub(crate) fn question(request: &Request, catalogue: &Catalogue) -> anyhow::Result<pb::AuthorizeRequest> {
+pub(crate) fn question(
+    request: &Request,
+    stamps: &Stamps,
+    catalogue: &Catalogue,
+) -> anyhow::Result<pb::AuthorizeRequest> {
     let elements = &catalogue.resource(&request.resource)?.securable_elements;
     let resolved: Vec<Element> = elements.iter().filter(|element| !is_unresolved(element, request)).cloned().collect();
-    let existing = request.securable.existing.as_ref().map(|values| attributes(values, elements, elements));
+    let id = request.id.as_deref().unwrap_or_default();
+    let existing = request.securable.existing.as_ref();
+    let existing = existing.map(|values| stored(request, id, attributes(values, elements, elements), stamps));
     let proposed = request.securable.proposed.as_ref().map(|values| attributes(values, elements, &resolved));
-    asking(request, request.id.as_deref(), existing, proposed, catalogue)
-}
-
-/// The question whether items of this kind may be looked for at all.
-pub(crate) fn question_without_candidate(
-    request: &Request,
-    catalogue: &Catalogue,
-) -> anyhow::Result<pb::AuthorizeRequest> {
-    asking(request, None, Some(HashMap::new()), None, catalogue)
-}
-
-/// The questions whether the candidates may be seen, in their order.
-pub(crate) fn questions_of_candidates(
-    request: &Request,
-    catalogue: &Catalogue,
-) -> anyhow::Result<Vec<pb::AuthorizeRequest>> {
-    let elements = &catalogue.resource(&request.resource)?.securable_elements;
-    let of = |candidate: &crate::cases::Candidate| {
-        let existing = candidate.securable.existing.as_ref().map(|values| attributes(values, elements, elements));
-        asking(request, Some(&candidate.id), Some(existing.unwrap_or_default()), None, catalogue)
-    };
-    request.candidates.iter().map(of).collect()
-}
-
-fn asking(
-    request: &Request,
-    id: Option<&str>,
-    existing: Option<HashMap<String, pb::Value>>,
-    proposed: Option<HashMap<String, pb::Value>>,
-    catalogue: &Catalogue,
-) -> anyhow::Result<pb::AuthorizeRequest> {
     let resource = pb::Resource {
         r#type: catalogue.resource(&request.resource)?.type_name(&request.resource),
-        id: id.unwrap_or_default().to_owned(),
+        id: id.to_owned(),
         has_attributes: existing.is_some(),
         has_proposed: proposed.is_some(),
         attributes: existing.unwrap_or_default(),
@@ -55,8 +36,57 @@ fn asking(
     Ok(pb::AuthorizeRequest {
         action: request.action.clone(),
         resource: Some(resource),
+        supported_obligations: vec!["stamp_ownership".to_owned()],
         ..pb::AuthorizeRequest::default()
     })
+}
+
+/// The search among the candidates.
+pub(crate) fn search(
+    request: &Request,
+    stamps: &Stamps,
+    catalogue: &Catalogue,
+) -> anyhow::Result<pb::SearchResourcesRequest> {
+    let elements = &catalogue.resource(&request.resource)?.securable_elements;
+    let candidates = request.candidates.iter().map(|candidate| {
+        let none = Values::new();
+        let values = candidate.securable.existing.as_ref().unwrap_or(&none);
+        pb::Resource {
+            id: candidate.id.clone(),
+            attributes: stored(request, &candidate.id, attributes(values, elements, elements), stamps),
+            has_attributes: true,
+            ..pb::Resource::default()
+        }
+    });
+    Ok(pb::SearchResourcesRequest {
+        action: request.action.clone(),
+        resource_type: catalogue.resource(&request.resource)?.type_name(&request.resource),
+        candidates: candidates.collect(),
+        has_candidates: true,
+        ..pb::SearchResourcesRequest::default()
+    })
+}
+
+/// The stored values of an item, its stamp among them.
+fn stored(
+    request: &Request,
+    id: &str,
+    mut values: HashMap<String, pb::Value>,
+    stamps: &Stamps,
+) -> HashMap<String, pb::Value> {
+    if let Some(stamp) = stamps.get(&(request.resource.clone(), id.to_owned())) {
+        values.insert(STAMP.to_owned(), pb::Value { kind: Some(Kind::StringValue(stamp.clone())) });
+    }
+    values
+}
+
+/// What an obligation wants a new item to be stamped with.
+pub(crate) fn stamp(obligation: &pb::Obligation) -> Option<String> {
+    match obligation.parameters.get(STAMP)?.kind.as_ref()? {
+        Kind::StringValue(stamp) => Some(stamp.clone()),
+        Kind::EntityValue(stamp) => Some(stamp.id.clone()),
+        _ => None,
+    }
 }
 
 /// The element sits under a reference that points to nothing.

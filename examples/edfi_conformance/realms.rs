@@ -1,6 +1,6 @@
 //! A realm for each scenario: the product's rules, the cases' resources and grants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::cases::{Catalogue, ClaimSets, Request, Scenario, Step};
+use crate::cases::{Catalogue, ClaimSets, Scenario, Step};
 
 /// The rules that every realm takes over.
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/edfi");
@@ -19,7 +19,7 @@ const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/edfi");
 pub(crate) struct Realm {
     /// Its name.
     pub(crate) name: String,
-    /// Its folder; the scenario's own when it changes claim sets.
+    /// Its folder; the scenario's own when it changes claim sets or defines views.
     pub(crate) folder: PathBuf,
     /// The resources whose records bring something, with the paths of their keys.
     pub(crate) records: Arc<BTreeMap<String, Vec<String>>>,
@@ -36,7 +36,8 @@ pub(crate) fn write(
     write_folder(&shared, catalogue)?;
     let realm = |(index, (_, scenario)): (usize, &(String, Scenario))| {
         let name = format!("scenario-{index}");
-        let is_changing = scenario.steps.iter().any(|step| matches!(step, Step::ClaimSets { .. }));
+        let is_changing =
+            scenario.steps.iter().any(|step| matches!(step, Step::ClaimSets { .. } | Step::CustomView(_)));
         let folder = if is_changing { root.join(&name) } else { shared.clone() };
         if is_changing {
             write_folder(&folder, catalogue)?;
@@ -116,60 +117,4 @@ fn records() -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     let RelationsFile { records } = toml::from_str(&text)?;
     let keeping = records.into_iter().filter(|entry| entry.facts.is_some() || !entry.relationships.is_empty());
     Ok(keeping.map(|entry| (entry.resource, entry.key)).collect())
-}
-
-/// What a scenario needs that the product does not have yet, judged by the strategies in force at each request.
-pub(crate) fn missing(scenario: &Scenario, catalogue: &Catalogue) -> BTreeSet<&'static str> {
-    let mut claim_sets = &catalogue.claim_sets;
-    let mut tokens = BTreeMap::new();
-    let mut missing = BTreeSet::new();
-    for step in &scenario.steps {
-        match step {
-            Step::Token(token) => {
-                tokens.insert(token.name.as_str(), token.claim_set.as_str());
-            }
-            Step::ClaimSets { claim_sets: new, .. } => claim_sets = new,
-            _ => {}
-        }
-        let Some(request) = step.request() else { continue };
-        let claim_set = request.token.as_deref().and_then(|name| tokens.get(name));
-        if let Some(strategies) = claim_set.and_then(|set| strategies(claim_sets, set, request)) {
-            missing.extend(missing_of(&request.action, strategies, catalogue));
-        }
-    }
-    missing
-}
-
-fn strategies<'a>(claim_sets: &'a ClaimSets, claim_set: &str, request: &Request) -> Option<&'a [String]> {
-    Some(claim_sets.get(claim_set)?.get(&request.resource)?.get(&request.action)?)
-}
-
-fn missing_of(action: &str, strategies: &[String], catalogue: &Catalogue) -> BTreeSet<&'static str> {
-    let needs: Vec<_> = strategies.iter().map(|strategy| need(strategy, catalogue)).collect();
-    // A list that no service can use for changes is refused without a look at what it names.
-    let usable = |strategy: &String| {
-        strategy.ends_with(INCLUDING_DELETES)
-            || ["NoFurtherAuthorizationRequired", "NamespaceBased"].contains(&strategy.as_str())
-            || strategy.starts_with("RelationshipsWithEdOrgsOnly")
-    };
-    if action == "ReadChanges" && !strategies.iter().all(usable) {
-        return BTreeSet::new();
-    }
-    needs.into_iter().flatten().collect()
-}
-
-const INCLUDING_DELETES: &str = "IncludingDeletes";
-
-/// What a strategy needs that is yet to come.
-fn need(strategy: &str, catalogue: &Catalogue) -> Option<&'static str> {
-    let is_custom_view = || {
-        let basis = strategy.split_once("With").map(|(basis, _)| basis);
-        basis.is_some_and(|basis| catalogue.resources.values().any(|resource| resource.name == basis))
-    };
-    match strategy {
-        "OwnershipBased" => Some("ownership"),
-        _ if strategy.ends_with(INCLUDING_DELETES) => Some("relationships including deletes"),
-        _ if is_custom_view() => Some("custom views"),
-        _ => None,
-    }
 }

@@ -86,6 +86,8 @@ impl Signer {
             "scope": token.claim_set,
             "educationOrganizationIds": ids.join(","),
             "namespacePrefixes": token.namespace_prefixes.join(","),
+            "ownershipTokenIds": token.ownership_tokens.join(","),
+            "creatorOwnershipTokenId": token.creator_ownership_token,
         });
         Ok(self.0.sign(&claims)?)
     }

@@ -11,6 +11,7 @@ use crate::{
         policy_set::SourceFile,
         policy_test::{self, CaseResult},
         realm::Realm,
+        variant,
     },
 };
 
@@ -30,14 +31,30 @@ pub const FILES_MAX: usize = 1_000;
 /// The most bytes of a candidate set.
 pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Compiles a candidate set and runs its tests.
-pub fn validate(files: &[SourceFile]) -> Validation {
-    match Realm::compile(files) {
+/// Compiles a candidate set, with all its variants, and runs its tests. The digest is that of the named variant.
+pub fn validate(files: &[SourceFile], variant: Option<&str>) -> Validation {
+    match check(files, variant) {
+        Ok((version, tests)) => Validation { version: Some(version), tests, faults: Vec::new() },
         Err(faults) => Validation { faults, ..Validation::default() },
-        Ok(realm) => match policy_test::run(files) {
-            Ok(tests) => Validation { version: Some(realm.version), tests, faults: Vec::new() },
-            Err(faults) => Validation { faults, ..Validation::default() },
-        },
+    }
+}
+
+fn check(files: &[SourceFile], variant: Option<&str>) -> Result<(PolicyVersion, Vec<CaseResult>), Vec<Fault>> {
+    let plain = Realm::compile(files, None)?;
+    let mut faults = Vec::new();
+    let mut version = variant.is_none().then_some(plain.version);
+    // One that isn't there is a fault of its own.
+    let missing = variant.filter(|name| !variant::names(files).contains(name));
+    for name in variant::names(files).into_iter().chain(missing) {
+        match Realm::compile(files, Some(name)) {
+            Ok(realm) if variant == Some(name) => version = Some(realm.version),
+            Ok(_) => {}
+            Err(found) => faults.extend(found),
+        }
+    }
+    match version.filter(|_| faults.is_empty()) {
+        Some(version) => Ok((version, policy_test::run(files)?)),
+        None => Err(faults),
     }
 }
 
@@ -55,7 +72,7 @@ impl App {
             );
             return Err(Error::invalid_field("files", message));
         }
-        tokio::task::spawn_blocking(move || validate(&files)).await.map_err(|error| {
+        tokio::task::spawn_blocking(move || validate(&files, None)).await.map_err(|error| {
             Error::new(Kind::Internal, "VALIDATION_FAILED", format!("the check could not be finished: {error}"))
         })
     }
@@ -71,8 +88,8 @@ impl App {
             Err(message) => return self.refuse_reload(name, vec![Fault::in_file(name, message)]),
         };
         let found = {
-            let files = files.clone();
-            tokio::task::spawn_blocking(move || validate(&files)).await
+            let (files, variant) = (files.clone(), state.variant.clone());
+            tokio::task::spawn_blocking(move || validate(&files, variant.as_deref())).await
         };
         let validation = found.map_err(|error| {
             Error::new(Kind::Internal, "RELOAD_FAILED", format!("the reload could not be finished: {error}"))

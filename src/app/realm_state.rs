@@ -39,6 +39,8 @@ pub struct LoadedRealm {
 pub struct RealmState {
     /// Its name.
     pub name: RealmName,
+    /// The variant of its files that decides; `None` for the files as they stand.
+    pub variant: Option<Arc<str>>,
     pub(crate) log: Arc<dyn DecisionLog>,
     pub(crate) pseudonyms: PseudonymKey,
     pub(crate) writer: Arc<Mutex<()>>,
@@ -62,17 +64,19 @@ impl RealmState {
     pub async fn start(
         name: RealmName,
         files: &[SourceFile],
+        variant: Option<Arc<str>>,
         deployment_issuers: Vec<Issuer>,
         store: &dyn RelationshipStore,
         log: Arc<dyn DecisionLog>,
         pseudonyms: PseudonymKey,
         now_us: i64,
     ) -> Result<Self, StartError> {
-        let realm = compile(files, &deployment_issuers).map_err(StartError::Faults)?;
+        let realm = compile(files, variant.as_deref(), &deployment_issuers).map_err(StartError::Faults)?;
         let graph = load_graph(&name, store).await?;
         let revision = graph.revision();
         Ok(Self {
             name,
+            variant,
             log,
             pseudonyms,
             writer: Arc::default(),
@@ -103,7 +107,7 @@ impl RealmState {
 
     /// Compiles files as this realm would run them.
     pub(crate) fn compile(&self, files: &[SourceFile]) -> Result<Realm, Vec<Fault>> {
-        compile(files, &self.deployment_issuers)
+        compile(files, self.variant.as_deref(), &self.deployment_issuers)
     }
 
     pub(crate) fn replace_policies(&self, realm: Realm, now_us: i64) {
@@ -179,8 +183,8 @@ fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn compile(files: &[SourceFile], deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
-    let mut realm = Realm::compile(files)?;
+fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
+    let mut realm = Realm::compile(files, variant)?;
     realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
     realm.file.issuers.extend(deployment_issuers.iter().cloned());
     Ok(realm)

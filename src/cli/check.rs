@@ -12,7 +12,7 @@ use super::{
     render::{Screen, Tone, counted},
 };
 use crate::{
-    domain::{fault::Fault, policy_set::SourceFile, realm::Realm},
+    domain::{fault::Fault, policy_set::SourceFile, realm::Realm, variant},
     provider::realm_files::read_folder,
     server::below,
 };
@@ -28,17 +28,24 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
     let mut has_faults = false;
     for folder in realm_folders(&arguments.folders)? {
         let files = read(&folder)?;
-        match Realm::compile(&files) {
-            Ok(realm) => {
-                let policies = counted(realm.policies.len() as u64, "policy", "policies");
-                let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
-                let digest: String = realm.version.0.chars().take(12).collect();
-                let ok = screen.toned(Tone::Good, "ok");
-                screen.line(format_args!("{}: {policies}, {types}, digest {digest}… {ok}", folder.display()))?;
-            }
-            Err(faults) => {
-                has_faults = true;
-                show(&folder, faults, screen)?;
+        let variants = variant::names(&files).into_iter().map(Some);
+        for variant in std::iter::once(None).chain(variants) {
+            let shown = folder.display();
+            let named = variant.map_or_else(|| shown.to_string(), |name| format!("{shown} as {name}"));
+            match Realm::compile(&files, variant) {
+                Ok(realm) => {
+                    let policies = counted(realm.policies.len() as u64, "policy", "policies");
+                    let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
+                    let digest: String = realm.version.0.chars().take(12).collect();
+                    let ok = screen.toned(Tone::Good, "ok");
+                    screen.line(format_args!("{named}: {policies}, {types}, digest {digest}… {ok}"))?;
+                }
+                Err(faults) => {
+                    has_faults = true;
+                    show(&folder, faults, screen)?;
+                    // A variant of files that have faults has them too.
+                    break;
+                }
             }
         }
     }

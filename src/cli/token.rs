@@ -172,8 +172,8 @@ fn refusal(what: &str, error: &TokenError, screen: &Screen) -> String {
 async fn verify(text: &str, config: &Config, screen: &mut Screen) -> Result<bool> {
     let issuer = token::read(text)?.issuer().to_owned();
     let (mut is_good, mut is_known) = (false, false);
-    for RealmConfig { name, folder, issuers } in config.realms()? {
-        let mut realm = match Realm::compile(&check::read(&folder)?) {
+    for RealmConfig { name, folder, variant, issuers } in config.realms()? {
+        let mut realm = match Realm::compile(&check::read(&folder)?, variant.as_deref()) {
             Ok(realm) => realm,
             Err(faults) => {
                 check::show(&folder, faults, screen)?;

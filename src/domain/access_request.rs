@@ -2,13 +2,14 @@
 
 mod without_values;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
     id::EntityId,
     realm::Realm,
+    realm_file::SETTINGS,
     record_mapping::Relations,
-    resource_type::ResourceType,
+    resource_type::{ResourceType, Subject, joined_id},
     schema::{AttributeType, Member},
     value::{Attributes, Value},
 };
@@ -110,7 +111,7 @@ impl AccessRequest {
     /// Every fault at once. Messages hold no values.
     pub fn check(realm: &Realm, question: &Question) -> Result<Self, Vec<FieldFault>> {
         let mut faults = Vec::new();
-        let action = realm.schema.actions.get_key_value(&question.action);
+        let action = realm.schema.actions.get_key_value(judged_as(realm, question));
         if action.is_none() {
             faults.push(unknown("action", "action", &question.action, realm.schema.actions.keys()));
         }
@@ -128,6 +129,9 @@ impl AccessRequest {
             let phases = phases(realm, resource_type, question, &mut faults);
             (resource_type, id, entity, phases)
         });
+        if let Some((action, _)) = action {
+            faults.extend(missing_values(realm, action, question));
+        }
         let context = action.map(|(_, shape)| context_values(&shape.context, question, realm, &mut faults));
         match (action, resource, context) {
             (Some((action, shape)), Some((resource_type, resource_id, resource, phases)), Some(context))
@@ -160,8 +164,38 @@ impl AccessRequest {
     }
 }
 
-/// The members of the context that the host fills in.
-pub(super) const HOST_CONTEXT: [&str; 4] = ["claimSetHasResource", "actionGranted", "strategies", "phase"];
+/// The action that a question is judged as: the asked one, or the one that stands in for it where what it would make is
+/// stored already.
+fn judged_as<'a>(realm: &'a Realm, question: &'a Question) -> &'a str {
+    let rule = realm.file.action(&question.action).filter(|_| question.attributes.is_some());
+    rule.and_then(|rule| rule.when_stored.as_deref()).unwrap_or(&question.action)
+}
+
+/// The values that the action is judged by and the question doesn't bring.
+fn missing_values<'a>(
+    realm: &'a Realm,
+    action: &'a str,
+    question: &'a Question,
+) -> impl Iterator<Item = FieldFault> + 'a {
+    let needs = realm.file.action(action).into_iter().flat_map(|rule| &rule.needs);
+    needs.filter_map(move |phase| {
+        let (field, values, what) = match phase {
+            Phase::Existing => ("resource.attributes", &question.attributes, "stored values"),
+            Phase::Proposed => ("resource.proposed", &question.proposed, "values of the request's body"),
+        };
+        let message =
+            || format!("is missing, and `{action}` is judged by the {what}; give an empty object where there are none");
+        values.is_none().then(|| FieldFault::new(field, message()))
+    })
+}
+
+/// The members of the context that the host fills in from grants.
+const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
+
+/// The member of an action's context is filled in by the host, never by a request.
+pub(super) fn is_hosts(realm: &Realm, name: &str) -> bool {
+    realm.grants.is_some() && GRANT_CONTEXT.contains(&name) || name == "phase" || name == SETTINGS
+}
 
 fn unknown<'a>(field: &str, what: &str, given: &str, known: impl Iterator<Item = &'a Arc<str>>) -> FieldFault {
     if given.is_empty() {
@@ -260,13 +294,8 @@ fn subject_values(
     relations: &Relations,
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
-    // An empty id names nothing: it counts as no value.
-    let is_empty = |value: &Value, wanted: &AttributeType| matches!((value, wanted), (Value::String(id), AttributeType::Entity(_)) if id.trim().is_empty());
-    let given = |subject: &super::resource_type::Subject| {
-        attributes.at(&subject.path).filter(|value| !is_empty(value, &subject.value_type))
-    };
-    let values = resource_type.subjects.iter().map(|subject| match given(subject) {
-        None | Some(Value::Null) => {
+    let values = resource_type.subjects.iter().map(|subject| match given(attributes, subject).as_deref() {
+        None => {
             if subject.is_required && !resource_type.has_lacks {
                 faults.push(FieldFault::new(
                     format!("{field}.{}", subject.path),
@@ -287,13 +316,48 @@ fn subject_values(
     values.collect()
 }
 
+/// What a question gives for a subject. An empty id names nothing: it counts as no value.
+fn given<'a>(attributes: &'a Attributes, subject: &Subject) -> Option<Cow<'a, Value>> {
+    let is_entity = matches!(subject.value_type, AttributeType::Entity(_));
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(id) => is_entity && id.trim().is_empty(),
+        _ => false,
+    };
+    let at = |path: &str| attributes.at(path).filter(|value| !is_empty(value));
+    let first = at(&subject.path)?;
+    if subject.more.is_empty() {
+        return Some(Cow::Borrowed(first));
+    }
+    let rest = subject.more.iter().map(|part| at(&part.path));
+    let values: Vec<&Value> = std::iter::once(Some(first)).chain(rest).collect::<Option<_>>()?;
+    // What can be no part of an id is told as what it is.
+    let mut texts = Vec::with_capacity(values.len());
+    for value in values {
+        match part_of_id(value) {
+            Some(text) => texts.push(text),
+            None => return Some(Cow::Borrowed(value)),
+        }
+    }
+    Some(Cow::Owned(Value::String(joined_id(texts.iter().map(String::as_str)).into())))
+}
+
+fn part_of_id(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.to_string()),
+        Value::Long(number) => Some(number.to_string()),
+        Value::Entity(entity) => Some(entity.id.to_string()),
+        _ => None,
+    }
+}
+
 fn context_values(
     declared: &BTreeMap<Arc<str>, Member>,
     question: &Question,
     realm: &Realm,
     faults: &mut Vec<FieldFault>,
 ) -> Attributes {
-    let is_hosts = |name: &str| realm.grants.is_some() && HOST_CONTEXT.contains(&name) || name == "phase";
+    let is_hosts = |name: &str| is_hosts(realm, name);
     let mut values = Vec::new();
     for (name, value) in question.context.iter() {
         match declared.get(name).filter(|_| !is_hosts(name)) {

@@ -17,6 +17,7 @@ use super::{
     policy_set::{Candidates, PlanKey},
     principal::Principal,
     realm::Realm,
+    realm_file::SETTINGS,
     value::Value,
 };
 
@@ -28,6 +29,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) values: &'a PhaseValues,
     pub(super) candidates: &'a Candidates,
     pub(super) situation: &'a Situation<'a>,
+    /// Which policies are candidates depends on which resource of the type it is.
+    pub(super) names_resources: bool,
 }
 
 /// Decides a question.
@@ -48,11 +51,8 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
         }
     }
     let obligations = obligations(realm, principal, request);
-    if let Some(obligation) = unsupported(request, &obligations) {
-        let message =
-            format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+    if let Some(reason) = unsupported(request, &obligations) {
         let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
-        let reason = Reason::plain("OBLIGATION_NOT_SUPPORTED", message);
         return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason]);
     }
     Decision {
@@ -65,13 +65,15 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
     }
 }
 
-/// The first obligation that the caller has not said it can fulfil.
-fn unsupported<'a>(request: &AccessRequest, obligations: &'a [Obligation]) -> Option<&'a Obligation> {
+/// Why an allow can't be given: the first obligation that the caller has not said it can fulfil.
+pub(super) fn unsupported(request: &AccessRequest, obligations: &[Obligation]) -> Option<Reason> {
     let supported = request.supported_obligations.as_ref()?;
-    obligations.iter().find(|obligation| !supported.contains(&obligation.id))
+    let obligation = obligations.iter().find(|obligation| !supported.contains(&obligation.id))?;
+    let message = format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+    Some(Reason::plain("OBLIGATION_NOT_SUPPORTED", message))
 }
 
-fn denied(
+pub(super) fn denied(
     realm: &Realm,
     principal: &Principal,
     request: &AccessRequest,
@@ -119,10 +121,24 @@ fn evaluate(
     values: &PhaseValues,
     graph: &Graph,
 ) -> (Outcome, Vec<Reason>) {
-    let grant = match realm.grant(principal, &request.resource_type.name, &request.action) {
-        Ok(grant) => grant,
-        Err(fault) => return indeterminate("CONFIGURATION_ERROR", fault),
-    };
+    prepared(realm, principal, request, values, graph, judge).unwrap_or_else(|failed| failed)
+}
+
+/// Looks up the grant, takes the plan and gathers the facts for `ask`.
+///
+/// # Errors
+/// Why there is nothing to ask: a fault of the configuration.
+pub(super) fn prepared<T>(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    values: &PhaseValues,
+    graph: &Graph,
+    ask: impl FnOnce(&Evaluation<'_>) -> T,
+) -> Result<T, (Outcome, Vec<Reason>)> {
+    let grant = realm
+        .grant(principal, &request.resource_type.name, &request.action)
+        .map_err(|fault| indeterminate("CONFIGURATION_ERROR", fault))?;
     let key = PlanKey {
         action: Arc::clone(&request.action),
         principal_type: Arc::clone(&principal.entity.entity_type),
@@ -131,18 +147,19 @@ fn evaluate(
     };
     let plan = realm.policies.plan(&key, grant.as_ref().map(|grant| grant.grant.strategies.as_slice()));
     let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
-        return unfit("its resource types");
+        return Err(unfit("its resource types"));
     };
     let mut gathering = Gathering::new(realm, principal, request, values, graph);
     let candidates = gathering.candidates(&plan, &resource);
-    let Some(entities) = gathering.entities(&candidates.looks) else { return unfit("its resource types") };
+    let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
     let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
-        return unfit("the request's context");
+        return Err(unfit("the request's context"));
     };
+    let names_resources = plan.names_resources();
     let evaluated = with_situation(&cedar_request, entities, |situation| {
-        judge(&Evaluation { realm, request, values, candidates: &candidates, situation })
+        ask(&Evaluation { realm, request, values, candidates: &candidates, situation, names_resources })
     });
-    evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
+    evaluated.ok_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
 
 fn unfit(what: &str) -> (Outcome, Vec<Reason>) {
@@ -205,6 +222,9 @@ fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&
         pairs.push(("claimSetHasResource", RestrictedExpression::new_bool(grant.has_resource)));
         pairs.push(("actionGranted", RestrictedExpression::new_bool(grant.is_granted)));
         pairs.push(("strategies", RestrictedExpression::new_set(grant.strategies.iter().map(|name| text(name)))));
+    }
+    if let Some(settings) = realm.settings.get(&request.action) {
+        pairs.push((SETTINGS, expression(realm, settings)?));
     }
     let mut members: Vec<(String, RestrictedExpression)> = pairs
         .into_iter()

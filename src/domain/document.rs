@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::fault::Fault;
+use super::{fault::Fault, value::Value};
 
 /// Collects the faults of one file.
 #[derive(Clone, Debug)]
@@ -214,6 +214,28 @@ impl<'a> Table<'a> {
                     texts.map(|texts| (Arc::from(name.as_str()), texts))
                 })
                 .collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text.
+    pub(crate) fn scalars(&self, key: &str) -> Vec<(Arc<str>, Value)> {
+        self.table(key, |outer| {
+            let scalar = |value: &DeValue<'_>| match value {
+                DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+                DeValue::String(text) => Some(Value::String(text.as_ref().into())),
+                DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Long),
+                _ => None,
+            };
+            let mut found = Vec::new();
+            for (name, value) in outer.entries {
+                outer.asked.borrow_mut().push(name.get_ref().to_string());
+                match scalar(value.get_ref()) {
+                    Some(scalar) => found.push((Arc::from(&**name.get_ref()), scalar)),
+                    None => outer.wrong(name.get_ref(), value, "a boolean, a whole number or a string"),
+                }
+            }
+            found
         })
         .unwrap_or_default()
     }

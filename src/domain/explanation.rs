@@ -40,7 +40,7 @@ pub(super) fn forbidden(evaluation: &Evaluation<'_>, determining: &[usize]) -> V
                 message: policy.annotation("message").cloned().unwrap_or_else(|| title(policy)),
                 policy: Some(Arc::clone(&policy.id)),
                 subjects: subjects.collect(),
-                hints: Vec::new(),
+                hints: policy.annotation("hint").into_iter().cloned().collect(),
             }
         })
         .collect()
@@ -142,6 +142,11 @@ fn named(
                     hints.push(Arc::clone(hint));
                 }
             }
+        }
+    }
+    for hint in missed.iter().filter_map(|missed| missed.policy.annotation("hint")) {
+        if !hints.contains(hint) {
+            hints.push(Arc::clone(hint));
         }
     }
     (names, hints)

@@ -41,6 +41,8 @@ impl Item {
     /// Where the value of a subject comes from.
     pub fn origin(&self, subject: &Subject) -> Origin<'_> {
         match self.values.get(&subject.attribute) {
+            // An id of several parts is that of something else.
+            _ if !subject.more.is_empty() => Origin::Unknown,
             Some(relation) => Origin::Related(relation),
             None if subject.value_type == AttributeType::Entity(Arc::clone(&self.entity)) => Origin::Own,
             None => Origin::Unknown,

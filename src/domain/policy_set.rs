@@ -61,7 +61,7 @@ struct Constraint {
 }
 
 /// The annotations that mean something here.
-const ANNOTATIONS: [&str; 5] = ["id", "title", "reason", "message", "precedence"];
+const ANNOTATIONS: [&str; 7] = ["id", "title", "reason", "missing", "message", "hint", "precedence"];
 
 /// The question that a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +86,13 @@ pub(super) struct Plan {
     pub(super) asks_principal_ancestors: bool,
     /// Some scope asks what contains the resource.
     pub(super) asks_resource_ancestors: bool,
+}
+
+impl Plan {
+    /// Some policies apply to some resources of the type by their names.
+    pub(super) fn names_resources(&self) -> bool {
+        !self.by_resource.is_empty()
+    }
 }
 
 /// The policies of one decision.
@@ -315,6 +322,11 @@ impl CompiledPolicy {
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
         })
+    }
+
+    /// Its scope says nothing more about a question that it is a candidate of: its condition is that of its clauses.
+    pub(super) fn is_settled(&self) -> bool {
+        self.scope.is_settled()
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {

@@ -11,11 +11,14 @@ use super::{
     fault::Fault,
     grants::FlatClaimSet,
     graph::Graph,
+    id::EntityId,
     policy_set::SourceFile,
     principal::Principal,
     realm::Realm,
-    relationship::Record,
+    relationship::{Record, Relationship},
+    resource_type::joined_id,
     value::{Attributes, Value},
+    variant,
 };
 
 /// What came of one case.
@@ -34,16 +37,17 @@ pub fn is_test_file(file: &SourceFile) -> bool {
     file.path.starts_with("tests/") && file.has_ending(&["yaml", "yml"])
 }
 
-/// Runs every test of a realm's files. A file's own claim sets count for its cases only.
+/// Runs every test of a realm's files. A file's own claim sets, its variant and its changes count for its cases only.
 ///
 /// # Errors
 /// Faults of the test files themselves: syntax, unknown keys, records that cannot be mapped.
 pub fn run(files: &[SourceFile]) -> Result<Vec<CaseResult>, Vec<Fault>> {
     let mut results = Vec::new();
     let mut faults = Vec::new();
-    let plain = Realm::compile(files)?;
+    let mut realms = Realms { files, compiled: Vec::new() };
+    realms.get(None, &Map::new(), "realm.toml")?;
     for file in files.iter().filter(|file| is_test_file(file)) {
-        match run_file(file, files, &plain) {
+        match run_file(file, &mut realms) {
             Ok(cases) => results.extend(cases),
             Err(found) => faults.extend(found),
         }
@@ -51,7 +55,46 @@ pub fn run(files: &[SourceFile]) -> Result<Vec<CaseResult>, Vec<Fault>> {
     if faults.is_empty() { Ok(results) } else { Err(faults) }
 }
 
-fn run_file(file: &SourceFile, files: &[SourceFile], plain: &Realm) -> Result<Vec<CaseResult>, Vec<Fault>> {
+/// The realm as it stands and as test files change it, each compiled once.
+struct Realms<'a> {
+    files: &'a [SourceFile],
+    compiled: Vec<(Change, Realm)>,
+}
+
+/// A variant's name and the changes to files.
+type Change = (Option<String>, Map<String, Json>);
+
+impl Realms<'_> {
+    /// The realm with a change, compiled when it is asked for the first time.
+    fn get(&mut self, variant: Option<&str>, changes: &Map<String, Json>, by: &str) -> Result<&Realm, Vec<Fault>> {
+        let is_it = |change: &Change| change.0.as_deref() == variant && change.1 == *changes;
+        let index = match self.compiled.iter().position(|(change, _)| is_it(change)) {
+            Some(index) => index,
+            None => {
+                let realm = self.compile(variant, changes, by)?;
+                self.compiled.push(((variant.map(str::to_owned), changes.clone()), realm));
+                self.compiled.len() - 1
+            }
+        };
+        let none = || vec![Fault::in_file(by, "the realm of this test was not compiled")];
+        self.compiled.get(index).map(|(_, realm)| realm).ok_or_else(none)
+    }
+
+    fn compile(&self, variant: Option<&str>, changes: &Map<String, Json>, by: &str) -> Result<Realm, Vec<Fault>> {
+        if changes.is_empty() {
+            return Realm::compile(self.files, variant);
+        }
+        let files = variant.map_or_else(|| Ok(self.files.to_vec()), |name| variant::apply(self.files, name))?;
+        let changed = variant::apply_json(&files, changes, by)?;
+        // The places of faults would be those of a file that nobody has.
+        Realm::compile(&changed, None).map_err(|faults| {
+            let named = |fault: Fault| Fault::in_file(by, format!("`changed`: {}: {}", fault.file, fault.message));
+            faults.into_iter().map(named).collect()
+        })
+    }
+}
+
+fn run_file(file: &SourceFile, realms: &mut Realms<'_>) -> Result<Vec<CaseResult>, Vec<Fault>> {
     let document: Json = serde_saphyr::from_str(&file.content).map_err(|error| {
         let place = error.location().map(|location| {
             let before: usize = file
@@ -65,17 +108,23 @@ fn run_file(file: &SourceFile, files: &[SourceFile], plain: &Realm) -> Result<Ve
         vec![Fault::at(&file.path, &file.content, place, error.to_string())]
     })?;
     let reader = Reader { file };
-    let root = reader.object(&document, "the file", &["facts", "claim_sets", "principals", "cases"])?;
+    let known = ["variant", "changed", "facts", "relationships", "claim_sets", "principals", "cases"];
+    let root = reader.object(&document, "the file", &known)?;
+    let variant = root.get("variant").and_then(Json::as_str);
+    let changes = root.get("changed").and_then(Json::as_object).cloned().unwrap_or_default();
     let overlaid = match root.get("claim_sets") {
         None => None,
         Some(sets) => {
-            let mut realm = Realm::compile(files)?;
+            let mut realm = realms.compile(variant, &changes, &file.path)?;
             realm.add_claim_sets(reader.claim_sets(sets)?);
             Some(realm)
         }
     };
-    let realm = overlaid.as_ref().unwrap_or(plain);
-    let graph = reader.graph(realm, root.get("facts"))?;
+    let realm = match &overlaid {
+        Some(realm) => realm,
+        None => realms.get(variant, &changes, &file.path)?,
+    };
+    let graph = reader.graph(realm, root.get("facts"), root.get("relationships"))?;
     let principals = root.get("principals").and_then(Json::as_object);
     let mut results = Vec::new();
     for (index, case) in root.get("cases").and_then(Json::as_array).into_iter().flatten().enumerate() {
@@ -94,6 +143,8 @@ fn run_file(file: &SourceFile, files: &[SourceFile], plain: &Realm) -> Result<Ve
                 "subjects",
                 "policies",
                 "problem",
+                "hints",
+                "obligations",
             ],
         )?;
         let name = case.get("name").and_then(Json::as_str).unwrap_or(&what).to_owned();
@@ -123,7 +174,7 @@ impl Reader<'_> {
         }
     }
 
-    fn graph(&self, realm: &Realm, facts: Option<&Json>) -> Result<Graph, Vec<Fault>> {
+    fn graph(&self, realm: &Realm, facts: Option<&Json>, direct: Option<&Json>) -> Result<Graph, Vec<Fault>> {
         let mut latest: Vec<Record> = Vec::new();
         for (resource, records) in facts.and_then(Json::as_object).into_iter().flatten() {
             for (index, record) in records.as_array().into_iter().flatten().enumerate() {
@@ -135,6 +186,15 @@ impl Reader<'_> {
                 latest.retain(|earlier| earlier.key != record.key);
                 latest.push(record);
             }
+        }
+        for (index, relationship) in direct.and_then(Json::as_array).into_iter().flatten().enumerate() {
+            let wrong = |message: String| self.fault(format!("relationships[{index}]: {message}"));
+            let relationship = relationship_of(relationship).ok_or_else(|| {
+                wrong("expected `{ subject: { Type: id }, relation: name, object: { Type: id } }`".into())
+            })?;
+            let record = realm.relations.direct(&relationship).map_err(|error| wrong(error.to_string()))?;
+            latest.retain(|earlier| earlier.key != record.key);
+            latest.push(record);
         }
         let mut graph = Graph::new();
         for record in &latest {
@@ -199,6 +259,25 @@ impl Reader<'_> {
     }
 }
 
+fn relationship_of(json: &Json) -> Option<Relationship> {
+    let (subject, object) = (entity(json.get("subject")?)?, entity(json.get("object")?)?);
+    Some(Relationship { subject, relation: json.get("relation")?.as_str()?.into(), object })
+}
+
+/// `{ Type: id }`; an id of several values is a list of them.
+fn entity(json: &Json) -> Option<EntityId> {
+    let text = |json: &Json| json.as_str().map(str::to_owned).or_else(|| Some(json.as_i64()?.to_string()));
+    let (entity_type, id) = json.as_object().filter(|object| object.len() == 1)?.iter().next()?;
+    let id = match id {
+        Json::Array(parts) => {
+            let parts: Vec<String> = parts.iter().map(text).collect::<Option<_>>()?;
+            joined_id(parts.iter().map(String::as_str))
+        }
+        id => text(id)?,
+    };
+    Some(EntityId::new(entity_type.as_str(), id))
+}
+
 /// The attributes of a JSON object. Numbers with a fraction become texts, which no schema type takes.
 fn attributes(object: &Map<String, Json>) -> Attributes {
     object.iter().map(|(name, json)| (Arc::from(name.as_str()), value(json))).collect()
@@ -212,6 +291,18 @@ fn value(json: &Json) -> Value {
         Json::String(text) => Value::String(text.as_str().into()),
         Json::Array(items) => Value::List(items.iter().map(value).collect()),
         Json::Object(object) => Value::Record(attributes(object)),
+    }
+}
+
+fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(flag) => Json::from(*flag),
+        Value::Long(number) => Json::from(*number),
+        Value::String(text) => Json::from(&**text),
+        Value::Entity(entity) => Json::from(&*entity.id),
+        Value::List(items) => items.iter().map(json_of).collect(),
+        Value::Record(fields) => fields.iter().map(|(name, value)| (name.to_string(), json_of(value))).collect(),
     }
 }
 
@@ -238,6 +329,16 @@ fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
             expected,
             join(decision.reasons.iter().take(1).flat_map(|reason| &reason.subjects).collect()),
         );
+    }
+    if let Some(expected) = list("hints") {
+        compare("hints", expected, join(decision.reasons.iter().take(1).flat_map(|reason| &reason.hints).collect()));
+    }
+    if let Some(expected) = case.get("obligations") {
+        let found = decision.obligations.iter().map(|obligation| {
+            let parameters = obligation.parameters.iter().map(|(name, value)| (name.to_string(), json_of(value)));
+            (obligation.id.to_string(), Json::Object(parameters.collect()))
+        });
+        compare("obligations", expected.to_string(), Json::Object(found.collect()).to_string());
     }
     if let Some(expected) = list("policies") {
         compare("policies", expected, join(decision.determining_policies.iter().collect()));

@@ -1,5 +1,7 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
+mod cross_check;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::Context;
@@ -16,12 +18,14 @@ use super::{
     items,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
-    realm_file::RealmFile,
+    realm_file::{RealmFile, settings_for},
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
-    schema::{AttributeType, Member, RealmSchema},
+    schema::{AttributeType, RealmSchema},
     value::Value,
+    variant,
 };
+use cross_check::cross_check;
 
 /// A compiled realm. Immutable but for caches of what follows from it.
 #[derive(Debug)]
@@ -38,8 +42,12 @@ pub struct Realm {
     pub resource_types: ResourceTypes,
     /// The grants, where the realm has them.
     pub grants: Option<Grants>,
-    /// The digest of the files.
+    /// The digest of the files and the name of the variant.
     pub version: PolicyVersion,
+    /// The variant of the files that this is; `None` for the files as they stand.
+    pub variant: Option<Arc<str>>,
+    /// The settings as the context of each action wants them.
+    pub(super) settings: BTreeMap<Arc<str>, Value>,
     pub(super) cedar_types: CedarTypes,
     pub(super) action_entities: BTreeMap<Arc<str>, CedarEntity>,
     pub(super) contexts: Contexts,
@@ -70,11 +78,21 @@ const RELATIONS_FILE: &str = "relations.toml";
 const SCHEMA_FILE: &str = "schema.cedarschema";
 
 impl Realm {
-    /// Compiles the files of a realm's folder.
+    /// Compiles the files of a realm's folder, as they stand or as one of its variants.
     ///
     /// # Errors
-    /// Every fault that can be found, with file, line and column where it has a place.
-    pub fn compile(files: &[SourceFile]) -> Result<Self, Vec<Fault>> {
+    /// Every fault that can be found, with file, line and column where it has a place. A file that a variant changes has no
+    /// places of its own: there a fault names both files.
+    pub fn compile(files: &[SourceFile], variant: Option<&str>) -> Result<Self, Vec<Fault>> {
+        let Some(name) = variant else { return Self::compile_files(files) };
+        let changed = variant::apply(files, name)?;
+        let mut realm = Self::compile_files(&changed).map_err(|faults| variant::without_places(faults, files, name))?;
+        realm.version = digest(files, variant);
+        realm.variant = Some(name.into());
+        Ok(realm)
+    }
+
+    fn compile_files(files: &[SourceFile]) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut keep = |found: Vec<Fault>| faults.extend(found);
         let file = required(files, REALM_FILE).and_then(|file| RealmFile::parse(&file.path, &file.content));
@@ -111,8 +129,13 @@ impl Realm {
             faults.dedup();
             return Err(faults);
         };
+        let settings = schema.actions.iter().filter_map(|(action, shape)| {
+            Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
+        });
         Ok(Self {
-            version: digest(files),
+            version: digest(files, None),
+            variant: None,
+            settings: settings.collect(),
             cedar_types: CedarTypes::of(&schema),
             action_entities: action_entities(&schema),
             contexts: Contexts(Cache::new(4_096)),
@@ -200,9 +223,9 @@ fn resource_types(
 ) -> Result<ResourceTypes, Vec<Fault>> {
     match &file.resources {
         None => Ok(resource_type::from_schema(schema, relations)),
-        Some((entity, path)) => {
-            let table = required(files, path)?;
-            resource_type::parse(&table.path, &table.content, entity, schema)
+        Some(settings) => {
+            let table = required(files, &settings.file)?;
+            resource_type::parse(&table.path, &table.content, settings, schema)
         }
     }
 }
@@ -213,57 +236,8 @@ fn grants(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Resu
     Grants::parse(&table.content, settings, types).map(Some)
 }
 
-/// What the files say of each other.
-fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
-    let mut faults = Vec::new();
-    let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
-    for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
-        faults.push(Fault::in_file(
-            RELATIONS_FILE,
-            format!("the schema has no entity type `{entity}`, expected one of {types}"),
-        ));
-    }
-    let principal = &file.principal;
-    let Some(members) = schema.entities.get(&principal.entity) else {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("the schema has no entity type `{}`, expected one of {types}", principal.entity),
-        ));
-        return faults;
-    };
-    for mapping in &principal.attributes {
-        let wrong = match members.get(&mapping.attribute).map(|member| &member.value_type) {
-            None => Some("is not declared in the schema"),
-            Some(AttributeType::Record(_) | AttributeType::Other) => Some("is of a type that no claim can fill"),
-            Some(_) => None,
-        };
-        if let Some(wrong) = wrong {
-            let name = format!("`{}.{}`", principal.entity, mapping.attribute);
-            faults.push(Fault::in_file(REALM_FILE, format!("the principal's attribute {name} {wrong}")));
-        }
-    }
-    let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    let is_link =
-        |name: &Arc<str>| relations.entity(&principal.entity).is_some_and(|rules| rules.links.contains_key(name));
-    for (name, _) in
-        members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name) && !is_link(name))
-    {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),
-        ));
-    }
-    if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set),
-        ));
-    }
-    faults
-}
-
-/// SHA-256 over each file's path and content, length-prefixed, in the order of the paths.
-fn digest(files: &[SourceFile]) -> PolicyVersion {
+/// SHA-256 over each file's path and content, length-prefixed, in the order of the paths, and over the variant's name.
+fn digest(files: &[SourceFile], variant: Option<&str>) -> PolicyVersion {
     let mut sorted: Vec<&SourceFile> = files.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut hash = Sha256::new();
@@ -272,6 +246,10 @@ fn digest(files: &[SourceFile]) -> PolicyVersion {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
+    }
+    if let Some(name) = variant {
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name.as_bytes());
     }
     let digits = b"0123456789abcdef";
     let hex = |half: u8| digits.get(usize::from(half)).map_or('?', |digit| char::from(*digit));

@@ -181,9 +181,9 @@ impl Relations {
         self.ends.get(relation)
     }
 
-    /// The ends of every relation.
-    pub(super) fn all_ends(&self) -> impl Iterator<Item = &RelationRule> {
-        self.ends.values()
+    /// The ends of all relations, by name.
+    pub(super) fn relation_rules(&self) -> impl Iterator<Item = (&Arc<str>, &RelationRule)> {
+        self.ends.iter()
     }
 
     /// The realm takes records of this resource.

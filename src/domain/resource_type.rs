@@ -6,8 +6,9 @@ use serde_json::Value as Json;
 
 use super::{
     fault::Fault,
+    realm_file::{CommonSubject, ResourceSettings},
     record_mapping::Relations,
-    schema::{AttributeType, RealmSchema},
+    schema::{AttributeType, Member, RealmSchema},
 };
 
 /// A value of a resource that policies look at.
@@ -19,10 +20,28 @@ pub struct Subject {
     pub path: Arc<str>,
     /// What texts call it.
     pub name: Arc<str>,
+    /// Further properties whose values make the entity's id together with the first; see [`joined_id`].
+    pub more: Vec<Part>,
     /// Its type.
     pub value_type: AttributeType,
     /// The schema wants it to have a value.
     pub is_required: bool,
+}
+
+/// One of the properties that make an id together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The property of the resource, a dotted path.
+    pub path: Arc<str>,
+    /// What texts call it.
+    pub name: Arc<str>,
+}
+
+impl Subject {
+    /// What texts call its properties, in order.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.name).chain(self.more.iter().map(|part| &part.name))
+    }
 }
 
 /// A resource type.
@@ -60,6 +79,7 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
                 attribute: Arc::clone(name),
                 path: Arc::clone(name),
                 name: Arc::clone(name),
+                more: Vec::new(),
                 value_type: member.value_type.clone(),
                 is_required: member.is_required,
             });
@@ -82,10 +102,11 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
 pub(super) fn parse(
     file: &str,
     content: &str,
-    entity: &Arc<str>,
+    settings: &ResourceSettings,
     schema: &RealmSchema,
 ) -> Result<ResourceTypes, Vec<Fault>> {
     let json: Json = serde_json::from_str(content).map_err(|error| vec![syntax_fault(file, content, &error)])?;
+    let ResourceSettings { entity, subjects: common, .. } = settings;
     let Some(attributes) = schema.entities.get(entity) else {
         return Err(vec![Fault::in_file(file, format!("the schema has no entity type `{entity}`"))]);
     };
@@ -95,26 +116,30 @@ pub(super) fn parse(
     let mut faults = Vec::new();
     let mut types = ResourceTypes::new();
     for (name, body) in listed {
-        let mut subjects = Vec::new();
+        let mut subjects: Vec<Subject> = Vec::new();
+        let mut wrong = |message: String| faults.push(Fault::in_file(file, format!("`{name}`: {message}")));
         for subject in body.get("subjects").and_then(Json::as_array).into_iter().flatten() {
-            let text = |key: &str| subject.get(key).and_then(Json::as_str).map(Arc::<str>::from);
-            let (Some(attribute), Some(path), Some(label)) = (text("attribute"), text("path"), text("name")) else {
-                faults.push(Fault::in_file(file, format!("`{name}`: a subject needs `attribute`, `path` and `name`")));
-                continue;
-            };
-            let Some(member) = attributes.get(&attribute) else {
-                faults.push(Fault::in_file(
-                    file,
-                    format!("`{name}`: `{entity}` has no attribute `{attribute}` in the schema"),
-                ));
-                continue;
-            };
-            if subjects.iter().any(|other: &Subject| other.attribute == attribute) {
-                faults.push(Fault::in_file(file, format!("`{name}`: two subjects fill the attribute `{attribute}`")));
-                continue;
+            match read_subject(subject, entity, attributes) {
+                Ok(subject) if subjects.iter().any(|other| other.attribute == subject.attribute) => {
+                    wrong(format!("two subjects fill the attribute `{}`", subject.attribute));
+                }
+                Ok(subject) => subjects.push(subject),
+                Err(message) => wrong(message),
             }
-            let (value_type, is_required) = (member.value_type.clone(), member.is_required);
-            subjects.push(Subject { attribute, path, name: label, value_type, is_required });
+        }
+        for CommonSubject { attribute, path, name } in common {
+            let is_own = subjects.iter().any(|other| other.attribute == *attribute);
+            // The cross-check of the realm's files names an attribute that the schema doesn't have.
+            if let Some(member) = attributes.get(attribute).filter(|_| !is_own) {
+                subjects.push(Subject {
+                    attribute: Arc::clone(attribute),
+                    path: Arc::clone(path),
+                    name: Arc::clone(name),
+                    more: Vec::new(),
+                    value_type: member.value_type.clone(),
+                    is_required: member.is_required,
+                });
+            }
         }
         let claim = body.get("claim").and_then(Json::as_str).map(Arc::from);
         let (key, entity) = (Arc::<str>::from(name.as_str()), Arc::clone(entity));
@@ -124,9 +149,51 @@ pub(super) fn parse(
     if faults.is_empty() { Ok(types) } else { Err(faults) }
 }
 
+/// Reads `{attribute, path, name}`, or `{attribute, parts: [{path, name}, …]}` for an entity whose id takes several values.
+fn read_subject(json: &Json, entity: &str, attributes: &BTreeMap<Arc<str>, Member>) -> Result<Subject, String> {
+    let expected = || "a subject needs `attribute`, and `path` and `name` or a list of them as `parts`".to_owned();
+    let text = |json: &Json, key: &str| json.get(key).and_then(Json::as_str).map(Arc::<str>::from).ok_or_else(expected);
+    let part = |json: &Json| Ok(Part { path: text(json, "path")?, name: text(json, "name")? });
+    let attribute = text(json, "attribute")?;
+    let mut parts = match json.get("parts").and_then(Json::as_array) {
+        Some(parts) => parts.iter().map(part).collect::<Result<Vec<_>, String>>()?.into_iter(),
+        None => vec![part(json)?].into_iter(),
+    };
+    let Some(Part { path, name }) = parts.next() else { return Err(expected()) };
+    let Some(Member { value_type, is_required }) = attributes.get(&attribute).cloned() else {
+        return Err(format!("`{entity}` has no attribute `{attribute}` in the schema"));
+    };
+    let more: Vec<Part> = parts.collect();
+    if !more.is_empty() && !matches!(value_type, AttributeType::Entity(_)) {
+        return Err(format!("`{attribute}` has several parts, which only the id of an entity can be made of"));
+    }
+    Ok(Subject { attribute, path, name, more, value_type, is_required })
+}
+
+/// The id that several values make together: joined by `|`, with a `\` before each `|` and `\` within a value, so that no
+/// two lists of values make the same id.
+pub fn joined_id<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let escaped = parts.into_iter().map(|part| part.replace('\\', "\\\\").replace('|', "\\|"));
+    escaped.collect::<Vec<_>>().join("|")
+}
+
 /// The fault of a JSON file that doesn't parse.
 pub(super) fn syntax_fault(file: &str, content: &str, error: &serde_json::Error) -> Fault {
     let line_start: usize = content.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = line_start + error.column().saturating_sub(1);
     Fault::at(file, content, Some(at..at), error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_several_values_differ_when_the_values_do() {
+        assert_eq!(joined_id(["ACT-1", "uri://act.example"]), "ACT-1|uri://act.example");
+        for (one, other) in [(["a|b", "c"], ["a", "b|c"]), (["a\\", "b"], ["a", "\\b"]), (["a\\|b", ""], ["a\\", "b|"])]
+        {
+            assert_ne!(joined_id(one), joined_id(other), "{one:?} {other:?}");
+        }
+    }
 }

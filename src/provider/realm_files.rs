@@ -89,7 +89,7 @@ mod tests {
         let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         for entry in fs::read_dir(policies).unwrap() {
             let files = read_folder(&entry.unwrap().path()).unwrap();
-            Realm::compile(&files).unwrap_or_else(|faults| {
+            Realm::compile(&files, None).unwrap_or_else(|faults| {
                 panic!("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
             });
             let results = policy_test::run(&files).unwrap_or_else(|faults| panic!("{faults:#?}"));

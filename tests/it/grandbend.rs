@@ -1,6 +1,9 @@
 //! A whole district, where its records are kept beside this repository: every answer about every person is compared
 //! with one worked out here from the records alone.
 
+mod every_resource;
+mod oracle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use hallpass::proto::v1 as pb;
 use hallpass::proto::v1::batch_authorize_result::Result as ItemResult;
 use serde_json::{Value as Json, json};
 
+use self::oracle::Oracle;
 use crate::support::{Home, REALM, Service, reading};
 
 const DISTRICT: i64 = 255_901;
@@ -16,7 +20,7 @@ const FOREIGN_DISTRICT: i64 = 255_902;
 const FOREIGN_SCHOOL: i64 = 255_902_001;
 
 /// Records by resource.
-type Records = BTreeMap<String, Vec<Json>>;
+pub(crate) type Records = BTreeMap<String, Vec<Json>>;
 
 /// The folder with the records; says so where there is none.
 fn folder() -> Option<PathBuf> {
@@ -54,93 +58,6 @@ fn add_foreign_district(records: &mut Records) {
         json!({ "entryDate": "2022-05-02", "schoolReference": { "schoolId": FOREIGN_SCHOOL }, "studentReference": mover }),
     );
 }
-
-/// Who is related to whom, worked out from the records.
-struct Oracle<'a>(&'a Records);
-
-impl Oracle<'_> {
-    /// All values at a path of a resource's records beside those at another.
-    fn pairs<'a>(
-        &'a self,
-        resource: &str,
-        one: &'a str,
-        other: &'a str,
-    ) -> impl Iterator<Item = (String, String)> + 'a {
-        let records = self.0.get(resource).map_or(&[][..], Vec::as_slice);
-        let plain = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        records.iter().filter_map(move |record| Some((plain(record.pointer(one)?), plain(record.pointer(other)?))))
-    }
-
-    /// The organization and all that stand below it, where it is on record.
-    fn below(&self, organization: i64) -> BTreeSet<String> {
-        let parents: [(&str, &str, &str); 6] = [
-            ("schools", "/schoolId", "/localEducationAgencyReference/localEducationAgencyId"),
-            (
-                "localEducationAgencies",
-                "/localEducationAgencyId",
-                "/educationServiceCenterReference/educationServiceCenterId",
-            ),
-            (
-                "localEducationAgencies",
-                "/localEducationAgencyId",
-                "/parentLocalEducationAgencyReference/localEducationAgencyId",
-            ),
-            (
-                "localEducationAgencies",
-                "/localEducationAgencyId",
-                "/stateEducationAgencyReference/stateEducationAgencyId",
-            ),
-            (
-                "organizationDepartments",
-                "/organizationDepartmentId",
-                "/parentEducationOrganizationReference/educationOrganizationId",
-            ),
-            ("communityProviders", "/communityProviderId", "/communityOrganizationReference/communityOrganizationId"),
-        ];
-        let mut below = BTreeSet::from([organization.to_string()]);
-        loop {
-            let pairs = parents.iter().flat_map(|(resource, child, parent)| self.pairs(resource, child, parent));
-            let more: Vec<String> = pairs
-                .filter(|(child, parent)| below.contains(parent) && !below.contains(child))
-                .map(|pair| pair.0)
-                .collect();
-            if more.is_empty() {
-                return below;
-            }
-            below.extend(more);
-        }
-    }
-
-    fn related(&self, resource: &str, person: &str, to: &str, within: &BTreeSet<String>) -> BTreeSet<String> {
-        self.pairs(resource, person, to).filter(|(_, other)| within.contains(other)).map(|pair| pair.0).collect()
-    }
-
-    fn students(&self, organization: i64) -> BTreeSet<String> {
-        let below = self.below(organization);
-        self.related("studentSchoolAssociations", STUDENT, "/schoolReference/schoolId", &below)
-    }
-
-    fn contacts(&self, organization: i64) -> BTreeSet<String> {
-        let students = self.students(organization);
-        self.related("studentContactAssociations", "/contactReference/contactUniqueId", STUDENT, &students)
-    }
-
-    fn staff(&self, organization: i64) -> BTreeSet<String> {
-        let below = self.below(organization);
-        let resources =
-            ["staffEducationOrganizationEmploymentAssociations", "staffEducationOrganizationAssignmentAssociations"];
-        let of = |resource| self.related(resource, "/staffReference/staffUniqueId", ORGANIZATION, &below);
-        resources.into_iter().flat_map(of).collect()
-    }
-
-    fn students_by_responsibility(&self, organization: i64) -> BTreeSet<String> {
-        let below = self.below(organization);
-        self.related("studentEducationOrganizationResponsibilityAssociations", STUDENT, ORGANIZATION, &below)
-    }
-}
-
-const STUDENT: &str = "/studentReference/studentUniqueId";
-const ORGANIZATION: &str = "/educationOrganizationReference/educationOrganizationId";
 
 /// The people of a kind whom the token's holder may read, among all on record.
 async fn readable(service: &Service, token: &str, resource: &str, property: &str, ids: &[String]) -> BTreeSet<String> {
@@ -192,7 +109,7 @@ async fn everybody_of_a_district_is_seen_by_whom_the_records_say() {
         assert_eq!(answer.accepted + answer.skipped, u64::try_from(lines.len()).unwrap(), "{resource}");
         (accepted, skipped) = (accepted + answer.accepted, skipped + answer.skipped);
     }
-    let oracle = Oracle(&records);
+    let oracle = Oracle::of(&records);
     let schools = records["schools"].iter().map(|school| school["schoolId"].as_i64().unwrap());
     let service_center = records["educationServiceCenters"][0]["educationServiceCenterId"].as_i64().unwrap();
     let clients: Vec<i64> = schools.chain([DISTRICT, service_center, FOREIGN_DISTRICT]).collect();

@@ -6,7 +6,7 @@ use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
     app::{authorize::request_id_fault, error::Error},
     domain::{
-        access_request::{AccessRequest, FieldFault, Question},
+        access_request::{AccessRequest, FieldFault, Phase, Question},
         graph::Graph,
         id::EntityId,
         realm::Realm,
@@ -40,11 +40,12 @@ pub(super) struct Checked {
 pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Error> {
     let SearchRequest { question, candidates, within, page_size, after, filter_only, request_id, .. } = request;
     let mut faults = request_id_fault(&request_id);
+    faults.extend(action_fault(realm, &question));
     let about = AccessRequest::without_values(realm, &question).map_err(|found| faults.extend(found)).ok();
     let within = within.and_then(|entity| self::within(realm, &entity).map_err(|fault| faults.push(fault)).ok());
     let candidates = match (candidates, &about) {
-        (Some(candidates), Some(_)) => Some(self::candidates(realm, &question, candidates, &mut faults)),
-        (None, Some(about)) if !filter_only => {
+        (Some(candidates), Some(_)) if faults.is_empty() => Some(self::candidates(realm, &question, candidates, &mut faults)),
+        (None, Some(about)) if faults.is_empty() && !filter_only => {
             faults.extend(known_items_fault(realm, about, &question));
             None
         }
@@ -56,6 +57,13 @@ pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Er
         }
         _ => Err(Error::invalid(faults)),
     }
+}
+
+/// What is not stored yet can't be found.
+fn action_fault(realm: &Realm, question: &Question) -> Option<FieldFault> {
+    let rule = realm.file.action(&question.action)?;
+    let message = format!("`{}` is judged by the values of a request's body, which a search has not", question.action);
+    rule.needs.contains(&Phase::Proposed).then(|| FieldFault::new("action", message))
 }
 
 fn within(realm: &Realm, entity: &EntityId) -> Result<EntityId, FieldFault> {

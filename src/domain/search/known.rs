@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
             From::Up(_) => true,
             From::Down(_) => {
                 let through = self.types_above(&linked);
-                let is_related = relations.all_ends().any(|ends| ends.subject == linked);
+                let is_related = relations.relation_rules().any(|(_, ends)| ends.subject == linked);
                 let has_more = |name: &Arc<str>| {
                     relations.prefixes(name).is_some() || *name == self.realm.file.principal.entity
                 };
@@ -306,7 +306,7 @@ impl<'a> Walk<'a> {
     fn types_above(&self, entity_type: &Arc<str>) -> BTreeSet<Arc<str>> {
         let mut above = BTreeSet::from([Arc::clone(entity_type)]);
         loop {
-            let ends = self.realm.relations.all_ends();
+            let ends = self.realm.relations.relation_rules().map(|(_, ends)| ends);
             let next: Vec<_> = ends.filter(|ends| above.contains(&ends.subject)).map(|ends| &ends.object).collect();
             let before = above.len();
             above.extend(next.into_iter().cloned());
@@ -320,7 +320,7 @@ impl<'a> Walk<'a> {
     fn steps_to(&self, entity_type: &Arc<str>) -> Steps {
         let through = self.types_above(entity_type);
         let step = |from: &Arc<str>| {
-            let below = self.realm.relations.all_ends().filter(|ends| ends.object == *from);
+            let below = self.realm.relations.relation_rules().map(|(_, ends)| ends).filter(|ends| ends.object == *from);
             let below: BTreeSet<TypeId> = below
                 .filter(|ends| through.contains(&ends.subject))
                 .filter_map(|ends| self.graph.type_id(&ends.subject))

@@ -94,7 +94,7 @@ pub(crate) fn compiled_with(more: &str, policies: &[&str]) -> Realm {
         file("schema.cedarschema".into(), &format!("{SCHEMA}{more}")),
     ];
     files.extend(policies.iter().enumerate().map(|(index, text)| file(format!("{index}.cedar"), text)));
-    Realm::compile(&files).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
+    Realm::compile(&files, None).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
 }
 
 /// `Part::1`.

@@ -19,7 +19,7 @@ pub(crate) fn realm(state: &RealmState) -> pb::Realm {
         issuers: realm.file.issuers.iter().map(|issuer| issuer.issuer.to_string()).collect(),
         last_faults: faults(&state.last_faults()),
         data_revision: state.graph().revision().0,
-        variant: String::new(),
+        variant: state.variant.as_deref().unwrap_or_default().to_owned(),
         grant_faults: Vec::new(),
     }
 }

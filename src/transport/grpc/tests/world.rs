@@ -141,6 +141,7 @@ impl World {
         let state = RealmState::start(
             REALM.parse().unwrap(),
             &files(),
+            None,
             Vec::new(),
             &*store,
             Arc::clone(&log) as Arc<dyn DecisionLog>,

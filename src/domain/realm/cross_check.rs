@@ -1,0 +1,106 @@
+//! What the files of a realm say of each other.
+
+use std::sync::Arc;
+
+use super::{REALM_FILE, RELATIONS_FILE};
+use crate::domain::{
+    fault::Fault,
+    realm_file::{RealmFile, settings_for, undeclared},
+    record_mapping::Relations,
+    schema::{AttributeType, Member, RealmSchema},
+};
+
+/// What the files say of each other.
+pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = actions_and_settings(file, schema);
+    faults.extend(resources_and_obligations(file, schema));
+    let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+    for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
+        faults.push(Fault::in_file(
+            RELATIONS_FILE,
+            format!("the schema has no entity type `{entity}`, expected one of {types}"),
+        ));
+    }
+    let principal = &file.principal;
+    let Some(members) = schema.entities.get(&principal.entity) else {
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("the schema has no entity type `{}`, expected one of {types}", principal.entity),
+        ));
+        return faults;
+    };
+    for mapping in &principal.attributes {
+        let wrong = match members.get(&mapping.attribute).map(|member| &member.value_type) {
+            None => Some("is not declared in the schema"),
+            Some(AttributeType::Record(_) | AttributeType::Other) => Some("is of a type that no claim can fill"),
+            Some(_) => None,
+        };
+        if let Some(wrong) = wrong {
+            let name = format!("`{}.{}`", principal.entity, mapping.attribute);
+            faults.push(Fault::in_file(REALM_FILE, format!("the principal's attribute {name} {wrong}")));
+        }
+    }
+    let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
+    let is_link =
+        |name: &Arc<str>| relations.entity(&principal.entity).is_some_and(|rules| rules.links.contains_key(name));
+    for (name, _) in
+        members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name) && !is_link(name))
+    {
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),
+        ));
+    }
+    if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
+        faults.push(Fault::in_file(
+            REALM_FILE,
+            format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set),
+        ));
+    }
+    faults
+}
+
+/// Actions that the schema doesn't have, and settings that are missing, of another type, or asked for by no action.
+fn actions_and_settings(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut wrong = |message: String| faults.push(Fault::in_file(REALM_FILE, message));
+    let known = schema.actions.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+    let named = file.actions.iter().flat_map(|(name, rule)| std::iter::once(name).chain(&rule.when_stored));
+    let obliged = file.obligations.iter().flat_map(|(_, rule)| &rule.actions);
+    for name in named.chain(obliged).filter(|name| !schema.actions.contains_key(*name)) {
+        wrong(format!("the schema has no action `{name}`, expected one of {known}"));
+    }
+    for (action, shape) in &schema.actions {
+        for fault in settings_for(shape, &file.settings).err().into_iter().flatten() {
+            wrong(format!("action `{action}`: {fault}"));
+        }
+    }
+    for name in undeclared(&schema.actions, &file.settings) {
+        wrong(format!("no action's `context.settings` in the schema declares the setting `{name}`"));
+    }
+    faults
+}
+
+/// Attributes that `[[resources.subjects]]` and `[obligations.*]` name and that are not there.
+fn resources_and_obligations(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Some(resources) = &file.resources {
+        let members = schema.entities.get(&resources.entity);
+        let has = |name: &Arc<str>| members.is_some_and(|members| members.contains_key(name));
+        for subject in resources.subjects.iter().filter(|subject| !has(&subject.attribute)) {
+            let message = format!(
+                "`resources.subjects`: `{}` has no attribute `{}` in the schema",
+                resources.entity, subject.attribute
+            );
+            faults.push(Fault::in_file(REALM_FILE, message));
+        }
+    }
+    let is_mapped = |name: &Arc<str>| file.principal.attributes.iter().any(|mapping| mapping.attribute == *name);
+    for (id, rule) in &file.obligations {
+        for (_, attribute) in rule.parameters.iter().filter(|(_, attribute)| !is_mapped(attribute)) {
+            let message = format!("obligation `{id}`: `{attribute}` is none of the principal's attributes");
+            faults.push(Fault::in_file(REALM_FILE, message));
+        }
+    }
+    faults
+}
