@@ -131,7 +131,10 @@ pub struct Search {
 enum Rest {
     Work(Box<Work>),
     /// Only the end is left.
-    End { next: Option<Cursor>, is_complete: bool },
+    End {
+        next: Option<Cursor>,
+        is_complete: bool,
+    },
 }
 
 /// How many searches there may be, and how many may work at the same time: the others wait for their turn after each

@@ -16,5 +16,6 @@ mod docs;
 mod faults;
 mod grandbend;
 mod kill;
+mod search;
 mod support;
 mod tokens;

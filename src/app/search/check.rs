@@ -44,7 +44,9 @@ pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Er
     let about = AccessRequest::without_values(realm, &question).map_err(|found| faults.extend(found)).ok();
     let within = within.and_then(|entity| self::within(realm, &entity).map_err(|fault| faults.push(fault)).ok());
     let candidates = match (candidates, &about) {
-        (Some(candidates), Some(_)) if faults.is_empty() => Some(self::candidates(realm, &question, candidates, &mut faults)),
+        (Some(candidates), Some(_)) if faults.is_empty() => {
+            Some(self::candidates(realm, &question, candidates, &mut faults))
+        }
         (None, Some(about)) if faults.is_empty() && !filter_only => {
             faults.extend(known_items_fault(realm, about, &question));
             None

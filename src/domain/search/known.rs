@@ -172,9 +172,10 @@ impl<'a> Walk<'a> {
     fn types(&self, reach: &Reach<'_>) -> Option<(&'a Subject, Arc<str>, Arc<str>)> {
         let subject = self.scope.resource_type.subjects.get(reach.subject)?;
         let AttributeType::Entity(value_type) = &subject.value_type else { return None };
-        let linked = reach.links.iter().try_fold(value_type, |entity_type, link| {
-            self.realm.relations.entity(entity_type)?.links.get(link)
-        })?;
+        let linked = reach
+            .links
+            .iter()
+            .try_fold(value_type, |entity_type, link| self.realm.relations.entity(entity_type)?.links.get(link))?;
         Some((subject, Arc::clone(value_type), Arc::clone(linked)))
     }
 
@@ -188,9 +189,8 @@ impl<'a> Walk<'a> {
             From::Down(_) => {
                 let through = self.types_above(&linked);
                 let is_related = relations.relation_rules().any(|(_, ends)| ends.subject == linked);
-                let has_more = |name: &Arc<str>| {
-                    relations.prefixes(name).is_some() || *name == self.realm.file.principal.entity
-                };
+                let has_more =
+                    |name: &Arc<str>| relations.prefixes(name).is_some() || *name == self.realm.file.principal.entity;
                 is_related && !through.iter().any(has_more)
             }
         }

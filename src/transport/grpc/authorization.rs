@@ -56,10 +56,7 @@ impl AuthorizationService for Authorization {
 
     type SearchResourcesStream = Parts;
 
-    async fn search_resources(
-        &self,
-        request: Request<pb::SearchResourcesRequest>,
-    ) -> Result<Response<Parts>, Status> {
+    async fn search_resources(&self, request: Request<pb::SearchResourcesRequest>) -> Result<Response<Parts>, Status> {
         let call = Call::of(&request);
         call.answer(search::answer(&self.0, request.into_inner(), &call)).await
     }

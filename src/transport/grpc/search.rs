@@ -34,11 +34,7 @@ const WAITING_MAX: usize = 2;
 const CALLER_WAIT: Duration = Duration::from_secs(60);
 
 /// Starts a search and sends its parts as they come.
-pub(super) async fn answer(
-    app: &Arc<App>,
-    request: pb::SearchResourcesRequest,
-    call: &Call,
-) -> Result<Parts, Status> {
+pub(super) async fn answer(app: &Arc<App>, request: pb::SearchResourcesRequest, call: &Call) -> Result<Parts, Status> {
     let until = call.timeout().map(|timeout| Instant::now() + timeout);
     let (request, binding) =
         convert::search(request, call.request_id()).map_err(|error| status::of(&error, ""))?.into_parts();

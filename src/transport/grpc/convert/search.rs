@@ -130,15 +130,15 @@ fn written_cursor(cursor: &Cursor) -> String {
 fn read_cursor(bytes: &[u8]) -> Result<Cursor, Error> {
     let parts: Option<Vec<&str>> = std::str::from_utf8(bytes).ok().map(|text| text.split(' ').collect());
     let cursor = match parts.as_deref() {
-        Some([revision, version, holder, place, has_gap]) => revision.parse().ok().zip(place.parse().ok()).map(
-            |(revision, place)| Cursor {
+        Some([revision, version, holder, place, has_gap]) => {
+            revision.parse().ok().zip(place.parse().ok()).map(|(revision, place)| Cursor {
                 revision: Revision(revision),
                 version: PolicyVersion((*version).into()),
                 holder: (*holder).into(),
                 place,
                 has_gap: *has_gap != "0",
-            },
-        ),
+            })
+        }
         _ => None,
     };
     cursor.ok_or_else(page_token::malformed)
@@ -155,8 +155,7 @@ impl Search {
             }
             Part::End { next, is_complete } => {
                 let next = next.zip(binding);
-                let next_page_token =
-                    next.map(|(cursor, binding)| binding.token(written_cursor(&cursor).as_bytes()));
+                let next_page_token = next.map(|(cursor, binding)| binding.token(written_cursor(&cursor).as_bytes()));
                 WirePart::End(pb::SearchEnd {
                     next_page_token: next_page_token.unwrap_or_default(),
                     complete: is_complete,
