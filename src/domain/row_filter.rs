@@ -41,7 +41,7 @@ use super::{
     value::Value,
 };
 
-pub use self::{obligation::obligation, reach::generators};
+pub use self::obligation::{EXPANDED_IDS_MAX, ROW_FILTER, obligation};
 
 /// A condition on the values of a resource.
 ///
@@ -63,8 +63,8 @@ pub enum Filter {
     Not(Box<Filter>),
 }
 
-/// A test of one of a resource's values. None but [`Condition::HasValue`] holds where there is no value; it is false
-/// then, also within [`Filter::Not`].
+/// A test of one of a resource's values. None holds where there is no value, so [`Filter::Not`] of any lets such a
+/// resource pass.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Test {
     /// The place among the resource type's subjects.

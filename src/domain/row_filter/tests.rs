@@ -23,7 +23,8 @@ static REALM: LazyLock<(Realm, Vec<Arc<str>>)> = LazyLock::new(|| {
     for (place, one) in strategies.iter().enumerate() {
         lists.extend(strategies.iter().skip(place + 1).map(|other| vec![Arc::clone(one), Arc::clone(other)]));
     }
-    let types: Vec<Arc<str>> = representatives(&realm).into_iter().map(|it| Arc::clone(&it.name)).collect();
+    let mut types: Vec<Arc<str>> = representatives(&realm).into_iter().map(|it| Arc::clone(&it.name)).collect();
+    types.extend(NAMED.map(Arc::from));
     let sets: Vec<_> = lists
         .into_iter()
         .map(|list| {
@@ -35,6 +36,8 @@ static REALM: LazyLock<(Realm, Vec<Arc<str>>)> = LazyLock::new(|| {
     realm.add_claim_sets(sets);
     (realm, names)
 });
+
+const NAMED: [&str; 3] = ["ed-fi/students", "ed-fi/studentSchoolAssociations", "ed-fi/courses"];
 
 fn shipped() -> Realm {
     let mut files = Vec::new();
@@ -50,7 +53,7 @@ fn shipped() -> Realm {
             files.push(SourceFile { path: name, content: fs::read_to_string(&path).unwrap() });
         }
     }
-    Realm::compile(&files).unwrap()
+    Realm::compile(&files, None).unwrap()
 }
 
 /// One resource type for each set of attributes that some type has.
@@ -131,13 +134,6 @@ fn asked(realm: &Realm, resource_type: &ResourceType, values: Option<&[Option<us
     AccessRequest::check(realm, &question).unwrap()
 }
 
-fn answer(claim_set: &str, resource_type: &str, organizations: &[usize], prefixes: &[usize]) -> Answer {
-    let (realm, _) = &*REALM;
-    let principal = principal(realm, claim_set, organizations, prefixes);
-    let request = asked(realm, &realm.resource_types[resource_type], None);
-    row_filter(realm, &principal, &request, &Graph::new())
-}
-
 fn item() -> impl Strategy<Value = Vec<Option<usize>>> {
     prop::collection::vec(prop::option::weighted(0.85, 0_usize..5), 8)
 }
@@ -181,21 +177,134 @@ proptest! {
     }
 }
 
+/// Two districts in a state, one school in the first, and who asks.
+const HIERARCHY: [(&str, &str, &str); 3] = [
+    ("EducationOrganization::2", "belongs_to", "EducationOrganization::1"),
+    ("EducationOrganization::3", "belongs_to", "EducationOrganization::1"),
+    ("EducationOrganization::4", "belongs_to", "EducationOrganization::2"),
+];
+
+fn hierarchy() -> Graph {
+    let entity = |text: &str| {
+        let (entity_type, id) = text.split_once("::").unwrap();
+        EntityId::new(entity_type, id)
+    };
+    let mut graph = Graph::new();
+    for (place, (subject, relation, object)) in HIERARCHY.iter().enumerate() {
+        let relationship =
+            Relationship { subject: entity(subject), relation: (*relation).into(), object: entity(object) };
+        let key = RecordKey { resource: RecordKey::DIRECT.into(), key: place.to_string().into() };
+        graph.insert(&Record { key, relationships: vec![relationship], facts: None });
+    }
+    graph
+}
+
+/// The answer for a client of district 2 with these prefixes, unless it has no organizations.
+fn answer(claim_set: &str, resource_type: &str, organizations: &[usize], prefixes: &[usize]) -> Answer {
+    let (realm, _) = &*REALM;
+    let principal = principal(realm, claim_set, organizations, prefixes);
+    let request = asked(realm, &realm.resource_types[resource_type], None);
+    row_filter(realm, &principal, &request, &hierarchy())
+}
+
+fn json_of(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Bool(flag) => json!(flag),
+        Value::Long(number) => json!(number),
+        Value::String(text) => json!(&**text),
+        Value::Entity(entity) => json!(entity.to_string()),
+        Value::List(items) => items.iter().map(json_of).collect(),
+        Value::Record(fields) => fields.iter().map(|(name, value)| (name.to_string(), json_of(value))).collect(),
+        Value::Null => serde_json::Value::Null,
+    }
+}
+
+/// The filter tree of the obligation.
+fn tree(claim_set: &str, resource_type: &str, prefixes: &[usize]) -> serde_json::Value {
+    let (realm, _) = &*REALM;
+    let Answer::Filtered(filter) = answer(claim_set, resource_type, &[1], prefixes) else { panic!("no filter") };
+    let principal = principal(realm, claim_set, &[1], prefixes);
+    let obligation = obligation(&filter, realm, &principal, &realm.resource_types[resource_type], &hierarchy());
+    let mut parameters = json_of(&Value::Record(obligation.parameters));
+    assert_eq!(parameters["policy_version"], *realm.version.0);
+    assert_eq!(parameters["null_rule"], "exclude");
+    match parameters["decision"].as_str().unwrap() {
+        "conditional" => parameters["filter"].take(),
+        decision => decision.into(),
+    }
+}
+
+const STUDENT: &str = "studentReference.studentUniqueId";
+
 #[test]
-fn x() {
-    eprintln!(
-        "{:?}",
-        answer(
-            "RelationshipsWithEdOrgsAndPeople+RelationshipsWithStudentsOnlyThroughResponsibility",
-            "ed-fi/studentSchoolAssociations",
-            &[1, 2],
-            &[]
-        )
+fn a_client_without_organizations_gets_an_empty_list_and_no_refusal() {
+    let answer = answer("RelationshipsWithStudentsOnly", "ed-fi/students", &[], &[]);
+    assert_eq!(answer, Answer::Filtered(Filter::None));
+}
+
+#[test]
+fn what_refuses_whatever_the_values_are_refuses_the_whole_list_with_its_own_denial() {
+    let (realm, _) = &*REALM;
+    let survey = representatives(realm)
+        .into_iter()
+        .find(|it| it.subjects.iter().any(|subject| &*subject.attribute == "namespace"))
+        .unwrap();
+    for (claim_set, resource_type, code) in [
+        ("NamespaceBased", &*survey.name, "NAMESPACE_NO_PREFIXES"),
+        ("NamespaceBased", "ed-fi/schools", "RESOURCE_NOT_IN_CLAIM_SET"),
+        ("Nobody's", "ed-fi/students", "CONFIGURATION_ERROR"),
+    ] {
+        let Answer::Refused(refusal) = answer(claim_set, resource_type, &[1], &[]) else {
+            panic!("{claim_set} on {resource_type} is not refused");
+        };
+        let codes: Vec<&str> = refusal.reasons.iter().map(|reason| &*reason.code).collect();
+        assert_eq!(codes, [code]);
+        assert!(refusal.denial.unwrap().status >= 403);
+    }
+}
+
+#[test]
+fn an_obligation_that_the_caller_cannot_fulfil_refuses_only_what_could_pass() {
+    let (realm, _) = &*REALM;
+    let resource_type = &realm.resource_types["ed-fi/students"];
+    let request = AccessRequest { supported_obligations: Some(Vec::new()), ..asked(realm, resource_type, None) };
+    let principal = principal(realm, "RelationshipsWithStudentsOnly", &[1], &[]);
+    assert!(matches!(row_filter(realm, &principal, &request, &Graph::new()), Answer::Filtered(Filter::Is(_))));
+}
+
+#[test]
+fn an_obligation_says_what_a_query_needs() {
+    assert_eq!(tree("NoFurtherAuthorizationRequired", "ed-fi/students", &[]), "all");
+    let student = tree("RelationshipsWithStudentsOnly", "ed-fi/studentSchoolAssociations", &[]);
+    assert_eq!(
+        student,
+        json!({
+            "test": "within", "subject": "student", "path": STUDENT, "name": "StudentUniqueId",
+            "entity_type": "Student", "relations": ["enrolled_at", "belongs_to"],
+            "ids_type": "EducationOrganization", "ids": [2], "expanded": true, "expanded_ids": [2, 4],
+        })
     );
-    eprintln!(
-        "{:?}",
-        answer("RelationshipsWithEdOrgsAndPeople+NamespaceBased", "ed-fi/studentSchoolAssociations", &[1, 2], &[])
+    let responsible =
+        tree("RelationshipsWithStudentsOnlyThroughResponsibility", "ed-fi/studentSchoolAssociations", &[]);
+    assert_eq!(responsible["relations"], json!(["responsibility_of", "belongs_to"]));
+    assert_eq!(responsible["links"], json!(["responsibility"]));
+    assert_eq!(responsible["entity_type"], "StudentResponsibility");
+    let contact = tree("RelationshipsWithPeopleOnly", "ed-fi/contacts", &[]);
+    assert_eq!(contact["relations"], json!(["contact_of", "enrolled_at", "belongs_to"]));
+    let upwards = tree("RelationshipsWithEdOrgsOnlyInverted", "ed-fi/courses", &[]);
+    assert_eq!(upwards["test"], "contains");
+    assert_eq!((&upwards["ids"], &upwards["expanded_ids"]), (&json!([2]), &json!([1, 2])));
+    assert_eq!(upwards["relations"], json!(["belongs_to"]));
+}
+
+#[test]
+fn strategies_that_must_all_hold_stand_beside_those_of_which_one_is_enough() {
+    let tree = tree("NamespaceBased+RelationshipsWithEdOrgsOnly", "ed-fi/surveyCourseAssociations", &[0, 1]);
+    assert_eq!(
+        tree,
+        json!({
+            "test": "prefix", "subject": "namespace", "path": "namespace", "name": "Namespace", "entity_type": "Namespace",
+            "prefixes": ["uri://a", "uri://ed-fi.org"], "boundary": "none", "case": "exact",
+        })
     );
-    eprintln!("{:?}", answer("NamespaceBased", "ed-fi/surveys", &[1, 2], &[]));
-    eprintln!("{:?}", answer("NamespaceBased", "ed-fi/surveys", &[1, 2], &[1]));
 }
