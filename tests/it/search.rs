@@ -329,7 +329,7 @@ async fn a_search_is_over_what_lies_within_an_entity_where_it_says_so() {
     assert_eq!(ids(&everywhere), ["student f", "student a"]);
     assert_eq!(everywhere.found.iter().map(|found| found.candidate).collect::<Vec<_>>(), [0, 2]);
     // Where nothing else limits it, all that lies there is known.
-    let everyone = home.token("BootstrapDescriptorsandEdOrgs", &[]);
+    let everyone = home.token("SISVendor", &[]);
     let schools = search(&service, request(&everyone, "ed-fi/schools")).await.unwrap();
     assert_eq!((ids(&schools), schools.is_complete), (vec!["1", "2"], true));
 }
@@ -352,7 +352,7 @@ async fn a_search_is_refused_where_no_resource_could_be_found_and_empty_where_no
     for (token, resource_type, codes_expected) in [
         (&*without_prefixes, "ed-fi/assessments", vec!["NAMESPACE_NO_PREFIXES"]),
         (&with_prefixes, "ed-fi/assessments", vec!["SEARCH_ALLOWED"]),
-        (&with_prefixes, "ed-fi/calendars", vec!["RESOURCE_NOT_IN_CLAIM_SET"]),
+        (&token_of(&home, "RosterVendor", "1", "uri://a"), "ed-fi/assessments", vec!["RESOURCE_NOT_IN_CLAIM_SET"]),
         (&token_of(&home, "NoSuchSet", "1", ""), "ed-fi/students", vec!["CONFIGURATION_ERROR"]),
         ("no token", "ed-fi/students", vec!["TOKEN_FORMAT"]),
     ] {
