@@ -228,14 +228,12 @@ impl App {
             state.recent.find(cursor.revision, self.clock.now_us())
         };
         // What other policies let through isn't shown any more.
-        match graph.filter(|_| loaded.realm.version == cursor.version) {
-            Some(graph) => Ok(Snapshot { state, loaded, graph }),
-            None => {
-                let message = "what the first page saw is not kept any more, or the policies have changed since; \
-                               expected a search from its first page on";
-                Err(Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message))
-            }
+        if let Some(graph) = graph.filter(|_| loaded.realm.version == cursor.version) {
+            return Ok(Snapshot { state, loaded, graph });
         }
+        let message = "what the first page saw is not kept any more, or the policies have changed since; expected a \
+                       search from its first page on";
+        Err(Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message))
     }
 }
 

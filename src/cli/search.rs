@@ -75,7 +75,7 @@ pub(super) struct Arguments {
 
 /// An answer, all its parts together.
 #[derive(Debug, Default)]
-struct Answer {
+struct Whole {
     answer: AuthorizeResponse,
     found: Vec<FoundResource>,
     end: SearchEnd,
@@ -105,7 +105,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     request.realm = target.realm_or_empty(&channel).await?;
     let mut client = AuthorizationServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut parts = client.search_resources(request).await.map_err(|status| failed(&status))?.into_inner();
-    let mut whole = Answer::default();
+    let mut whole = Whole::default();
     let mut has_ended = false;
     while let Some(part) = parts.message().await.map_err(|status| failed(&status))? {
         match part.part {
@@ -160,7 +160,7 @@ fn candidate(line: &str) -> Result<Resource> {
     Ok(Resource { id, attributes, has_attributes: true, ..Resource::default() })
 }
 
-impl Answer {
+impl Whole {
     fn as_json(&self) -> Json {
         let Self { answer, found, end: SearchEnd { next_page_token, complete } } = self;
         let resource = |FoundResource { id, candidate }: &FoundResource| json!({ "id": id, "candidate": candidate });

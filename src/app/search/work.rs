@@ -144,22 +144,17 @@ impl Work {
         let place = self.place;
         self.place += 1;
         self.judged_left = self.judged_left.map(|left| left.saturating_sub(1));
-        let asked;
-        let (request, candidate) = match &self.source {
-            Source::Candidates(candidates) => match candidates.get(place) {
-                Some(request) => (request, Some(place)),
-                None => return,
-            },
-            _ => match self.request_at(place) {
-                Some(request) => {
-                    asked = request;
-                    (&asked, None)
-                }
-                None => {
-                    self.has_gap = true;
-                    return;
-                }
-            },
+        let known;
+        let (request, candidate) = if let Source::Candidates(candidates) = &self.source {
+            let Some(request) = candidates.get(place) else { return };
+            (request, Some(place))
+        } else {
+            let Some(request) = self.request_at(place) else {
+                self.has_gap = true;
+                return;
+            };
+            known = request;
+            (&known, None)
         };
         let (Ok(caller), graph) = (&self.caller, &self.snapshot.graph) else { return };
         if self.key.within.as_ref().is_some_and(|within| !is_within(graph, request, within)) {

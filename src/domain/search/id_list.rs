@@ -38,13 +38,16 @@ impl IdList {
     }
 
     /// The same ids in the order of their bytes, each once.
+    #[must_use]
     pub fn sorted(&self) -> Self {
         let mut ids: Vec<&str> = (0..self.len()).filter_map(|place| self.get(place)).collect();
         ids.sort_unstable();
         ids.dedup();
         let bytes = ids.iter().map(|id| id.len()).sum();
         let mut sorted = Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(ids.len()) };
-        ids.into_iter().for_each(|id| sorted.push(id));
+        for id in ids {
+            sorted.push(id);
+        }
         sorted
     }
 

@@ -66,16 +66,14 @@ enum From<'a> {
 /// The items that come into question. Those that pass are among them as far as the service knows them; others may be.
 pub fn known_items(realm: &Realm, principal: &Principal, graph: &Graph, scope: Scope<'_>) -> Known {
     let mut walk = Walk { realm, principal, graph, scope, found: IdList::default(), passed: 0, is_cut: false };
-    let is_bounded = match bounds(&walk) {
-        Some(reaches) => {
-            reaches.iter().for_each(|reach| walk.follow(reach));
-            true
-        }
-        None => {
-            walk.take_all();
-            false
-        }
-    };
+    let reaches = bounds(&walk);
+    for reach in reaches.iter().flatten() {
+        walk.follow(reach);
+    }
+    let is_bounded = reaches.is_some();
+    if !is_bounded {
+        walk.take_all();
+    }
     let Walk { found, is_cut, .. } = walk;
     let is_vague = scope.resource_type.subjects.iter().enumerate().any(|(place, subject)| {
         let may_be_within = scope.within.is_some() && matches!(subject.value_type, AttributeType::Entity(_));
