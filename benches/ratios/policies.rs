@@ -96,7 +96,7 @@ fn graph(organizations: usize) -> Graph {
             object: EntityId::new("Organization", organization.to_string()),
         };
         let key = RecordKey { resource: RecordKey::DIRECT.into(), key: document.to_string().into() };
-        graph.insert(&Record { key, relationships: vec![relationship], facts: None });
+        graph.insert(&Record::new(key, vec![relationship], None));
     }
     graph.set_revision(Revision(1));
     graph

@@ -11,7 +11,7 @@ use crate::domain::{
     key_set::KeySet,
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
-    relationship::{Change, Record, Written},
+    relationship::{Change, Record, Remembered, Written},
 };
 
 /// The only "now" in the program.
@@ -43,13 +43,19 @@ pub enum StoreError {
 #[async_trait]
 pub trait RelationshipStore: Send + Sync + std::fmt::Debug {
     /// Writes batches in order, each atomically and with a revision of its own, and returns when all are durable.
+    /// What each change does is what [`settle`](crate::domain::relationship::settle) says.
     ///
     /// A batch holds at most [`BATCH_CHANGES_MAX`] changes. A batch that changes nothing makes no revision.
     /// Batches of one realm are written one call at a time: the caller holds the realm's writer lock.
     ///
     /// # Errors
     /// [`StoreError`]; then nothing of this call counts as acknowledged, though a part may have been kept.
-    async fn write(&self, realm: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError>;
+    async fn write(
+        &self,
+        realm: &RealmName,
+        batches: Vec<Vec<Change>>,
+        remembered: &Remembered,
+    ) -> Result<Vec<Written>, StoreError>;
 
     /// Hands every record of a realm to `each`, in the order of the keys, and returns the realm's revision.
     ///

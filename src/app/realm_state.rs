@@ -16,6 +16,7 @@ use crate::{
     },
     domain::{
         fault::Fault,
+        grants::Grants,
         graph::Graph,
         id::{RealmName, Revision},
         issuer::Issuer,
@@ -72,6 +73,7 @@ impl RealmState {
         now_us: i64,
     ) -> Result<Self, StartError> {
         let realm = compile(files, variant.as_deref(), &deployment_issuers).map_err(StartError::Faults)?;
+        log_grant_faults(&name, &realm);
         let graph = load_graph(&name, store).await?;
         let revision = graph.revision();
         Ok(Self {
@@ -111,6 +113,7 @@ impl RealmState {
     }
 
     pub(crate) fn replace_policies(&self, realm: Realm, now_us: i64) {
+        log_grant_faults(&self.name, &realm);
         self.last_faults.store(Arc::default());
         self.policies.store(Arc::new(LoadedRealm { realm, loaded_at_us: now_us }));
     }
@@ -181,6 +184,14 @@ pub enum StartError {
 
 fn list(faults: &[Fault]) -> String {
     faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// One line for all grants that cannot be used; `hallpass check` and `GetRealm` tell which they are.
+fn log_grant_faults(name: &RealmName, realm: &Realm) {
+    let count = realm.grants.as_ref().map_or(0, Grants::fault_count);
+    if count > 0 {
+        tracing::warn!(realm = %name, count, "some grants cannot be used: requests that meet one are refused as a configuration error; `hallpass check` tells which");
+    }
 }
 
 fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {

@@ -60,12 +60,21 @@ pub struct ImportSummary {
     pub refusals: Vec<Refusal>,
 }
 
+/// What a deletion leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// What the realm remembers stays known as removed.
+    Remembered,
+    /// Nothing, not even of records that were deleted earlier.
+    Forgotten,
+}
+
 /// What a deletion did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteSummary {
     /// The revision from which it is visible.
     pub revision: Revision,
-    /// Records that were there.
+    /// Records that were there; with [`Deletion::Forgotten`], also those of which something was remembered.
     pub deleted: u64,
     /// Records that were not.
     pub missing: u64,
@@ -145,6 +154,7 @@ impl App {
         realm: &str,
         resource: &str,
         records: &[String],
+        deletion: Deletion,
     ) -> Result<DeleteSummary, Error> {
         let state = self.realm(realm)?;
         if records.len() > RECORDS_MAX {
@@ -158,7 +168,10 @@ impl App {
         let mut keys = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
             match loaded.realm.relations.key(resource, record) {
-                Ok(key) => keys.push(Change::Delete(key)),
+                Ok(key) => keys.push(match deletion {
+                    Deletion::Remembered => Change::Delete(key),
+                    Deletion::Forgotten => Change::Forget(key),
+                }),
                 Err(error) => faults.push(FieldFault::new(format!("records[{index}]"), error.to_string())),
             }
         }
@@ -171,7 +184,7 @@ impl App {
         let deleted = written
             .iter()
             .flat_map(|batch| &batch.effects)
-            .filter(|effect| matches!(effect, Effect::Deleted(_)))
+            .filter(|effect| matches!(effect, Effect::Deleted(_) | Effect::Removed { .. }))
             .count();
         Ok(DeleteSummary {
             revision: state.graph().revision(),
@@ -235,11 +248,13 @@ async fn commit(
     batches: Vec<Vec<Change>>,
 ) -> Result<Vec<Written>, Error> {
     state.catch_up(&*store).await?;
-    let written = store.write(&state.name, batches).await.inspect_err(|error| {
-        if !matches!(error, StoreError::Limit(_)) {
-            state.note_failed_write();
-        }
-    })?;
+    let policies = state.policies();
+    let written =
+        store.write(&state.name, batches, policies.realm.relations.remembered()).await.inspect_err(|error| {
+            if !matches!(error, StoreError::Limit(_)) {
+                state.note_failed_write();
+            }
+        })?;
     let mut graph = Graph::clone(&state.graph());
     for batch in &written {
         graph.apply(batch);

@@ -33,6 +33,8 @@ pub struct TokenInfo {
     pub reachable: Vec<Reachable>,
     /// The actions that its grants name, by resource type, sorted.
     pub resources: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    /// The actions that its grants name, by resource claim that is no resource type's, for example a service; sorted.
+    pub claims: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Until when the token is good, in seconds since the epoch.
     pub expires_at_seconds: i64,
 }
@@ -63,12 +65,15 @@ impl App {
         reachable.sort_by(|a, b| a.entity.cmp(&b.entity));
         reachable.dedup_by(|a, b| a.entity == b.entity);
         let claim_set = principal.claim_set.as_deref().unwrap_or_default();
-        let resources = loaded.realm.grants.as_ref().map(|grants| grants.granted(claim_set)).unwrap_or_default();
+        let grants = loaded.realm.grants.as_ref();
+        let resources = grants.map(|grants| grants.granted(claim_set)).unwrap_or_default();
+        let claims = grants.map(|grants| grants.claims(claim_set, "")).unwrap_or_default();
         Ok(Ok(TokenInfo {
             principal: principal.entity.clone(),
             attributes: Arc::clone(&principal.attributes),
             reachable,
             resources,
+            claims,
             expires_at_seconds: *expires_at_seconds,
         }))
     }

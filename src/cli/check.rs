@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     Outcome,
-    render::{Screen, Tone, counted},
+    render::{Screen, Tone, counted, plain},
 };
 use crate::{
     domain::{fault::Fault, policy_set::SourceFile, realm::Realm, variant},
@@ -22,10 +22,13 @@ pub(super) struct Arguments {
     /// Folders of realms, or folders that hold such folders
     #[arg(required = true, value_name = "DIR")]
     folders: Vec<PathBuf>,
+    /// Count warnings as findings: exit code 1
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
-    let mut has_faults = false;
+    let mut has_findings = false;
     for folder in realm_folders(&arguments.folders)? {
         let files = read(&folder)?;
         let variants = variant::names(&files).into_iter().map(Some);
@@ -34,6 +37,8 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
             let named = variant.map_or_else(|| shown.to_string(), |name| format!("{shown} as {name}"));
             match Realm::compile(&files, variant) {
                 Ok(realm) => {
+                    // The grants of a variant are those of the files, so their faults are told once.
+                    has_findings |= variant.is_none() && warn(&folder, &realm, screen)? && arguments.strict;
                     let policies = counted(realm.policies.len() as u64, "policy", "policies");
                     let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
                     let digest: String = realm.version.0.chars().take(12).collect();
@@ -41,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
                     screen.line(format_args!("{named}: {policies}, {types}, digest {digest}… {ok}"))?;
                 }
                 Err(faults) => {
-                    has_faults = true;
+                    has_findings = true;
                     show(&folder, faults, screen)?;
                     // A variant of files that have faults has them too.
                     break;
@@ -49,7 +54,23 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
             }
         }
     }
-    Ok(Outcome::of(has_faults))
+    Ok(Outcome::of(has_findings))
+}
+
+/// Shows what an author should look at though the realm loads; says whether there was anything.
+fn warn(folder: &Path, realm: &Realm, screen: &mut Screen) -> Result<bool> {
+    let (Some(grants), Some(settings)) = (&realm.grants, &realm.file.grants) else { return Ok(false) };
+    let warnings = grants.warnings(&realm.schema);
+    for warning in &warnings {
+        let file = folder.join(&*settings.file);
+        screen.line(format_args!(
+            "{}: {}: {}",
+            file.display(),
+            screen.toned(Tone::Faint, "warning"),
+            plain(warning)
+        ))?;
+    }
+    Ok(!warnings.is_empty())
 }
 
 /// Shows the faults of a realm's folder.

@@ -10,8 +10,8 @@ use super::{
     decision::{Decision, Obligation, Outcome, Reason},
     denial,
     entities::Gathering,
-    explanation,
-    grants::ResolvedGrant,
+    explanation::{self, Explained},
+    grants::{Grant, ResolvedGrant},
     graph::Graph,
     obligations::obligations,
     policy_set::{Candidates, PlanKey},
@@ -25,8 +25,10 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Evaluation<'a> {
     pub(super) realm: &'a Realm,
+    pub(super) principal: &'a Principal,
     pub(super) request: &'a AccessRequest,
     pub(super) values: &'a PhaseValues,
+    pub(super) grant: Option<&'a Grant>,
     pub(super) candidates: &'a Candidates,
     pub(super) situation: &'a Situation<'a>,
     /// Which policies are candidates depends on which resource of the type it is.
@@ -44,7 +46,7 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
         if outcome != Outcome::Allowed {
             return denied(realm, principal, request, values.phase, outcome, reasons);
         }
-        for reason in reasons {
+        for Explained { reason, .. } in reasons {
             if !allowed.iter().any(|known| known.policy == reason.policy) {
                 allowed.push(reason);
             }
@@ -53,7 +55,7 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
     let obligations = obligations(realm, principal, request);
     if let Some(reason) = unsupported(request, &obligations) {
         let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
-        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason]);
+        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason.into()]);
     }
     Decision {
         outcome: Outcome::Allowed,
@@ -79,9 +81,10 @@ pub(super) fn denied(
     request: &AccessRequest,
     phase: Phase,
     outcome: Outcome,
-    reasons: Vec<Reason>,
+    reasons: Vec<Explained>,
 ) -> Decision {
-    let denial = denial::render(realm, Some((principal, request, phase)), &reasons);
+    let denial = denial::render(realm, Some((principal, request, phase)), reasons.first());
+    let reasons: Vec<Reason> = reasons.into_iter().map(|explained| explained.reason).collect();
     // A near miss explains a denial; it did not determine it.
     let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };
     let (denial, obligations) = (Some(denial), Vec::new());
@@ -90,8 +93,9 @@ pub(super) fn denied(
 
 /// A denial that no policy was asked for: a bad token, for example.
 pub fn refuse(realm: &Realm, outcome: Outcome, reason: Reason) -> Decision {
-    let reasons = vec![reason];
-    let denial = denial::render(realm, None, &reasons);
+    let explained = Explained::from(reason);
+    let denial = denial::render(realm, None, Some(&explained));
+    let reasons = vec![explained.reason];
     let outcome = if outcome == Outcome::Allowed { Outcome::Indeterminate } else { outcome };
     Decision {
         outcome,
@@ -110,8 +114,8 @@ fn policies_of(reasons: &[Reason]) -> Vec<Arc<str>> {
     ids
 }
 
-fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Reason>) {
-    (Outcome::Indeterminate, vec![Reason::plain(code, message)])
+fn indeterminate(code: &str, message: impl Into<Arc<str>>) -> (Outcome, Vec<Explained>) {
+    (Outcome::Indeterminate, vec![Reason::plain(code, message).into()])
 }
 
 fn evaluate(
@@ -120,7 +124,7 @@ fn evaluate(
     request: &AccessRequest,
     values: &PhaseValues,
     graph: &Graph,
-) -> (Outcome, Vec<Reason>) {
+) -> (Outcome, Vec<Explained>) {
     prepared(realm, principal, request, values, graph, judge).unwrap_or_else(|failed| failed)
 }
 
@@ -135,7 +139,7 @@ pub(super) fn prepared<T>(
     values: &PhaseValues,
     graph: &Graph,
     ask: impl FnOnce(&Evaluation<'_>) -> T,
-) -> Result<T, (Outcome, Vec<Reason>)> {
+) -> Result<T, (Outcome, Vec<Explained>)> {
     let grant = realm
         .grant(principal, &request.resource_type.name, &request.action)
         .map_err(|fault| indeterminate("CONFIGURATION_ERROR", fault))?;
@@ -155,21 +159,22 @@ pub(super) fn prepared<T>(
     let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
         return Err(unfit("the request's context"));
     };
-    let names_resources = plan.names_resources();
+    let (candidates, names_resources) = (&*candidates, plan.names_resources());
     let evaluated = with_situation(&cedar_request, entities, |situation| {
-        ask(&Evaluation { realm, request, values, candidates: &candidates, situation, names_resources })
+        let grant = grant.as_ref().map(|grant| &*grant.grant);
+        ask(&Evaluation { realm, principal, request, values, grant, candidates, situation, names_resources })
     });
     evaluated.ok_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
 
-fn unfit(what: &str) -> (Outcome, Vec<Reason>) {
+fn unfit(what: &str) -> (Outcome, Vec<Explained>) {
     indeterminate("CONFIGURATION_ERROR", format!("the realm's schema does not fit {what}"))
 }
 
 /// A forbid that holds denies, and then a permit that holds allows. Where Cedar skips a policy that errors, here an
 /// errored forbid denies, and an errored permit never helps: where no other permit applies, the answer is that it could
 /// not be decided.
-fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Reason>) {
+fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
     let (mut forbidding, mut permitting, mut errored) = (Vec::new(), Vec::new(), Vec::new());
     let mut forbid_errored = false;
     for index in &evaluation.candidates.indexes {

@@ -44,7 +44,7 @@ pub struct Reason {
     pub message: Arc<str>,
     /// The policy it comes from, if it comes from one.
     pub policy: Option<Arc<str>>,
-    /// The names of the resource's values that did not satisfy the policy, in the resource's order.
+    /// The names of the resource's values that did not satisfy the policy, in the order that the realm asks for.
     pub subjects: Vec<Arc<str>>,
     /// What might be missing, one sentence each, each once.
     pub hints: Vec<Arc<str>>,

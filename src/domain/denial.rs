@@ -5,15 +5,21 @@ use std::sync::Arc;
 use super::{
     access_request::{AccessRequest, Phase},
     decision::{Denial, Reason},
+    explanation::Explained,
     principal::Principal,
     realm::Realm,
     realm_file::{DenialList, DenialTemplate},
+    resource_type::ResourceType,
 };
 
-/// Renders the first reason. Without a template for its code the one of the code's first word
+/// Renders a reason. Without a template for its code the one of the code's first word
 /// (`TOKEN` for `TOKEN_EXPIRED`), then `default`, then a plain 403 is used.
-pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, Phase)>, reasons: &[Reason]) -> Denial {
-    let Some(reason) = reasons.first() else { return Denial { status: 403, ..Denial::default() } };
+pub(super) fn render(
+    realm: &Realm,
+    asked: Option<(&Principal, &AccessRequest, Phase)>,
+    explained: Option<&Explained>,
+) -> Denial {
+    let Some(Explained { reason, strategies }) = explained else { return Denial { status: 403, ..Denial::default() } };
     let family = reason.code.split('_').next().unwrap_or_default();
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
     let Some(template) = find(&reason.code).or_else(|| find(family)).or_else(|| find("default")) else {
@@ -25,7 +31,7 @@ pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, P
             ..Denial::default()
         };
     };
-    let filler = Filler { realm, asked, reason };
+    let filler = Filler { realm, asked, reason, strategies };
     let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many } = template;
     let is_many = reason.subjects.len() > 1;
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
@@ -35,7 +41,7 @@ pub(super) fn render(realm: &Realm, asked: Option<(&Principal, &AccessRequest, P
         problem_type: problem_type.to_string(),
         title: title.to_string(),
         detail: filler.fill(detail),
-        errors: errors.iter().map(|error| filler.fill(error)).collect(),
+        errors: errors.iter().flat_map(|error| filler.fill_each(error)).collect(),
     }
 }
 
@@ -43,9 +49,19 @@ struct Filler<'a> {
     realm: &'a Realm,
     asked: Option<(&'a Principal, &'a AccessRequest, Phase)>,
     reason: &'a Reason,
+    strategies: &'a [Arc<str>],
 }
 
 impl Filler<'_> {
+    /// A text that names the strategy comes once for each.
+    fn fill_each(&self, template: &str) -> Vec<String> {
+        if self.strategies.len() < 2 || !template.contains("{strategy}") {
+            return vec![self.fill(template)];
+        }
+        let alone = |strategy| Self { strategies: std::slice::from_ref(strategy), ..*self };
+        self.strategies.iter().map(|strategy| alone(strategy).fill(template)).collect()
+    }
+
     /// Replaces each `{placeholder}`; an unknown one stays as it stands.
     fn fill(&self, template: &str) -> String {
         let mut text = String::with_capacity(template.len() + 64);
@@ -73,6 +89,10 @@ impl Filler<'_> {
             "phase" => self.asked.map(|(_, _, phase)| phase.name().to_owned()),
             "action" => self.asked.map(|(_, request, _)| request.action.to_string()),
             "resource" => resource().map(|resource| resource.name.to_string()),
+            "strategy" => self.strategies.first().map(ToString::to_string),
+            "resource_name" => resource().map(|resource| resource_name(resource)),
+            // The lineage of the resource, as far as it is known here.
+            "lineage" => resource().map(|resource| quoted(resource.claim.iter().map(|claim| &**claim))),
             "claim" => resource().map(|resource| resource.claim.as_deref().unwrap_or_default().to_owned()),
             "claim_set" => {
                 self.asked.map(|(principal, ..)| principal.claim_set.as_deref().unwrap_or_default().to_owned())
@@ -85,12 +105,21 @@ impl Filler<'_> {
     }
 }
 
+/// The last part of the resource claim, with a capital; of a type without a claim its own name.
+fn resource_name(resource: &ResourceType) -> String {
+    let name = resource.claim.as_deref().unwrap_or(&resource.name);
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// Numbers ascend as numbers, before texts; each once; at most `max`, then `...`.
 fn listed(principal: &Principal, list: &DenialList) -> String {
     let mut ids: Vec<&Arc<str>> = principal.entities(&list.attribute).map(|entity| &entity.id).collect();
     ids.sort_by_key(|id| (id.parse::<i64>().unwrap_or(i64::MAX), Arc::clone(id)));
     ids.dedup();
-    let shown = quoted(ids.iter().take(list.max).map(|id| &***id));
+    let shown = ids.iter().take(list.max).map(|id| &***id);
+    let shown = if list.is_quoted { quoted(shown) } else { shown.collect::<Vec<_>>().join(", ") };
     match ids.len() {
         0 => list.none.to_string(),
         1 => list.one.replace("{}", &shown),

@@ -76,6 +76,17 @@ impl<'a> Table<'a> {
         self.faults.add(Some(value.map_or(self.span.clone(), |(_, value)| value.span())), message);
     }
 
+    /// Where a value stands, for a fault that only shows beside other tables; the table itself if it has none.
+    pub(crate) fn place(&self, key: &str) -> Range<usize> {
+        let value = self.entries.iter().find(|(name, _)| name.get_ref() == key);
+        value.map_or(self.span.clone(), |(_, value)| value.span())
+    }
+
+    /// Notes a fault at a place that was remembered.
+    pub(crate) fn fault_at(&self, place: Range<usize>, message: impl Into<String>) {
+        self.faults.add(Some(place), message);
+    }
+
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let found = value.get_ref().type_str();
         self.faults.add(Some(value.span()), format!("`{}` is of type {found}, expected {expected}", self.name(key)));
@@ -102,10 +113,14 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn flag(&self, key: &str) -> bool {
-        let Some(value) = self.find(key) else { return false };
+        self.flag_or(key, false)
+    }
+
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> bool {
+        let Some(value) = self.find(key) else { return default };
         value.get_ref().as_bool().unwrap_or_else(|| {
             self.wrong(key, value, "`true` or `false`");
-            false
+            default
         })
     }
 

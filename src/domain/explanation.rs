@@ -10,59 +10,84 @@ use super::{
     decide::Evaluation,
     decision::Reason,
     policy_set::CompiledPolicy,
+    realm_file::{MissingPeople, NamedSubjects},
     resource_type::{LACKS, Subject},
     schema::AttributeType,
+    value::Value,
 };
 
-/// Why it is allowed: the permits that hold.
-pub(super) fn permitted(evaluation: &Evaluation<'_>, determining: &[usize]) -> Vec<Reason> {
-    sorted(evaluation, determining)
-        .into_iter()
-        .map(|policy| Reason {
-            code: "PERMITTED".into(),
-            message: title(policy),
-            policy: Some(Arc::clone(&policy.id)),
-            subjects: Vec::new(),
-            hints: Vec::new(),
-        })
-        .collect()
+/// A reason, and the strategies of the grant that it comes from.
+#[derive(Clone, Debug)]
+pub(super) struct Explained {
+    pub(super) reason: Reason,
+    pub(super) strategies: Vec<Arc<str>>,
 }
 
-/// Why it is forbidden: the forbids that hold.
-pub(super) fn forbidden(evaluation: &Evaluation<'_>, determining: &[usize]) -> Vec<Reason> {
-    sorted(evaluation, determining)
-        .into_iter()
-        .map(|policy| {
-            let clauses = policy.clauses.list.iter();
-            let subjects = subjects_of(evaluation, clauses).into_iter().map(|(subject, _)| Arc::clone(&subject.name));
-            Reason {
-                code: policy.annotation("reason").cloned().unwrap_or_else(|| "FORBIDDEN".into()),
-                message: policy.annotation("message").cloned().unwrap_or_else(|| title(policy)),
-                policy: Some(Arc::clone(&policy.id)),
-                subjects: subjects.collect(),
-                hints: policy.annotation("hint").into_iter().cloned().collect(),
-            }
-        })
-        .collect()
+impl From<Reason> for Explained {
+    fn from(reason: Reason) -> Self {
+        Self { reason, strategies: Vec::new() }
+    }
+}
+
+/// Why it is allowed: the permits that hold.
+pub(super) fn permitted(evaluation: &Evaluation<'_>, determining: &[usize]) -> Vec<Explained> {
+    let policies = sorted(evaluation, determining).into_iter();
+    policies.map(|policy| of_policy("PERMITTED", title(policy), policy).into()).collect()
 }
 
 /// Which policies could not be evaluated. The error's own text may hold values, so it isn't repeated.
-pub(super) fn errored(evaluation: &Evaluation<'_>, errored: &[usize]) -> Vec<Reason> {
-    let policies = sorted(evaluation, errored);
-    let reasons = policies.into_iter().map(|policy| Reason {
-        code: "POLICY_ERROR".into(),
-        message: "a policy could not be evaluated, so nothing is allowed".into(),
-        policy: Some(Arc::clone(&policy.id)),
-        subjects: Vec::new(),
-        hints: Vec::new(),
-    });
-    reasons.collect()
+pub(super) fn errored(evaluation: &Evaluation<'_>, errored: &[usize]) -> Vec<Explained> {
+    let message = "a policy could not be evaluated, so nothing is allowed";
+    let policies = sorted(evaluation, errored).into_iter();
+    policies.map(|policy| of_policy("POLICY_ERROR", message, policy).into()).collect()
+}
+
+fn of_policy(code: &str, message: impl Into<Arc<str>>, policy: &CompiledPolicy) -> Reason {
+    Reason { policy: Some(Arc::clone(&policy.id)), ..Reason::plain(code, message) }
+}
+
+/// Why it is forbidden: the forbids that hold.
+pub(super) fn forbidden(evaluation: &Evaluation<'_>, determining: &[usize]) -> Vec<Explained> {
+    sorted(evaluation, determining).into_iter().map(|policy| forbidden_by(evaluation, policy)).collect()
+}
+
+fn forbidden_by(evaluation: &Evaluation<'_>, policy: &CompiledPolicy) -> Explained {
+    let mentioned = subjects_of(evaluation, policy.clauses.list.iter());
+    let lacking: Vec<_> = mentioned.iter().filter(|found| lacks(evaluation, found.subject)).collect();
+    let (code, message, subjects) = match policy.annotation("missing") {
+        Some(family) if !lacking.is_empty() => {
+            let (code, message) = missing(evaluation, family);
+            (code, Arc::from(message), lacking.into_iter().map(|found| found.subject).collect::<Vec<_>>())
+        }
+        _ => {
+            let code = policy.annotation("reason").map_or_else(|| "FORBIDDEN".to_owned(), ToString::to_string);
+            let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
+            (code, message, mentioned.iter().map(|found| found.subject).collect())
+        }
+    };
+    let strategies = match guard(policy) {
+        Some(strategy) => vec![Arc::clone(strategy)],
+        None => strategy_looking_at(evaluation, &subjects).into_iter().collect(),
+    };
+    let hints = policy.annotation("hint").into_iter().cloned().collect();
+    let subjects = subjects.into_iter().flat_map(Subject::names).cloned().collect();
+    Explained { reason: Reason { subjects, hints, ..of_policy(&code, message, policy) }, strategies }
+}
+
+/// The code and the message of a value that is not there.
+fn missing(evaluation: &Evaluation<'_>, family: &str) -> (String, &'static str) {
+    match evaluation.values.phase {
+        Phase::Proposed => (format!("{family}_REQUIRED"), "the request leaves out a value that the policies look at"),
+        Phase::Existing => {
+            (format!("{family}_UNINITIALIZED"), "the stored resource has no value where the policies look for one")
+        }
+    }
 }
 
 /// Why no permit holds: the permits that nearly did, with the clauses that were false.
 ///
 /// A permit nearly applied when every clause holds that doesn't look at the resource.
-pub(super) fn not_permitted(evaluation: &Evaluation<'_>) -> Vec<Reason> {
+pub(super) fn not_permitted(evaluation: &Evaluation<'_>) -> Vec<Explained> {
     let mut missed: Vec<Missed<'_>> = Vec::new();
     for policy in sorted(evaluation, &evaluation.candidates.indexes) {
         if policy.effect != Effect::Permit || policy.clauses.list.is_empty() {
@@ -75,101 +100,155 @@ pub(super) fn not_permitted(evaluation: &Evaluation<'_>) -> Vec<Reason> {
         missed.push(Missed { policy, failing: subjects_of(evaluation, failing.into_iter()) });
     }
     if missed.is_empty() {
-        return vec![Reason::plain(
-            "NO_POLICY_PERMITS",
-            "no policy of this realm permits this action on this resource",
-        )];
+        let message = "no policy of this realm permits this action on this resource";
+        return vec![Reason::plain("NO_POLICY_PERMITS", message).into()];
     }
-    let lacking = missed.iter().any(|missed| missed.failing.iter().any(|(subject, _)| lacks(evaluation, subject)));
+    let lacking = missed.iter().any(|missed| missed.failing.iter().any(|found| lacks(evaluation, found.subject)));
     if lacking { vec![value_required(evaluation, &missed)] } else { near_misses(evaluation, &missed) }
 }
 
 struct Missed<'a> {
     policy: &'a CompiledPolicy,
-    failing: Vec<(&'a Subject, BTreeSet<Arc<str>>)>,
+    failing: Vec<Mentioned<'a>>,
+}
+
+/// A value that clauses mention, with the entity types at the ends of their paths.
+struct Mentioned<'a> {
+    subject: &'a Subject,
+    value: Option<&'a Value>,
+    types: BTreeSet<Arc<str>>,
 }
 
 /// One reason a code: permits that share it are alternatives of which none held.
-fn near_misses(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = Vec::new();
+fn near_misses(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Vec<Explained> {
+    let mut reasons: Vec<Explained> = Vec::new();
     for Missed { policy, .. } in missed {
-        let code = policy.annotation("reason").cloned().unwrap_or_else(|| "NO_POLICY_PERMITS".into());
-        if reasons.iter().any(|reason| reason.code == code) {
+        let code = policy.annotation("reason").map_or("NO_POLICY_PERMITS", |code| code);
+        if reasons.iter().any(|known| *known.reason.code == *code) {
             continue;
         }
         let same = missed.iter().filter(|other| other.policy.annotation("reason") == policy.annotation("reason"));
-        let (subjects, hints) = named(evaluation, &same.collect::<Vec<_>>(), |_| true);
+        let same: Vec<_> = same.collect();
+        let (subjects, hints) = match evaluation.realm.file.reasons.subjects {
+            NamedSubjects::Failed => named(evaluation, &same, |missed| missed.failing.iter().collect()),
+            NamedSubjects::AllSorted => all_pending(evaluation, &same),
+        };
         let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
-        reasons.push(Reason { code, message, policy: Some(Arc::clone(&policy.id)), subjects, hints });
+        let reason = Reason { subjects, hints, ..of_policy(code, message, policy) };
+        reasons.push(Explained { reason, strategies: guards(&same) });
     }
     reasons
 }
 
 /// The request, or the stored resource, has no value where a permit looks for one.
-fn value_required(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Reason {
-    let (subjects, hints) = named(evaluation, &missed.iter().collect::<Vec<_>>(), |subject| lacks(evaluation, subject));
-    let (code, message) = match evaluation.values.phase {
-        Phase::Proposed => ("VALUE_REQUIRED", "the request leaves out a value that the policies look at"),
-        Phase::Existing => ("VALUE_UNINITIALIZED", "the stored resource has no value where the policies look for one"),
+fn value_required(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Explained {
+    let is_lacking = |found: &&Mentioned<'_>| lacks(evaluation, found.subject);
+    let lacking: Vec<_> =
+        missed.iter().filter(|missed| missed.failing.iter().any(|found| is_lacking(&found))).collect();
+    let (subjects, hints) = named(evaluation, &lacking, |missed| missed.failing.iter().filter(is_lacking).collect());
+    let policy = lacking.first().map(|missed| missed.policy);
+    let (code, message) =
+        missing(evaluation, policy.and_then(|policy| policy.annotation("missing")).map_or("VALUE", |family| family));
+    let reason = Reason {
+        policy: policy.map(|policy| Arc::clone(&policy.id)),
+        subjects,
+        hints,
+        ..Reason::plain(&code, message)
     };
-    let policy = missed.first().map(|missed| Arc::clone(&missed.policy.id));
-    Reason { code: code.into(), message: message.into(), policy, subjects, hints }
+    Explained { reason, strategies: guards(&lacking) }
 }
 
+/// The values is not there, and may be told to be missing.
 fn lacks(evaluation: &Evaluation<'_>, subject: &Subject) -> bool {
     let subjects = evaluation.request.resource_type.subjects.iter();
-    subjects
+    let is_there = subjects
         .zip(&evaluation.values.values)
-        .any(|(other, value)| other.attribute == subject.attribute && value.is_none())
+        .any(|(other, value)| other.attribute == subject.attribute && value.is_some());
+    let is_person =
+        || matches!(&subject.value_type, AttributeType::Entity(name) if evaluation.realm.relations.is_person(name));
+    !is_there && !(evaluation.realm.file.reasons.missing_people == MissingPeople::Unrelated && is_person())
 }
 
-/// The names of the failing subjects in the resource's order, and their hints, each once.
-fn named(
+/// The names of values in the order of the strategies and then of the resource type, and their hints, each once.
+fn named<'a>(
     evaluation: &Evaluation<'_>,
-    missed: &[&Missed<'_>],
-    counts: impl Fn(&Subject) -> bool,
+    missed: &[&'a Missed<'a>],
+    of: impl Fn(&'a Missed<'a>) -> Vec<&'a Mentioned<'a>>,
 ) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
     let (mut names, mut hints) = (Vec::new(), Vec::new());
-    for subject in evaluation.request.resource_type.subjects.iter().filter(|subject| counts(subject)) {
-        for (_, types) in
-            missed.iter().flat_map(|missed| &missed.failing).filter(|(other, _)| other.attribute == subject.attribute)
-        {
-            if !names.contains(&subject.name) {
-                names.push(Arc::clone(&subject.name));
-            }
-            for hint in types.iter().filter_map(|name| evaluation.realm.relations.entity(name)?.hint.as_ref()) {
-                if !hints.contains(hint) {
-                    hints.push(Arc::clone(hint));
-                }
-            }
+    for missed in missed {
+        for found in of(missed) {
+            add_once(&mut names, found.subject.names());
+            let types = found.types.iter();
+            add_once(&mut hints, types.filter_map(|name| evaluation.realm.relations.entity(name)?.hint.as_ref()));
         }
-    }
-    for hint in missed.iter().filter_map(|missed| missed.policy.annotation("hint")) {
-        if !hints.contains(hint) {
-            hints.push(Arc::clone(hint));
-        }
+        add_once(&mut hints, missed.policy.annotation("hint").into_iter());
     }
     (names, hints)
+}
+
+/// The names of all values that the permits look at, sorted, but for those that are the principal's own.
+fn all_pending(evaluation: &Evaluation<'_>, missed: &[&Missed<'_>]) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+    let is_own = |value: Option<&Value>| matches!(value, Some(Value::Entity(entity)) if evaluation.principal.parents.contains(entity));
+    let whole: Vec<Missed<'_>> = missed
+        .iter()
+        .map(|Missed { policy, .. }| {
+            let mut pending = subjects_of(evaluation, policy.clauses.list.iter());
+            pending.retain(|found| !is_own(found.value));
+            Missed { policy, failing: pending }
+        })
+        .collect();
+    let (mut names, hints) =
+        named(evaluation, &whole.iter().collect::<Vec<_>>(), |missed| missed.failing.iter().collect());
+    names.sort();
+    (names, hints)
+}
+
+fn add_once<'a>(list: &mut Vec<Arc<str>>, more: impl Iterator<Item = &'a Arc<str>>) {
+    for text in more {
+        if !list.contains(text) {
+            list.push(Arc::clone(text));
+        }
+    }
+}
+
+/// The strategy that the policy is for, when its first clause asks for one.
+fn guard(policy: &CompiledPolicy) -> Option<&Arc<str>> {
+    policy.clauses.guard.as_ref().filter(|(attribute, _)| **attribute == *"strategies").map(|(_, strategy)| strategy)
+}
+
+fn guards(missed: &[&Missed<'_>]) -> Vec<Arc<str>> {
+    let mut strategies = Vec::new();
+    add_once(&mut strategies, missed.iter().filter_map(|missed| guard(missed.policy)));
+    strategies
+}
+
+/// The first strategy of the grant that looks at one of these values.
+fn strategy_looking_at(evaluation: &Evaluation<'_>, subjects: &[&Subject]) -> Option<Arc<str>> {
+    let known = &evaluation.realm.file.grants.as_ref()?.strategies;
+    let looks = |strategy: &&Arc<str>| {
+        let attributes = known.iter().filter(|(name, _)| name == *strategy).flat_map(|(_, attributes)| attributes);
+        attributes.into_iter().any(|attribute| subjects.iter().any(|subject| subject.attribute == *attribute))
+    };
+    evaluation.grant?.strategies.iter().find(looks).cloned()
 }
 
 fn failing_clauses<'a>(evaluation: &Evaluation<'_>, policy: &'a CompiledPolicy) -> Vec<&'a Clause> {
     policy.clauses.list.iter().filter(|clause| evaluation.situation.holds(&clause.condition) != Ok(true)).collect()
 }
 
-/// The resource's subjects that the clauses mention, each with the entity types at the ends of the paths.
-fn subjects_of<'a>(
-    evaluation: &Evaluation<'a>,
-    clauses: impl Iterator<Item = &'a Clause>,
-) -> Vec<(&'a Subject, BTreeSet<Arc<str>>)> {
+/// The resource's values that the clauses mention, in its order.
+fn subjects_of<'a>(evaluation: &Evaluation<'a>, clauses: impl Iterator<Item = &'a Clause>) -> Vec<Mentioned<'a>> {
     let paths: Vec<&Vec<Arc<str>>> = clauses.flat_map(|clause| &clause.resource_paths).collect();
-    let subjects = evaluation.request.resource_type.subjects.iter();
+    let subjects = evaluation.request.resource_type.subjects.iter().zip(&evaluation.values.values);
     subjects
-        .filter_map(|subject| {
+        .filter(|(subject, _)| *subject.attribute != *LACKS)
+        .filter_map(|(subject, value)| {
             let own: Vec<_> = paths.iter().filter(|path| path.first() == Some(&subject.attribute)).collect();
             let deepest = own.iter().map(|path| path.len()).max()?;
             let ends = own.iter().filter(|path| path.len() == deepest);
             let types = ends.filter_map(|path| end_type(evaluation, subject, path.get(1..).unwrap_or_default()));
-            (*subject.attribute != *LACKS).then(|| (subject, types.collect()))
+            Some(Mentioned { subject, value: value.as_ref(), types: types.collect() })
         })
         .collect()
 }
@@ -186,11 +265,21 @@ fn end_type(evaluation: &Evaluation<'_>, subject: &Subject, rest: &[Arc<str>]) -
     rest.iter().try_fold(start, |current, name| evaluation.realm.relations.entity(&current)?.links.get(name).cloned())
 }
 
-/// By precedence, then by id: where a policy stands in its file says nothing.
+/// By precedence, then in the order of the grant's strategies, then by id: where a policy stands in its file says nothing.
 fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a CompiledPolicy> {
-    let policies = indexes.iter().filter_map(|index| evaluation.realm.policies.get(*index));
-    let mut policies: Vec<&CompiledPolicy> = policies.collect();
-    policies.sort_by_key(|policy| (policy.precedence, &policy.id));
+    let realm = evaluation.realm;
+    let policies = indexes.iter().filter_map(|index| realm.policies.get(*index));
+    let mut policies: Vec<&'a CompiledPolicy> = policies.collect();
+    let listed = evaluation.grant.map(|grant| grant.strategies.as_slice()).unwrap_or_default();
+    let position = |policy: &CompiledPolicy| {
+        guard(policy).and_then(|strategy| listed.iter().position(|name| name == strategy)).unwrap_or(usize::MAX)
+    };
+    let precedence = |policy: &CompiledPolicy| {
+        let code = policy.annotation("reason");
+        let set = realm.file.reasons.precedence.iter().find(|(name, _)| Some(name) == code);
+        set.map_or(policy.precedence, |(_, precedence)| *precedence)
+    };
+    policies.sort_by_key(|policy| (precedence(policy), position(policy), &policy.id));
     policies
 }
 

@@ -1,81 +1,98 @@
 //! Claim sets: which actions a client's claim set grants on a resource, and under which strategies.
 //!
 //! The table is a forest of resource claims; grants and defaults sit on its nodes. Everything is
-//! resolved when the realm loads, so a decision only looks up. The rule is that of Ed-Fi's Data
-//! Management Service: the nearest node up the lineage that grants the action to the claim set
-//! decides; its own strategies count if it lists any, else those of the nearest node that has a
-//! default entry for the action, an empty entry included.
+//! resolved when the realm loads, so a decision only looks up. The two rules of inheritance are those of Ed-Fi's Data
+//! Management Service (`nearest`) and of the Ed-Fi ODS/API (`first_override`); see [`Inheritance`].
+//!
+//! [`Inheritance`]: crate::domain::realm_file::Inheritance
+
+mod fault;
+mod forest;
+pub mod table;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use serde_json::Value as Json;
-
+pub use self::fault::{FAULTS_MAX, GrantFault};
+use self::{
+    fault::{ambiguous, no_metadata, strategy_fault},
+    forest::{Forest, Found, Named, folded, held, resolve},
+    table::ClaimTable,
+};
 use super::{
     fault::Fault,
-    realm_file::GrantSettings,
-    resource_type::{ResourceType, ResourceTypes, syntax_fault},
+    realm_file::{GrantSettings, Unknown},
+    resource_type::{ResourceType, ResourceTypes},
 };
 
 /// What a claim set grants for one action on one resource type.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Grant {
     /// The claim set names the resource, for whichever action.
     pub has_resource: bool,
     /// The claim set grants the action.
     pub is_granted: bool,
-    /// The strategies, in the order of the table.
+    /// The strategies, in the order of the table but for those that the realm puts last; each once.
     pub strategies: Vec<Arc<str>>,
-    /// The node that supplied the strategies.
+    /// The claim that supplied the strategies.
     pub supplied_by: Option<Arc<str>>,
+    /// The claim on which the action is granted.
+    pub granted_by: Option<Arc<str>>,
+    /// The resource's claim and those above it, nearest first; empty when the table doesn't know it.
+    pub lineage: Arc<[Arc<str>]>,
     /// Why the grant cannot be used: a fault of the configuration.
     pub fault: Option<Arc<str>>,
 }
 
-impl Grant {
-    const NONE: Self =
-        Self { has_resource: false, is_granted: false, strategies: Vec::new(), supplied_by: None, fault: None };
-
-    fn faulty(fault: String) -> Self {
-        Self { fault: Some(fault.into()), ..Self::NONE }
-    }
-}
-
-/// Strategies by action.
-type Actions = BTreeMap<Arc<str>, Vec<Arc<str>>>;
-/// Granted actions, with the strategies that override the defaults.
-type Granted = BTreeMap<Arc<str>, Option<Vec<Arc<str>>>>;
-/// Resolved grants by resource type and action.
-type Resolved = HashMap<Arc<str>, BTreeMap<Arc<str>, ResolvedGrant>>;
-
-#[derive(Debug, Default)]
-struct Node {
-    parent: Option<Arc<str>>,
-    defaults: Actions,
-    claim_sets: BTreeMap<Arc<str>, Granted>,
-}
-
+/// Resolved grants by action.
+type ByAction = BTreeMap<Arc<str>, ResolvedGrant>;
 /// A claim set by name: resource types, actions, strategies.
 pub(super) type FlatClaimSet = (Arc<str>, Vec<(Arc<str>, Vec<(Arc<str>, Vec<Arc<str>>)>)>);
+/// Names, each with actions.
+pub type NamedActions = Vec<(Arc<str>, Vec<Arc<str>>)>;
 
 /// A grant with the number that plans are cached by.
 #[derive(Clone, Debug)]
 pub struct ResolvedGrant {
-    /// Equal grants have equal numbers.
+    /// Grants that ask the same of the policies have equal numbers.
     pub number: u32,
     /// The grant.
     pub grant: Arc<Grant>,
 }
 
+#[derive(Debug)]
+struct ClaimSet {
+    name: Arc<str>,
+    resources: HashMap<Arc<str>, ByAction>,
+    /// Leaf claims that no resource type has.
+    others: NamedActions,
+}
+
+/// What holds for a resource type whoever asks.
+#[derive(Debug)]
+struct TypeEntry {
+    not_in_set: ResolvedGrant,
+    not_granted: ResolvedGrant,
+    /// Nobody can be answered.
+    is_unusable: bool,
+}
+
 /// The grants of a realm, resolved. Names of claim sets compare without ASCII case.
 #[derive(Debug, Default)]
 pub struct Grants {
-    sets: HashMap<String, Resolved>,
-    no_resource: Option<ResolvedGrant>,
-    no_action: Option<ResolvedGrant>,
-    known: BTreeMap<Arc<Grant>, u32>,
+    sets: HashMap<String, ClaimSet>,
+    types: HashMap<Arc<str>, TypeEntry>,
+    unknown_set: Option<ResolvedGrant>,
+    /// Leaf claims that no resource type has.
+    dead: Vec<Arc<str>>,
+    /// Resource types whose claim the table doesn't know.
+    unknown_types: Vec<Arc<str>>,
+    /// The actions that the table speaks of.
+    actions: BTreeSet<Arc<str>>,
+    numbers: BTreeMap<(bool, bool, Vec<Arc<str>>), u32>,
+    known: HashSet<Arc<Grant>>,
 }
 
 impl Grants {
@@ -84,35 +101,111 @@ impl Grants {
     /// # Errors
     /// Every fault, each naming the claim.
     pub(super) fn parse(content: &str, settings: &GrantSettings, types: &ResourceTypes) -> Result<Self, Vec<Fault>> {
-        let nodes = parse_nodes(&settings.file, content)?;
-        let mut grants = Self::default();
-        grants.no_resource = Some(grants.numbered(Grant::NONE));
-        grants.no_action = Some(grants.numbered(Grant { has_resource: true, ..Grant::NONE }));
-        let names = nodes.values().flat_map(|node| node.claim_sets.keys());
-        for name in names.collect::<std::collections::BTreeSet<_>>() {
-            if grants.sets.contains_key(&name.to_ascii_lowercase()) {
-                let message = format!("claim set `{name}` differs from another only in case, and case doesn't count");
-                return Err(vec![Fault::in_file(&settings.file, message)]);
+        let table = ClaimTable::parse(&settings.file, content)?;
+        let tangles = table.tangles(|name| folded(name, settings)).into_iter();
+        let mut wrong: Vec<String> = tangles.map(|(claim, what)| format!("claim `{claim}`: {what}")).collect();
+        let mut names: BTreeMap<String, Arc<str>> = BTreeMap::new();
+        for name in table.claim_set_names() {
+            if names.contains_key(&name.to_ascii_lowercase()) {
+                wrong.push(format!("claim set `{name}` differs from another only in case, and case doesn't count"));
             }
-            let mut resources = HashMap::new();
-            for resource_type in types.values() {
-                let lineage = lineage(&nodes, resource_type.claim.as_ref());
-                let held: Vec<_> = lineage.iter().filter_map(|(_, node)| node.claim_sets.get(name)).collect();
-                let actions: BTreeMap<_, _> = held
-                    .iter()
-                    .flat_map(|actions| actions.keys())
-                    .map(|action| {
-                        let grant = resolve(&lineage, name, action, resource_type, settings);
-                        (Arc::clone(action), grants.numbered(grant))
-                    })
-                    .collect();
-                if !held.is_empty() {
-                    resources.insert(Arc::clone(&resource_type.name), actions);
-                }
-            }
-            grants.sets.insert(name.to_ascii_lowercase(), resources);
+            names.insert(name.to_ascii_lowercase(), name);
         }
-        Ok(grants)
+        if !wrong.is_empty() {
+            return Err(wrong.into_iter().map(|message| Fault::in_file(&settings.file, message)).collect());
+        }
+        Ok(Self::resolve(&table, settings, types, names))
+    }
+
+    fn resolve(
+        table: &ClaimTable,
+        settings: &GrantSettings,
+        types: &ResourceTypes,
+        names: BTreeMap<String, Arc<str>>,
+    ) -> Self {
+        let forest = Forest::new(table, settings);
+        let mut grants = Self::default();
+        grants.unknown_set = Some(grants.numbered(match settings.unknown_claim_set {
+            Unknown::Deny => Grant::default(),
+            Unknown::Error => Grant { fault: Some(no_metadata()), ..Grant::default() },
+        }));
+        let mut named: Vec<(&ResourceType, Named<'_>)> = Vec::new();
+        for resource_type in types.values() {
+            let found = resource_type.claim.as_ref().map_or(Found::Unknown, |claim| forest.find(claim));
+            grants.add_type(resource_type, &found, settings);
+            if let Found::Known(claim) = found {
+                named.push((resource_type, claim));
+            }
+        }
+        let used: HashSet<_> =
+            named.iter().filter_map(|(_, named)| named.lineage.first()).map(|leaf| &leaf.name).collect();
+        let others: Vec<_> = forest.leaves().filter(|(_, claim)| !used.contains(&claim.name)).collect();
+        grants.dead = others.iter().map(|(_, claim)| Arc::clone(&claim.name)).collect();
+        let granted = table.claims.iter().flat_map(|claim| claim.claim_sets.iter().flat_map(|(_, actions)| actions));
+        let defaults = table.claims.iter().flat_map(|claim| &claim.defaults).map(|(action, _)| action);
+        grants.actions = granted.map(|(action, _)| action).chain(defaults).cloned().collect();
+        for (key, name) in names {
+            let resources = named.iter().filter_map(|(resource_type, named)| {
+                let actions = grants.actions_of(&name, named, resource_type, settings)?;
+                Some((Arc::clone(&resource_type.name), actions))
+            });
+            let resources = resources.collect();
+            let others = others.iter().map(|(index, claim)| (Arc::clone(&claim.name), forest.lineage(*index)));
+            let others = others.map(|(claim, lineage)| (claim, actions(&held(&lineage, &name))));
+            let others = others.filter(|(_, actions)| !actions.is_empty()).collect();
+            grants.sets.insert(key, ClaimSet { name, resources, others });
+        }
+        grants
+    }
+
+    fn add_type(&mut self, resource_type: &ResourceType, found: &Found<'_>, settings: &GrantSettings) {
+        let fault = match found {
+            Found::Known(_) => None,
+            Found::Ambiguous(claims) => Some(ambiguous(claims)),
+            Found::Unknown => Some(no_metadata()).filter(|_| settings.unknown_resource == Unknown::Error),
+        };
+        let lineage = match found {
+            Found::Known(named) => names(named),
+            Found::Unknown | Found::Ambiguous(_) => Arc::default(),
+        };
+        if matches!(found, Found::Unknown) {
+            self.unknown_types.push(Arc::clone(&resource_type.name));
+        }
+        let is_unusable = fault.is_some();
+        let not_in_set = Grant { lineage, fault, ..Grant::default() };
+        let not_granted = Grant { has_resource: true, ..not_in_set.clone() };
+        let entry =
+            TypeEntry { not_in_set: self.numbered(not_in_set), not_granted: self.numbered(not_granted), is_unusable };
+        self.types.insert(Arc::clone(&resource_type.name), entry);
+    }
+
+    /// The grants of a claim set on a resource type; `None` when it doesn't have the resource.
+    fn actions_of(
+        &mut self,
+        claim_set: &str,
+        named: &Named<'_>,
+        resource_type: &ResourceType,
+        settings: &GrantSettings,
+    ) -> Option<ByAction> {
+        let held = held(&named.lineage, claim_set);
+        let granted = actions(&held).into_iter().filter_map(|action| {
+            let source = resolve(&named.lineage, &held, &action, settings.inheritance)?;
+            let strategies = in_order(source.strategies, &settings.last);
+            let matched = Some(&source.granted_by);
+            let fault = strategy_fault(&strategies, matched, &named.spellings, &action, resource_type, settings);
+            let grant = Grant {
+                has_resource: true,
+                is_granted: true,
+                strategies,
+                supplied_by: source.supplied_by,
+                granted_by: Some(source.granted_by),
+                lineage: names(named),
+                fault: fault.map(Arc::from),
+            };
+            Some((action, self.numbered(grant)))
+        });
+        let granted: ByAction = granted.collect();
+        (!held.is_empty()).then_some(granted)
     }
 
     /// Adds claim sets whose strategies are taken as they are, without any lineage: for tests of policies.
@@ -121,39 +214,56 @@ impl Grants {
             let resolved = resources.into_iter().filter_map(|(resource, actions)| {
                 let resource_type = types.get(&resource)?;
                 let claim = resource_type.claim.clone();
+                let lineage: Arc<[Arc<str>]> = claim.iter().cloned().collect();
                 let actions = actions.into_iter().map(|(action, strategies)| {
-                    let fault = strategy_fault(&strategies, claim.as_ref(), &action, resource_type, settings);
-                    let fault = fault.map(Arc::from);
-                    let grant =
-                        Grant { has_resource: true, is_granted: true, strategies, supplied_by: claim.clone(), fault };
+                    let strategies = in_order(&strategies, &settings.last);
+                    let fault = strategy_fault(&strategies, claim.as_ref(), &lineage, &action, resource_type, settings);
+                    let grant = Grant {
+                        has_resource: true,
+                        is_granted: true,
+                        strategies,
+                        supplied_by: claim.clone(),
+                        granted_by: claim.clone(),
+                        lineage: Arc::clone(&lineage),
+                        fault: fault.map(Arc::from),
+                    };
                     (action, self.numbered(grant))
                 });
                 Some((resource, actions.collect()))
             });
-            let resolved = resolved.collect();
-            self.sets.insert(name.to_ascii_lowercase(), resolved);
+            let resources = resolved.collect();
+            self.sets.insert(name.to_ascii_lowercase(), ClaimSet { name, resources, others: Vec::new() });
         }
     }
 
     /// What the claim set grants for the action on the resource type.
     pub fn find(&self, claim_set: &str, resource_type: &str, action: &str) -> ResolvedGrant {
-        let none = |grant: &Option<ResolvedGrant>| {
-            grant.clone().unwrap_or(ResolvedGrant { number: 0, grant: Arc::new(Grant::NONE) })
+        let nothing = || ResolvedGrant {
+            number: u32::MAX,
+            grant: Arc::new(Grant { fault: Some(no_metadata()), ..Grant::default() }),
         };
-        let Some(resources) = self.sets.get(&claim_set.to_ascii_lowercase()) else {
-            let fault = "No security metadata has been configured for this resource.".to_owned();
-            return ResolvedGrant { number: u32::MAX, grant: Arc::new(Grant::faulty(fault)) };
-        };
-        match resources.get(resource_type) {
-            None => none(&self.no_resource),
-            Some(actions) => actions.get(action).cloned().unwrap_or_else(|| none(&self.no_action)),
+        let Some(entry) = self.types.get(resource_type) else { return nothing() };
+        if entry.is_unusable {
+            return entry.not_in_set.clone();
+        }
+        match self.sets.get(&claim_set.to_ascii_lowercase()) {
+            None => match &self.unknown_set {
+                Some(unknown) if unknown.grant.fault.is_some() => unknown.clone(),
+                Some(_) => entry.not_in_set.clone(),
+                None => nothing(),
+            },
+            Some(set) => match set.resources.get(resource_type) {
+                None => entry.not_in_set.clone(),
+                Some(actions) => actions.get(action).unwrap_or(&entry.not_granted).clone(),
+            },
         }
     }
 
     /// The resource types that a claim set names, with the actions it grants, sorted.
-    pub fn granted(&self, claim_set: &str) -> Vec<(Arc<str>, Vec<Arc<str>>)> {
-        let Some(resources) = self.sets.get(&claim_set.to_ascii_lowercase()) else { return Vec::new() };
-        let mut list: Vec<_> = resources
+    pub fn granted(&self, claim_set: &str) -> NamedActions {
+        let Some(set) = self.sets.get(&claim_set.to_ascii_lowercase()) else { return Vec::new() };
+        let mut list: Vec<_> = set
+            .resources
             .iter()
             .map(|(name, actions)| {
                 let granted = actions.iter().filter(|(_, resolved)| resolved.grant.is_granted);
@@ -165,194 +275,322 @@ impl Grants {
         list
     }
 
+    /// The claims that start with the prefix and are no resource type's, for example services, with the actions that
+    /// the claim set grants on them or above them, sorted. Groups are left out.
+    pub fn claims(&self, claim_set: &str, prefix: &str) -> NamedActions {
+        let set = self.sets.get(&claim_set.to_ascii_lowercase());
+        let others = set.into_iter().flat_map(|set| &set.others);
+        let mut list: NamedActions = others.filter(|(claim, _)| claim.starts_with(prefix)).cloned().collect();
+        list.sort();
+        list
+    }
+
+    /// The claim sets as the table writes them, sorted.
+    pub fn claim_sets(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.sets.values().map(|set| Arc::clone(&set.name)).collect();
+        names.sort();
+        names
+    }
+
+    /// The claim of a resource type and those above it, nearest first; empty when the table doesn't know it.
+    pub fn lineage(&self, resource_type: &str) -> Arc<[Arc<str>]> {
+        self.types.get(resource_type).map(|entry| Arc::clone(&entry.not_in_set.grant.lineage)).unwrap_or_default()
+    }
+
     fn numbered(&mut self, grant: Grant) -> ResolvedGrant {
-        if let Some((grant, number)) = self.known.get_key_value(&grant) {
-            return ResolvedGrant { number: *number, grant: Arc::clone(grant) };
+        let asks = (grant.has_resource, grant.is_granted, grant.strategies.clone());
+        let next = u32::try_from(self.numbers.len()).unwrap_or(u32::MAX);
+        let number = *self.numbers.entry(asks).or_insert(next);
+        if let Some(grant) = self.known.get(&grant) {
+            return ResolvedGrant { number, grant: Arc::clone(grant) };
         }
-        let number = u32::try_from(self.known.len()).unwrap_or(u32::MAX);
         let grant = Arc::new(grant);
-        self.known.insert(Arc::clone(&grant), number);
+        self.known.insert(Arc::clone(&grant));
         ResolvedGrant { number, grant }
     }
 }
 
-type Lineage<'a> = Vec<(Arc<str>, &'a Node)>;
-
-/// The claim and its ancestors, nearest first; a cycle ends it.
-fn lineage<'a>(nodes: &'a BTreeMap<Arc<str>, Node>, claim: Option<&Arc<str>>) -> Lineage<'a> {
-    let mut lineage: Lineage<'a> = Vec::new();
-    let mut next = claim.cloned();
-    while let Some((name, node)) = next.take().and_then(|claim| Some((Arc::clone(&claim), nodes.get(&claim)?))) {
-        if lineage.iter().any(|(seen, _)| *seen == name) {
-            break;
-        }
-        lineage.push((name, node));
-        next.clone_from(&node.parent);
-    }
-    lineage
+fn names(named: &Named<'_>) -> Arc<[Arc<str>]> {
+    named.lineage.iter().map(|claim| Arc::clone(&claim.name)).collect()
 }
 
-fn resolve(
-    lineage: &Lineage<'_>,
-    claim_set: &str,
-    action: &str,
-    resource_type: &ResourceType,
-    settings: &GrantSettings,
-) -> Grant {
-    let granting = lineage.iter().find_map(|(claim, node)| Some((claim, node.claim_sets.get(claim_set)?.get(action)?)));
-    let Some((claim, overriding)) = granting else { return Grant { has_resource: true, ..Grant::NONE } };
-    let overriding =
-        overriding.as_ref().filter(|strategies| !strategies.is_empty()).map(|strategies| (claim, strategies));
-    let default = || lineage.iter().find_map(|(claim, node)| Some((claim, node.defaults.get(action)?)));
-    let (supplied_by, strategies) = match overriding.or_else(default) {
-        Some((claim, strategies)) => (Some(Arc::clone(claim)), strategies.clone()),
-        None => (None, Vec::new()),
-    };
-    let fault = strategy_fault(&strategies, supplied_by.as_ref(), action, resource_type, settings);
-    Grant { has_resource: true, is_granted: true, strategies, supplied_by, fault: fault.map(Arc::from) }
+/// The granted actions, sorted.
+fn actions(held: &[(&table::Claim, &table::Granted)]) -> Vec<Arc<str>> {
+    let granted: BTreeSet<_> = held.iter().flat_map(|(_, granted)| granted.iter()).map(|(action, _)| action).collect();
+    granted.into_iter().cloned().collect()
 }
 
-/// Why these strategies cannot decide about this action on this resource type. The texts are those of Ed-Fi's problem details.
-fn strategy_fault(
-    strategies: &[Arc<str>],
-    supplied_by: Option<&Arc<str>>,
-    action: &str,
-    resource_type: &ResourceType,
-    settings: &GrantSettings,
-) -> Option<String> {
-    let claim = resource_type.claim.as_deref().unwrap_or_default();
-    if strategies.is_empty() {
-        let matched = supplied_by.map_or(claim, |claim| claim);
-        return Some(format!(
-            "No authorization strategies were defined for the requested action '{action}' against resource URIs ['{claim}'] matched by the caller's claim '{matched}'."
-        ));
-    }
-    let known = |strategy: &Arc<str>| settings.strategies.iter().find(|(name, _)| name == strategy);
-    let quoted = |names: Vec<&Arc<str>>| names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    let usable = settings.usable.iter().find(|(name, _)| **name == *action).map(|(_, usable)| usable);
-    let unknown: Vec<_> = strategies
-        .iter()
-        .filter(|strategy| known(strategy).is_none() || usable.is_some_and(|usable| !usable.contains(*strategy)))
-        .collect();
-    if !unknown.is_empty() {
-        let names = quoted(unknown);
-        return Some(format!(
-            "Could not find authorization strategy implementations for the following strategy names: {names}."
-        ));
-    }
-    let blind = strategies.iter().find(|strategy| {
-        let attributes = known(strategy).map(|(_, attributes)| attributes.as_slice()).unwrap_or_default();
-        !attributes.is_empty() && !resource_type.subjects.iter().any(|subject| attributes.contains(&subject.attribute))
-    })?;
-    Some(format!(
-        "The authorization strategy '{blind}' produced no authorization subjects for resource '{}'.",
-        resource_type.name
-    ))
-}
-
-fn parse_nodes(file: &str, content: &str) -> Result<BTreeMap<Arc<str>, Node>, Vec<Fault>> {
-    let json: Json = serde_json::from_str(content).map_err(|error| vec![syntax_fault(file, content, &error)])?;
-    let Some(claims) = json.get("claims").and_then(Json::as_object) else {
-        return Err(vec![Fault::in_file(file, "`claims` is missing, expected an object of resource claims")]);
-    };
-    let mut faults = Vec::new();
-    let mut nodes = BTreeMap::new();
-    for (claim, body) in claims {
-        let mut wrong = |what: &str| faults.push(Fault::in_file(file, format!("claim `{claim}`: {what}")));
-        let parent = match body.get("parent") {
-            None | Some(Json::Null) => None,
-            Some(Json::String(parent)) if claims.contains_key(parent) => Some(Arc::from(parent.as_str())),
-            Some(_) => {
-                wrong("`parent` names no claim of this file");
-                None
-            }
-        };
-        let mut node = Node { parent, ..Node::default() };
-        for (action, strategies) in body.get("defaults").and_then(Json::as_object).into_iter().flatten() {
-            match texts(strategies) {
-                Some(strategies) => drop(node.defaults.insert(action.as_str().into(), strategies)),
-                None => wrong(&format!("`defaults.{action}` is no list of strategies")),
-            }
-        }
-        for (set, actions) in body.get("claim_sets").and_then(Json::as_object).into_iter().flatten() {
-            let granted: &mut Granted = node.claim_sets.entry(set.as_str().into()).or_default();
-            for (action, strategies) in actions.as_object().into_iter().flatten() {
-                if strategies.is_null() {
-                    granted.insert(action.as_str().into(), None);
-                } else if let Some(strategies) = texts(strategies) {
-                    granted.insert(action.as_str().into(), Some(strategies));
-                } else {
-                    wrong(&format!("`claim_sets.{set}.{action}` is neither null nor a list of strategies"));
-                }
-            }
-        }
-        nodes.insert(Arc::from(claim.as_str()), node);
-    }
-    if faults.is_empty() { Ok(nodes) } else { Err(faults) }
-}
-
-fn texts(value: &Json) -> Option<Vec<Arc<str>>> {
-    value.as_array()?.iter().map(|text| text.as_str().map(Arc::from)).collect()
+/// Each strategy once, at its first place; those that come last after all others.
+fn in_order(strategies: &[Arc<str>], last: &[Arc<str>]) -> Vec<Arc<str>> {
+    let mut seen = BTreeSet::new();
+    let mut ordered: Vec<_> = strategies.iter().filter(|strategy| seen.insert(Arc::clone(strategy))).cloned().collect();
+    ordered.sort_by_key(|strategy| last.iter().position(|other| other == strategy).map_or(0, |place| place + 1));
+    ordered
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SETTINGS: &str = "grants.json";
+    use crate::domain::{
+        realm_file::{Addressable, ClaimCase, Inheritance},
+        resource_type::Subject,
+        schema::AttributeType,
+    };
 
     fn settings() -> GrantSettings {
-        let strategies = [("Free", vec![]), ("ByPlace", vec!["place"])];
+        let strategies = [("Free", vec![]), ("ByPlace", vec!["place"]), ("ByName", vec!["name"]), ("Owned", vec![])];
         let strategies = strategies
             .into_iter()
             .map(|(name, attributes)| (name.into(), attributes.into_iter().map(Arc::from).collect()))
             .collect();
-        let usable = vec![("Changes".into(), vec!["Free".into()])];
-        GrantSettings { file: SETTINGS.into(), claim_set: "claimSet".into(), strategies, usable }
+        GrantSettings {
+            file: "grants.json".into(),
+            claim_set: "claimSet".into(),
+            strategies,
+            usable: vec![("Changes".into(), vec!["Free".into()])],
+            last: vec!["Owned".into()],
+            unknown_claim_set: Unknown::Error,
+            ..GrantSettings::default()
+        }
     }
 
+    fn first_override() -> GrantSettings {
+        GrantSettings { inheritance: Inheritance::FirstOverride, ..settings() }
+    }
+
+    /// `pupils` with the claim `urn:new:leaf`, and `groups` with the claim `root`.
     fn types() -> ResourceTypes {
-        let resource_type = ResourceType {
-            name: "pupils".into(),
-            entity: "Resource".into(),
-            claim: Some("leaf".into()),
-            subjects: Vec::new(),
-            has_lacks: true,
+        let resource_type = |name: &str, claim: &str| {
+            let subject = Subject {
+                attribute: "name".into(),
+                path: "name".into(),
+                name: "Name".into(),
+                value_type: AttributeType::String,
+                is_required: false,
+                more: Vec::new(),
+            };
+            let resource_type = ResourceType {
+                name: name.into(),
+                entity: "Resource".into(),
+                claim: Some(claim.into()),
+                subjects: vec![subject],
+                has_lacks: true,
+            };
+            (Arc::from(name), Arc::new(resource_type))
         };
-        ResourceTypes::from([("pupils".into(), Arc::new(resource_type))])
+        ResourceTypes::from([resource_type("pupils", "urn:new:leaf"), resource_type("groups", "root")])
     }
 
-    fn found(leaf: &str, root: &str, action: &str) -> Grant {
-        let content = format!(r#"{{"claims":{{"leaf":{{"parent":"root",{leaf}}},"root":{{"parent":null,{root}}}}}}}"#);
-        let grants = Grants::parse(&content, &settings(), &types()).unwrap();
-        (*grants.find("sis", "pupils", action).grant).clone()
+    /// A leaf below a root, what is said of each.
+    fn table(leaf: &str, root: &str) -> String {
+        format!(r#"{{"claims":{{"urn:new:leaf":{{"parent":"root",{leaf}}},"root":{{"parent":null,{root}}}}}}}"#)
     }
+
+    fn grants(content: &str, settings: &GrantSettings) -> Grants {
+        Grants::parse(content, settings, &types()).unwrap()
+    }
+
+    fn found(leaf: &str, root: &str, action: &str, settings: &GrantSettings) -> Grant {
+        (*grants(&table(leaf, root), settings).find("sis", "pupils", action).grant).clone()
+    }
+
+    /// Strategies, who grants, who supplies.
+    fn summary(leaf: &str, root: &str, settings: &GrantSettings) -> String {
+        let grant = found(leaf, root, "Read", settings);
+        let name = |claim: &Option<Arc<str>>| claim.clone().unwrap_or_else(|| "nobody".into());
+        let strategies = if grant.strategies.is_empty() { "nothing".to_owned() } else { grant.strategies.join("+") };
+        format!("{strategies} by {} from {}", name(&grant.granted_by), name(&grant.supplied_by))
+    }
+
+    const NOTHING: &str = r#""defaults":{}"#;
 
     #[test]
     fn the_nearest_grant_decides_and_its_own_strategies_come_before_any_default() {
-        let root = r#""claim_sets":{"SIS":{"Read":["ByPlace"]}},"defaults":{"Read":["ByPlace"]}"#;
-        let own = found(r#""claim_sets":{"SIS":{"Read":["Free"]}}"#, root, "Read");
-        assert_eq!((own.strategies, own.supplied_by), (vec!["Free".into()], Some("leaf".into())));
-        let shielded = found(r#""claim_sets":{"SIS":{"Read":null}},"defaults":{"Read":["Free"]}"#, root, "Read");
-        assert_eq!((shielded.strategies, shielded.supplied_by), (vec!["Free".into()], Some("leaf".into())));
-        let inherited = found(r#""claim_sets":{}"#, root, "Read");
-        assert_eq!(inherited.supplied_by, Some("root".into()));
+        let root = r#""claim_sets":{"SIS":{"Read":["ByName"]}},"defaults":{"Read":["ByName"]}"#;
+        let own = r#""claim_sets":{"SIS":{"Read":["Free"]}}"#;
+        let plain = r#""claim_sets":{"SIS":{"Read":null}}"#;
+        let with_default = r#""claim_sets":{"SIS":{"Read":null}},"defaults":{"Read":["Free"]}"#;
+        for (leaf, nearest, first_override_wins) in [
+            (own, "Free by urn:new:leaf from urn:new:leaf", "Free by urn:new:leaf from urn:new:leaf"),
+            (with_default, "Free by urn:new:leaf from urn:new:leaf", "ByName by urn:new:leaf from root"),
+            (plain, "ByName by urn:new:leaf from root", "ByName by urn:new:leaf from root"),
+            (NOTHING, "ByName by root from root", "ByName by root from root"),
+        ] {
+            assert_eq!(summary(leaf, root, &settings()), nearest, "{leaf}");
+            assert_eq!(summary(leaf, root, &first_override()), first_override_wins, "{leaf}");
+        }
+    }
+
+    #[test]
+    fn a_grant_above_takes_the_resources_own_default() {
+        let root = r#""claim_sets":{"SIS":{"Read":null}},"defaults":{"Read":["ByName"]}"#;
+        let leaf = r#""defaults":{"Read":["Free"]}"#;
+        for settings in [settings(), first_override()] {
+            assert_eq!(summary(leaf, root, &settings), "Free by root from urn:new:leaf");
+        }
+    }
+
+    #[test]
+    fn an_empty_default_ends_the_search_only_where_the_nearest_decides() {
+        let root = r#""claim_sets":{"SIS":{"Read":null}},"defaults":{"Read":["Free"]}"#;
+        let leaf = r#""defaults":{"Read":[]}"#;
+        assert_eq!(summary(leaf, root, &settings()), "nothing by root from urn:new:leaf");
+        assert_eq!(summary(leaf, root, &first_override()), "Free by root from root");
+    }
+
+    #[test]
+    fn an_empty_override_is_none() {
+        let root = r#""defaults":{"Read":["Free"]}"#;
+        for settings in [settings(), first_override()] {
+            let leaf = r#""claim_sets":{"SIS":{"Read":[]}}"#;
+            assert_eq!(summary(leaf, root, &settings), "Free by urn:new:leaf from root");
+        }
+    }
+
+    #[test]
+    fn each_strategy_counts_once_and_the_last_ones_come_last() {
+        let leaf = r#""claim_sets":{"SIS":{"Read":["Owned","ByName","Free","ByName"]}}"#;
+        assert_eq!(found(leaf, NOTHING, "Read", &settings()).strategies.join(" "), "ByName Free Owned");
+    }
+
+    #[test]
+    fn a_grant_knows_its_lineage_and_equal_ones_share_a_number() {
+        let root = r#""claim_sets":{"SIS":{"Read":["Free"],"Write":["Free"]}}"#;
+        let grants = grants(&table(NOTHING, root), &GrantSettings { addressable: Addressable::Any, ..settings() });
+        let (pupils, groups) = (grants.find("SIS", "pupils", "Read"), grants.find("SIS", "groups", "Write"));
+        assert_eq!(pupils.number, groups.number);
+        assert_eq!(pupils.grant.lineage.join(" in "), "urn:new:leaf in root");
+        assert_eq!(groups.grant.lineage.join(" in "), "root");
+        let denied = grants.find("SIS", "pupils", "Delete").grant;
+        assert_eq!((denied.is_granted, denied.has_resource, denied.lineage.len()), (false, true, 2));
     }
 
     #[test]
     fn what_cannot_decide_is_a_fault_and_no_grant() {
         let root =
-            r#""claim_sets":{"SIS":{"Read":null,"Changes":["ByPlace"],"Write":["Other"]}},"defaults":{"Read":[]}"#;
-        let leaf = r#""defaults":{}"#;
-        for (action, text) in
-            [("Read", "No authorization strategies"), ("Changes", "Could not find"), ("Write", "'Other'")]
-        {
-            let fault = found(leaf, root, action).fault.unwrap();
-            assert!(fault.contains(text), "{action}: {fault}");
+            r#""claim_sets":{"SIS":{"Read":null,"Changes":["ByName"],"Write":["Other","Odd"]}},"defaults":{"Read":[]}"#;
+        for (action, text) in [
+            (
+                "Read",
+                "No authorization strategies were defined for the requested action 'Read' against resource URIs ['urn:new:leaf'] matched by the caller's claim 'root'.",
+            ),
+            (
+                "Changes",
+                "Could not find authorization strategy implementations for the following strategy names: 'ByName'.",
+            ),
+            (
+                "Write",
+                "Could not find authorization strategy implementations for the following strategy names: 'Other', 'Odd'.",
+            ),
+        ] {
+            assert_eq!(&*found(NOTHING, root, action, &settings()).fault.unwrap(), text);
         }
-        let blind = found(leaf, r#""claim_sets":{"SIS":{"Read":["ByPlace"]}}"#, "Read").fault.unwrap();
-        assert!(blind.contains("no authorization subjects"), "{blind}");
-        assert!(!found(leaf, root, "Delete").is_granted);
+        let blind = found(NOTHING, r#""claim_sets":{"SIS":{"Read":["ByPlace"]}}"#, "Read", &settings()).fault.unwrap();
+        assert_eq!(
+            &*blind,
+            "Authorization strategy 'ByPlace' processed the authorization context names 'Name' and produced no authorization subjects, meaning no authorization filtering will be performed. Are you using the correct authorization strategy for this resource?"
+        );
+    }
+
+    #[test]
+    fn faults_are_listed_and_told_as_sentences() {
+        let root = r#""claim_sets":{"SIS":{"Read":["Other"],"Write":["Other"]},"A":{"Read":["Other"]}}"#;
+        let grants = grants(&table(NOTHING, root), &settings());
+        let faults = grants.faults();
+        let first = &faults[0];
+        assert_eq!((faults.len(), grants.fault_count()), (3, 3));
+        assert_eq!((&*first.claim_set, &*first.resource_type, &*first.action), ("A", "pupils", "Read"));
+        assert_eq!((&*first.supplied_by, first.message.contains("'Other'")), ("root", true));
+    }
+
+    #[test]
+    fn a_group_is_no_resource_where_only_leaves_count() {
+        let content = table(NOTHING, r#""claim_sets":{"SIS":{"Read":["Free"]}}"#);
+        for (addressable, has_resource) in [(Addressable::Leaves, false), (Addressable::Any, true)] {
+            let grants = grants(&content, &GrantSettings { addressable, ..settings() });
+            let grant = grants.find("SIS", "groups", "Read").grant;
+            assert_eq!((grant.has_resource, grant.is_granted, &grant.fault), (has_resource, has_resource, &None));
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_answered_as_the_realm_says() {
+        let content = r#"{"claims":{"other":{"claim_sets":{"SIS":{"Read":["Free"]}}}}}"#;
+        for (unknown_claim_set, unknown_resource, set_fails, resource_fails) in [
+            (Unknown::Error, Unknown::Deny, true, false),
+            (Unknown::Deny, Unknown::Error, true, true),
+            (Unknown::Deny, Unknown::Deny, false, false),
+        ] {
+            let grants = grants(content, &GrantSettings { unknown_claim_set, unknown_resource, ..settings() });
+            for (claim_set, fails) in [("nobody", set_fails), ("SIS", resource_fails)] {
+                let grant = grants.find(claim_set, "pupils", "Read").grant;
+                assert_eq!((grant.fault.is_some(), grant.has_resource), (fails, false), "{claim_set}");
+            }
+            assert_eq!(grants.fault_count(), if resource_fails { 2 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn a_claim_set_without_grants_is_known_when_the_table_declares_it() {
+        let content = r#"{"claim_sets":["Idle"],"claims":{"urn:new:leaf":{}}}"#;
+        let grants = grants(content, &settings());
+        assert_eq!(grants.find("idle", "pupils", "Read").grant.fault, None);
+        assert!(grants.find("busy", "pupils", "Read").grant.fault.is_some());
+    }
+
+    #[test]
+    fn a_claim_is_looked_up_in_its_other_spellings() {
+        let settings = GrantSettings {
+            claim_prefixes: vec![
+                ("urn:".into(), vec!["urn:never:".into()]),
+                ("urn:new:".into(), vec!["urn:old:".into(), "urn:oldest:".into()]),
+            ],
+            unknown_resource: Unknown::Error,
+            ..settings()
+        };
+        let granting = |claims: &[&str]| {
+            let claims: Vec<_> =
+                claims.iter().map(|claim| format!(r#""{claim}":{{"claim_sets":{{"SIS":{{"Read":[]}}}}}}"#)).collect();
+            let content = format!(r#"{{"claims":{{{}}}}}"#, claims.join(","));
+            grants(&content, &settings).find("SIS", "pupils", "Read").grant
+        };
+        let none = "No authorization strategies were defined for the requested action 'Read' against resource URIs";
+        let both = "Authorization metadata was found for more than one of the supplied resource claims ('urn:old:leaf, urn:oldest:leaf') resulting in an ambiguous basis for authorization.";
+        for (claims, text) in [
+            (&["urn:new:leaf"][..], format!("{none} ['urn:new:leaf'] matched by the caller's claim 'urn:new:leaf'.")),
+            (
+                &["urn:OLD:leaf"],
+                format!("{none} ['urn:old:leaf', 'urn:oldest:leaf'] matched by the caller's claim 'urn:OLD:leaf'."),
+            ),
+            (&["urn:old:leaf", "urn:oldest:leaf"], both.to_owned()),
+            (&["urn:never:new:leaf"], "No security metadata has been configured for this resource.".to_owned()),
+        ] {
+            assert_eq!(granting(claims).fault.as_deref(), Some(&*text), "{claims:?}");
+        }
+    }
+
+    #[test]
+    fn case_counts_in_claims_only_where_the_realm_says_so() {
+        let content = r#"{"claims":{"URN:NEW:LEAF":{"claim_sets":{"SIS":{"Read":["Free"]}}}}}"#;
+        for (claim_case, is_granted) in [(ClaimCase::Ignore, true), (ClaimCase::Exact, false)] {
+            let grants = grants(content, &GrantSettings { claim_case, ..settings() });
+            assert_eq!(grants.find("SIS", "pupils", "Read").grant.is_granted, is_granted);
+        }
+    }
+
+    #[test]
+    fn claims_that_are_no_resource_type_are_listed_by_their_prefix() {
+        let content = r#"{"claims":{
+            "urn:new:leaf":{"claim_sets":{"SIS":{"Read":["Free"]}}},
+            "services":{"claim_sets":{"SIS":{"Read":null}}},
+            "services/b":{"parent":"services","claim_sets":{"SIS":{"Write":["Free"]}}},
+            "services/a":{"claim_sets":{"Other":{"Write":["Free"]}}},
+            "snapshots":{"claim_sets":{"SIS":{"Read":["Free"]}}}}}"#;
+        let grants = grants(content, &settings());
+        assert_eq!(grants.claims("sis", "services/"), [("services/b".into(), vec!["Read".into(), "Write".into()])]);
+        assert_eq!(grants.claims("SIS", "").len(), 2);
+        assert_eq!(grants.claims("Other", "").len(), 1);
+        assert_eq!(grants.claims("nobody", "").len(), 0);
     }
 
     #[test]
@@ -360,5 +598,14 @@ mod tests {
         let content = r#"{"claims":{"leaf":{"parent":null,"claim_sets":{"SIS":{"Read":null},"sis":{"Read":null}}}}}"#;
         let faults = Grants::parse(content, &settings(), &types()).unwrap_err();
         assert_eq!(&*faults[0].message, "claim set `sis` differs from another only in case, and case doesn't count");
+    }
+
+    #[test]
+    fn claims_that_hang_together_wrongly_are_faults() {
+        let content = r#"{"claims":{"B":{},"a":{"parent":"b"},"b":{"parent":"a"}}}"#;
+        let message = |settings| Grants::parse(content, &settings, &types()).unwrap_err()[0].message.clone();
+        assert_eq!(message(settings()), "claim `b`: differs from `B` only in case, and case doesn't count");
+        let exact = GrantSettings { claim_case: ClaimCase::Exact, ..settings() };
+        assert_eq!(message(exact), "claim `a`: its lineage comes back to itself: `a` in `b` in `a`");
     }
 }

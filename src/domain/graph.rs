@@ -4,15 +4,20 @@
 //! is the student's parent. A [`Graph`] is a snapshot that never changes under a reader; a clone costs a
 //! few pointers. The writer clones it, applies a batch and publishes the result, so nobody waits for a
 //! writer and nobody sees half a batch.
+//!
+//! What a record brought and does not any more, the realm may want to remember: such removed relationships stand
+//! apart, and only [`Graph::parents_removed`] and [`Graph::children_removed`] show them.
 
 mod known;
 mod parents;
+mod query;
+mod removed;
 
-use std::{collections::BinaryHeap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use imbl::{OrdMap, OrdSet};
 
-use self::parents::Parents;
+use self::{parents::Parents, removed::Removed};
 use super::{
     breadth_first::breadth_first,
     id::{EntityId, Revision},
@@ -21,6 +26,7 @@ use super::{
 };
 
 pub(crate) use self::known::Steps;
+pub use self::query::RelationshipQuery;
 pub use super::interner::{NodeId, RelationId, TypeId};
 
 /// How large a graph is.
@@ -30,17 +36,8 @@ pub struct Counts {
     pub entities: usize,
     /// Relationships, each once however many records bring it.
     pub edges: usize,
-}
-
-/// Which relationships to read; each condition that is set must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RelationshipQuery {
-    /// Only those of this subject.
-    pub subject: Option<EntityId>,
-    /// Only those of this relation.
-    pub relation: Option<Arc<str>>,
-    /// Only those to this object.
-    pub object: Option<EntityId>,
+    /// Removed relationships, each once however many records remember it.
+    pub removed: usize,
 }
 
 /// From an object to its child. The child's type comes first, so that a district's schools are found without
@@ -59,6 +56,8 @@ pub struct Graph {
     forward: Parents,
     /// The same relationships, from the other end.
     reverse: OrdSet<Reverse>,
+    /// What records brought and don't any more.
+    removed: Removed,
     /// What each record says about an entity.
     facts: OrdMap<(NodeId, RecordKey), Arc<EntityFacts>>,
     /// When a type's relationships or facts last changed; types that aren't here didn't since `loaded`.
@@ -77,6 +76,7 @@ impl Graph {
             interner: Arc::new(interner),
             forward: Parents::default(),
             reverse: OrdSet::new(),
+            removed: Removed::default(),
             facts: OrdMap::new(),
             touched: OrdMap::new(),
             loaded: Revision::default(),
@@ -110,7 +110,9 @@ impl Graph {
             match effect {
                 Effect::Unchanged => {}
                 Effect::Created(after) => self.change(None, Some(after)),
-                Effect::Replaced { before, after } => self.change(Some(before), Some(after)),
+                Effect::Replaced { before, after } | Effect::Removed { before, after } => {
+                    self.change(Some(before), Some(after));
+                }
                 Effect::Deleted(before) => self.change(Some(before), None),
             }
         }
@@ -195,6 +197,18 @@ impl Graph {
         self.reverse.range(range).map(|(_, _, relation, child)| (*relation, *child))
     }
 
+    /// The former parents of a node: those that some record made its parents and does not any more. One that another
+    /// record makes a parent still, or again, is among [`Graph::parents`] too. Ordered by relation, then by node.
+    pub fn parents_removed(&self, node: NodeId) -> impl Iterator<Item = (RelationId, NodeId)> {
+        self.removed.parents(node)
+    }
+
+    /// The former children of a node, as [`Graph::parents_removed`] has them from the other end. Ordered by type,
+    /// relation and node.
+    pub fn children_removed(&self, node: NodeId) -> impl Iterator<Item = (RelationId, NodeId)> {
+        self.removed.children(node)
+    }
+
     /// Every ancestor of a node once, the nearest first, the node itself left out. Cycles end.
     ///
     /// `enter` is asked once about each ancestor that is met. One that it refuses is left out and not gone through;
@@ -216,43 +230,15 @@ impl Graph {
         found
     }
 
-    /// The relationships that a query asks for, in the order of [`Relationship`], at most `limit` of them, beginning
-    /// after `after`, which need not be here any more.
-    ///
-    /// The order is that of the names, so a cursor outlives the process. Costs the number of relationships of the
-    /// subject (or of the object, if there is no subject; all of them, if there is neither) times the log of `limit`.
-    pub fn relationships(
-        &self,
-        query: &RelationshipQuery,
-        after: Option<&Relationship>,
-        limit: usize,
-    ) -> Vec<Relationship> {
-        // The `limit` smallest ones by now, the greatest of them on top.
-        let mut page = BinaryHeap::new();
-        self.each_edge(query, |relationship| {
-            if after.is_some_and(|after| relationship <= *after) {
-                return;
-            }
-            if page.len() < limit {
-                page.push(relationship);
-            } else if let Some(mut greatest) = page.peek_mut()
-                && relationship < *greatest
-            {
-                *greatest = relationship;
-            }
-        });
-        page.into_sorted_vec()
-    }
-
-    /// The revision at which a relationship or a fact of a subject of this type last changed, so that callers can keep
-    /// what they derive from it. Never older than the change; that of the load for what has not changed since.
+    /// The revision at which a relationship, a removed one or a fact of a subject of this type last changed, so that
+    /// callers can keep what they derive from it. Never older than the change; that of the load for what has not changed since.
     pub fn type_revision(&self, entity_type: &str) -> Revision {
         self.type_id(entity_type).and_then(|entity_type| self.touched.get(&entity_type)).copied().unwrap_or(self.loaded)
     }
 
     /// How large the graph is.
     pub fn counts(&self) -> Counts {
-        Counts { entities: self.interner.len(), edges: self.forward.len() }
+        Counts { entities: self.interner.len(), edges: self.forward.len(), removed: self.removed.len() }
     }
 
     /// Puts what one record says in place of what it said before. What comes is added before what goes is removed,
@@ -263,6 +249,12 @@ impl Graph {
         }
         for relationship in before.iter().flat_map(|record| &record.relationships) {
             self.remove_edge(relationship);
+        }
+        for relationship in after.iter().flat_map(|record| &record.removed) {
+            self.add_removed(relationship);
+        }
+        for relationship in before.iter().flat_map(|record| &record.removed) {
+            self.remove_removed(relationship);
         }
         let before = before.and_then(|record| Some((&record.key, record.facts.as_ref()?)));
         let after = after.and_then(|record| Some((&record.key, record.facts.as_ref()?)));
@@ -277,13 +269,7 @@ impl Graph {
     }
 
     fn add_edge(&mut self, relationship: &Relationship) {
-        let Relationship { subject, relation, object } = relationship;
-        let (Some((subject_type, subject)), Some((_, object))) = (self.intern(subject), self.intern(object)) else {
-            return;
-        };
-        let Some(relation) = self.interner.relations().intern(&mut self.relations, relation).map(RelationId) else {
-            return;
-        };
+        let Some(((subject, subject_type), relation, object)) = self.intern_ends(relationship) else { return };
         if self.forward.add(subject, relation, object) {
             self.reverse.insert((object, subject_type, relation, subject));
             self.touch(subject_type);
@@ -291,12 +277,24 @@ impl Graph {
     }
 
     fn remove_edge(&mut self, relationship: &Relationship) {
-        let Relationship { subject, relation, object } = relationship;
-        let (Some(subject), Some(object)) = (self.find(subject), self.find(object)) else { return };
-        let (Some(subject_type), Some(relation)) = (self.type_of(subject), self.relation_id(relation)) else { return };
+        let Some(((subject, subject_type), relation, object)) = self.find_ends(relationship) else { return };
         if self.forward.remove(subject, relation, object) {
             self.reverse.remove(&(object, subject_type, relation, subject));
             self.touch(subject_type);
+        }
+    }
+
+    fn add_removed(&mut self, relationship: &Relationship) {
+        let Some((subject, relation, object)) = self.intern_ends(relationship) else { return };
+        if self.removed.add(subject, relation, object) {
+            self.touch(subject.1);
+        }
+    }
+
+    fn remove_removed(&mut self, relationship: &Relationship) {
+        let Some((subject, relation, object)) = self.find_ends(relationship) else { return };
+        if self.removed.remove(subject, relation, object) {
+            self.touch(subject.1);
         }
     }
 
@@ -319,6 +317,23 @@ impl Graph {
     fn intern(&mut self, entity: &EntityId) -> Option<(TypeId, NodeId)> {
         let entity_type = self.interner.types().intern(&mut self.types, &entity.entity_type)?;
         Some((TypeId(entity_type), NodeId(self.interner.intern(entity_type, &entity.id)?)))
+    }
+
+    fn intern_ends(
+        &mut self,
+        Relationship { subject, relation, object }: &Relationship,
+    ) -> Option<((NodeId, TypeId), RelationId, NodeId)> {
+        let ((subject_type, subject), (_, object)) = (self.intern(subject)?, self.intern(object)?);
+        let relation = self.interner.relations().intern(&mut self.relations, relation)?;
+        Some(((subject, subject_type), RelationId(relation), object))
+    }
+
+    fn find_ends(
+        &self,
+        Relationship { subject, relation, object }: &Relationship,
+    ) -> Option<((NodeId, TypeId), RelationId, NodeId)> {
+        let (subject, object) = (self.find(subject)?, self.find(object)?);
+        Some(((subject, self.type_of(subject)?), self.relation_id(relation)?, object))
     }
 
     fn find(&self, entity: &EntityId) -> Option<NodeId> {
@@ -349,46 +364,6 @@ impl Graph {
         let range = (node, entity_type, first, NodeId::FIRST)..=(node, entity_type, last, NodeId::LAST);
         self.reverse.range(range).map(|(_, _, relation, child)| (*relation, *child))
     }
-
-    /// Hands over every relationship that a query asks for, in no order that means anything.
-    fn each_edge(&self, query: &RelationshipQuery, mut each: impl FnMut(Relationship)) {
-        let relations = match &query.relation {
-            None => RelationId::ALL,
-            Some(name) => match self.relation_id(name) {
-                Some(relation) => (relation, relation),
-                None => return,
-            },
-        };
-        match (&query.subject, &query.object) {
-            (Some(subject), wanted) => {
-                let Some(node) = self.find(subject) else { return };
-                for (relation, parent) in self.parents_by(node, relations) {
-                    let object = self.entity(parent);
-                    if wanted.as_ref().is_none_or(|wanted| *wanted == object) {
-                        each(Relationship { subject: subject.clone(), relation: self.relation_name(relation), object });
-                    }
-                }
-            }
-            (None, Some(object)) => {
-                let Some(node) = self.find(object) else { return };
-                for entity_type in self.types.numbers() {
-                    for (relation, child) in self.children_by(node, TypeId(entity_type), relations) {
-                        let (subject, relation) = (self.entity(child), self.relation_name(relation));
-                        each(Relationship { subject, relation, object: object.clone() });
-                    }
-                }
-            }
-            (None, None) => {
-                for (subject, parents) in self.forward.iter() {
-                    for parent in parents.iter().filter(|parent| (relations.0..=relations.1).contains(&parent.relation))
-                    {
-                        let (subject, object) = (self.entity(subject), self.entity(parent.node));
-                        each(Relationship { subject, relation: self.relation_name(parent.relation), object });
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl Default for Graph {
@@ -400,11 +375,12 @@ impl Default for Graph {
 /// Sizes only: ids are people.
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { entities, edges } = self.counts();
+        let Counts { entities, edges, removed } = self.counts();
         f.debug_struct("Graph")
             .field("revision", &self.revision.0)
             .field("entities", &entities)
             .field("edges", &edges)
+            .field("removed", &removed)
             .finish_non_exhaustive()
     }
 }
@@ -416,6 +392,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::relationship::{Change, settle};
 
     const ENTITIES: [(&str, &str); 10] = [
         ("Student", "1"),
@@ -445,7 +422,7 @@ mod tests {
     }
 
     fn record(name: &str, relationships: Vec<Relationship>) -> Record {
-        Record { key: key(name), relationships, facts: None }
+        Record::new(key(name), relationships, None)
     }
 
     fn facts(place: usize, name: &str) -> EntityFacts {
@@ -460,36 +437,33 @@ mod tests {
     }
 
     impl Model {
-        /// Does what a store does with a batch.
-        fn write(&mut self, changes: Vec<(RecordKey, Option<Record>)>) -> Written {
+        /// Does what a store does with a batch. What is a part of something is not remembered.
+        fn write(&mut self, changes: Vec<Change>) -> Written {
+            let remembered = ["enrolled_at", "contact_of"].into_iter().map(Arc::from).collect();
             let mut effects = Vec::new();
-            for (key, after) in changes {
-                let before = match &after {
-                    Some(record) => self.records.insert(key, record.clone()),
-                    None => self.records.remove(&key),
-                };
-                effects.push(match (before, after) {
-                    (None, None) => Effect::Unchanged,
-                    (Some(before), Some(after)) if before == after => Effect::Unchanged,
-                    (Some(before), Some(after)) => Effect::Replaced { before, after },
-                    (None, Some(after)) => Effect::Created(after),
-                    (Some(before), None) => Effect::Deleted(before),
-                });
+            for change in changes {
+                let effect = settle(self.records.get(change.key()).cloned(), change, &remembered);
+                effect.keep_in(&mut self.records);
+                effects.push(effect);
             }
             self.revision += u64::from(effects.iter().any(|effect| *effect != Effect::Unchanged));
             Written { revision: Revision(self.revision), effects }
         }
 
         fn put(&mut self, record: Record) -> Written {
-            self.write(vec![(record.key.clone(), Some(record))])
+            self.write(vec![Change::Put(record)])
         }
 
         fn delete(&mut self, name: &str) -> Written {
-            self.write(vec![(key(name), None)])
+            self.write(vec![Change::Delete(key(name))])
         }
 
         fn edges(&self) -> BTreeSet<Relationship> {
             self.records.values().flat_map(|record| record.relationships.iter().cloned()).collect()
+        }
+
+        fn removed(&self) -> BTreeSet<Relationship> {
+            self.records.values().flat_map(|record| record.removed.iter().cloned()).collect()
         }
 
         fn facts(&self, entity: &EntityId) -> Option<&EntityFacts> {
@@ -497,12 +471,17 @@ mod tests {
         }
 
         /// What a type's revision stands for.
-        fn of_type(&self, entity_type: &str) -> (Vec<Relationship>, Vec<EntityFacts>) {
+        fn of_type(&self, entity_type: &str) -> [Vec<Relationship>; 2] {
+            let of_type = |edges: BTreeSet<Relationship>| {
+                edges.into_iter().filter(|edge| *edge.subject.entity_type == *entity_type).collect()
+            };
+            [of_type(self.edges()), of_type(self.removed())]
+        }
+
+        /// What else it stands for.
+        fn facts_of_type(&self, entity_type: &str) -> Vec<EntityFacts> {
             let facts = self.records.values().filter_map(|record| record.facts.clone());
-            (
-                self.edges().into_iter().filter(|edge| *edge.subject.entity_type == *entity_type).collect(),
-                facts.filter(|facts| *facts.entity.entity_type == *entity_type).collect(),
-            )
+            facts.filter(|facts| *facts.entity.entity_type == *entity_type).collect()
         }
     }
 
@@ -530,12 +509,14 @@ mod tests {
 
     /// Asks the graph everything and compares with the model.
     fn check(graph: &Graph, model: &Model) {
-        let edges = model.edges();
-        assert_eq!((graph.revision(), graph.counts().edges), (Revision(model.revision), edges.len()));
+        let (edges, removed) = (model.edges(), model.removed());
+        let Counts { edges: edge_count, removed: removed_count, entities: _ } = graph.counts();
+        assert_eq!(graph.revision(), Revision(model.revision));
+        assert_eq!((edge_count, removed_count), (edges.len(), removed.len()));
         for (entity_type, id) in ENTITIES {
             let entity = EntityId::new(entity_type, id);
             let Some(node) = graph.node(&entity.entity_type, &entity.id) else {
-                assert!(edges.iter().all(|edge| edge.subject != entity && edge.object != entity));
+                assert!(edges.union(&removed).all(|edge| edge.subject != entity && edge.object != entity));
                 assert_eq!(model.facts(&entity), None);
                 continue;
             };
@@ -552,14 +533,17 @@ mod tests {
                 named.sort();
                 named
             };
-            let with = |end: fn(&Relationship) -> (&EntityId, &EntityId)| -> Vec<(Arc<str>, EntityId)> {
+            let with = |edges: &BTreeSet<Relationship>, end: fn(&Relationship) -> (&EntityId, &EntityId)| {
                 let ends = edges.iter().filter(|edge| *end(edge).0 == entity);
                 let mut named: Vec<_> = ends.map(|edge| (Arc::clone(&edge.relation), end(edge).1.clone())).collect();
                 named.sort();
                 named
             };
-            assert_eq!(named(graph.parents(node).collect()), with(|edge| (&edge.subject, &edge.object)));
-            assert_eq!(named(graph.children(node).collect()), with(|edge| (&edge.object, &edge.subject)));
+            assert_eq!(named(graph.parents(node).collect()), with(&edges, |edge| (&edge.subject, &edge.object)));
+            assert_eq!(named(graph.children(node).collect()), with(&edges, |edge| (&edge.object, &edge.subject)));
+            let (parents, children) = (graph.parents_removed(node).collect(), graph.children_removed(node).collect());
+            assert_eq!(named(parents), with(&removed, |edge| (&edge.subject, &edge.object)));
+            assert_eq!(named(children), with(&removed, |edge| (&edge.object, &edge.subject)));
             check_walks(graph, &edges, &entity, node);
         }
     }
@@ -622,14 +606,16 @@ mod tests {
     }
 
     /// Few entities and few keys, so that records are replaced, edges doubled, and cycles and diamonds are common.
-    fn some_change() -> impl Strategy<Value = (RecordKey, Option<Record>)> {
+    fn some_change() -> impl Strategy<Value = Change> {
         let named = 0..ENTITIES.len() - 1;
         let edge = (named.clone(), prop::sample::select(&RELATIONS[..]), named.clone())
             .prop_map(|(subject, relation, object)| relationship(subject, relation, object));
         let facts = (named, "[ab]").prop_map(|(place, name)| facts(place, &name));
         let record = (prop::collection::vec(edge, 0..4), proptest::option::weighted(0.4, facts));
-        ("[a-l]", proptest::option::weighted(0.75, record)).prop_map(|(name, content)| {
-            (key(&name), content.map(|(relationships, facts)| Record { key: key(&name), relationships, facts }))
+        ("[a-l]", 0..8, record).prop_map(|(name, kind, (relationships, facts))| match kind {
+            0 => Change::Forget(key(&name)),
+            1 | 2 => Change::Delete(key(&name)),
+            _ => Change::Put(Record::new(key(&name), relationships, facts)),
         })
     }
 
@@ -651,7 +637,8 @@ mod tests {
                 for (entity_type, then) in touched.iter().zip(then) {
                     let now = graph.type_revision(entity_type);
                     prop_assert!(then <= now && now <= graph.revision());
-                    let is_changed = before.of_type(entity_type) != model.of_type(entity_type);
+                    let is_changed = before.of_type(entity_type) != model.of_type(entity_type)
+                        || before.facts_of_type(entity_type) != model.facts_of_type(entity_type);
                     prop_assert!(!is_changed || now == graph.revision());
                 }
                 check(&graph, &model);
@@ -670,10 +657,13 @@ mod tests {
             check(&loaded, &model);
             prop_assert_eq!(loaded.type_revision("Student"), Revision(model.revision));
 
-            let all = model.records.keys().map(|key| (key.clone(), None)).collect();
-            graph.apply(&model.write(all));
+            let keys: Vec<RecordKey> = model.records.keys().cloned().collect();
+            graph.apply(&model.write(keys.iter().cloned().map(Change::Delete).collect()));
             check(&graph, &model);
             prop_assert_eq!((graph.counts().edges, graph.reverse.len(), graph.facts.len()), (0, 0, 0));
+            graph.apply(&model.write(keys.into_iter().map(Change::Forget).collect()));
+            check(&graph, &model);
+            prop_assert_eq!((graph.counts().removed, graph.removed.is_empty()), (0, true));
         }
     }
 
@@ -681,7 +671,7 @@ mod tests {
     fn a_relationship_that_two_records_bring_stays_until_both_are_gone() {
         let (mut graph, mut model) = (Graph::new(), Model::default());
         for name in ["a", "b"] {
-            graph.apply(&model.put(record(name, vec![relationship(0, "enrolled_at", 4)])));
+            graph.apply(&model.put(record(name, vec![relationship(0, "part_of", 4)])));
         }
         let student = graph.node("Student", "1").unwrap();
         for (name, parents, changed_at) in [("a", 1, 1), ("a", 1, 1), ("b", 0, 4)] {
@@ -692,6 +682,22 @@ mod tests {
             }
         }
         assert_eq!(graph.type_revision("Student"), graph.revision());
+    }
+
+    #[test]
+    fn a_removed_relationship_that_two_records_remember_stays_until_both_are_forgotten() {
+        let (mut graph, mut model) = (Graph::new(), Model::default());
+        for name in ["a", "b"] {
+            graph.apply(&model.put(record(name, vec![relationship(0, "enrolled_at", 4)])));
+            graph.apply(&model.delete(name));
+        }
+        let student = graph.node("Student", "1").unwrap();
+        assert_eq!((graph.parents(student).count(), graph.type_revision("Student")), (0, Revision(4)));
+        for (name, parents, changed_at) in [("a", 1, 4), ("b", 0, 6)] {
+            graph.apply(&model.write(vec![Change::Forget(key(name))]));
+            assert_eq!(graph.parents_removed(student).count(), parents);
+            assert_eq!(graph.type_revision("Student"), Revision(changed_at));
+        }
     }
 
     #[test]
@@ -747,7 +753,7 @@ mod tests {
             revision: Revision(2),
             effects: vec![Effect::Deleted(record("never there", vec![relationship(1, "taught_by", 9)]))],
         });
-        assert_eq!(graph.counts(), Counts { entities: 2, edges: 1 });
+        assert_eq!(graph.counts(), Counts { entities: 2, edges: 1, removed: 0 });
     }
 
     #[test]
@@ -766,6 +772,6 @@ mod tests {
     fn debug_shows_sizes_and_no_ids() {
         let mut graph = Graph::new();
         graph.apply(&Model::default().put(record("a", vec![relationship(0, "enrolled_at", 4)])));
-        assert_eq!(format!("{graph:?}"), "Graph { revision: 1, entities: 2, edges: 1, .. }");
+        assert_eq!(format!("{graph:?}"), "Graph { revision: 1, entities: 2, edges: 1, removed: 0, .. }");
     }
 }

@@ -37,6 +37,7 @@ mod breadth_first;
 pub mod graph;
 mod interner;
 pub mod items;
+pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
 

@@ -1,6 +1,6 @@
 //! A realm's own tests: facts, claims, a question, and the decision its authors expect.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value as Json};
 
@@ -15,7 +15,7 @@ use super::{
     policy_set::SourceFile,
     principal::Principal,
     realm::Realm,
-    relationship::{Record, Relationship},
+    relationship::{self, Record, Relationship, settle},
     resource_type::joined_id,
     value::{Attributes, Value},
     variant,
@@ -108,7 +108,7 @@ fn run_file(file: &SourceFile, realms: &mut Realms<'_>) -> Result<Vec<CaseResult
         vec![Fault::at(&file.path, &file.content, place, error.to_string())]
     })?;
     let reader = Reader { file };
-    let known = ["variant", "changed", "facts", "relationships", "claim_sets", "principals", "cases"];
+    let known = ["variant", "changed", "facts", "removed", "relationships", "claim_sets", "principals", "cases"];
     let root = reader.object(&document, "the file", &known)?;
     let variant = root.get("variant").and_then(Json::as_str);
     let changes = root.get("changed").and_then(Json::as_object).cloned().unwrap_or_default();
@@ -124,7 +124,7 @@ fn run_file(file: &SourceFile, realms: &mut Realms<'_>) -> Result<Vec<CaseResult
         Some(realm) => realm,
         None => realms.get(variant, &changes, &file.path)?,
     };
-    let graph = reader.graph(realm, root.get("facts"), root.get("relationships"))?;
+    let graph = reader.graph(realm, root)?;
     let principals = root.get("principals").and_then(Json::as_object);
     let mut results = Vec::new();
     for (index, case) in root.get("cases").and_then(Json::as_array).into_iter().flatten().enumerate() {
@@ -174,33 +174,51 @@ impl Reader<'_> {
         }
     }
 
-    fn graph(&self, realm: &Realm, facts: Option<&Json>, direct: Option<&Json>) -> Result<Graph, Vec<Fault>> {
-        let mut latest: Vec<Record> = Vec::new();
-        for (resource, records) in facts.and_then(Json::as_object).into_iter().flatten() {
+    /// The relationships after the records of `removed` came and went, and then those of `facts` and `relationships`
+    /// came, as in the store: the same record again replaces its earlier self.
+    fn graph(&self, realm: &Realm, root: &Map<String, Json>) -> Result<Graph, Vec<Fault>> {
+        let removed = self.records(realm, "removed", root)?;
+        let gone: Vec<_> = removed.iter().map(|record| relationship::Change::Delete(record.key.clone())).collect();
+        let facts = self.records(realm, "facts", root)?.into_iter().chain(self.direct(realm, root)?);
+        let put = relationship::Change::Put;
+        let changes = removed.into_iter().map(put).chain(gone).chain(facts.map(put));
+        let mut records = BTreeMap::new();
+        for change in changes {
+            settle(records.get(change.key()).cloned(), change, realm.relations.remembered()).keep_in(&mut records);
+        }
+        let mut graph = Graph::new();
+        for record in records.values() {
+            graph.insert(record);
+        }
+        Ok(graph)
+    }
+
+    fn records(&self, realm: &Realm, what: &str, root: &Map<String, Json>) -> Result<Vec<Record>, Vec<Fault>> {
+        let mut mapped = Vec::new();
+        for (resource, records) in root.get(what).and_then(Json::as_object).into_iter().flatten() {
             for (index, record) in records.as_array().into_iter().flatten().enumerate() {
                 let record = realm
                     .relations
                     .map(resource, &record.to_string())
-                    .map_err(|error| self.fault(format!("facts.{resource}[{index}]: {error}")))?;
-                // The same record again replaces its earlier self, as it would in the store.
-                latest.retain(|earlier| earlier.key != record.key);
-                latest.push(record);
+                    .map_err(|error| self.fault(format!("{what}.{resource}[{index}]: {error}")))?;
+                mapped.push(record);
             }
         }
-        for (index, relationship) in direct.and_then(Json::as_array).into_iter().flatten().enumerate() {
+        Ok(mapped)
+    }
+
+    fn direct(&self, realm: &Realm, root: &Map<String, Json>) -> Result<Vec<Record>, Vec<Fault>> {
+        let mut mapped = Vec::new();
+        for (index, relationship) in
+            root.get("relationships").and_then(Json::as_array).into_iter().flatten().enumerate()
+        {
             let wrong = |message: String| self.fault(format!("relationships[{index}]: {message}"));
             let relationship = relationship_of(relationship).ok_or_else(|| {
                 wrong("expected `{ subject: { Type: id }, relation: name, object: { Type: id } }`".into())
             })?;
-            let record = realm.relations.direct(&relationship).map_err(|error| wrong(error.to_string()))?;
-            latest.retain(|earlier| earlier.key != record.key);
-            latest.push(record);
+            mapped.push(realm.relations.direct(&relationship).map_err(|error| wrong(error.to_string()))?);
         }
-        let mut graph = Graph::new();
-        for record in &latest {
-            graph.insert(record);
-        }
-        Ok(graph)
+        Ok(mapped)
     }
 
     fn claim_sets(&self, sets: &Json) -> Result<Vec<FlatClaimSet>, Vec<Fault>> {

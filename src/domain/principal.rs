@@ -114,6 +114,12 @@ impl Principal {
         let ancestors = ancestors(realm, self, graph, &self.entity);
         let mut through: Vec<Arc<str>> = vec![Arc::clone(&self.entity.entity_type)];
         through.extend(ancestors.iter().map(|uid| Arc::from(uid.type_name().to_string())));
+        // The graph knows what happens to a history by the type whose past it shows.
+        for name in &mut through {
+            if let Some(base) = realm.relations.history_of(name) {
+                *name = Arc::clone(base);
+            }
+        }
         through.sort();
         through.dedup();
         let links: Vec<(&str, Value)> = realm.links(&self.entity).collect();
@@ -177,7 +183,8 @@ fn attribute(
         (AttributeType::Set(_), None | Some(Json::Null)) => Ok(Some(Value::List(Vec::new()))),
         (AttributeType::Set(element), Some(claim)) => {
             let items: Vec<Json> = match (claim, &mapping.separator) {
-                (Json::Array(items), _) => items.clone(),
+                // A blank text names nothing.
+                (Json::Array(items), _) => items.iter().filter(|item| !is_blank(item)).cloned().collect(),
                 (Json::String(text), Some(separator)) => {
                     let parts = text.split(&**separator).map(str::trim).filter(|part| !part.is_empty());
                     parts.map(|part| Json::String(part.to_owned())).collect()
@@ -196,6 +203,10 @@ fn attribute(
         (_, None | Some(Json::Null)) => Ok(None),
         (single, Some(claim)) => scalar(single, claim, relations).map(Some).map_err(invalid),
     }
+}
+
+fn is_blank(item: &Json) -> bool {
+    item.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 fn scalar(wanted: &AttributeType, json: &Json, relations: &Relations) -> Result<Value, &'static str> {

@@ -2,6 +2,7 @@
 
 mod actions;
 mod denials;
+mod grants;
 mod issuers;
 mod obligations;
 mod principal;
@@ -11,36 +12,19 @@ mod settings;
 
 use std::sync::Arc;
 
-use super::{
-    document::{Table, read_document},
-    fault::Fault,
-    issuer::Issuer,
-    value::Attributes,
-};
+use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
 pub(crate) use issuers::read_issuer;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
+    grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     obligations::ObligationRule,
     principal::{ClaimMapping, PrincipalMapping},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
 };
-
-/// How grants are looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantSettings {
-    /// The file of the grants.
-    pub file: Arc<str>,
-    /// The principal attribute that names the claim set.
-    pub claim_set: Arc<str>,
-    /// The strategies that the policies know, each with the resource attributes it looks at.
-    pub strategies: Vec<(Arc<str>, Vec<Arc<str>>)>,
-    /// Actions for which only these strategies can be used.
-    pub usable: Vec<(Arc<str>, Vec<Arc<str>>)>,
-}
 
 /// The content of realm.toml.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +73,7 @@ impl RealmFile {
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
             let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
-            let grants = root.table("grants", read_grants);
+            let grants = root.table("grants", grants::read_grants);
             let denials = root.named("denials", |_, table| denials::read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| denials::read_denial_list(table));
             Some(Self {
@@ -108,14 +92,6 @@ impl RealmFile {
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
     }
-}
-
-fn read_grants(table: &Table<'_>) -> Option<GrantSettings> {
-    let file = table.required_text("file");
-    let claim_set = table.required_text("claim_set");
-    let strategies = table.text_lists("strategies");
-    let usable = table.text_lists("usable");
-    Some(GrantSettings { file: file?, claim_set: claim_set?, strategies, usable })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! relations.toml: the relations of a realm, and which source records bring them.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod history;
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use serde_json::Value as Json;
 
@@ -9,7 +11,8 @@ use super::{
     fault::Fault,
     id::EntityId,
     items::{Item, Items, read_items},
-    relationship::{EntityFacts, Record, RecordKey, Relationship},
+    prefix::{PrefixRule, read_prefixes},
+    relationship::{EntityFacts, Record, RecordKey, Relationship, Remembered},
 };
 
 /// What the realm says about an entity type.
@@ -23,8 +26,11 @@ pub struct EntityRules {
     pub hint: Option<Arc<str>>,
     /// Attributes that name an entity of another type with the same id.
     pub links: BTreeMap<Arc<str>, Arc<str>>,
-    /// The principal attribute whose entities are parents when their id is a prefix of the entity's.
-    pub prefixes: Option<Arc<str>>,
+    /// Which of the principal's entities are parents because their id is a prefix of the entity's.
+    pub prefixes: Option<PrefixRule>,
+    /// The type whose past this one shows: an entity of this type is in whatever the one of that type and the same id
+    /// is in, or was in by a remembered relation.
+    pub history_of: Option<Arc<str>>,
 }
 
 /// The ends of a relation.
@@ -34,6 +40,8 @@ pub struct RelationRule {
     pub subject: Arc<str>,
     /// The object's entity type. The object becomes a parent of the subject.
     pub object: Arc<str>,
+    /// Relationships that are removed stay known as removed.
+    pub is_remembered: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +71,10 @@ struct RecordRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relations {
     entities: BTreeMap<Arc<str>, EntityRules>,
+    /// The history of each type that has one.
+    histories: BTreeMap<Arc<str>, Arc<str>>,
     ends: BTreeMap<Arc<str>, RelationRule>,
+    remembered: Remembered,
     records: BTreeMap<Arc<str>, RecordRule>,
     items: Items,
 }
@@ -124,9 +135,18 @@ impl Relations {
     /// Every fault with its line.
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         read_document(file, content, |root| {
-            let entities = root.named("entities", |_, table| Some(read_entity(table))).into_iter().collect();
-            let relations: BTreeMap<_, _> =
-                root.named("relations", |_, table| read_relation(table)).into_iter().collect();
+            let (mut entities, mut relations, mut places) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+            for (name, (rules, place)) in root.named("entities", |_, table| Some(read_entity(table))) {
+                places.insert(Arc::clone(&name), place);
+                entities.insert(name, rules);
+            }
+            let histories = history::settle(root, &mut entities, &places);
+            for (name, (rule, places)) in root.named("relations", |_, table| read_relation(table)) {
+                history::check_ends(root, &rule, places, &entities);
+                relations.insert(name, rule);
+            }
+            let remembered = relations.iter().filter(|(_, rule)| rule.is_remembered).map(|(name, _)| Arc::clone(name));
+            let remembered = remembered.collect();
             let records: BTreeMap<_, RecordRule> = root
                 .tables("records", |table| {
                     let resource = table.required_text("resource");
@@ -135,7 +155,7 @@ impl Relations {
                 .into_iter()
                 .collect();
             let items = read_items(root, &relations, |entity| said_of(&records, entity));
-            Self { entities, ends: relations, records, items }
+            Self { entities, histories, ends: relations, remembered, records, items }
         })
     }
 
@@ -144,9 +164,24 @@ impl Relations {
         self.entities.get(entity_type)
     }
 
-    /// The principal attribute that holds the prefixes of this type, if it has any.
-    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&Arc<str>> {
+    /// How entities of this type are found by prefixes, if they are.
+    pub(super) fn prefixes(&self, entity_type: &str) -> Option<&PrefixRule> {
         self.entity(entity_type)?.prefixes.as_ref()
+    }
+
+    /// The type whose past this type shows, if it is a history.
+    pub fn history_of(&self, entity_type: &str) -> Option<&Arc<str>> {
+        self.entity(entity_type)?.history_of.as_ref()
+    }
+
+    /// The type that shows the past of this one, if there is one.
+    pub fn history(&self, entity_type: &str) -> Option<&Arc<str>> {
+        self.histories.get(entity_type)
+    }
+
+    /// The relations whose relationships stay known when they are removed.
+    pub fn remembered(&self) -> &Remembered {
+        &self.remembered
     }
 
     /// Entities of this type are people.
@@ -157,8 +192,8 @@ impl Relations {
     /// The entity types that the file mentions, for checks against the schema.
     pub fn entity_types(&self) -> impl Iterator<Item = &Arc<str>> {
         let ends = self.ends.values().flat_map(|rule| [&rule.subject, &rule.object]);
-        let links = self.entities.values().flat_map(|rules| rules.links.values());
-        self.entities.keys().chain(ends).chain(links)
+        let named = self.entities.values().flat_map(|rules| rules.links.values().chain(&rules.history_of));
+        self.entities.keys().chain(ends).chain(named)
     }
 
     /// The rules of all entity types.
@@ -236,7 +271,7 @@ impl Relations {
             }
         }
         let facts = rule.facts.as_ref().map(|facts| self.facts(facts, &document)).transpose()?;
-        Ok(Record { key, relationships, facts })
+        Ok(Record::new(key, relationships, facts))
     }
 
     /// The key of a source record, for its deletion.
@@ -281,7 +316,7 @@ impl Relations {
         let parts = [&*subject.entity_type, &*subject.id, &**relation, &*object.entity_type, &*object.id];
         let key = RecordKey { resource: RecordKey::DIRECT.into(), key: parts.join("\u{1f}").into() };
         let relationship = Relationship { subject, relation: Arc::clone(relation), object };
-        Ok(Record { key, relationships: vec![relationship], facts: None })
+        Ok(Record::new(key, vec![relationship], None))
     }
 
     fn rule(&self, resource: &str) -> Result<(&Arc<str>, &RecordRule), MappingError> {
@@ -363,7 +398,8 @@ fn text_at<'a>(document: &'a Json, path: &Arc<str>) -> Result<std::borrow::Cow<'
     }
 }
 
-fn read_entity(table: &Table<'_>) -> EntityRules {
+/// An entity type, and where the type that it is a history of is named.
+fn read_entity(table: &Table<'_>) -> (EntityRules, Range<usize>) {
     let is_integer = match table.text("id").as_deref() {
         None | Some("string") => false,
         Some("integer") => true,
@@ -374,18 +410,23 @@ fn read_entity(table: &Table<'_>) -> EntityRules {
     };
     let links =
         table.text_lists("links").into_iter().filter_map(|(name, types)| Some((name, types.into_iter().next()?)));
-    EntityRules {
+    let rules = EntityRules {
         is_integer,
         is_person: table.flag("person"),
         hint: table.text("hint"),
         links: links.collect(),
-        prefixes: table.text("prefixes"),
-    }
+        prefixes: read_prefixes(table),
+        history_of: table.text("history_of"),
+    };
+    (rules, table.place("history_of"))
 }
 
-fn read_relation(table: &Table<'_>) -> Option<RelationRule> {
+/// A relation, and where its subject and its object are named.
+fn read_relation(table: &Table<'_>) -> Option<(RelationRule, [Range<usize>; 2])> {
     let (subject, object) = (table.required_text("subject"), table.required_text("object"));
-    Some(RelationRule { subject: subject?, object: object? })
+    let is_remembered = table.flag("remembered");
+    let places = [table.place("subject"), table.place("object")];
+    Some((RelationRule { subject: subject?, object: object?, is_remembered }, places))
 }
 
 fn read_record(table: &Table<'_>, relations: &BTreeMap<Arc<str>, RelationRule>) -> Option<RecordRule> {
@@ -486,6 +527,65 @@ object = "school.id"
             relations().direct(&unknown).unwrap_err().to_string(),
             "unknown relation `teaches`, expected one of enrolled_at"
         );
+    }
+
+    #[test]
+    fn a_history_is_like_the_type_whose_past_it_shows() {
+        let more = r#"
+[entities.SchoolEver]
+history_of = "School"
+[entities.StudentEver]
+history_of = "Student"
+[relations.moved_to]
+subject = "Student"
+object = "School"
+remembered = true
+"#;
+        let hinted = RELATIONS.replace("person = true", "person = true\nhint = \"Enrol it.\"");
+        let relations = Relations::parse("relations.toml", &format!("{more}{hinted}")).unwrap();
+        assert!(relations.is_person("StudentEver") && !relations.is_person("SchoolEver"));
+        assert_eq!(relations.entity("StudentEver").unwrap().hint.as_deref(), Some("Enrol it."));
+        assert_eq!(&*relations.entity_id(&"SchoolEver".into(), "007").unwrap().id, "7");
+        assert_eq!(relations.history("Student").map(|name| &**name), Some("StudentEver"));
+        assert_eq!(relations.history_of("StudentEver").map(|name| &**name), Some("Student"));
+        assert_eq!((relations.history("StudentEver"), relations.history_of("Student")), (None, None));
+        let remembered = ["moved_to", "enrolled_at"].map(|name| relations.remembered().contains(name));
+        assert_eq!(remembered, [true, false]);
+    }
+
+    #[test]
+    fn a_history_that_makes_no_sense_is_a_fault_with_its_line() {
+        for (more, line, message) in [
+            ("[entities.A]\nhistory_of = \"A\"", 2, "`A` is its own history"),
+            (
+                "[entities.A]\nhistory_of = \"School\"\n[entities.B]\nhistory_of = \"A\"",
+                4,
+                "`A` is the history of `School` and has none itself",
+            ),
+            (
+                "[entities.A]\nhistory_of = \"B\"\n[entities.B]\nhistory_of = \"A\"",
+                2,
+                "`B` is the history of `A` and has none itself",
+            ),
+            (
+                "[entities.A]\nhistory_of = \"School\"\n[entities.B]\nhistory_of = \"School\"",
+                4,
+                "`School` has the history `A` already",
+            ),
+            (
+                "[entities.A]\nid = \"integer\"\nhistory_of = \"School\"",
+                3,
+                "the ids of a history are those of `School`, leave out `id` and `person`",
+            ),
+            (
+                "[entities.A]\nhistory_of = \"School\"\n[relations.x]\nsubject = \"Student\"\nobject = \"A\"",
+                5,
+                "`A` is the history of `School`, and no relation's end; name `School`",
+            ),
+        ] {
+            let faults = Relations::parse("relations.toml", &format!("{more}\n{RELATIONS}")).unwrap_err();
+            assert_eq!((faults[0].line, &*faults[0].message), (line, message), "{faults:?}");
+        }
     }
 
     #[test]

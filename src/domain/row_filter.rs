@@ -29,8 +29,8 @@ use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
     ancestors::ancestors,
     decide::{Evaluation, denied, prepared, unsupported},
-    decision::{Decision, Outcome, Reason},
-    explanation,
+    decision::{Decision, Outcome},
+    explanation::{self, Explained},
     graph::Graph,
     id::EntityId,
     obligations::obligations,
@@ -109,9 +109,10 @@ pub enum Answer {
 pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Answer {
     let phase = Phase::Existing;
     let values = PhaseValues { phase, values: vec![None; request.resource_type.subjects.len()] };
+    let request = &AccessRequest { phases: vec![values.clone()], ..request.clone() };
     let refused =
         |outcome, reasons| Answer::Refused(Box::new(denied(realm, principal, request, phase, outcome, reasons)));
-    let found = prepared(realm, principal, request, &values, graph, |evaluation| judge(evaluation, principal));
+    let found = prepared(realm, principal, request, &values, graph, judge);
     let filter = match found {
         Err((outcome, reasons)) | Ok(Found::Refused(outcome, reasons)) => return refused(outcome, reasons),
         Ok(Found::Inexpressible) => return Answer::Inexpressible,
@@ -119,20 +120,20 @@ pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest,
     };
     let obligations = obligations(realm, principal, request);
     match unsupported(request, &obligations) {
-        Some(reason) if filter != Filter::None => refused(Outcome::Indeterminate, vec![reason]),
+        Some(reason) if filter != Filter::None => refused(Outcome::Indeterminate, vec![reason.into()]),
         _ => Answer::Filtered(filter),
     }
 }
 
 enum Found {
-    Refused(Outcome, Vec<Reason>),
+    Refused(Outcome, Vec<Explained>),
     Filter(Filter),
     Inexpressible,
 }
 
 /// As `decide` judges: no forbid may hold or fail, and a permit must hold.
-fn judge(evaluation: &Evaluation<'_>, principal: &Principal) -> Found {
-    let resource_type = &*evaluation.request.resource_type;
+fn judge(evaluation: &Evaluation<'_>) -> Found {
+    let (resource_type, principal) = (&*evaluation.request.resource_type, evaluation.principal);
     // Facts of the token would count for the resource that is the principal, and which one that is isn't known.
     if evaluation.names_resources || resource_type.entity == principal.entity.entity_type {
         return Found::Inexpressible;

@@ -1,5 +1,6 @@
-//! What comes from outside: policy files, keys, the clock.
+//! What comes from outside: policy files, claim sets, keys, the clock.
 
+pub mod claims_metadata;
 pub mod clock;
 pub mod jwks;
 mod key_fetch;

@@ -12,7 +12,7 @@ use crate::{
     app::ports::{RelationshipStore, StoreError},
     domain::{
         id::{RealmName, Revision},
-        relationship::{Change, Effect, Record, RecordKey, Written},
+        relationship::{Change, Effect, Record, RecordKey, Remembered, Written},
     },
 };
 
@@ -42,7 +42,12 @@ impl MemoryStore {
 
 #[async_trait]
 impl RelationshipStore for MemoryStore {
-    async fn write(&self, realm: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError> {
+    async fn write(
+        &self,
+        realm: &RealmName,
+        batches: Vec<Vec<Change>>,
+        remembered: &Remembered,
+    ) -> Result<Vec<Written>, StoreError> {
         for batch in &batches {
             record::check(batch)?;
             for (index, change) in batch.iter().enumerate() {
@@ -53,7 +58,7 @@ impl RelationshipStore for MemoryStore {
         }
         let mut realms = self.realms();
         let realm = realms.entry(realm.clone()).or_default();
-        Ok(batches.into_iter().map(|batch| realm.write(batch)).collect())
+        Ok(batches.into_iter().map(|batch| realm.write(batch, remembered)).collect())
     }
 
     async fn load(&self, realm: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {
@@ -69,23 +74,18 @@ impl RelationshipStore for MemoryStore {
 }
 
 impl Realm {
-    fn write(&mut self, batch: Vec<Change>) -> Written {
-        let effects: Vec<Effect> = batch.into_iter().map(|change| self.change(change)).collect();
+    fn write(&mut self, batch: Vec<Change>, remembered: &Remembered) -> Written {
+        let effects: Vec<Effect> = batch.into_iter().map(|change| self.change(change, remembered)).collect();
         if effects.iter().any(|effect| *effect != Effect::Unchanged) {
             self.revision = Revision(self.revision.0 + 1);
         }
         Written { revision: self.revision, effects }
     }
 
-    fn change(&mut self, change: Change) -> Effect {
-        match change {
-            Change::Put(after) => match self.records.insert(after.key.clone(), after.clone()) {
-                None => Effect::Created(after),
-                Some(before) if before == after => Effect::Unchanged,
-                Some(before) => Effect::Replaced { before, after },
-            },
-            Change::Delete(key) => self.records.remove(&key).map_or(Effect::Unchanged, Effect::Deleted),
-        }
+    fn change(&mut self, change: Change, remembered: &Remembered) -> Effect {
+        let effect = record::settled(self.records.get(change.key()).cloned(), change, remembered);
+        effect.keep_in(&mut self.records);
+        effect
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     app::ports::{BATCH_CHANGES_MAX, RelationshipStore, StoreError},
     domain::{
         id::{EntityId, RealmName, Revision},
-        relationship::{Change, Effect, EntityFacts, Record, RecordKey, Relationship, Written},
+        relationship::{Change, Effect, EntityFacts, Record, RecordKey, Relationship, Remembered, Written},
     },
 };
 
@@ -43,6 +43,9 @@ macro_rules! suite {
             a_batch_beyond_the_limit_writes_nothing,
             a_record_that_cannot_be_stored_writes_nothing,
             the_largest_batch_is_written,
+            a_deleted_record_stays_known_by_what_it_brought,
+            a_replaced_record_stays_known_by_what_it_brought,
+            what_has_no_room_beside_a_record_is_forgotten,
         );
     };
 }
@@ -68,7 +71,13 @@ pub(crate) fn enrolment(student: &str, school: &str) -> Record {
             object: EntityId::new("School", school),
         }],
         facts: None,
+        removed: Vec::new(),
     }
+}
+
+/// Enrolments are remembered.
+pub(crate) fn enrolments() -> Remembered {
+    [Arc::from("enrolled_at")].into_iter().collect()
 }
 
 pub(crate) fn put(record: &Record) -> Change {
@@ -76,7 +85,12 @@ pub(crate) fn put(record: &Record) -> Change {
 }
 
 pub(crate) async fn write(store: &dyn RelationshipStore, name: &str, changes: Vec<Change>) -> Written {
-    store.write(&realm(name), vec![changes]).await.unwrap().remove(0)
+    store.write(&realm(name), vec![changes], &Remembered::default()).await.unwrap().remove(0)
+}
+
+/// Writes to `edfi`, where enrolments are remembered.
+pub(crate) async fn remembering(store: &dyn RelationshipStore, changes: Vec<Change>) -> Written {
+    store.write(&realm("edfi"), vec![changes], &enrolments()).await.unwrap().remove(0)
 }
 
 pub(crate) async fn load(store: &dyn RelationshipStore, name: &str) -> Result<(Revision, Vec<Record>), StoreError> {
@@ -98,7 +112,7 @@ fn written(revision: u64, effects: &[Effect]) -> Written {
 pub(crate) async fn an_empty_realm_is_at_revision_zero(store: &dyn RelationshipStore) {
     check_loads(store, "edfi", 0, &[]).await;
     assert_eq!(write(store, "edfi", vec![]).await, written(0, &[]));
-    assert_eq!(store.write(&realm("edfi"), vec![]).await.unwrap(), []);
+    assert_eq!(store.write(&realm("edfi"), vec![], &enrolments()).await.unwrap(), []);
     assert!(store.is_writable());
 }
 
@@ -110,6 +124,7 @@ pub(crate) async fn a_put_record_is_created_and_loads(store: &dyn RelationshipSt
             entity: EntityId::new("School", "1"),
             facts: vec![("name".into(), "Grand Bend".into())],
         }),
+        removed: Vec::new(),
     };
     let student = enrolment("7", "1");
     let effects = [Effect::Created(student.clone()), Effect::Created(school.clone())];
@@ -173,7 +188,7 @@ pub(crate) async fn each_batch_that_changes_something_makes_one_revision(store: 
         written(1, &[]),
         written(2, &[Effect::Replaced { before: one, after: moved.clone() }, Effect::Created(two.clone())]),
     ];
-    assert_eq!(store.write(&realm("edfi"), batches).await.unwrap(), expected);
+    assert_eq!(store.write(&realm("edfi"), batches, &Remembered::default()).await.unwrap(), expected);
     check_loads(store, "edfi", 2, &[moved, two]).await;
 }
 
@@ -197,6 +212,7 @@ pub(crate) async fn records_load_in_the_order_of_their_keys(store: &dyn Relation
         key: key(resource, text),
         relationships: enrolment("1", "2").relationships,
         facts: None,
+        removed: Vec::new(),
     });
     write(store, "edfi", records.iter().map(put).collect()).await;
     records.sort_by(|a, b| a.key.cmp(&b.key));
@@ -205,7 +221,7 @@ pub(crate) async fn records_load_in_the_order_of_their_keys(store: &dyn Relation
 
 async fn check_refused(store: &dyn RelationshipStore, changes: Vec<Change>, expected: &str) {
     let good = vec![put(&enrolment("0", "0"))];
-    let error = store.write(&realm("edfi"), vec![good, changes]).await.unwrap_err();
+    let error = store.write(&realm("edfi"), vec![good, changes], &Remembered::default()).await.unwrap_err();
     assert!(matches!(&error, StoreError::Limit(message) if message.contains(expected)), "{error}");
     check_loads(store, "edfi", 0, &[]).await;
 }
@@ -240,6 +256,53 @@ pub(crate) async fn the_largest_batch_is_written(store: &dyn RelationshipStore) 
     check_loads(store, "edfi", 1, &records).await;
 }
 
+pub(crate) async fn a_deleted_record_stays_known_by_what_it_brought(store: &dyn RelationshipStore) {
+    let before = enrolment("7", "1");
+    let delete = || Change::Delete(before.key.clone());
+    let gone = Record { relationships: vec![], removed: before.relationships.clone(), ..before.clone() };
+    remembering(store, vec![put(&before)]).await;
+    let removed = Effect::Removed { before: before.clone(), after: gone.clone() };
+    assert_eq!(remembering(store, vec![delete()]).await, written(2, &[removed.clone()]));
+    assert_eq!(remembering(store, vec![delete()]).await, written(2, &[Effect::Unchanged]));
+    check_loads(store, "edfi", 2, &[gone.clone()]).await;
+
+    let back = Effect::Replaced { before: gone.clone(), after: before.clone() };
+    let changes = vec![put(&before), put(&before), delete(), Change::Forget(before.key.clone()), delete()];
+    let effects = [back, Effect::Unchanged, removed, Effect::Deleted(gone), Effect::Unchanged];
+    assert_eq!(remembering(store, changes).await, written(3, &effects));
+    check_loads(store, "edfi", 3, &[]).await;
+    let forgotten = remembering(store, vec![put(&before), Change::Forget(before.key.clone())]).await;
+    assert_eq!(forgotten, written(4, &[Effect::Created(before.clone()), Effect::Deleted(before)]));
+}
+
+pub(crate) async fn a_replaced_record_stays_known_by_what_it_brought(store: &dyn RelationshipStore) {
+    let (first, second) = (enrolment("7", "1"), enrolment("7", "2"));
+    let moved = Record { removed: first.relationships.clone(), ..second.clone() };
+    remembering(store, vec![put(&first)]).await;
+    let replaced = Effect::Replaced { before: first, after: moved.clone() };
+    assert_eq!(remembering(store, vec![put(&second)]).await, written(2, &[replaced]));
+    for same in [&second, &moved] {
+        assert_eq!(remembering(store, vec![put(same)]).await, written(2, &[Effect::Unchanged]));
+    }
+    check_loads(store, "edfi", 2, &[moved.clone()]).await;
+    // Where the relation is not remembered any more, what was removed goes with the next change.
+    assert_eq!(write(store, "edfi", vec![Change::Delete(second.key)]).await, written(3, &[Effect::Deleted(moved)]));
+    check_loads(store, "edfi", 3, &[]).await;
+}
+
+pub(crate) async fn what_has_no_room_beside_a_record_is_forgotten(store: &dyn RelationshipStore) {
+    let school = |name: usize| enrolment("7", &format!("{name:02}{}", "x".repeat(500)));
+    for name in 0..60 {
+        remembering(store, vec![put(&school(name))]).await;
+    }
+    let (_, records) = load(store, "edfi").await.unwrap();
+    let kept = records[0].removed.len();
+    assert!((30..59).contains(&kept), "{kept}");
+    let latest: Vec<_> = (59 - kept..59).rev().flat_map(|name| school(name).relationships).collect();
+    assert_eq!(records[0].removed, latest);
+    assert_eq!(remembering(store, vec![put(&school(59))]).await, written(60, &[Effect::Unchanged]));
+}
+
 /// Calls of a realm: each with batches over few keys, so that they meet.
 pub(crate) fn calls() -> impl Strategy<Value = Vec<(RealmName, Vec<Vec<Change>>)>> {
     let entity = |name: &'static str| ("[a-c]{1,2}").prop_map(move |id| EntityId::new(name, id));
@@ -252,8 +315,12 @@ pub(crate) fn calls() -> impl Strategy<Value = Vec<(RealmName, Vec<Vec<Change>>)
         .prop_map(|(entity, text)| EntityFacts { entity, facts: vec![("name".into(), text.into())] });
     let name = ("(a|ab|schools)", "[0-9]").prop_map(|(resource, text)| key(&resource, &text));
     let record = (name.clone(), proptest::collection::vec(relationship, 0..3), proptest::option::of(facts))
-        .prop_map(|(key, relationships, facts)| Record { key, relationships, facts });
-    let change = prop_oneof![3 => record.prop_map(Change::Put), 1 => name.prop_map(Change::Delete)];
+        .prop_map(|(key, relationships, facts)| Record::new(key, relationships, facts));
+    let change = prop_oneof![
+        6 => record.prop_map(Change::Put),
+        2 => name.clone().prop_map(Change::Delete),
+        1 => name.prop_map(Change::Forget),
+    ];
     let batches = proptest::collection::vec(proptest::collection::vec(change, 0..12), 0..4);
     proptest::collection::vec(("(a|ab)".prop_map(|name| realm(&name)), batches), 1..12)
 }

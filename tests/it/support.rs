@@ -261,6 +261,18 @@ impl Service {
         answer
     }
 
+    /// Deletes records that are there.
+    pub(crate) async fn delete(&self, resource: &str, records: &[String]) {
+        let request = pb::DeleteRecordsRequest {
+            realm: REALM.to_owned(),
+            resource: resource.to_owned(),
+            records: records.to_vec(),
+            forget: false,
+        };
+        let answer = self.relationships().delete_records(request).await.unwrap().into_inner();
+        assert_eq!(answer.deleted, records.len() as u64, "{resource}");
+    }
+
     /// Loads the rules again; they must be good.
     pub(crate) async fn reload(&self) {
         let mut client = PolicyServiceClient::new(self.channel.clone());

@@ -5,14 +5,21 @@ use hashbrown::HashSet;
 
 use super::{Graph, NodeId, RecordKey, RelationId, TypeId};
 
-/// The types that a walk goes through, each with the types of the children that it goes on to.
-pub(crate) type Steps = Vec<(TypeId, Vec<TypeId>)>;
+/// The way of a walk downwards.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steps {
+    /// The types that it goes through, each with the types of the children that it goes on to.
+    pub(crate) down: Vec<(TypeId, Vec<TypeId>)>,
+    /// The types to whose entities removed relationships lead too.
+    pub(crate) past: Vec<TypeId>,
+}
 
 impl Graph {
-    /// A record of this snapshot says something about the entity or relates it to another one. A node alone says
-    /// nothing: other snapshots share it.
+    /// A record of this snapshot says something about the entity, or relates it to another one or did so. A node alone
+    /// says nothing: other snapshots share it.
     pub(crate) fn is_known(&self, node: NodeId) -> bool {
-        self.parents(node).next().is_some() || self.children(node).next().is_some() || self.facts(node).is_some()
+        let is_related = self.parents(node).next().is_some() || self.children(node).next().is_some();
+        is_related || self.facts(node).is_some() || self.parents_removed(node).next().is_some()
     }
 
     /// Hands every known entity of these types to `each`, until `each` says that it is enough. One that several records
@@ -55,10 +62,15 @@ impl Graph {
                 return;
             }
             let of = self.type_of(node);
-            let next = steps.iter().filter(|(from, _)| Some(*from) == of).flat_map(|(_, next)| next);
+            let next = steps.down.iter().filter(|(from, _)| Some(*from) == of).flat_map(|(_, next)| next);
             for child_type in next {
                 let below = self.children_by(node, *child_type, RelationId::ALL).map(|(_, child)| child);
                 open.extend(below.filter(|child| met.insert(*child)));
+            }
+            if !steps.past.is_empty() {
+                let was_below = self.children_removed(node).map(|(_, child)| child);
+                let has_past = |child: &NodeId| self.type_of(*child).is_some_and(|of| steps.past.contains(&of));
+                open.extend(was_below.filter(|child| has_past(child) && met.insert(*child)));
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct DenialList {
     pub many: Arc<str>,
     /// How many values are named before `...`.
     pub max: usize,
+    /// Each value stands in single quotes.
+    pub is_quoted: bool,
 }
 
 pub(super) fn read_denial(table: &Table<'_>) -> Option<DenialTemplate> {
@@ -62,6 +64,7 @@ pub(super) fn read_denial_list(table: &Table<'_>) -> Option<DenialList> {
     let none = table.text("none").unwrap_or_default();
     let one = table.text("one").unwrap_or_else(|| "{}".into());
     let many = table.text("many").unwrap_or_else(|| "{}".into());
+    let is_quoted = table.flag_or("quote", true);
     let max = table.integer("max", 1..=1_000).and_then(|max| usize::try_from(max).ok()).unwrap_or(5);
-    Some(DenialList { attribute: attribute?, none, one, many, max })
+    Some(DenialList { attribute: attribute?, none, one, many, max, is_quoted })
 }

@@ -15,9 +15,11 @@ use crate::domain::{
     decision::Obligation,
     graph::Graph,
     id::EntityId,
+    obligations::plain,
+    prefix::PrefixRule,
     principal::Principal,
     realm::Realm,
-    resource_type::ResourceType,
+    resource_type::{ResourceType, Subject},
     schema::AttributeType,
     value::{Attributes, Value},
 };
@@ -117,11 +119,13 @@ impl Writer<'_> {
             _ => None,
         });
         let element = element.and_then(|it| if let AttributeType::Entity(name) = it { Some(name) } else { None });
+        let is_one = subject.is_some_and(|subject| subject.more.is_empty());
         let said = [
             ("test", Some(text(name))),
             ("subject", subject.map(|subject| shared(&subject.attribute))),
-            ("path", subject.map(|subject| shared(&subject.path))),
-            ("name", subject.map(|subject| shared(&subject.name))),
+            ("path", subject.filter(|_| is_one).map(|subject| shared(&subject.path))),
+            ("name", subject.filter(|_| is_one).map(|subject| shared(&subject.name))),
+            ("parts", subject.filter(|_| !is_one).map(parts)),
             ("entity_type", tested.or(element).map(shared)),
             ("links", links),
         ];
@@ -130,25 +134,34 @@ impl Writer<'_> {
 
     /// `None` where none of the ids can contain anything.
     fn within(&self, tested: &Arc<str>, of: &Arc<str>, ids: &[EntityId]) -> Option<Said> {
-        if let Some(prefixes) = self.prefixes(tested, of) {
+        if let Some(rule) = self.prefixes(tested, of) {
             // Only those that the principal has contain what starts with them.
-            let own: Vec<EntityId> = ids.iter().filter(|id| prefixes.contains(id)).cloned().collect();
-            let prefixes = Value::List(own.iter().map(|id| Value::String(Arc::clone(&id.id))).collect());
-            let said =
-                vec![("prefixes", Some(prefixes)), ("boundary", Some(text("none"))), ("case", Some(text("exact")))];
-            return (!own.is_empty()).then_some(("prefix", said));
+            let own: BTreeSet<&EntityId> = self.principal.entities(&rule.attribute).collect();
+            let prefixes = ids.iter().filter(|id| own.contains(id)).map(|id| Value::String(Arc::clone(&id.id)));
+            let prefixes: Vec<Value> = prefixes.collect();
+            let is_any = !prefixes.is_empty();
+            let said = vec![
+                ("prefixes", Some(Value::List(prefixes))),
+                ("boundary", Some(text(if rule.ends_with_segment { "segment" } else { "plain" }))),
+                ("case", Some(text(if rule.ignores_case { "ignore" } else { "exact" }))),
+            ];
+            return is_any.then_some(("prefix", said));
         }
         let relations = relations_between(self.realm, tested, of);
-        Some(("within", self.related(of, ids, &relations, self.below(of, ids))))
+        if relations.is_empty() && tested == of {
+            return Some(("one_of", vec![("values", Some(self.ids(ids)))]));
+        }
+        Some(("within", self.related(tested, of, ids, &relations, self.below(of, ids))))
     }
 
     fn containing(&self, tested: &Arc<str>, of: &Arc<str>, ids: &[EntityId]) -> Said {
         let relations = relations_between(self.realm, of, tested);
-        ("contains", self.related(of, ids, &relations, self.above(tested, ids)))
+        ("contains", self.related(of, of, ids, &relations, self.above(tested, ids)))
     }
 
     fn related(
         &self,
+        start: &str,
         of: &Arc<str>,
         ids: &[EntityId],
         relations: &[Arc<str>],
@@ -156,8 +169,10 @@ impl Writer<'_> {
     ) -> Vec<(&'static str, Option<Value>)> {
         let relations = Value::List(relations.iter().map(|name| Value::String(Arc::clone(name))).collect());
         let is_expanded = Value::Bool(expanded.is_some());
+        let counts_removed = self.realm.relations.history_of(start).is_some();
         vec![
             ("relations", Some(relations)),
+            ("removed", Some(Value::Bool(counts_removed))),
             ("ids_type", Some(Value::String(Arc::clone(of)))),
             ("ids", Some(self.ids(ids))),
             ("expanded", Some(is_expanded)),
@@ -165,16 +180,16 @@ impl Writer<'_> {
         ]
     }
 
-    /// The principal's prefixes, if entities of the tested type are in the other type by their prefixes.
-    fn prefixes(&self, tested: &str, of: &Arc<str>) -> Option<BTreeSet<&EntityId>> {
-        let attribute = self.realm.relations.prefixes(tested)?;
+    /// How entities of the tested type are found by prefixes, if they are in the other type that way.
+    fn prefixes(&self, tested: &str, of: &Arc<str>) -> Option<&PrefixRule> {
+        let rule = self.realm.relations.prefixes(tested)?;
         let principal = self.realm.schema.entities.get(&self.principal.entity.entity_type)?;
         let is_of = |value_type: &AttributeType| *value_type == AttributeType::Entity(Arc::clone(of));
-        let is_prefix = match &principal.get(attribute)?.value_type {
+        let is_prefix = match &principal.get(&rule.attribute)?.value_type {
             AttributeType::Set(element) => is_of(element),
             single => is_of(single),
         };
-        is_prefix.then(|| self.principal.entities(attribute).collect())
+        is_prefix.then_some(rule)
     }
 
     /// The ids and everything of their type below them; `None` where that is too much, or not known to the graph alone.
@@ -182,6 +197,7 @@ impl Writer<'_> {
         let others = types_above(self.realm, of);
         let is_alone = others.iter().all(|other| other == of || !types_above(self.realm, other).contains(of));
         let is_plain = *of != self.principal.entity.entity_type && self.realm.relations.prefixes(of).is_none();
+        let is_plain = is_plain && self.realm.relations.history_of(of).is_none();
         if !is_alone || !is_plain {
             return None;
         }
@@ -232,19 +248,22 @@ impl Writer<'_> {
 
     /// Whole numbers as such, so that a query can compare them with a column of numbers.
     fn id(&self, entity: &EntityId) -> Value {
-        let is_integer = self.realm.relations.entity(&entity.entity_type).is_some_and(|rules| rules.is_integer);
-        let number = entity.id.parse().ok().filter(|_| is_integer);
-        number.map_or_else(|| Value::String(Arc::clone(&entity.id)), Value::Long)
+        plain(self.realm, &Value::Entity(entity.clone()))
     }
 
     /// Values without the types of entities, which the test says once.
     fn plain(&self, values: &[Value]) -> Value {
-        let plain = values.iter().map(|value| match value {
-            Value::Entity(entity) => self.id(entity),
-            other => other.clone(),
-        });
-        Value::List(plain.collect())
+        Value::List(values.iter().map(|value| plain(self.realm, value)).collect())
     }
+}
+
+/// The properties that make an id together.
+fn parts(subject: &Subject) -> Value {
+    let first = (&subject.path, &subject.name);
+    let all = std::iter::once(first).chain(subject.more.iter().map(|part| (&part.path, &part.name)));
+    let shared = |text: &Arc<str>| Some(Value::String(Arc::clone(text)));
+    let parts = all.map(|(path, name)| Value::Record(named([("path", shared(path)), ("name", shared(name))])));
+    Value::List(parts.collect())
 }
 
 fn text(text: &str) -> Value {

@@ -185,8 +185,9 @@ impl<'a> Walk<'a> {
             From::Here(_) => reach.links.is_empty(),
             From::Up(_) => true,
             From::Down(_) => {
-                let through = self.types_above(&linked);
-                let is_related = relations.relation_rules().any(|(_, ends)| ends.subject == linked);
+                let present = relations.history_of(&linked).unwrap_or(&linked);
+                let through = self.types_above(present);
+                let is_related = relations.relation_rules().any(|(_, ends)| ends.subject == *present);
                 let has_more =
                     |name: &Arc<str>| relations.prefixes(name).is_some() || *name == self.realm.file.principal.entity;
                 is_related && !through.iter().any(has_more)
@@ -198,8 +199,16 @@ impl<'a> Walk<'a> {
         let Some((subject, value_type, linked)) = self.types(reach) else { return };
         match reach.from {
             From::Down(roots) => {
-                let Some(target) = self.graph.type_id(&linked) else { return };
-                let steps = self.steps_to(&linked);
+                // A history is the past of the entity of the same id.
+                let past_of = self.realm.relations.history_of(&linked);
+                let wanted = past_of.unwrap_or(&linked);
+                let Some(target) = self.graph.type_id(wanted) else { return };
+                let mut steps = self.steps_to(wanted);
+                if past_of.is_some() {
+                    let with_past = self.types_above(wanted).into_iter();
+                    let with_past = with_past.filter(|name| self.realm.relations.history(name).is_some());
+                    steps.past = with_past.filter_map(|name| self.graph.type_id(&name)).collect();
+                }
                 let roots: Vec<NodeId> =
                     roots.iter().filter_map(|root| self.graph.node(&root.entity_type, &root.id)).collect();
                 let graph = self.graph;
@@ -325,6 +334,6 @@ impl<'a> Walk<'a> {
                 .collect();
             Some((self.graph.type_id(from)?, below.into_iter().collect()))
         };
-        through.iter().filter_map(step).collect()
+        Steps { down: through.iter().filter_map(step).collect(), past: Vec::new() }
     }
 }

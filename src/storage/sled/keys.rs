@@ -13,14 +13,11 @@ use crate::{
         id::{RealmName, Revision},
         relationship::RecordKey,
     },
-    storage::record::Names,
+    storage::record::{Names, PLAIN, WITH_REMOVED},
 };
 
 const KIND_REVISION: u8 = 0;
 const KIND_RECORD: u8 = 1;
-
-/// The version of values that is written; no other exists.
-const VERSION: u8 = 1;
 
 /// The bytes of a value before its body.
 const HEAD_BYTES: usize = 5;
@@ -62,19 +59,21 @@ pub(super) fn read_record_key(prefix: &[u8], key: &[u8], names: &mut Names) -> O
 }
 
 /// The value that stands at a key.
-pub(super) fn value(key: &[u8], body: &[u8]) -> Vec<u8> {
+pub(super) fn value(key: &[u8], version: u8, body: &[u8]) -> Vec<u8> {
     let mut writer = Writer::with_capacity(HEAD_BYTES + body.len());
-    writer.raw(&checksum(key, VERSION, body).to_be_bytes());
-    writer.byte(VERSION);
+    writer.raw(&checksum(key, version, body).to_be_bytes());
+    writer.byte(version);
     writer.raw(body);
     writer.into_bytes()
 }
 
-/// The body of the value that stands at a key; `None` when its checksum does not hold.
-pub(super) fn read_value<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+/// Version and body of the value that stands at a key; `None` when its checksum does not hold or a later program
+/// wrote it.
+pub(super) fn read_value<'a>(key: &[u8], value: &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (sum, rest) = value.split_first_chunk()?;
     let (version, body) = rest.split_first()?;
-    (*version == VERSION && *sum == checksum(key, *version, body).to_be_bytes()).then_some(body)
+    let is_known = [PLAIN, WITH_REMOVED].contains(version);
+    (is_known && *sum == checksum(key, *version, body).to_be_bytes()).then_some((*version, body))
 }
 
 fn checksum(key: &[u8], version: u8, body: &[u8]) -> u32 {
@@ -112,7 +111,7 @@ mod tests {
         assert_eq!(revision_key(&realm("edfi")), b"\x04edfi\x00");
         let key = record_key(&records_prefix(&realm("edfi")), &named("schools", "1\u{1f}2"));
         assert_eq!(key, b"\x04edfi\x01schools\x001\x1f2");
-        assert_eq!(value(&key, b"body"), b"\x6d\x06\xc7\x1d\x01body");
+        assert_eq!(value(&key, PLAIN, b"body"), b"\x6d\x06\xc7\x1d\x01body");
         assert_eq!(revision_body(Revision(258)), [0, 0, 0, 0, 0, 0, 1, 2]);
     }
 
@@ -137,8 +136,9 @@ mod tests {
 
     #[test]
     fn a_changed_value_and_a_value_of_another_key_are_found() {
-        let good = value(b"key", b"body");
-        assert_eq!(read_value(b"key", &good), Some(&b"body"[..]));
+        let good = value(b"key", WITH_REMOVED, b"body");
+        assert_eq!(read_value(b"key", &good), Some((WITH_REMOVED, &b"body"[..])));
+        assert_eq!(read_value(b"key", &value(b"key", 3, b"body")), None);
         assert_eq!(read_value(b"other", &good), None);
         for index in 0..good.len() {
             let mut bad = good.clone();

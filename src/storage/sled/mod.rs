@@ -32,7 +32,7 @@ use crate::{
     app::ports::{RelationshipStore, StoreError},
     domain::{
         id::{RealmName, Revision},
-        relationship::{Change, Record, Written},
+        relationship::{Change, Record, Remembered, Written},
     },
 };
 
@@ -124,9 +124,14 @@ impl SledStore {
 
 #[async_trait]
 impl RelationshipStore for SledStore {
-    async fn write(&self, realm: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError> {
-        let (shared, realm) = (Arc::clone(&self.shared), realm.clone());
-        blocking(move || shared.write(&realm, batches)).await
+    async fn write(
+        &self,
+        realm: &RealmName,
+        batches: Vec<Vec<Change>>,
+        remembered: &Remembered,
+    ) -> Result<Vec<Written>, StoreError> {
+        let (shared, realm, remembered) = (Arc::clone(&self.shared), realm.clone(), remembered.clone());
+        blocking(move || shared.write(&realm, batches, &remembered)).await
     }
 
     async fn load(&self, realm: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {
@@ -140,13 +145,18 @@ impl RelationshipStore for SledStore {
 }
 
 impl Shared {
-    fn write(&self, realm: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError> {
+    fn write(
+        &self,
+        realm: &RealmName,
+        batches: Vec<Vec<Change>>,
+        remembered: &Remembered,
+    ) -> Result<Vec<Written>, StoreError> {
         let batches: Vec<Batch> =
             batches.into_iter().map(|changes| Batch::new(realm, changes)).collect::<Result<_, _>>()?;
         let mut slot = self.slot();
         let database = self.mended(&mut slot)?;
         self.check_room(batches.iter().map(Batch::bytes).sum())?;
-        self.judged(guarded(|| database.write(realm, batches)))
+        self.judged(guarded(|| database.write(realm, batches, remembered)))
     }
 
     fn load(&self, realm: &RealmName, each: &mut dyn FnMut(Record)) -> Result<Revision, StoreError> {

@@ -16,9 +16,9 @@ use crate::{
     app::ports::StoreError,
     domain::{
         id::{RealmName, Revision},
-        relationship::{Change, Effect, Record, RecordKey, Written},
+        relationship::{Change, Effect, Record, RecordKey, Remembered, Written},
     },
-    storage::record::{self, Names},
+    storage::record::{self, Names, PLAIN},
 };
 
 /// Why a step failed, and so whether the database can be used on.
@@ -57,7 +57,7 @@ impl From<io::Error> for Fault {
 #[derive(Debug)]
 pub(super) struct Batch {
     changes: Vec<Change>,
-    /// For each change the key, and the value to stand there.
+    /// For each change the key, and the value to stand there if nothing is remembered.
     writes: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
@@ -69,8 +69,8 @@ impl Batch {
         let write = |(index, change): (usize, &Change)| {
             let key = keys::record_key(&prefix, change.key());
             let value = match change {
-                Change::Put(record) => Some(keys::value(&key, &record::body(index, record)?)),
-                Change::Delete(_) => None,
+                Change::Put(record) => Some(keys::value(&key, PLAIN, &record::body(index, record)?)),
+                Change::Delete(_) | Change::Forget(_) => None,
             };
             Ok((key, value))
         };
@@ -78,18 +78,21 @@ impl Batch {
         Ok(Self { changes, writes })
     }
 
-    /// The bytes of its keys and values.
+    /// The bytes of its keys and values, about as many as it will write.
     pub(super) fn bytes(&self) -> u64 {
-        self.writes.iter().map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
+        let value_bytes = |value: &Option<Vec<u8>>| value.as_ref().map_or(REMOVED_BYTES, Vec::len);
+        self.writes.iter().map(|(key, value)| (key.len() + value_bytes(value)) as u64).sum()
     }
 }
 
-/// What stood where a change writes.
-enum Before {
-    /// The same: nothing is to be done.
-    Same,
-    Absent,
-    Other(Record),
+/// What is left of a deleted record, about: two relationships.
+const REMOVED_BYTES: usize = 200;
+
+/// What a change did within a transaction.
+enum Settled {
+    /// Nothing stood there, and the record of the change stands there now.
+    Created,
+    Otherwise(Effect),
 }
 
 /// An open database.
@@ -144,8 +147,14 @@ impl Relationships {
     }
 
     /// Writes batches, each atomically, and makes them durable together.
-    pub(super) fn write(&self, realm: &RealmName, batches: Vec<Batch>) -> Result<Vec<Written>, Fault> {
-        let written: Result<Vec<_>, _> = batches.into_iter().map(|batch| self.apply(realm, batch)).collect();
+    pub(super) fn write(
+        &self,
+        realm: &RealmName,
+        batches: Vec<Batch>,
+        remembered: &Remembered,
+    ) -> Result<Vec<Written>, Fault> {
+        let written: Result<Vec<_>, _> =
+            batches.into_iter().map(|batch| self.apply(realm, batch, remembered)).collect();
         match &written {
             Err(Fault::Engine(_)) => {}
             Ok(written) if written.iter().all(is_unchanged) => {}
@@ -155,28 +164,28 @@ impl Relationships {
         written
     }
 
-    fn apply(&self, realm: &RealmName, batch: Batch) -> Result<Written, Fault> {
+    fn apply(&self, realm: &RealmName, batch: Batch, remembered: &Remembered) -> Result<Written, Fault> {
         let Batch { changes, writes } = batch;
         let revision_key = keys::revision_key(realm);
         let outcome = self.tree.transaction(|tree| {
             let stood = revision(&revision_key, tree.get(&revision_key)?.as_ref(), realm).map_err(abort)?;
-            let before = changes
+            let settled = changes
                 .iter()
                 .zip(&writes)
-                .map(|(change, (key, value))| replace(tree, change.key(), key, value.as_deref()))
+                .map(|(change, (key, value))| settle(tree, change, key, value.as_deref(), remembered))
                 .collect::<ConflictableTransactionResult<Vec<_>, _>>()?;
-            if before.iter().all(|before| matches!(before, Before::Same)) {
-                return Ok((stood, before));
+            if settled.iter().all(|settled| matches!(settled, Settled::Otherwise(Effect::Unchanged))) {
+                return Ok((stood, settled));
             }
             let revision = Revision(stood.0 + 1);
-            tree.insert(&*revision_key, keys::value(&revision_key, &keys::revision_body(revision)))?;
-            Ok((revision, before))
+            tree.insert(&*revision_key, keys::value(&revision_key, PLAIN, &keys::revision_body(revision)))?;
+            Ok((revision, settled))
         });
-        let (revision, before) = outcome.map_err(|error| match error {
+        let (revision, settled) = outcome.map_err(|error| match error {
             TransactionError::Abort(error) => Fault::Record(error),
             TransactionError::Storage(error) => error.into(),
         })?;
-        let effects = changes.into_iter().zip(before).map(|(change, before)| effect(change, before)).collect();
+        let effects = changes.into_iter().zip(settled).map(|(change, settled)| effect(change, settled)).collect();
         Ok(Written { revision, effects })
     }
 
@@ -226,47 +235,56 @@ fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
     ConflictableTransactionError::Abort(error)
 }
 
-/// Puts the value at the key, or takes away what is there, and says what stood there.
-fn replace(
+/// Makes a change to what stands at the key. `value` is what it would leave there if nothing were remembered.
+fn settle(
     tree: &TransactionalTree,
-    name: &RecordKey,
+    change: &Change,
     key: &[u8],
     value: Option<&[u8]>,
-) -> ConflictableTransactionResult<Before, StoreError> {
+    remembered: &Remembered,
+) -> ConflictableTransactionResult<Settled, StoreError> {
     let stood = tree.get(key)?;
     if stood.as_deref() == value {
-        return Ok(Before::Same);
+        return Ok(Settled::Otherwise(Effect::Unchanged));
     }
-    let before = match stood {
-        None => Before::Absent,
-        Some(stood) => Before::Other(read_record(name.clone(), key, &stood, &mut Names::default()).map_err(abort)?),
+    let before = match (&stood, value) {
+        (None, Some(value)) => {
+            tree.insert(key, value)?;
+            return Ok(Settled::Created);
+        }
+        (None, None) => None,
+        (Some(stood), _) => Some(read_record(change.key().clone(), key, stood, &mut Names::default()).map_err(abort)?),
     };
-    match value {
-        Some(value) => tree.insert(key, value)?,
-        None => tree.remove(key)?,
+    let effect = record::settled(before, change.clone(), remembered);
+    match &effect {
+        Effect::Unchanged => None,
+        Effect::Created(after) | Effect::Replaced { after, .. } | Effect::Removed { after, .. } => {
+            tree.insert(key, keys::value(key, record::version(after), &record::encode(after)))?
+        }
+        Effect::Deleted(_) => tree.remove(key)?,
     };
-    Ok(before)
+    Ok(Settled::Otherwise(effect))
 }
 
-fn effect(change: Change, before: Before) -> Effect {
-    match (before, change) {
-        (Before::Same, _) | (Before::Absent, Change::Delete(_)) => Effect::Unchanged,
-        (Before::Absent, Change::Put(after)) => Effect::Created(after),
-        (Before::Other(before), Change::Put(after)) => Effect::Replaced { before, after },
-        (Before::Other(before), Change::Delete(_)) => Effect::Deleted(before),
+fn effect(change: Change, settled: Settled) -> Effect {
+    match (settled, change) {
+        (Settled::Otherwise(effect), _) => effect,
+        (Settled::Created, Change::Put(after)) => Effect::Created(Record { removed: Vec::new(), ..after }),
+        // Only a put makes a record.
+        (Settled::Created, Change::Delete(_) | Change::Forget(_)) => Effect::Unchanged,
     }
 }
 
 fn read_record(name: RecordKey, key: &[u8], value: &[u8], names: &mut Names) -> Result<Record, StoreError> {
     let resource = RecordKey::clone(&name).resource;
     keys::read_value(key, value)
-        .and_then(|body| record::decode(name, body, names).ok())
+        .and_then(|(version, body)| record::decode(name, version, body, names).ok())
         .ok_or_else(|| StoreError::Damaged(format!("the checksum of a record of `{resource}` does not hold")))
 }
 
 fn revision(key: &[u8], value: Option<&IVec>, realm: &RealmName) -> Result<Revision, StoreError> {
     let Some(value) = value else { return Ok(Revision::default()) };
     keys::read_value(key, value)
-        .and_then(keys::read_revision_body)
+        .and_then(|(_, body)| keys::read_revision_body(body))
         .ok_or_else(|| StoreError::Damaged(format!("the checksum of the revision of realm `{realm}` does not hold")))
 }

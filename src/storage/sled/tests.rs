@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::storage::{
     memory::MemoryStore,
-    relationship_suite::{self, enrolment, key, load, put, realm, write},
+    relationship_suite::{self, enrolment, enrolments, key, load, put, realm, remembering, write},
 };
 
 /// For tests: a small cache, and no look at the disk of whoever runs them.
@@ -46,11 +46,25 @@ async fn everything_is_there_after_a_restart() {
         store.close().await.unwrap();
     }
     assert!(!store.is_writable());
-    assert!(unavailable(store.write(&realm("edfi"), vec![]).await).ends_with("is closed"));
+    assert!(unavailable(store.write(&realm("edfi"), vec![], &Remembered::default()).await).ends_with("is closed"));
     assert!(unavailable(load(&store, "edfi").await).ends_with("is closed"));
     drop(store);
 
     let store = opened(&folder);
+    assert_eq!(load(&store, "edfi").await.unwrap(), expected);
+    drop(store);
+    assert_eq!(load(&opened(&folder), "edfi").await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn what_is_removed_is_there_after_a_restart() {
+    let (store, folder) = store();
+    let (stays, goes) = (enrolment("7", "1"), enrolment("8", "1"));
+    write(&store, "edfi", vec![put(&stays), put(&goes)]).await;
+    remembering(&store, vec![put(&enrolment("7", "2")), Change::Delete(goes.key.clone())]).await;
+    let moved = Record { removed: stays.relationships, ..enrolment("7", "2") };
+    let gone = Record { removed: goes.relationships.clone(), relationships: Vec::new(), ..goes };
+    let expected = (Revision(2), vec![moved, gone]);
     assert_eq!(load(&store, "edfi").await.unwrap(), expected);
     drop(store);
     assert_eq!(load(&opened(&folder), "edfi").await.unwrap(), expected);
@@ -74,7 +88,7 @@ async fn a_flipped_byte_in_a_value_is_damage() {
 
     // Nor is it written over, since nobody knows what it stood for; the batches before are kept.
     let batches = vec![vec![put(&enrolment("9", "1"))], vec![put(&enrolment("7", "2"))]];
-    assert_eq!(store.write(&realm("edfi"), batches).await.unwrap_err().to_string(), expected);
+    assert_eq!(store.write(&realm("edfi"), batches, &Remembered::default()).await.unwrap_err().to_string(), expected);
     assert!(store.is_writable());
     assert_eq!(write(&store, "edfi", vec![put(&enrolment("9", "1"))]).await.revision, Revision(2));
 }
@@ -126,7 +140,8 @@ async fn a_disk_with_too_little_room_takes_no_writes() {
     let folder = tempfile::tempdir().unwrap();
     let store = SledStore::open(folder.path(), Options { free_bytes_min: u64::MAX, ..OPTIONS }).unwrap();
     assert!(!store.is_writable());
-    let reason = unavailable(store.write(&realm("edfi"), vec![vec![put(&enrolment("7", "1"))]]).await);
+    let reason =
+        unavailable(store.write(&realm("edfi"), vec![vec![put(&enrolment("7", "1"))]], &Remembered::default()).await);
     assert!(reason.contains("free bytes, needed are 18446744073709551615"), "{reason}");
     assert_eq!(load(&store, "edfi").await.unwrap(), (Revision(0), vec![]));
 }
@@ -171,7 +186,7 @@ async fn a_failed_store_whose_files_are_gone_makes_no_empty_one() {
     let (store, folder) = store();
     fs::remove_file(folder.path().join("db")).unwrap();
     store.shared.is_failed.store(true, Ordering::Release);
-    let reason = unavailable(store.write(&realm("edfi"), vec![]).await);
+    let reason = unavailable(store.write(&realm("edfi"), vec![], &Remembered::default()).await);
     assert!(reason.contains("cannot open") && reason.contains("again"), "{reason}");
     assert!(unavailable(load(&store, "edfi").await).contains("again"));
     assert!(!folder.path().join("db").exists());
@@ -220,7 +235,8 @@ async fn fill(store: &SledStore, from: usize) -> (Vec<Record>, StoreError) {
     let mut acknowledged = Vec::new();
     for start in (from..).step_by(500) {
         let batch: Vec<_> = (start..start + 500).map(|index| enrolment(&format!("{index:08}"), "255901001")).collect();
-        match store.write(&realm("edfi"), vec![batch.iter().map(put).collect()]).await {
+        let changes = batch.iter().map(put).collect();
+        match store.write(&realm("edfi"), vec![changes], &Remembered::default()).await {
             Ok(_) => acknowledged.extend(batch),
             Err(error) => return (acknowledged, error),
         }
@@ -287,7 +303,8 @@ async fn the_largest_records_and_keys_stay_within_the_log() {
     for school in ["x", "y"] {
         let mut records: Vec<_> = (0..400).map(|index| largest(index, school)).collect();
         for batch in records.chunks(40) {
-            write(&store, "edfi", batch.iter().map(put).collect()).await;
+            // What the first ones brought has no room beside the second ones.
+            remembering(&store, batch.iter().map(put).collect()).await;
         }
         records.sort_by(|a, b| a.key.cmp(&b.key));
         assert_eq!(load(&store, "edfi").await.unwrap().1, records);
@@ -305,8 +322,8 @@ proptest! {
         let (mut on_disk, folder) = store();
         let in_memory = MemoryStore::new();
         for (index, (name, batches)) in calls.into_iter().enumerate() {
-            let expected = runtime.block_on(in_memory.write(&name, batches.clone())).unwrap();
-            prop_assert_eq!(runtime.block_on(on_disk.write(&name, batches)).unwrap(), expected);
+            let expected = runtime.block_on(in_memory.write(&name, batches.clone(), &enrolments())).unwrap();
+            prop_assert_eq!(runtime.block_on(on_disk.write(&name, batches, &enrolments())).unwrap(), expected);
             if index % 4 == 3 {
                 drop(on_disk);
                 on_disk = opened(&folder);

@@ -48,8 +48,8 @@ impl RelationshipService for Relationships {
     ) -> Result<Response<pb::DeleteRecordsResponse>, Status> {
         let call = Call::of(&request);
         let work = async {
-            let Records { realm, resource, documents } = convert::delete(request.into_inner());
-            let summary = self.0.delete_records(&realm, &resource, &documents).await;
+            let (Records { realm, resource, documents }, deletion) = convert::delete(request.into_inner());
+            let summary = self.0.delete_records(&realm, &resource, &documents, deletion).await;
             summary.map(convert::deleted).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await

@@ -116,7 +116,7 @@ pub(crate) fn graph(related: &[(&str, &str, &str)]) -> Graph {
 pub(crate) fn relate(graph: &mut Graph, revision: u64, subject: &str, relation: &str, object: &str, is_new: bool) {
     let relationship = Relationship { subject: entity(subject), relation: relation.into(), object: entity(object) };
     let key = RecordKey { resource: RecordKey::DIRECT.into(), key: format!("{subject} {relation} {object}").into() };
-    let record = Record { key, relationships: vec![relationship], facts: None };
+    let record = Record::new(key, vec![relationship], None);
     let effect = if is_new { Effect::Created(record) } else { Effect::Deleted(record) };
     graph.apply(&Written { revision: Revision(revision), effects: vec![effect] });
 }

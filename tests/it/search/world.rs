@@ -51,7 +51,10 @@ pub(super) const ALL_TYPES: [&str; 9] = [
 ];
 
 /// The strategies of the claim sets `Set0`, `Set1` …
-const STRATEGIES: [&[&str]; 10] = [
+const STRATEGIES: [&[&str]; 13] = [
+    &["RelationshipsWithEdOrgsAndPeopleIncludingDeletes"],
+    &["RelationshipsWithStudentsOnlyIncludingDeletes", "RelationshipsWithEdOrgsAndPeopleIncludingDeletes"],
+    &["RelationshipsWithStudentsOnlyThroughResponsibilityIncludingDeletes"],
     &["RelationshipsWithEdOrgsAndPeople"],
     &["RelationshipsWithPeopleOnly"],
     &["RelationshipsWithStudentsOnlyThroughResponsibility"],
@@ -100,7 +103,7 @@ pub(super) struct Item {
     pub(super) id: String,
     /// Values by path.
     values: Vec<(&'static str, String)>,
-    /// Some record relates it, or says something about it.
+    /// Some record relates it now, or says something about it.
     pub(super) is_known: bool,
 }
 
@@ -124,6 +127,15 @@ pub(super) struct World {
     students: usize,
     contacts: usize,
     staffs: usize,
+    enrolments: BTreeSet<(usize, usize)>,
+    responsibilities: BTreeSet<(usize, usize)>,
+    contact_of: BTreeSet<(usize, usize)>,
+    employments: BTreeSet<(usize, usize)>,
+    former: Former,
+}
+
+/// Who was related to whom: records that were deleted.
+struct Former {
     enrolments: BTreeSet<(usize, usize)>,
     responsibilities: BTreeSet<(usize, usize)>,
     contact_of: BTreeSet<(usize, usize)>,
@@ -153,6 +165,12 @@ impl World {
             responsibilities: pairs(30, students, &organizations),
             contact_of: pairs(30, contacts, &everybody),
             employments: pairs(15, staffs, &organizations),
+            former: Former {
+                enrolments: pairs(20, students, &school_ids),
+                responsibilities: pairs(10, students, &organizations),
+                contact_of: pairs(10, contacts, &everybody),
+                employments: pairs(5, staffs, &organizations),
+            },
             region,
             agencies,
             schools,
@@ -188,44 +206,66 @@ impl World {
             let reference = "parentEducationOrganizationReference";
             organization(department, "organizationDepartmentId", reference, "educationOrganizationId")
         });
-        let association = |extra: &Json, person: (&str, &str, String), other: (&str, &str, Json)| {
-            let mut record = extra.clone();
+        for (resource, records) in [
+            ("localEducationAgencies", agencies.collect::<Vec<_>>()),
+            ("schools", schools.collect()),
+            ("organizationDepartments", departments.collect()),
+        ] {
+            service.import(resource, &records).await;
+        }
+        let Former { enrolments, responsibilities, contact_of, employments } = &self.former;
+        for (resource, records) in
+            self.associations("2025-08-25", enrolments, responsibilities, contact_of, employments)
+        {
+            service.import(resource, &records).await;
+            service.delete(resource, &records).await;
+        }
+        let Self { enrolments, responsibilities, contact_of, employments, .. } = self;
+        for (resource, records) in
+            self.associations("2026-08-24", enrolments, responsibilities, contact_of, employments)
+        {
+            service.import(resource, &records).await;
+        }
+    }
+
+    fn associations(
+        &self,
+        date: &str,
+        enrolments: &BTreeSet<(usize, usize)>,
+        responsibilities: &BTreeSet<(usize, usize)>,
+        contact_of: &BTreeSet<(usize, usize)>,
+        employments: &BTreeSet<(usize, usize)>,
+    ) -> [(&'static str, Vec<String>); 4] {
+        let association = |mut record: Json, person: (&str, &str, String), other: (&str, &str, Json)| {
             record[person.0] = json!({ person.1: person.2 });
             record[other.0] = json!({ other.1: other.2 });
             record.to_string()
         };
         let student = |number: usize| ("studentReference", "studentUniqueId", self.person("student", number));
-        let enrolments = self.enrolments.iter().map(|(number, school)| {
-            let extra = json!({ "entryDate": "2026-08-24" });
-            association(&extra, student(*number), ("schoolReference", "schoolId", json!(school)))
-        });
         let of =
             |organization: usize| ("educationOrganizationReference", "educationOrganizationId", json!(organization));
-        let responsibilities = self.responsibilities.iter().map(|(number, organization)| {
-            let extra = json!({ "beginDate": "2026-08-24", "responsibilityDescriptor": "uri://ed-fi.org/R#All" });
-            association(&extra, student(*number), of(*organization))
+        let enrolments = enrolments.iter().map(|(number, school)| {
+            let record = json!({ "entryDate": date });
+            association(record, student(*number), ("schoolReference", "schoolId", json!(school)))
         });
-        let contacts = self.contact_of.iter().map(|(contact, number)| {
+        let responsibilities = responsibilities.iter().map(|(number, organization)| {
+            let record = json!({ "beginDate": date, "responsibilityDescriptor": "uri://ed-fi.org/R#All" });
+            association(record, student(*number), of(*organization))
+        });
+        let contacts = contact_of.iter().map(|(contact, number)| {
             let contact = ("contactReference", "contactUniqueId", json!(self.person("contact", *contact)));
-            association(&json!({}), student(*number), contact)
+            association(json!({}), student(*number), contact)
         });
-        let employments = self.employments.iter().map(|(number, organization)| {
-            let extra = json!({ "hireDate": "2026-08-24", "employmentStatusDescriptor": "uri://ed-fi.org/E#Full" });
-            let staff = ("staffReference", "staffUniqueId", self.person("staff", *number));
-            association(&extra, staff, of(*organization))
+        let employments = employments.iter().map(|(number, organization)| {
+            let record = json!({ "hireDate": date, "employmentStatusDescriptor": "uri://ed-fi.org/E#Full" });
+            association(record, ("staffReference", "staffUniqueId", self.person("staff", *number)), of(*organization))
         });
-        let all: [(&str, Vec<String>); 7] = [
-            ("localEducationAgencies", agencies.collect()),
-            ("schools", schools.collect()),
-            ("organizationDepartments", departments.collect()),
+        [
             ("studentSchoolAssociations", enrolments.collect()),
             ("studentEducationOrganizationResponsibilityAssociations", responsibilities.collect()),
             ("studentContactAssociations", contacts.collect()),
             ("staffEducationOrganizationEmploymentAssociations", employments.collect()),
-        ];
-        for (resource, records) in all {
-            service.import(resource, &records).await;
-        }
+        ]
     }
 
     /// A token of a client by chance.

@@ -249,7 +249,7 @@ pub(crate) fn token_question(request: pb::GetTokenInfoRequest) -> (String, Secre
 
 /// What a token may do.
 pub(crate) fn token_info(info: Result<TokenInfo, Inactive>) -> pb::GetTokenInfoResponse {
-    let TokenInfo { principal, attributes, reachable, resources, expires_at_seconds } = match info {
+    let TokenInfo { principal, attributes, reachable, resources, claims, expires_at_seconds } = match info {
         Ok(info) => info,
         Err(Inactive(reason)) => {
             return pb::GetTokenInfoResponse { reason: reason.to_string(), ..pb::GetTokenInfoResponse::default() };
@@ -258,6 +258,8 @@ pub(crate) fn token_info(info: Result<TokenInfo, Inactive>) -> pb::GetTokenInfoR
     let resources = resources
         .iter()
         .map(|(r#type, actions)| pb::ResourceActions { r#type: r#type.to_string(), actions: texts(actions) });
+    let claims =
+        claims.iter().map(|(claim, actions)| pb::ClaimActions { claim: claim.to_string(), actions: texts(actions) });
     pb::GetTokenInfoResponse {
         active: true,
         reason: String::new(),
@@ -266,7 +268,7 @@ pub(crate) fn token_info(info: Result<TokenInfo, Inactive>) -> pb::GetTokenInfoR
         reachable: reachable.iter().map(self::reachable).collect(),
         resources: resources.collect(),
         expires_at_seconds,
-        claims: Vec::new(),
+        claims: claims.collect(),
     }
 }
 

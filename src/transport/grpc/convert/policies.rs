@@ -3,7 +3,13 @@
 use super::timestamp;
 use crate::{
     app::{policies::Validation, realm_state::RealmState},
-    domain::{fault::Fault, id::PolicyVersion, policy_set::SourceFile, policy_test::CaseResult},
+    domain::{
+        fault::Fault,
+        grants::{GrantFault, Grants},
+        id::PolicyVersion,
+        policy_set::SourceFile,
+        policy_test::CaseResult,
+    },
     proto::v1 as pb,
 };
 
@@ -20,7 +26,18 @@ pub(crate) fn realm(state: &RealmState) -> pb::Realm {
         last_faults: faults(&state.last_faults()),
         data_revision: state.graph().revision().0,
         variant: state.variant.as_deref().unwrap_or_default().to_owned(),
-        grant_faults: Vec::new(),
+        grant_faults: realm.grants.iter().flat_map(Grants::faults).map(grant_fault).collect(),
+    }
+}
+
+fn grant_fault(fault: GrantFault) -> pb::GrantFault {
+    let GrantFault { claim_set, resource_type, action, supplied_by, message } = fault;
+    pb::GrantFault {
+        claim_set: claim_set.to_string(),
+        resource_type: resource_type.to_string(),
+        action: action.to_string(),
+        supplied_by: supplied_by.to_string(),
+        message: message.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     app::{
         error::Error,
-        relationships::{DeleteSummary, ImportSummary, RECORDS_MAX, Refusal, RelationshipPage},
+        relationships::{DeleteSummary, Deletion, ImportSummary, RECORDS_MAX, Refusal, RelationshipPage},
     },
     domain::{
         graph::RelationshipQuery,
@@ -100,9 +100,10 @@ pub(crate) fn imported(summary: ImportSummary) -> pb::ImportRecordsResponse {
     }
 }
 
-pub(crate) fn delete(request: pb::DeleteRecordsRequest) -> Records {
-    let pb::DeleteRecordsRequest { realm, resource, records, forget: _ } = request;
-    Records { realm, resource, documents: records }
+pub(crate) fn delete(request: pb::DeleteRecordsRequest) -> (Records, Deletion) {
+    let pb::DeleteRecordsRequest { realm, resource, records, forget } = request;
+    let deletion = if forget { Deletion::Forgotten } else { Deletion::Remembered };
+    (Records { realm, resource, documents: records }, deletion)
 }
 
 pub(crate) fn deleted(summary: DeleteSummary) -> pb::DeleteRecordsResponse {

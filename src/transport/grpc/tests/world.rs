@@ -32,7 +32,7 @@ use crate::{
         policy_set::SourceFile,
         pseudonym::PseudonymKey,
         record_filter::{Order, PageRequest, RecordFilter},
-        relationship::{Change, Effect, Record, RecordKey, Written},
+        relationship::{Change, Effect, Record, RecordKey, Remembered, Written, settle},
         test_keys::{TestKey, jwks},
     },
     proto::v1 as pb,
@@ -321,16 +321,18 @@ impl Default for Store {
 
 #[async_trait]
 impl RelationshipStore for Store {
-    async fn write(&self, _: &RealmName, batches: Vec<Vec<Change>>) -> Result<Vec<Written>, StoreError> {
+    async fn write(
+        &self,
+        _: &RealmName,
+        batches: Vec<Vec<Change>>,
+        remembered: &Remembered,
+    ) -> Result<Vec<Written>, StoreError> {
         let written = {
             let (revision, records) = &mut *self.records.lock().unwrap();
-            let mut write = |change| match change {
-                Change::Put(after) => match records.insert(after.key.clone(), after.clone()) {
-                    None => Effect::Created(after),
-                    Some(before) if before == after => Effect::Unchanged,
-                    Some(before) => Effect::Replaced { before, after },
-                },
-                Change::Delete(key) => records.remove(&key).map_or(Effect::Unchanged, Effect::Deleted),
+            let mut write = |change: Change| {
+                let effect = settle(records.get(change.key()).cloned(), change, remembered);
+                effect.keep_in(records);
+                effect
             };
             let batches = batches.into_iter().map(|batch| {
                 let effects: Vec<_> = batch.into_iter().map(&mut write).collect();
