@@ -22,7 +22,7 @@ use crate::{
     app::{
         App,
         policies::validate,
-        ports::{Clock, KeyError, KeySource},
+        ports::{Clock, KeyError, KeySource, Stores},
         realm_state::RealmState,
         token_cache::TokenCache,
     },
@@ -193,6 +193,7 @@ impl Service {
         let verified = Arc::clone(&tokens);
         let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
         let folders: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
+        let stores = Stores { relationships: Arc::clone(&store) as Arc<_>, applications: Arc::clone(&store) as Arc<_> };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
             let RealmConfig { name, variant, issuers, .. } = realm;
@@ -203,14 +204,13 @@ impl Service {
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
             let state =
-                RealmState::start(name, &files, variant, issuers, &*store, log, pseudonyms, clock.now_us()).await?;
+                RealmState::start(name, &files, variant, issuers, &stores, log, pseudonyms, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
         let source = Arc::new(RealmFolders::new(folders));
-        let relationships = Arc::clone(&store);
-        let app = Arc::new(App::new(clock, keys, relationships, source, tokens, states));
+        let app = Arc::new(App::new(clock, keys, stores, source, tokens, states));
         Ok(Self { app, store, jwks })
     }
 
@@ -274,9 +274,10 @@ fn pseudonym_key(secret: &[u8; 32], realm: &RealmName) -> Result<PseudonymKey> {
 fn announce(state: &RealmState) {
     let (name, loaded, graph) = (&state.name, state.policies(), state.graph());
     let (policies, relationships) = (loaded.realm.policies.len(), graph.counts().edges);
+    let applications = state.applications().len();
     let (version, revision) = (&loaded.realm.version, graph.revision());
     let variant = state.variant.as_deref().unwrap_or_default();
-    tracing::info!(realm = %name, variant, policies, policy_version = %version, relationships, %revision, "realm ready");
+    tracing::info!(realm = %name, variant, policies, policy_version = %version, relationships, applications, %revision, "realm ready");
     if loaded.realm.file.issuers.is_empty() {
         tracing::warn!(realm = %name, "no issuer is trusted, so every token is refused; name one in hallpass.toml under [[realms.{name}.issuers]]");
     }

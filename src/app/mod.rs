@@ -1,5 +1,7 @@
 //! The use cases, and the ports they need.
 
+pub mod application_index;
+pub mod applications;
 pub mod authorize;
 pub mod batch;
 pub mod decisions;
@@ -10,8 +12,10 @@ pub mod realm_state;
 mod recent;
 pub mod relationships;
 pub mod search;
+pub mod secrets;
 pub mod token_cache;
 pub mod token_info;
+pub mod verification;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,12 +25,13 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{Clock, KeySource, RealmSource, RelationshipStore},
+    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, Stores},
     realm_state::RealmState,
     search::Searches,
+    secrets::Secrets,
     token_cache::TokenCache,
 };
-use crate::domain::id::RealmName;
+use crate::domain::{application::TokenDigest, id::RealmName};
 
 /// All that the use cases share: the ports, the realms, and nothing else.
 #[derive(Debug)]
@@ -34,8 +39,10 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<dyn KeySource>,
     pub(crate) store: Arc<dyn RelationshipStore>,
+    pub(crate) applications: Arc<dyn ApplicationStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
+    pub(crate) secrets: Secrets,
     searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -45,13 +52,24 @@ impl App {
     pub fn new(
         clock: Arc<dyn Clock>,
         keys: Arc<dyn KeySource>,
-        store: Arc<dyn RelationshipStore>,
+        stores: Stores,
         source: Arc<dyn RealmSource>,
         tokens: Arc<TokenCache<Caller>>,
         realms: Vec<RealmState>,
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
-        let app = Self { clock, keys, store, source, tokens, searches: Searches::default(), realms };
+        let Stores { relationships: store, applications } = stores;
+        let app = Self {
+            clock,
+            keys,
+            store,
+            applications,
+            source,
+            tokens,
+            secrets: Secrets::default(),
+            searches: Searches::default(),
+            realms,
+        };
         for realm in app.realms.values() {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }
@@ -85,6 +103,12 @@ impl App {
     fn realm_of_issuer(&self, issuer: &str) -> Option<&Arc<RealmState>> {
         let mut trusting = self.realms.values().filter(|realm| realm.policies().realm.issuer(issuer).is_some());
         trusting.next().filter(|_| trusting.next().is_none())
+    }
+
+    /// The only realm with this opaque token.
+    fn realm_of_digest(&self, digest: &TokenDigest) -> Option<&Arc<RealmState>> {
+        let mut knowing = self.realms.values().filter(|realm| realm.applications.index().token(digest).is_some());
+        knowing.next().filter(|_| knowing.next().is_none())
     }
 
     fn only_realm(&self) -> Option<&Arc<RealmState>> {

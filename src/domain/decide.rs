@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 
 use super::{
-    access_request::{AccessRequest, Phase, PhaseValues},
+    access_request::{AccessRequest, Phase, PhaseValues, SETTLED_CONTEXT},
     cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Obligation, Outcome, Reason},
     denial,
@@ -149,16 +149,17 @@ pub(super) fn prepared<T>(
         resource_type: Arc::clone(&request.resource_type.entity),
         grant: grant.as_ref().map_or(0, |grant| grant.number + 1),
     };
-    let plan = realm.policies.plan(&key, grant.as_ref().map(|grant| grant.grant.strategies.as_slice()));
     let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
         return Err(unfit("its resource types"));
     };
+    let asked = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource.clone());
+    let Some(cedar_request) = asked else { return Err(unfit("the request's context")) };
+    // Of a realm without grants the caller may fill in what grants would.
+    let settled = if grant.is_some() { &SETTLED_CONTEXT[..] } else { &[SETTINGS] };
+    let plan = realm.policies.plan(&key, settled, || Some(cedar_request.clone()));
     let mut gathering = Gathering::new(realm, principal, request, values, graph);
     let candidates = gathering.candidates(&plan, &resource);
     let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
-    let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
-        return Err(unfit("the request's context"));
-    };
     let (candidates, names_resources) = (&*candidates, plan.names_resources());
     let evaluated = with_situation(&cedar_request, entities, |situation| {
         let grant = grant.as_ref().map(|grant| &*grant.grant);

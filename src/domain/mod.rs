@@ -23,6 +23,7 @@ pub mod resource_type;
 pub mod schema;
 pub mod variant;
 
+pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;

@@ -9,13 +9,16 @@
     reason = "tests fail by panicking, and may say what they skip"
 )]
 
+mod applications;
 mod architecture;
 mod bad_input;
 mod decide;
 mod docs;
 mod faults;
 mod grandbend;
+mod grants;
 mod kill;
+mod relationships;
 mod search;
 mod support;
 mod tokens;

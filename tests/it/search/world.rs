@@ -50,11 +50,11 @@ pub(super) const ALL_TYPES: [&str; 9] = [
     "ed-fi/assessments",
 ];
 
+const PAST: &str = "IncludingDeletes";
+
 /// The strategies of the claim sets `Set0`, `Set1` …
-const STRATEGIES: [&[&str]; 13] = [
-    &["RelationshipsWithEdOrgsAndPeopleIncludingDeletes"],
-    &["RelationshipsWithStudentsOnlyIncludingDeletes", "RelationshipsWithEdOrgsAndPeopleIncludingDeletes"],
-    &["RelationshipsWithStudentsOnlyThroughResponsibilityIncludingDeletes"],
+const STRATEGIES: [&[&str]; 11] = [
+    &["RelationshipsWithStudentsOnly", "RelationshipsWithEdOrgsAndPeople"],
     &["RelationshipsWithEdOrgsAndPeople"],
     &["RelationshipsWithPeopleOnly"],
     &["RelationshipsWithStudentsOnlyThroughResponsibility"],
@@ -89,8 +89,17 @@ pub(super) fn add_claim_sets(home: &mut Home) {
                 _ => true,
             };
             let strategies: Vec<_> = strategies.iter().filter(|name| looks_at(name)).collect();
+            // What is of today reads items, what is of the past too reads changes.
+            let of_today: BTreeSet<String> = strategies.iter().map(|name| name.replace(PAST, "")).collect();
+            let of_past = |name: &String| match &**name {
+                "RelationshipsWithEdOrgsAndPeople"
+                | "RelationshipsWithStudentsOnly"
+                | "RelationshipsWithStudentsOnlyThroughResponsibility" => format!("{name}{PAST}"),
+                _ => name.clone(),
+            };
+            let of_past: BTreeSet<String> = of_today.iter().map(of_past).collect();
             if !strategies.is_empty() {
-                claim["claim_sets"][format!("Set{place}")] = json!({ "Read": strategies, "ReadChanges": strategies });
+                claim["claim_sets"][format!("Set{place}")] = json!({ "Read": of_today, "ReadChanges": of_past });
             }
         }
     }
