@@ -1,5 +1,7 @@
 //! The question: what is to be done to which resource, checked against the realm.
 
+mod without_values;
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{

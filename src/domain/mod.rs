@@ -38,6 +38,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod items;
 pub mod lineages;
 pub mod prefix;
 pub mod record_mapping;
@@ -53,6 +54,7 @@ mod entities;
 mod explanation;
 mod obligations;
 pub mod row_filter;
+pub mod search;
 
 pub mod policy_test;
 

@@ -15,6 +15,7 @@ use super::{
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
     issuer::Issuer,
+    items,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
     profile::Profiles,
@@ -123,6 +124,10 @@ impl Realm {
             .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
+        }
+        if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
+            let ends = |relation: &str| relations.ends(relation).cloned();
+            faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
         }
         let (Some(profiles), Some(grants)) = (profiles, grants) else { return Err(in_order(faults)) };
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
