@@ -64,8 +64,10 @@ pub struct PhaseValues {
 /// A question that fits the realm.
 #[derive(Clone, Debug)]
 pub struct AccessRequest {
-    /// The action.
+    /// The action that it is judged as.
     pub action: Arc<str>,
+    /// The action that was asked about.
+    pub asked_action: Arc<str>,
     /// The resource type.
     pub resource_type: Arc<ResourceType>,
     /// The resource's id; may be empty.
@@ -142,10 +144,12 @@ impl AccessRequest {
                     format!("principals of type `{principal}`")
                 } else {
                     let (action, resource_type) = (Arc::clone(action), Arc::clone(resource_type));
+                    let asked_action = Arc::clone(&question.action);
                     let media_type = Arc::clone(&question.media_type);
                     let supported_obligations = question.supported_obligations.clone();
                     return Ok(Self {
                         action,
+                        asked_action,
                         resource_type,
                         resource_id,
                         resource,
@@ -189,6 +193,9 @@ fn missing_values<'a>(
 
 /// The members of the context that the host fills in from grants.
 const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
+
+/// The members of the context that follow from the action and the grant.
+pub(super) const SETTLED_CONTEXT: [&str; 4] = ["claimSetHasResource", "actionGranted", "strategies", SETTINGS];
 
 /// The member of an action's context is filled in by the host, never by a request.
 pub(super) fn is_hosts(realm: &Realm, name: &str) -> bool {
@@ -388,7 +395,7 @@ fn context_values(
 }
 
 /// The value as the type wants it, ids in canonical form.
-fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
+pub(super) fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
     let expected = |text: &str| Err(text.to_owned());
     match (wanted, value) {
         (AttributeType::Bool, Value::Bool(_))

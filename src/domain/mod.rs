@@ -17,17 +17,19 @@ pub mod grants;
 pub mod issuer;
 mod looks;
 pub mod policy_set;
+pub mod profile;
 pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
 pub mod variant;
 
+pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
 mod rsa_modulus;
-mod strict_json;
+pub(crate) mod strict_json;
 #[cfg(test)]
 pub(crate) mod test_keys;
 pub mod token;
@@ -36,6 +38,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod lineages;
 pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
