@@ -28,7 +28,7 @@ pub mod jws;
 pub mod key_set;
 pub mod principal;
 mod rsa_modulus;
-mod strict_json;
+pub(crate) mod strict_json;
 #[cfg(test)]
 pub(crate) mod test_keys;
 pub mod token;
@@ -37,6 +37,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod lineages;
 pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;

@@ -18,6 +18,8 @@ mod faults;
 mod grandbend;
 mod grants;
 mod kill;
+mod oauth_token;
 mod relationships;
 mod support;
+mod token_info;
 mod tokens;
