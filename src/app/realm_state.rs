@@ -13,6 +13,7 @@ use crate::{
         application_index::{ApplicationIndex, Applications},
         error::{Error, Kind},
         ports::{DecisionLog, RelationshipStore, Stores},
+        recent::Recent,
     },
     domain::{
         fault::Fault,
@@ -61,6 +62,8 @@ pub struct RealmState {
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
     graph: ArcSwap<Graph>,
+    /// What the pages of searches under way see.
+    pub(super) recent: Recent,
     revision: watch::Sender<Revision>,
     /// A write failed half-way: the store may hold more than the graph.
     is_behind: AtomicBool,
@@ -96,6 +99,7 @@ impl RealmState {
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
+            recent: Recent::default(),
             revision: watch::Sender::new(revision),
             is_behind: AtomicBool::new(false),
         })
@@ -212,5 +216,8 @@ fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Is
     let mut realm = Realm::compile(files, variant)?;
     realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
     realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    for warning in realm.warnings() {
+        tracing::warn!("{warning}");
+    }
     Ok(realm)
 }

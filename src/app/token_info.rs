@@ -147,13 +147,16 @@ impl App {
 }
 
 impl InfoRealm {
-    /// What the realm says to whom it refuses for this reason, if it has words for it. For a bad token the words for
-    /// all bad tokens do; what is asked about a good one needs words of its own.
+    /// What the realm says to whom it refuses for this reason, if it has words for it.
     pub fn denial(&self, code: &str) -> Option<Denial> {
         let realm = &self.loaded.realm;
-        let family = if code.starts_with("TOKEN_INFO_") { code } else { "TOKEN" };
-        let has_words = realm.file.denials.iter().any(|(known, _)| **known == *code || **known == *family);
+        let has_words = realm.file.denials.iter().any(|(known, _)| **known == *code);
         has_words.then(|| refuse(realm, Outcome::Unauthenticated, Reason::plain(code, ""))).and_then(|told| told.denial)
+    }
+
+    /// What the realm says to a bad token, for this reason or else for any.
+    pub fn denial_of_token(&self, code: &str) -> Option<Denial> {
+        self.denial(code).or_else(|| self.denial("TOKEN"))
     }
 
     /// The scheme words that tokens of the realm come with, `Bearer` first.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hallpass::config::Config;
@@ -22,7 +23,7 @@ pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 /// A service that speaks HTTP too.
 pub(crate) fn home() -> Home {
     let mut home = Home::new();
-    home.keys = "http_address = \"127.0.0.1:0\"".to_owned();
+    home.keys.push_str("http_address = \"127.0.0.1:0\"");
     home
 }
 
@@ -161,6 +162,14 @@ async fn a_client_without_known_organizations_is_told_of_none() {
 }
 
 #[tokio::test]
+async fn services_are_told_by_what_remains_of_their_claims() {
+    let home = home();
+    let service = home.start().await;
+    let info = told(&service, &home.token("EdFiSandbox", &[])).await;
+    assert_eq!(info["services"], json!([{ "service": "identity", "operations": ["Create", "Read", "Update"] }]));
+}
+
+#[tokio::test]
 async fn a_realm_can_show_members_without_a_value() {
     let mut home = home();
     let rules = home.copy_rules().join("realm.toml");
@@ -258,7 +267,7 @@ async fn every_refusal_is_in_the_words_of_the_data_management_service() {
     let bearer = format!("Bearer {token}");
     let good = json!({ "token": token }).to_string();
     let unknown = home.token("Nobody's", &[10]);
-    let cases: Vec<(Option<&str>, &str, String, Option<&str>, Json)> = vec![
+    let cases = [
         (None, JSON, good.clone(), Some("Bearer"), unauthenticated("Authorization header is missing.")),
         (
             Some("Basic YTpi"),
@@ -380,7 +389,7 @@ impl Listener {
         let service = server::Service::open(&home.config()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let routes = routes(service.app().clone(), limits);
+        let routes = routes(Arc::clone(service.app()), limits);
         tokio::spawn(serve(listener, routes, limits, stop.clone()));
         Self { address, token: home.token("SISVendor", &[10]), _stop: stop.drop_guard(), _home: home }
     }

@@ -56,7 +56,7 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
     let Some(realm) = found else {
         return Err(Problem::unauthenticated(presented.err().unwrap_or("TOKEN_ISSUER_UNKNOWN"), None));
     };
-    let unauthenticated = |code: &str| Problem::unauthenticated(code, realm.denial(code));
+    let unauthenticated = |code: &str| Problem::unauthenticated(code, realm.denial_of_token(code));
     let presented = presented.map_err(unauthenticated)?;
     if let Some(code) = presented.fault(realm.schemes()) {
         return Err(unauthenticated(code));
