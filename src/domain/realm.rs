@@ -1,6 +1,8 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod cross_check;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
