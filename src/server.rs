@@ -1,7 +1,8 @@
-//! The composition root: configuration -> stores, keys, realms -> App -> listener -> orderly stop.
+//! The composition root: configuration -> stores, keys, realms -> App -> listeners -> orderly stop.
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,7 +23,7 @@ use crate::{
     app::{
         App,
         policies::validate,
-        ports::{Clock, KeyError, KeySource},
+        ports::{Clock, KeyError, KeySource, Stores},
         realm_state::RealmState,
         token_cache::TokenCache,
     },
@@ -41,7 +42,7 @@ use crate::{
         realm_files::{RealmFolders, read_folder},
     },
     storage::{key_file, segment_log::SegmentLog, sled::SledStore},
-    transport::grpc,
+    transport::{grpc, http},
 };
 
 /// How long a stop waits for requests in flight.
@@ -73,11 +74,11 @@ pub async fn start(config: Config) -> Result<Running> {
 /// # Errors
 /// Those of [`start`].
 pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) -> Result<Running> {
-    let address = config.grpc_address;
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; stop whatever uses the port, or choose another with --grpc-address")
-    })?;
-    let grpc_address = listener.local_addr().context("the listener has no address")?;
+    let (listener, grpc_address) = listen(config.grpc_address, "--grpc-address").await?;
+    let http_listener = match config.http_address {
+        Some(address) => Some(listen(address, "--http-address").await?),
+        None => None,
+    };
     let service = Service::open(&config).await?;
     let options = grpc::Options { message_bytes_max: config.message_bytes_max };
     let (routes, health) = grpc::routes(Arc::clone(&service.app), &options).await?;
@@ -93,28 +94,56 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             accepting.clone().cancelled_owned(),
         );
+    let http = http_listener.map(|(listener, address)| {
+        let limits = http::Limits::default();
+        let routes = http::routes(Arc::clone(&service.app), limits);
+        let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
+        tracing::info!(http_address = %address, "taking requests over HTTP");
+        Http { address, serving }
+    });
     tokio::spawn(
         working.clone().run_until_cancelled_owned(keep_keys(Arc::clone(&service.app), Arc::clone(&service.jwks))),
     );
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
-    Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving) })
+    Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; stop whatever uses the port, or choose another with {flag}")
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    Ok((listener, address))
 }
 
 /// A service at work.
 #[derive(Debug)]
 pub struct Running {
     service: Service,
-    grpc_address: std::net::SocketAddr,
+    grpc_address: SocketAddr,
     health: grpc::Health,
     accepting: CancellationToken,
     working: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    http: Option<Http>,
+}
+
+/// The HTTP listener at work.
+#[derive(Debug)]
+struct Http {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
 }
 
 impl Running {
     /// Where the service listens.
-    pub fn grpc_address(&self) -> std::net::SocketAddr {
+    pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
+    }
+
+    /// Where HTTP is spoken, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
     }
 
     /// The use cases, for callers within this process.
@@ -124,7 +153,17 @@ impl Running {
 
     /// Returns when the service ends by itself, which it does only when it can take no more connections.
     pub async fn ended(&mut self) -> anyhow::Error {
-        match (&mut self.serving).await {
+        let http_ended = async {
+            match &mut self.http {
+                Some(http) => drop((&mut http.serving).await),
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut self.serving => ended,
+            () = http_ended => Ok(Ok(())),
+        };
+        match ended {
             Ok(Err(error)) => anyhow::Error::new(error).context("no more connections can be taken"),
             _ => anyhow!("no more connections can be taken"),
         }
@@ -136,18 +175,27 @@ impl Running {
     /// # Errors
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { service, health, accepting, working, mut serving, .. } = self;
+        let Self { service, health, accepting, working, serving, http, grpc_address: _ } = self;
         tracing::info!("stopping");
         health.drain().await;
         accepting.cancel();
-        if !serving.is_finished() && tokio::time::timeout(STOP_WAIT, &mut serving).await.is_err() {
-            tracing::warn!("some requests were still in flight after {} s and are cut off", STOP_WAIT.as_secs());
-            serving.abort();
-        }
+        tokio::join!(finish(serving), async {
+            if let Some(http) = http {
+                finish(http.serving).await;
+            }
+        });
         working.cancel();
         let closed = service.close().await;
         tracing::info!("stopped");
         closed
+    }
+}
+
+/// Lets a listener's requests in flight finish, for a while.
+async fn finish<T>(mut serving: JoinHandle<T>) {
+    if !serving.is_finished() && tokio::time::timeout(STOP_WAIT, &mut serving).await.is_err() {
+        tracing::warn!("some requests were still in flight after {} s and are cut off", STOP_WAIT.as_secs());
+        serving.abort();
     }
 }
 
@@ -193,6 +241,7 @@ impl Service {
         let verified = Arc::clone(&tokens);
         let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
         let folders: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
+        let stores = Stores { relationships: Arc::clone(&store) as Arc<_>, applications: Arc::clone(&store) as Arc<_> };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
             let RealmConfig { name, variant, issuers, .. } = realm;
@@ -203,14 +252,13 @@ impl Service {
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
             let state =
-                RealmState::start(name, &files, variant, issuers, &*store, log, pseudonyms, clock.now_us()).await?;
+                RealmState::start(name, &files, variant, issuers, &stores, log, pseudonyms, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
         let source = Arc::new(RealmFolders::new(folders));
-        let relationships = Arc::clone(&store);
-        let app = Arc::new(App::new(clock, keys, relationships, source, tokens, states));
+        let app = Arc::new(App::new(clock, keys, stores, source, tokens, states));
         Ok(Self { app, store, jwks })
     }
 
@@ -274,9 +322,10 @@ fn pseudonym_key(secret: &[u8; 32], realm: &RealmName) -> Result<PseudonymKey> {
 fn announce(state: &RealmState) {
     let (name, loaded, graph) = (&state.name, state.policies(), state.graph());
     let (policies, relationships) = (loaded.realm.policies.len(), graph.counts().edges);
+    let applications = state.applications().len();
     let (version, revision) = (&loaded.realm.version, graph.revision());
     let variant = state.variant.as_deref().unwrap_or_default();
-    tracing::info!(realm = %name, variant, policies, policy_version = %version, relationships, %revision, "realm ready");
+    tracing::info!(realm = %name, variant, policies, policy_version = %version, relationships, applications, %revision, "realm ready");
     if loaded.realm.file.issuers.is_empty() {
         tracing::warn!(realm = %name, "no issuer is trusted, so every token is refused; name one in hallpass.toml under [[realms.{name}.issuers]]");
     }

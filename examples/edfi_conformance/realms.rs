@@ -1,6 +1,7 @@
 //! A realm for each scenario: the product's rules, the cases' resources and grants.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use crate::cases::{Catalogue, ClaimSets, Scenario, Step};
 
 /// The rules that every realm takes over.
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/edfi");
+
+/// The rules of views that the product brings along as examples.
+const VIEWS: &str = "custom_views.cedar";
 
 /// A realm of the service.
 #[derive(Clone, Debug)]
@@ -61,12 +65,26 @@ pub(crate) fn write_grants(folder: &Path, claim_sets: &ClaimSets, catalogue: &Ca
     Ok(())
 }
 
+/// Changes the strategies that a realm's policies know.
+pub(crate) fn change_strategies(
+    folder: &Path,
+    change: impl FnOnce(&mut toml::Table) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let path = folder.join("realm.toml");
+    let mut realm: toml::Table = toml::from_str(&fs::read_to_string(&path)?)?;
+    let strategies = realm.get_mut("grants").and_then(|grants| grants.get_mut("strategies"));
+    change(strategies.and_then(toml::Value::as_table_mut).context("the realm lists no strategies")?)?;
+    fs::write(path, toml::to_string(&realm)?)?;
+    Ok(())
+}
+
 fn write_folder(folder: &Path, catalogue: &Catalogue) -> anyhow::Result<()> {
     fs::create_dir(folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
     for entry in fs::read_dir(RULES).with_context(|| format!("cannot read `{RULES}`"))? {
         let path = entry?.path();
-        // The rules' own tests know other grants.
-        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+        // The rules' own tests know other grants, and no scenario starts with a view.
+        let is_wanted = |name: &&OsStr| path.is_file() && *name != VIEWS;
+        if let Some(name) = path.file_name().filter(is_wanted) {
             fs::copy(&path, folder.join(name))?;
         }
     }
@@ -81,6 +99,12 @@ fn write_folder(folder: &Path, catalogue: &Catalogue) -> anyhow::Result<()> {
     let resources = resources.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     let table = json!({ "source": "conformance cases", "resources": resources });
     fs::write(folder.join("resources.json"), table.to_string())?;
+    change_strategies(folder, |strategies| {
+        let views = fs::read_to_string(Path::new(RULES).join(VIEWS))?;
+        let names = views.lines().filter_map(|line| line.strip_prefix("@id(\"")?.strip_suffix("\")"));
+        names.for_each(|name| drop(strategies.remove(name)));
+        Ok(())
+    })?;
     write_grants(folder, &catalogue.claim_sets, catalogue)
 }
 

@@ -9,12 +9,14 @@ use hallpass::proto::v1 as pb;
 use serde_json::Value as Json;
 
 use crate::cases::{Catalogue, ItemKey, Resource, View};
+use crate::realms;
 
 /// A member of a view.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Member {
     /// The entity type of the basis, for example `Student`.
     basis: &'static str,
+    relation: &'static str,
     id: String,
     view: String,
 }
@@ -22,28 +24,26 @@ pub(crate) struct Member {
 /// Writes the policy that asks the view, and makes the strategy known to the realm.
 pub(crate) fn write(folder: &Path, view: &View, basis: &Resource) -> anyhow::Result<()> {
     let View { strategy, .. } = view;
-    let (attribute, _) = basis_of(basis)?;
+    let (attribute, ..) = basis_of(basis)?;
     let hint = hint(strategy, &basis.name)?;
     let policy = format!(
         r#"@id("{strategy}")
 @title("a client reaches only items of the view {strategy}")
 @reason("CUSTOM_VIEW_NO_ROW")
+@missing("CUSTOM_VIEW_VALUE")
 @message("The item is none of those that the view shows.")
 @hint("{hint}")
-@precedence("13")
+@precedence("10")
 forbid (principal is Client, action, resource is Resource)
 when {{ context.strategies.contains("{strategy}") }}
 unless {{ resource has {attribute} && resource.{attribute}.views in View::"{strategy}" }};
 "#
     );
     fs::write(folder.join(format!("{strategy}.cedar")), policy)?;
-    let path = folder.join("realm.toml");
-    let mut realm: toml::Table = toml::from_str(&fs::read_to_string(&path)?)?;
-    let strategies = realm.get_mut("grants").and_then(|grants| grants.get_mut("strategies"));
-    let strategies = strategies.and_then(toml::Value::as_table_mut).context("the realm lists no strategies")?;
-    strategies.insert(strategy.clone(), toml::Value::from(vec![attribute]));
-    fs::write(path, toml::to_string(&realm)?)?;
-    Ok(())
+    realms::change_strategies(folder, |strategies| {
+        strategies.insert(strategy.clone(), toml::Value::from(vec![attribute]));
+        Ok(())
+    })
 }
 
 /// The stored items that are members of views.
@@ -55,7 +55,7 @@ pub(crate) fn members(
     let mut members = BTreeSet::new();
     for view in views {
         let resource = catalogue.resource(&view.basis_resource)?;
-        let (_, basis) = basis_of(resource)?;
+        let (_, basis, relation) = basis_of(resource)?;
         let [path] = resource.identity_paths.as_slice() else {
             anyhow::bail!("the identity of `{}` is not one value", view.basis_resource);
         };
@@ -63,7 +63,7 @@ pub(crate) fn members(
         let items = stored.iter().filter(|((resource, _), _)| *resource == view.basis_resource);
         let ids = items.filter_map(|(_, document)| text(document.pointer(&path.replace("$.", "/").replace('.', "/"))?));
         let shown = ids.filter(|id| wanted.contains(id));
-        members.extend(shown.map(|id| Member { basis, id, view: view.strategy.clone() }));
+        members.extend(shown.map(|id| Member { basis, relation, id, view: view.strategy.clone() }));
     }
     Ok(members)
 }
@@ -74,20 +74,20 @@ impl Member {
         let reference = |r#type: String, id: &str| Some(pb::EntityReference { r#type, id: id.to_owned() });
         pb::Relationship {
             subject: reference(format!("{}Views", self.basis), &self.id),
-            relation: format!("{}_in_view", self.basis.to_lowercase()),
+            relation: self.relation.to_owned(),
             object: reference("View".to_owned(), &self.view),
         }
     }
 }
 
-/// The attribute that names an item of the basis, and its entity type.
-fn basis_of(basis: &Resource) -> anyhow::Result<(&'static str, &'static str)> {
+/// The attribute that names an item of the basis, its entity type, and the relation that makes it a member.
+fn basis_of(basis: &Resource) -> anyhow::Result<(&'static str, &'static str, &'static str)> {
     let kind = basis.securable_elements.first().map(|element| element.kind.as_str());
     Ok(match kind {
-        Some("Student") => ("student", "Student"),
-        Some("Staff") => ("staff", "Staff"),
-        Some("Contact") => ("contact", "Contact"),
-        Some("EducationOrganization") => ("educationOrganization", "EducationOrganization"),
+        Some("Student") => ("student", "Student", "student_view_member"),
+        Some("Staff") => ("staff", "Staff", "staff_view_member"),
+        Some("Contact") => ("contact", "Contact", "contact_view_member"),
+        Some("EducationOrganization") => ("educationOrganization", "EducationOrganization", "organization_view_member"),
         _ => anyhow::bail!("`{}` cannot be the basis of a view", basis.name),
     })
 }

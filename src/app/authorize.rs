@@ -7,18 +7,19 @@ use crate::{
         App,
         error::{Error, Kind},
         realm_state::{LoadedRealm, RealmState},
+        verification::with_right_scheme,
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Phase, Question},
+        application::TokenDigest,
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
         decision_record::{DecisionRecord, RecordedSubject},
         graph::Graph,
         id::{DecisionId, EntityId, PolicyVersion, Revision},
-        principal::{Principal, PrincipalError},
+        principal::Principal,
         realm::Realm,
         token,
-        token_error::TokenError,
         value::{Attributes, Value},
     },
 };
@@ -26,7 +27,7 @@ use crate::{
 /// A question as a transport hands it over.
 #[derive(Clone, Debug, Default)]
 pub struct AuthorizeRequest {
-    /// The realm's name; empty: the only one that trusts the token's issuer.
+    /// The realm's name; empty: the only one that trusts the token's issuer, or that knows an opaque token.
     pub realm: Arc<str>,
     /// The token. Never logged, never echoed.
     pub token: Secret,
@@ -128,75 +129,22 @@ impl App {
         Ok(Snapshot { state, loaded, graph })
     }
 
-    /// The realm by name, or by the token's issuer.
+    /// The realm by name, or by the token: its issuer, or the application that it stands for.
     pub(crate) fn realm_of(&self, name: &str, token: &Secret) -> Result<&Arc<RealmState>, Error> {
         if !name.is_empty() {
             return self.realm(name);
         }
         let issuer = token::read(&token.0).ok().map(|unverified| unverified.issuer().to_owned());
         let of_issuer = issuer.and_then(|issuer| self.realm_of_issuer(&issuer));
+        let of_token = of_issuer.or_else(|| self.realm_of_digest(&TokenDigest::of_opaque(&token.0)?));
         // Where there is only one realm, it answers for tokens that can't be read or are nobody's, too.
-        of_issuer.or_else(|| self.only_realm()).ok_or_else(|| {
+        of_token.or_else(|| self.only_realm()).ok_or_else(|| {
             let message = format!(
                 "is empty, and the token's issuer belongs to no single realm, expected one of {}",
                 self.realm_names()
             );
             Error::invalid_field("realm", message)
         })
-    }
-
-    /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
-    pub(crate) async fn verify(&self, state: &RealmState, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
-        let now_seconds = self.clock.now_seconds();
-        match self.tokens.get(&state.name, &token.0, now_seconds) {
-            // What other rules made of the token doesn't count.
-            Some(caller) if caller.policy_version == realm.version => Ok(Ok(caller)),
-            _ => self.verify_anew(state, realm, &token.0, now_seconds).await,
-        }
-    }
-
-    async fn verify_anew(
-        &self,
-        state: &RealmState,
-        realm: &Realm,
-        text: &str,
-        now_seconds: i64,
-    ) -> Result<Verified, Error> {
-        let refused = |reason| Ok(Err(Box::new(reason)));
-        let name = &state.name;
-        let generation = self.tokens.generation(name);
-        let unverified = match token::read(text) {
-            Ok(unverified) => unverified,
-            Err(error) => return refused(bad_token(&error)),
-        };
-        let Some(issuer) = realm.issuer(unverified.issuer()) else {
-            return refused(bad_token(&TokenError::IssuerUnknown));
-        };
-        let keys = self.keys.keys(name, &issuer.issuer, unverified.key_id()).await?;
-        let claims = match unverified.verify(issuer, &keys, now_seconds) {
-            Ok(claims) => claims,
-            Err(error) => return refused(bad_token(&error)),
-        };
-        let principal = match Principal::from_claims(realm, claims.as_map()) {
-            Ok(principal) => principal,
-            Err(error) => {
-                let code = match error {
-                    PrincipalError::ClaimMissing(_) => "TOKEN_CLAIM_MISSING",
-                    PrincipalError::ClaimInvalid { .. } => "TOKEN_CLAIM_TYPE_INVALID",
-                };
-                return refused(Reason::plain(code, error.to_string()));
-            }
-        };
-        let expires_at_seconds = claims.expires_at_seconds();
-        let caller = Arc::new(Caller {
-            recorded: recorded_principal(state, realm, &principal),
-            principal,
-            issuer: Arc::clone(&issuer.issuer),
-            policy_version: realm.version.clone(),
-            expires_at_seconds,
-        });
-        self.tokens.insert(name, text, Arc::clone(&caller), expires_at_seconds, generation);
-        Ok(Ok(caller))
     }
 
     /// Decides and writes down. The record isn't kept yet.
@@ -243,23 +191,6 @@ impl App {
     }
 }
 
-/// The token came with the scheme word that its issuer's tokens come with.
-fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str) -> Verified {
-    let scheme = if scheme.is_empty() { "Bearer" } else { scheme };
-    match realm.issuer(&caller.issuer) {
-        Some(issuer) if issuer.scheme.eq_ignore_ascii_case(scheme) => Ok(caller),
-        Some(issuer) => {
-            let message = format!("the token came with another scheme word than `{}`", issuer.scheme);
-            Err(Box::new(Reason::plain("TOKEN_SCHEME_NOT_ALLOWED", message)))
-        }
-        None => Err(Box::new(bad_token(&TokenError::IssuerUnknown))),
-    }
-}
-
-fn bad_token(error: &TokenError) -> Reason {
-    Reason::plain(error.code(), error.to_string())
-}
-
 fn is_printable(text: &str) -> bool {
     text.len() <= REQUEST_ID_BYTES_MAX && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
@@ -287,7 +218,11 @@ pub(crate) fn resource_pseudonym(state: &RealmState, resource_type: &str, id: &s
 }
 
 /// The principal and its attributes as the log names them: people by pseudonym.
-fn recorded_principal(state: &RealmState, realm: &Realm, principal: &Principal) -> (EntityId, Arc<Attributes>) {
+pub(super) fn recorded_principal(
+    state: &RealmState,
+    realm: &Realm,
+    principal: &Principal,
+) -> (EntityId, Arc<Attributes>) {
     let attributes = principal.attributes.iter();
     let recorded = attributes.map(|(name, value)| (Arc::clone(name), recorded_value(state, realm, value)));
     (recorded_entity(state, realm, &principal.entity), Arc::new(recorded.collect()))

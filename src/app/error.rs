@@ -10,6 +10,8 @@ use crate::{
 pub enum Kind {
     /// The request is wrong and will be wrong again.
     InvalidArgument,
+    /// Who asks did not prove who it is.
+    Unauthenticated,
     /// What the request names isn't there.
     NotFound,
     /// The request is right, but not in the present state.

@@ -1,15 +1,20 @@
 //! The use cases, and the ports they need.
 
+pub mod application_index;
+pub mod applications;
 pub mod authorize;
 pub mod batch;
 pub mod decisions;
 pub mod error;
+pub mod oauth_token;
 pub mod policies;
 pub mod ports;
 pub mod realm_state;
 pub mod relationships;
+pub mod secrets;
 pub mod token_cache;
 pub mod token_info;
+pub mod verification;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,11 +24,12 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{Clock, KeySource, RealmSource, RelationshipStore},
+    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, Stores},
     realm_state::RealmState,
+    secrets::Secrets,
     token_cache::TokenCache,
 };
-use crate::domain::id::RealmName;
+use crate::domain::{application::TokenDigest, id::RealmName};
 
 /// All that the use cases share: the ports, the realms, and nothing else.
 #[derive(Debug)]
@@ -31,8 +37,10 @@ pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<dyn KeySource>,
     pub(crate) store: Arc<dyn RelationshipStore>,
+    pub(crate) applications: Arc<dyn ApplicationStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
+    pub(crate) secrets: Secrets,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -41,13 +49,14 @@ impl App {
     pub fn new(
         clock: Arc<dyn Clock>,
         keys: Arc<dyn KeySource>,
-        store: Arc<dyn RelationshipStore>,
+        stores: Stores,
         source: Arc<dyn RealmSource>,
         tokens: Arc<TokenCache<Caller>>,
         realms: Vec<RealmState>,
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
-        let app = Self { clock, keys, store, source, tokens, realms };
+        let Stores { relationships: store, applications } = stores;
+        let app = Self { clock, keys, store, applications, source, tokens, secrets: Secrets::default(), realms };
         for realm in app.realms.values() {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }
@@ -81,6 +90,12 @@ impl App {
     fn realm_of_issuer(&self, issuer: &str) -> Option<&Arc<RealmState>> {
         let mut trusting = self.realms.values().filter(|realm| realm.policies().realm.issuer(issuer).is_some());
         trusting.next().filter(|_| trusting.next().is_none())
+    }
+
+    /// The only realm with this opaque token.
+    fn realm_of_digest(&self, digest: &TokenDigest) -> Option<&Arc<RealmState>> {
+        let mut knowing = self.realms.values().filter(|realm| realm.applications.index().token(digest).is_some());
+        knowing.next().filter(|_| knowing.next().is_none())
     }
 
     fn only_realm(&self) -> Option<&Arc<RealmState>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::domain::{
+    application::{Application, ApplicationToken, TokenDigest},
     decision_record::{DecisionRecord, LoggedDecision},
     id::{DecisionId, RealmName, Revision},
     issuer::Issuer,
@@ -69,6 +70,48 @@ pub trait RelationshipStore: Send + Sync + std::fmt::Debug {
 
 /// The most changes that one atomic batch may hold (sled's memory grows without bound beyond 1,000 operations).
 pub const BATCH_CHANGES_MAX: usize = 999;
+
+/// One change of a realm's applications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApplicationChange {
+    /// Creates or replaces an application.
+    Put(Application),
+    /// Deletes an application; its tokens are changes of their own.
+    Delete(Arc<str>),
+    /// Creates or replaces a token.
+    PutToken(ApplicationToken),
+    /// Deletes a token.
+    DeleteToken(TokenDigest),
+}
+
+/// Keeps the applications of every realm and their tokens, durably.
+#[async_trait]
+pub trait ApplicationStore: Send + Sync + std::fmt::Debug {
+    /// Makes all changes, in order, or none, and returns when they are durable. To delete what is not there is no
+    /// failure. At most [`BATCH_CHANGES_MAX`] changes.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing counts as acknowledged, though all may have been kept.
+    async fn write_applications(&self, realm: &RealmName, changes: Vec<ApplicationChange>) -> Result<(), StoreError>;
+
+    /// All applications of a realm in the order of their ids, and all tokens in the order of their digests.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a stored value's checksum does not hold.
+    async fn load_applications(
+        &self,
+        realm: &RealmName,
+    ) -> Result<(Vec<Application>, Vec<ApplicationToken>), StoreError>;
+}
+
+/// The stores that realms are read from.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Relationships.
+    pub relationships: Arc<dyn RelationshipStore>,
+    /// Applications.
+    pub applications: Arc<dyn ApplicationStore>,
+}
 
 /// Why the decision log could not take or give records.
 #[derive(Debug, thiserror::Error)]

@@ -10,8 +10,9 @@ use tokio::sync::{Mutex, watch};
 
 use crate::{
     app::{
+        application_index::{ApplicationIndex, Applications},
         error::{Error, Kind},
-        ports::{DecisionLog, RelationshipStore},
+        ports::{DecisionLog, RelationshipStore, Stores},
     },
     domain::{
         fault::Fault,
@@ -44,6 +45,7 @@ pub struct RealmState {
     pub(crate) log: Arc<dyn DecisionLog>,
     pub(crate) pseudonyms: PseudonymKey,
     pub(crate) writer: Arc<Mutex<()>>,
+    pub(crate) applications: Applications,
     deployment_issuers: Vec<Issuer>,
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
@@ -54,7 +56,7 @@ pub struct RealmState {
 }
 
 impl RealmState {
-    /// Puts a realm to work with the relationships of the store. The deployment's issuers stand beside
+    /// Puts a realm to work with the relationships and applications of the stores. The deployment's issuers stand beside
     /// those of realm.toml, and in place of one of the same name.
     ///
     /// # Errors
@@ -64,14 +66,15 @@ impl RealmState {
         files: &[SourceFile],
         variant: Option<Arc<str>>,
         deployment_issuers: Vec<Issuer>,
-        store: &dyn RelationshipStore,
+        stores: &Stores,
         log: Arc<dyn DecisionLog>,
         pseudonyms: PseudonymKey,
         now_us: i64,
     ) -> Result<Self, StartError> {
         let realm = compile(files, variant.as_deref(), &deployment_issuers).map_err(StartError::Faults)?;
         log_grant_faults(&name, &realm);
-        let graph = load_graph(&name, store).await?;
+        let graph = load_graph(&name, &*stores.relationships).await?;
+        let applications = Applications::new(ApplicationIndex::load(&*stores.applications, &name).await?);
         let revision = graph.revision();
         Ok(Self {
             name,
@@ -79,6 +82,7 @@ impl RealmState {
             log,
             pseudonyms,
             writer: Arc::default(),
+            applications,
             deployment_issuers,
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
@@ -96,6 +100,11 @@ impl RealmState {
     /// The relationships that decisions see now.
     pub fn graph(&self) -> Arc<Graph> {
         self.graph.load_full()
+    }
+
+    /// The applications that tokens stand for now.
+    pub fn applications(&self) -> Arc<ApplicationIndex> {
+        self.applications.index()
     }
 
     /// The faults of the last reload that was refused; none when the last one was good.
@@ -173,7 +182,7 @@ pub enum StartError {
     /// Its files have faults.
     #[error("{}", list(.0))]
     Faults(Vec<Fault>),
-    /// Its relationships cannot be read.
+    /// Its relationships or applications cannot be read.
     #[error(transparent)]
     Store(#[from] Error),
 }

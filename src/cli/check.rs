@@ -37,8 +37,7 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
             let named = variant.map_or_else(|| shown.to_string(), |name| format!("{shown} as {name}"));
             match Realm::compile(&files, variant) {
                 Ok(realm) => {
-                    // The grants of a variant are those of the files, so their faults are told once.
-                    has_findings |= variant.is_none() && warn(&folder, &realm, screen)? && arguments.strict;
+                    has_findings |= warn(&named, &realm, screen)? && arguments.strict;
                     let policies = counted(realm.policies.len() as u64, "policy", "policies");
                     let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
                     let digest: String = realm.version.0.chars().take(12).collect();
@@ -62,17 +61,10 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
 }
 
 /// Shows what an author should look at though the realm loads; says whether there was anything.
-fn warn(folder: &Path, realm: &Realm, screen: &mut Screen) -> Result<bool> {
-    let (Some(grants), Some(settings)) = (&realm.grants, &realm.file.grants) else { return Ok(false) };
-    let warnings = grants.warnings(&realm.schema);
+fn warn(named: &str, realm: &Realm, screen: &mut Screen) -> Result<bool> {
+    let warnings = realm.grants.as_ref().map(|grants| grants.warnings(&realm.schema)).unwrap_or_default();
     for warning in &warnings {
-        let file = folder.join(&*settings.file);
-        screen.line(format_args!(
-            "{}: {}: {}",
-            file.display(),
-            screen.toned(Tone::Faint, "warning"),
-            plain(warning)
-        ))?;
+        screen.line(format_args!("{named}: {}: {}", screen.toned(Tone::Faint, "warning"), plain(warning)))?;
     }
     Ok(!warnings.is_empty())
 }

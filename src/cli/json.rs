@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::proto::v1::{
-    AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Obligation, Outcome, Reason, RecordedSubject,
-    Relationship, Value, value::Kind,
+    Application, AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Obligation, Outcome, Reason,
+    RecordedSubject, Relationship, Value, value::Kind,
 };
 
 pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
@@ -85,6 +85,18 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
 pub(super) fn relationship(relationship: &Relationship) -> Json {
     let Relationship { subject, relation, object } = relationship;
     json!({ "subject": subject.as_ref().map(entity), "relation": relation, "object": object.as_ref().map(entity) })
+}
+
+pub(super) fn application(application: &Application) -> Json {
+    let Application { id, title, attributes, expires_at, disabled, has_secret } = application;
+    json!({
+        "id": id,
+        "title": title,
+        "attributes": values(attributes),
+        "expires_at": expires_at.as_ref().map(ToString::to_string),
+        "disabled": disabled,
+        "has_secret": has_secret,
+    })
 }
 
 /// `ALLOW` or `DENY`.

@@ -2,10 +2,12 @@
 //!
 //! Exit codes: 0 fine, 1 findings (a fault, a failing case, a refused record, a deny), 2 usage or I/O.
 
+mod applications;
 mod authorize;
 mod check;
 mod decisions;
 mod demo;
+mod grants;
 mod json;
 mod parse;
 mod record_files;
@@ -42,11 +44,17 @@ enum Verb {
     Check(check::Arguments),
     /// Runs the realms' own tests
     Test(test::Arguments),
+    /// Takes over claim sets from other products, and shows who may do what
+    #[command(subcommand)]
+    Grants(grants::Verb),
     /// Asks a running service one question; exit code 0 is allow, 1 is deny
     Authorize(authorize::Arguments),
     /// Imports and reads the relationships that decisions rest on
     #[command(subcommand)]
     Relationships(relationships::Verb),
+    /// Keeps the clients that the realms know, and opaque tokens for them
+    #[command(subcommand)]
+    Applications(applications::Verb),
     /// Reads the decision log
     #[command(subcommand)]
     Decisions(decisions::Verb),
@@ -99,8 +107,10 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
+        Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
+        Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),
         Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),
         Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
     }

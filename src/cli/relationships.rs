@@ -1,4 +1,6 @@
-//! `hallpass relationships`: records imported, relationships read.
+//! `hallpass relationships`: records imported and taken back, relationships read.
+
+mod delete;
 
 use std::{
     path::PathBuf,
@@ -32,6 +34,8 @@ use crate::{
 pub(super) enum Verb {
     /// Imports source records: NDJSON files, plain or .gz, one resource a file, named after it
     Import(Import),
+    /// Takes records back, and what they brought
+    Delete(delete::Delete),
     /// Reads the relationships of a subject or an object
     Read(Read),
 }
@@ -73,6 +77,7 @@ pub(super) struct Read {
 pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     match verb {
         Verb::Import(arguments) => import(arguments, environment, screen).await,
+        Verb::Delete(arguments) => delete::run(arguments, environment, screen).await,
         Verb::Read(arguments) => read(arguments, environment, screen).await,
     }
 }

@@ -194,6 +194,9 @@ fn missing_values<'a>(
 /// The members of the context that the host fills in from grants.
 const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
 
+/// The members of the context that follow from the action and the grant.
+pub(super) const SETTLED_CONTEXT: [&str; 4] = ["claimSetHasResource", "actionGranted", "strategies", SETTINGS];
+
 /// The member of an action's context is filled in by the host, never by a request.
 pub(super) fn is_hosts(realm: &Realm, name: &str) -> bool {
     realm.grants.is_some() && GRANT_CONTEXT.contains(&name) || name == "phase" || name == SETTINGS
@@ -392,7 +395,7 @@ fn context_values(
 }
 
 /// The value as the type wants it, ids in canonical form.
-fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
+pub(super) fn typed(value: &Value, wanted: &AttributeType, relations: &Relations) -> Result<Value, String> {
     let expected = |text: &str| Err(text.to_owned());
     match (wanted, value) {
         (AttributeType::Bool, Value::Bool(_))

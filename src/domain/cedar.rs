@@ -1,4 +1,5 @@
-//! The bridge to Cedar's entities and its evaluator: the file that names `cedar-policy-core`.
+//! The bridge to Cedar's entities and its evaluator: besides the row filter's evaluator, which takes conditions apart,
+//! the file that names `cedar-policy-core`.
 //!
 //! Cedar's public constructors compute the ancestors of every entity anew, about 1.5 µs each.
 //! The graph knows them already, so entities are handed over as computed. And Cedar's public authorizer puts the
@@ -125,6 +126,11 @@ impl Condition {
         let clauses = inner.non_scope_constraints().cloned();
         Self { expression: clauses.unwrap_or_else(|| Expr::val(true)), slots: inner.env().clone() }
     }
+
+    /// What is evaluated.
+    pub(super) fn expression(&self) -> &Expr {
+        &self.expression
+    }
 }
 
 /// A condition could not be evaluated. Cedar's own text may hold values, so it isn't kept.
@@ -142,6 +148,11 @@ impl Situation<'_> {
             Ok(CedarValue { value: ValueKind::Lit(Literal::Bool(holds)), .. }) => Ok(holds),
             Ok(_) | Err(_) => Err(ConditionError),
         }
+    }
+
+    /// What an expression without slots comes to; `None` when it fails.
+    pub(super) fn value(&self, expression: &Expr) -> Option<CedarValue> {
+        self.0.interpret(expression, &SlotEnv::new()).ok()
     }
 }
 

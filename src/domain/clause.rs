@@ -6,7 +6,7 @@ use cedar_policy::Policy;
 use serde_json::{Value as Json, json};
 
 use super::{
-    cedar::Condition,
+    cedar::{Condition, Situation},
     looks::{Looks, attribute_names},
 };
 
@@ -17,6 +17,8 @@ pub(super) struct Clause {
     pub(super) resource_paths: BTreeSet<Vec<Arc<str>>>,
     /// It mentions `resource` in any way.
     pub(super) looks_at_resource: bool,
+    /// The members of the context that it mentions, when it mentions nothing else; `None` when it does.
+    pub(super) only_context: Option<BTreeSet<Arc<str>>>,
     /// What it asks, without the rest of the policy.
     pub(super) condition: Condition,
 }
@@ -45,9 +47,12 @@ impl Clauses {
             let alone = Policy::from_json(None, alone).map_err(|error| error.to_string())?;
             let (resource_paths, looks_at_resource, condition_alone) =
                 (BTreeSet::new(), false, Condition::of_clauses(&alone));
-            let mut clause = Clause { resource_paths, looks_at_resource, condition: condition_alone };
+            let mut clause =
+                Clause { resource_paths, looks_at_resource, only_context: None, condition: condition_alone };
             if let Some(body) = condition.get("body") {
                 find_resource(body, &mut clause);
+                let mut members = BTreeSet::new();
+                clause.only_context = only_context(body, &mut members).then_some(members);
             }
             list.push(clause);
         }
@@ -57,6 +62,18 @@ impl Clauses {
             looks.merge(&Looks::of(body));
         }
         Ok(Self { list, guard, looks })
+    }
+}
+
+impl Clauses {
+    /// `false` when a clause is false that looks at settled members of the context alone. Only clauses at the beginning are asked:
+    /// one that comes after a clause that may fail to evaluate doesn't keep the policy from failing.
+    pub(super) fn may_hold(&self, settled: &[&str], situation: &Situation<'_>) -> bool {
+        let is_settled = |clause: &&Clause| {
+            clause.only_context.as_ref().is_some_and(|members| members.iter().all(|name| settled.contains(&&**name)))
+        };
+        let found = self.list.iter().take_while(is_settled).map(|clause| situation.holds(&clause.condition));
+        found.take_while(Result::is_ok).all(|holds| holds == Ok(true))
     }
 }
 
@@ -83,6 +100,24 @@ fn find_resource(expression: &Json, clause: &mut Clause) {
         Json::Array(items) => items.iter().for_each(|item| find_resource(item, clause)),
         Json::Object(fields) => fields.values().for_each(|field| find_resource(field, clause)),
         _ => {}
+    }
+}
+
+/// Notes the members of the context that an expression mentions; `false` when it mentions any other variable or an
+/// entity.
+fn only_context(expression: &Json, members: &mut BTreeSet<Arc<str>>) -> bool {
+    if let Some(path) = path(expression, "context") {
+        // The context as a whole may hold anything.
+        return path.first().is_some_and(|first| {
+            members.insert(Arc::from(*first));
+            true
+        });
+    }
+    match expression {
+        Json::Array(items) => items.iter().all(|item| only_context(item, members)),
+        Json::Object(fields) if fields.contains_key("Var") || fields.contains_key("__entity") => false,
+        Json::Object(fields) => fields.values().all(|field| only_context(field, members)),
+        _ => true,
     }
 }
 
@@ -123,6 +158,25 @@ mod tests {
             [vec![], vec!["lacks".into(), "student".into(), "student.responsibility".into()], vec!["org".to_owned()]]
         );
         assert_eq!(clauses.guard, Some(("strategies".into(), "X".into())));
+    }
+
+    #[test]
+    fn a_clause_knows_whether_it_mentions_nothing_but_the_context() {
+        for (condition, expected) in [
+            ("context.a.contains(\"x\") && context.b.c", Some("a b")),
+            ("[\"x\"].containsAny(context.a)", Some("a")),
+            ("true", Some("")),
+            ("context has a && context.a", Some("a")),
+            ("context == {\"a\": true}", None),
+            ("context.a == principal", None),
+            ("context.a == T::\"x\"", None),
+            ("resource has a || context.a", None),
+        ] {
+            let clauses = clauses(&format!("permit(principal, action, resource) when {{ {condition} }};"));
+            let found = clauses.list[0].only_context.as_ref();
+            let found = found.map(|members| members.iter().map(|name| &**name).collect::<Vec<_>>().join(" "));
+            assert_eq!(found.as_deref(), expected, "{condition}");
+        }
     }
 
     #[test]

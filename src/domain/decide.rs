@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 
 use super::{
-    access_request::{AccessRequest, Phase, PhaseValues},
+    access_request::{AccessRequest, Phase, PhaseValues, SETTLED_CONTEXT},
     cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Obligation, Outcome, Reason},
     denial,
@@ -32,6 +32,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) grant: Option<&'a Grant>,
     pub(super) candidates: &'a Candidates,
     pub(super) situation: &'a Situation<'a>,
+    /// Which policies are candidates depends on which resource of the type it is.
+    pub(super) names_resources: bool,
 }
 
 /// Decides a question.
@@ -57,11 +59,8 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
         }
     }
     let obligations = obligations(realm, principal, request);
-    if let Some(obligation) = unsupported(request, &obligations) {
-        let message =
-            format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+    if let Some(reason) = unsupported(request, &obligations) {
         let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
-        let reason = Reason::plain("OBLIGATION_NOT_SUPPORTED", message);
         return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason.into()]);
     }
     Decision {
@@ -74,10 +73,12 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
     }
 }
 
-/// The first obligation that the caller has not said it can fulfil.
-fn unsupported<'a>(request: &AccessRequest, obligations: &'a [Obligation]) -> Option<&'a Obligation> {
+/// Why an allow can't be given: the first obligation that the caller has not said it can fulfil.
+pub(super) fn unsupported(request: &AccessRequest, obligations: &[Obligation]) -> Option<Reason> {
     let supported = request.supported_obligations.as_ref()?;
-    obligations.iter().find(|obligation| !supported.contains(&obligation.id))
+    let obligation = obligations.iter().find(|obligation| !supported.contains(&obligation.id))?;
+    let message = format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
+    Some(Reason::plain("OBLIGATION_NOT_SUPPORTED", message))
 }
 
 /// The request as its profile lets the policies see it; `None` as it stands.
@@ -109,7 +110,7 @@ fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusa
     }
 }
 
-fn denied(
+pub(super) fn denied(
     realm: &Realm,
     principal: &Principal,
     request: &AccessRequest,
@@ -159,31 +160,47 @@ fn evaluate(
     values: &PhaseValues,
     graph: &Graph,
 ) -> (Outcome, Vec<Explained>) {
-    let grant = match realm.grant(principal, &request.resource_type.name, &request.action) {
-        Ok(grant) => grant,
-        Err(fault) => return indeterminate("CONFIGURATION_ERROR", fault),
-    };
+    prepared(realm, principal, request, values, graph, judge).unwrap_or_else(|failed| failed)
+}
+
+/// Looks up the grant, takes the plan and gathers the facts for `ask`.
+///
+/// # Errors
+/// Why there is nothing to ask: a fault of the configuration.
+pub(super) fn prepared<T>(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    values: &PhaseValues,
+    graph: &Graph,
+    ask: impl FnOnce(&Evaluation<'_>) -> T,
+) -> Result<T, (Outcome, Vec<Explained>)> {
+    let grant = realm
+        .grant(principal, &request.resource_type.name, &request.action)
+        .map_err(|fault| indeterminate("CONFIGURATION_ERROR", fault))?;
     let key = PlanKey {
         action: Arc::clone(&request.action),
         principal_type: Arc::clone(&principal.entity.entity_type),
         resource_type: Arc::clone(&request.resource_type.entity),
         grant: grant.as_ref().map_or(0, |grant| grant.number + 1),
     };
-    let plan = realm.policies.plan(&key, grant.as_ref().map(|grant| grant.grant.strategies.as_slice()));
     let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
-        return unfit("its resource types");
+        return Err(unfit("its resource types"));
     };
+    let asked = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource.clone());
+    let Some(cedar_request) = asked else { return Err(unfit("the request's context")) };
+    // Of a realm without grants the caller may fill in what grants would.
+    let settled = if grant.is_some() { &SETTLED_CONTEXT[..] } else { &[SETTINGS] };
+    let plan = realm.policies.plan(&key, settled, || Some(cedar_request.clone()));
     let mut gathering = Gathering::new(realm, principal, request, values, graph);
     let candidates = gathering.candidates(&plan, &resource);
-    let Some(entities) = gathering.entities(&candidates.looks) else { return unfit("its resource types") };
-    let Some(cedar_request) = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource) else {
-        return unfit("the request's context");
-    };
+    let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
+    let (candidates, names_resources) = (&*candidates, plan.names_resources());
     let evaluated = with_situation(&cedar_request, entities, |situation| {
         let grant = grant.as_ref().map(|grant| &*grant.grant);
-        judge(&Evaluation { realm, principal, request, values, grant, candidates: &candidates, situation })
+        ask(&Evaluation { realm, principal, request, values, grant, candidates, situation, names_resources })
     });
-    evaluated.unwrap_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
+    evaluated.ok_or_else(|| indeterminate("POLICY_ERROR", "the facts around the resource contradict each other"))
 }
 
 fn unfit(what: &str) -> (Outcome, Vec<Explained>) {

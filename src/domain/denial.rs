@@ -9,6 +9,7 @@ use super::{
     principal::Principal,
     realm::Realm,
     realm_file::{DenialList, DenialTemplate},
+    resource_type::ResourceType,
 };
 
 /// What a refusal says besides its reason, by placeholder; these count before the placeholders of every denial.
@@ -120,9 +121,9 @@ impl Filler<'_> {
             "action" => self.asked.map(|(_, request, _)| request.action.to_string()),
             "resource" => resource().map(|resource| resource.name.to_string()),
             "strategy" => self.strategies.first().map(ToString::to_string),
+            "action_name" => self.asked.map(|(_, request, _)| with_first(&request.action, char::to_lowercase)),
             "resource_name" => resource().map(|resource| resource.member_name()),
-            // The lineage of the resource, as far as it is known here.
-            "lineage" => resource().map(|resource| quoted(resource.claim.iter().map(|claim| &**claim))),
+            "lineage" => resource().map(|resource| quoted(self.lineage(resource).iter().map(|claim| &**claim))),
             "claim" => resource().map(|resource| resource.claim.as_deref().unwrap_or_default().to_owned()),
             "claim_set" => {
                 self.asked.map(|(principal, ..)| principal.claim_set.as_deref().unwrap_or_default().to_owned())
@@ -133,6 +134,20 @@ impl Filler<'_> {
             }
         }
     }
+}
+
+impl Filler<'_> {
+    /// The resource's claim and those above it; of one that the grants don't know its own alone.
+    fn lineage(&self, resource: &ResourceType) -> Arc<[Arc<str>]> {
+        let lineage = self.realm.grants.as_ref().map(|grants| grants.lineage(&resource.name)).unwrap_or_default();
+        if lineage.is_empty() { resource.claim.iter().cloned().collect() } else { lineage }
+    }
+}
+
+/// The name, with another first letter.
+fn with_first<I: Iterator<Item = char>>(name: &str, change: impl Fn(char) -> I) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| change(first).chain(letters).collect()).unwrap_or_default()
 }
 
 /// Numbers ascend as numbers, before texts; each once; at most `max`, then `...`.

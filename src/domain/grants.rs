@@ -338,7 +338,13 @@ mod tests {
     };
 
     fn settings() -> GrantSettings {
-        let strategies = [("Free", vec![]), ("ByPlace", vec!["place"]), ("ByName", vec!["name"]), ("Owned", vec![])];
+        let strategies = [
+            ("Free", vec![]),
+            ("ByPlace", vec!["place"]),
+            ("ByName", vec!["name"]),
+            ("ByBoth", vec!["place", "name"]),
+            ("Owned", vec!["owner"]),
+        ];
         let strategies = strategies
             .into_iter()
             .map(|(name, attributes)| (name.into(), attributes.into_iter().map(Arc::from).collect()))
@@ -365,9 +371,9 @@ mod tests {
                 attribute: "name".into(),
                 path: "name".into(),
                 name: "Name".into(),
+                more: Vec::new(),
                 value_type: AttributeType::String,
                 is_required: false,
-                more: Vec::new(),
                 is_identity: None,
             };
             let resource_type = ResourceType {
@@ -451,7 +457,7 @@ mod tests {
 
     #[test]
     fn each_strategy_counts_once_and_the_last_ones_come_last() {
-        let leaf = r#""claim_sets":{"SIS":{"Read":["Owned","ByName","Free","ByName"]}}"#;
+        let leaf = r#""claim_sets":{"SIS":{"Read":["Owned","ByName","Free","ByName","Owned"]}}"#;
         assert_eq!(found(leaf, NOTHING, "Read", &settings()).strategies.join(" "), "ByName Free Owned");
     }
 
@@ -487,11 +493,19 @@ mod tests {
         ] {
             assert_eq!(&*found(NOTHING, root, action, &settings()).fault.unwrap(), text);
         }
-        let blind = found(NOTHING, r#""claim_sets":{"SIS":{"Read":["ByPlace"]}}"#, "Read", &settings()).fault.unwrap();
-        assert_eq!(
-            &*blind,
-            "Authorization strategy 'ByPlace' processed the authorization context names 'Name' and produced no authorization subjects, meaning no authorization filtering will be performed. Are you using the correct authorization strategy for this resource?"
-        );
+    }
+
+    #[test]
+    fn a_strategy_that_finds_nothing_to_look_at_says_what_there_is() {
+        for (strategy, names) in [("ByPlace", "'Name'"), ("Owned", "''")] {
+            let root = format!(r#""claim_sets":{{"SIS":{{"Read":["ByName","{strategy}"]}}}}"#);
+            assert_eq!(
+                &*found(NOTHING, &root, "Read", &settings()).fault.unwrap(),
+                format!(
+                    "Authorization strategy '{strategy}' processed the authorization context names {names} and produced no authorization subjects, meaning no authorization filtering will be performed. Are you using the correct authorization strategy for this resource?"
+                )
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! action and a resource with the values that policies look at. The [`graph`] knows the
 //! relationships; [`entities`] takes from it the few facts around principal and resource. The
 //! [`policy_set`] picks the policies that can apply, [`decide`] asks Cedar, and turns whatever
-//! failed into a deny. [`explanation`] says why, [`denial`] in the realm's own words. What an
+//! failed into a deny, and [`row_filter`] says beforehand for which values it will allow. [`explanation`] says why, [`denial`] in the realm's own words. What an
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
@@ -24,11 +24,12 @@ pub mod resource_type;
 pub mod schema;
 pub mod variant;
 
+pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
 mod rsa_modulus;
-mod strict_json;
+pub(crate) mod strict_json;
 #[cfg(test)]
 pub(crate) mod test_keys;
 pub mod token;
@@ -37,6 +38,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod lineages;
 pub mod prefix;
 pub mod record_mapping;
 pub mod relationship;
@@ -50,6 +52,7 @@ mod denial;
 mod entities;
 mod explanation;
 mod obligations;
+pub mod row_filter;
 
 pub mod policy_test;
 

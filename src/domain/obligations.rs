@@ -35,7 +35,7 @@ fn obligation(realm: &Realm, principal: &Principal, id: &str, rule: &ObligationR
 }
 
 /// A value as the caller writes it: of an entity the id, as a number where its ids are numbers.
-fn plain(realm: &Realm, value: &Value) -> Value {
+pub(super) fn plain(realm: &Realm, value: &Value) -> Value {
     match value {
         Value::Entity(EntityId { entity_type, id }) => {
             let is_integer = realm.relations.entity(entity_type).is_some_and(|rules| rules.is_integer);

@@ -8,12 +8,18 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint,
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint, Request,
     ResourceConstraint, ValidationMode, Validator,
 };
 use quick_cache::sync::Cache;
 
-use super::{cedar::Condition, clause::Clauses, fault::Fault, looks::Looks, schema::RealmSchema};
+use super::{
+    cedar::{Condition, with_situation},
+    clause::Clauses,
+    fault::Fault,
+    looks::Looks,
+    schema::RealmSchema,
+};
 
 /// A file of a realm's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +92,13 @@ pub(super) struct Plan {
     pub(super) asks_principal_ancestors: bool,
     /// Some scope asks what contains the resource.
     pub(super) asks_resource_ancestors: bool,
+}
+
+impl Plan {
+    /// Some policies apply to some resources of the type by their names.
+    pub(super) fn names_resources(&self) -> bool {
+        !self.by_resource.is_empty()
+    }
 }
 
 /// The policies of one decision.
@@ -202,17 +215,25 @@ impl PolicySet {
         self.actions.get(action)
     }
 
-    /// The plan for a kind of question. `strategies` are those of the grant that the key numbers.
-    pub(super) fn plan(&self, key: &PlanKey, strategies: Option<&[Arc<str>]>) -> Arc<Plan> {
+    /// The plan for a kind of question. `settled` names the members of the context that are the same for all of them,
+    /// and `example` is one of them: what a policy asks of these members alone is found out here, once.
+    pub(super) fn plan(&self, key: &PlanKey, settled: &[&str], example: impl FnOnce() -> Option<Request>) -> Arc<Plan> {
         if let Some(plan) = self.plans.get(key) {
             return plan;
         }
-        let plan = Arc::new(self.make_plan(key, strategies));
+        let passing = example().and_then(|request| {
+            with_situation(&request, [], |situation| {
+                let passes = |policy: &CompiledPolicy| policy.clauses.may_hold(settled, situation);
+                self.policies.iter().map(passes).collect::<Vec<bool>>()
+            })
+        });
+        let plan = Arc::new(self.make_plan(key, passing.as_deref().unwrap_or_default()));
         self.plans.insert(key.clone(), Arc::clone(&plan));
         plan
     }
 
-    fn make_plan(&self, key: &PlanKey, strategies: Option<&[Arc<str>]>) -> Plan {
+    /// Policies that pass are `true` at their place; without a place a policy passes.
+    fn make_plan(&self, key: &PlanKey, passing: &[bool]) -> Plan {
         let mut plan = Plan {
             always: Arc::default(),
             by_principal: HashMap::new(),
@@ -228,7 +249,7 @@ impl PolicySet {
             let fits = scope.fits_action(plan.action.as_ref(), &self.groups)
                 && scope.principal.fits_type(&key.principal_type)
                 && scope.resource.fits_type(&key.resource_type)
-                && policy.passes_guard(strategies);
+                && passing.get(index).is_none_or(|passes| *passes);
             if !fits {
                 continue;
             }
@@ -317,16 +338,13 @@ impl CompiledPolicy {
         })
     }
 
-    pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
-        self.annotations.get(name)
+    /// Its scope says nothing more about a question that it is a candidate of: its condition is that of its clauses.
+    pub(super) fn is_settled(&self) -> bool {
+        self.scope.is_settled()
     }
 
-    /// Without its guard's text among the strategies, the first clause is false and the policy cannot apply.
-    fn passes_guard(&self, strategies: Option<&[Arc<str>]>) -> bool {
-        match (&self.clauses.guard, strategies) {
-            (Some((attribute, text)), Some(strategies)) if **attribute == *"strategies" => strategies.contains(text),
-            _ => true,
-        }
+    pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
+        self.annotations.get(name)
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     ancestors::ancestors,
+    application,
     cedar::CedarEntity,
     graph::Graph,
     id::{EntityId, Revision},
@@ -48,14 +49,97 @@ pub enum PrincipalError {
         /// What was expected.
         expected: &'static str,
     },
+    /// The application's record has not what the realm's schema wants.
+    #[error("the application's attribute `{attribute}` is not {expected}")]
+    AttributeInvalid {
+        /// The attribute.
+        attribute: Arc<str>,
+        /// What was expected.
+        expected: String,
+    },
+}
+
+impl PrincipalError {
+    /// A stable word for programs and logs; never changes once released.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ClaimMissing(_) => "TOKEN_CLAIM_MISSING",
+            Self::ClaimInvalid { .. } => "TOKEN_CLAIM_TYPE_INVALID",
+            Self::AttributeInvalid { .. } => "TOKEN_APPLICATION_INVALID",
+        }
+    }
 }
 
 impl Principal {
-    /// Maps claims to the principal that they stand for.
+    /// Maps claims to the principal that they stand for, of whom no application is known.
     ///
     /// # Errors
     /// The first claim that is missing or wrong. The message holds no value.
     pub fn from_claims(realm: &Realm, claims: &Map<String, Json>) -> Result<Self, PrincipalError> {
+        Self::from_claims_and_record(realm, Self::named_in(realm, claims)?, claims, &Attributes::default())
+    }
+
+    /// Maps claims to the principal whose name they hold. Attributes that the token has no claim for are those of
+    /// the application of that name, `recorded`.
+    ///
+    /// # Errors
+    /// The first claim or attribute that is missing or wrong. The message holds no value.
+    pub fn from_claims_and_record(
+        realm: &Realm,
+        entity: EntityId,
+        claims: &Map<String, Json>,
+        recorded: &Attributes,
+    ) -> Result<Self, PrincipalError> {
+        let mapping = &realm.file.principal;
+        let declared = realm.schema.entities.get(&mapping.entity);
+        let mut attributes =
+            typed_records(realm, recorded, |name| mapping.attributes.iter().all(|claim| *claim.attribute != **name))?;
+        for claim in &mapping.attributes {
+            let Some(member) = declared.and_then(|members| members.get(&claim.attribute)) else { continue };
+            let told = claims.get(&*claim.claim).filter(|told| !told.is_null());
+            match told.is_none().then(|| recorded.get(&claim.attribute)).flatten() {
+                Some(value) => attributes.push(typed_record(realm, &claim.attribute, member, value)?),
+                None => {
+                    if let Some(value) = attribute(claim, member, told, &realm.relations)? {
+                        attributes.push((Arc::clone(&claim.attribute), value));
+                    }
+                }
+            }
+        }
+        Self::new(realm, entity, attributes.into_iter().collect())
+    }
+
+    /// The principal of an application by its record alone. A set that the record does not have is empty.
+    ///
+    /// # Errors
+    /// The first attribute that is missing or does not fit the realm's schema any more. The message holds no value.
+    pub fn from_record(realm: &Realm, id: &str, recorded: &Attributes) -> Result<Self, PrincipalError> {
+        let mapping = &realm.file.principal;
+        let invalid = |attribute: &str, expected: &str| PrincipalError::AttributeInvalid {
+            attribute: attribute.into(),
+            expected: expected.to_owned(),
+        };
+        let entity = realm.relations.entity_id(&mapping.entity, id).map_err(|expected| invalid("id", expected))?;
+        let mut attributes = typed_records(realm, recorded, |_| true)?;
+        for claim in mapping.attributes.iter().filter(|claim| recorded.get(&claim.attribute).is_none()) {
+            match application::member(realm, &claim.attribute) {
+                Some(Member { value_type: AttributeType::Set(_), .. }) => {
+                    attributes.push((Arc::clone(&claim.attribute), Value::List(Vec::new())));
+                }
+                Some(Member { is_required: true, .. }) => {
+                    return Err(invalid(&claim.attribute, "there, and the realm's schema requires it"));
+                }
+                _ => {}
+            }
+        }
+        Self::new(realm, entity, attributes.into_iter().collect())
+    }
+
+    /// The name of the principal that claims stand for.
+    ///
+    /// # Errors
+    /// A claim that is missing or wrong. The message holds no value.
+    pub fn named_in(realm: &Realm, claims: &Map<String, Json>) -> Result<EntityId, PrincipalError> {
         let mapping = &realm.file.principal;
         let id = match claims.get(&*mapping.id_claim) {
             Some(Json::String(id)) if !id.is_empty() && id.len() <= EntityId::ID_BYTES_MAX => Arc::from(id.as_str()),
@@ -66,16 +150,11 @@ impl Principal {
             }
         };
         let invalid = |expected| PrincipalError::ClaimInvalid { claim: Arc::clone(&mapping.id_claim), expected };
-        let entity = realm.relations.entity_id(&mapping.entity, &id).map_err(invalid)?;
-        let declared = realm.schema.entities.get(&mapping.entity);
-        let mut attributes = Vec::with_capacity(mapping.attributes.len());
-        for claim in &mapping.attributes {
-            let Some(member) = declared.and_then(|members| members.get(&claim.attribute)) else { continue };
-            if let Some(value) = attribute(claim, member, claims.get(&*claim.claim), &realm.relations)? {
-                attributes.push((Arc::clone(&claim.attribute), value));
-            }
-        }
-        let attributes: Attributes = attributes.into_iter().collect();
+        realm.relations.entity_id(&mapping.entity, &id).map_err(invalid)
+    }
+
+    fn new(realm: &Realm, entity: EntityId, attributes: Attributes) -> Result<Self, PrincipalError> {
+        let mapping = &realm.file.principal;
         let claim_set = realm.file.grants.as_ref().and_then(|grants| match attributes.get(&grants.claim_set) {
             Some(Value::String(name)) => Some(Arc::clone(name)),
             _ => None,
@@ -170,6 +249,30 @@ fn entities_of(value: &Value) -> impl Iterator<Item = &EntityId> {
         single => std::slice::from_ref(single),
     };
     items.iter().filter_map(|item| if let Value::Entity(entity) = item { Some(entity) } else { None })
+}
+
+/// The attributes of a record that are wanted and still declared, typed.
+fn typed_records(
+    realm: &Realm,
+    recorded: &Attributes,
+    is_wanted: impl Fn(&Arc<str>) -> bool,
+) -> Result<Vec<(Arc<str>, Value)>, PrincipalError> {
+    // What the schema does not declare any more, no policy can look at.
+    let wanted = recorded.iter().filter(|(name, _)| is_wanted(name));
+    let declared = wanted.filter_map(|(name, value)| Some((name, application::member(realm, name)?, value)));
+    declared.map(|(name, member, value)| typed_record(realm, name, member, value)).collect()
+}
+
+/// An attribute of a record, as the schema wants it now: the realm may have been changed after it was put.
+fn typed_record(
+    realm: &Realm,
+    name: &Arc<str>,
+    member: &Member,
+    value: &Value,
+) -> Result<(Arc<str>, Value), PrincipalError> {
+    let invalid = |expected| PrincipalError::AttributeInvalid { attribute: Arc::clone(name), expected };
+    let value = application::recorded(value, &member.value_type, &realm.relations).map_err(invalid)?;
+    Ok((Arc::clone(name), value))
 }
 
 fn attribute(

@@ -4,12 +4,14 @@ mod actions;
 mod denials;
 mod grants;
 mod issuers;
+mod oauth_token;
 mod obligations;
 mod principal;
 mod profiles;
 mod reasons;
 mod resources;
 mod settings;
+mod token_info;
 
 use std::sync::Arc;
 
@@ -20,12 +22,14 @@ pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
+    oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
     principal::{ClaimMapping, PrincipalMapping},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
+    token_info::TokenInfoSettings,
 };
 
 /// The content of realm.toml.
@@ -55,6 +59,10 @@ pub struct RealmFile {
     pub denials: Vec<(Arc<str>, DenialTemplate)>,
     /// The placeholders that list attributes.
     pub denial_lists: Vec<(Arc<str>, DenialList)>,
+    /// What `POST /oauth/token_info` shows, where the realm offers it.
+    pub token_info: Option<TokenInfoSettings>,
+    /// How applications get tokens over HTTP, where the realm issues them.
+    pub oauth_token: Option<OauthTokenSettings>,
 }
 
 impl RealmFile {
@@ -81,6 +89,10 @@ impl RealmFile {
             let profiles = root.table("profiles", profiles::read_profiles);
             let denials = root.named("denials", |_, table| denials::read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| denials::read_denial_list(table));
+            let attributes = principal.iter().flat_map(|principal| &principal.attributes);
+            let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
+            let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
+            let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
             Some(Self {
                 title: title?,
                 issuers,
@@ -94,6 +106,8 @@ impl RealmFile {
                 profiles: profiles.flatten(),
                 denials,
                 denial_lists,
+                token_info: token_info.flatten(),
+                oauth_token,
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -137,7 +151,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, obligations, principal, profiles, reasons, resources, settings, title",
+                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info",
             ]
         );
     }

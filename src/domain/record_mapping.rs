@@ -198,6 +198,11 @@ impl Relations {
         self.entities.iter()
     }
 
+    /// The ends of all relations, by name.
+    pub(super) fn relation_rules(&self) -> impl Iterator<Item = (&Arc<str>, &RelationRule)> {
+        self.ends.iter()
+    }
+
     /// The realm takes records of this resource.
     pub fn knows_resource(&self, resource: &str) -> bool {
         self.records.contains_key(resource)
@@ -251,12 +256,21 @@ impl Relations {
         Ok(Record::new(key, relationships, facts))
     }
 
-    /// The key of a source record, for its deletion.
+    /// The key of a source record, for its deletion. Of the resource [`RecordKey::DIRECT`], the record is
+    /// `{"subject": {"type": …, "id": …}, "relation": …, "object": {"type": …, "id": …}}`.
     ///
     /// # Errors
     /// The first key property that is missing or wrong.
     pub fn key(&self, resource: &str, json: &str) -> Result<RecordKey, MappingError> {
         let document = parse_object(json)?;
+        if resource == RecordKey::DIRECT {
+            let text = |path: &str| text_at(&document, &path.into()).map(Arc::<str>::from);
+            let subject = EntityId::new(text("subject.type")?, text("subject.id")?);
+            let object = EntityId::new(text("object.type")?, text("object.id")?);
+            return self
+                .direct(&Relationship { subject, relation: text("relation")?, object })
+                .map(|record| record.key);
+        }
         let (name, rule) = self.rule(resource)?;
         record_key(name, rule, &document)
     }
@@ -491,6 +505,25 @@ object = "school.id"
             relations().direct(&unknown).unwrap_err().to_string(),
             "unknown relation `teaches`, expected one of enrolled_at"
         );
+    }
+
+    #[test]
+    fn a_direct_relationship_is_deleted_by_its_parts() {
+        let json =
+            r#"{"subject":{"type":"Student","id":"s"},"relation":"enrolled_at","object":{"type":"School","id":"07"}}"#;
+        let relationship = Relationship {
+            subject: EntityId::new("Student", "s"),
+            relation: "enrolled_at".into(),
+            object: EntityId::new("School", "7"),
+        };
+        let written = relations().direct(&relationship).unwrap().key;
+        assert_eq!(relations().key(RecordKey::DIRECT, json), Ok(written));
+        for (json, message) in [
+            (r#"{"subject":{"type":"Student"}}"#, "`subject.id` is missing, expected a string or a whole number"),
+            (&json.replace("School", "Student"), "the object of `enrolled_at` is of type `Student`, expected `School`"),
+        ] {
+            assert_eq!(relations().key(RecordKey::DIRECT, json).unwrap_err().to_string(), message);
+        }
     }
 
     #[test]

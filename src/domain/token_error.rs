@@ -97,6 +97,17 @@ pub enum TokenError {
     /// The token is bound to a key of its bearer (`cnf`, RFC 7800), whose proof is not looked at here.
     #[error("the token is bound to a key (`cnf`), and no proof of its possession can be checked here")]
     ProofRequired,
+    /// An opaque token that no application of the realm has.
+    #[error(
+        "the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm"
+    )]
+    Unknown,
+    /// The application that the token stands for, or that it names, is disabled.
+    #[error("the application is disabled in this realm")]
+    ApplicationDisabled,
+    /// The application that the token stands for, or that it names, has ended.
+    #[error("the application has expired in this realm")]
+    ApplicationExpired,
 }
 
 impl TokenError {
@@ -124,6 +135,9 @@ impl TokenError {
             Self::LifetimeTooLong => "TOKEN_LIFETIME_TOO_LONG",
             Self::AudienceMismatch => "TOKEN_AUDIENCE_MISMATCH",
             Self::ProofRequired => "TOKEN_PROOF_REQUIRED",
+            Self::Unknown => "TOKEN_UNKNOWN",
+            Self::ApplicationDisabled => "TOKEN_APPLICATION_DISABLED",
+            Self::ApplicationExpired => "TOKEN_APPLICATION_EXPIRED",
         }
     }
 }

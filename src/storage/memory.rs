@@ -1,4 +1,6 @@
-//! Keeps records in memory: for tests and demonstrations. Nothing outlives the process.
+//! Keeps records and applications in memory: for tests and demonstrations. Nothing outlives the process.
+
+mod applications;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,6 +22,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     realms: Mutex<HashMap<RealmName, Realm>>,
+    applications: applications::Realms,
 }
 
 #[derive(Debug, Default)]

@@ -1,8 +1,9 @@
 //! Stores: out to disk and memory.
 //!
-//! [`memory`] and [`sled`] keep relationships with the same promises; one suite of tests runs over both.
+//! [`memory`] and [`sled`] keep relationships and applications with the same promises; a suite of tests each runs over both.
 //! [`segment_log`] keeps decisions in files of its own.
 
+mod application;
 mod record;
 
 pub mod memory;
@@ -11,5 +12,7 @@ pub mod sled;
 pub mod key_file;
 pub mod segment_log;
 
+#[cfg(test)]
+mod application_suite;
 #[cfg(test)]
 mod relationship_suite;

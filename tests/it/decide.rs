@@ -1,6 +1,7 @@
 //! Deciding: what a policy looks at is there when it is evaluated, wherever it looks.
 
 mod draw;
+mod filtered;
 mod generated;
 mod oracle;
 mod realm;

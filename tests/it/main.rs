@@ -9,12 +9,17 @@
     reason = "tests fail by panicking, and may say what they skip"
 )]
 
+mod applications;
 mod architecture;
 mod bad_input;
 mod decide;
 mod docs;
 mod faults;
 mod grandbend;
+mod grants;
 mod kill;
+mod oauth_token;
+mod relationships;
 mod support;
+mod token_info;
 mod tokens;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hallpass::app::ports::Clock;
+use hallpass::config::{Config, Environment, Flags};
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
 use hallpass::proto::v1::relationship_service_client::RelationshipServiceClient;
@@ -59,6 +60,8 @@ pub(crate) struct Service {
     process: Child,
     /// Host and port.
     pub(crate) address: String,
+    /// Where HTTP is spoken, if it is: `http://` with host and port.
+    pub(crate) http: Option<String>,
     channel: Channel,
     log: PathBuf,
 }
@@ -110,6 +113,13 @@ impl Home {
         )
     }
 
+    /// The configuration, for a service within this process.
+    pub(crate) fn config(&self) -> Config {
+        let file = self.path("hallpass.toml");
+        fs::write(&file, self.settings()).unwrap();
+        Config::load(&Flags { config: Some(file), ..Flags::default() }, &Environment::default()).unwrap()
+    }
+
     /// A command of the binary in this folder, with this configuration, told nothing by the environment.
     pub(crate) fn command(&self, verb: &str) -> Command {
         let config = self.path("hallpass.toml");
@@ -127,9 +137,9 @@ impl Home {
     /// Starts the service and waits until it listens.
     pub(crate) async fn start(&self) -> Service {
         match self.spawn() {
-            Ok((process, address, log)) => {
+            Ok((process, address, http, log)) => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-                Service { process, channel: endpoint.connect().await.unwrap(), address, log }
+                Service { process, channel: endpoint.connect().await.unwrap(), address, http, log }
             }
             Err(Refusal { code, stderr }) => panic!("the service did not start, exit code {code:?}:\n{stderr}"),
         }
@@ -147,7 +157,7 @@ impl Home {
     /// Starts the service, which must end by itself.
     pub(crate) fn start_in_vain(&self) -> Refusal {
         match self.spawn() {
-            Ok((mut process, address, _)) => {
+            Ok((mut process, address, ..)) => {
                 process.kill().unwrap();
                 process.wait().unwrap();
                 panic!("the service started, on {address}")
@@ -156,14 +166,20 @@ impl Home {
         }
     }
 
-    fn spawn(&self) -> Result<(Child, String, PathBuf), Refusal> {
+    fn spawn(&self) -> Result<(Child, String, Option<String>, PathBuf), Refusal> {
         let log = self.path(&format!("stderr-{}.txt", SystemClock.now_us()));
         let mut command = self.command("serve");
         let mut process = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
         if let Some(address) = line.trim_end().strip_prefix("listening on ") {
-            return Ok((process, address.to_owned(), log));
+            let mut second = String::new();
+            if self.keys.contains("http_address") {
+                lines.read_line(&mut second).unwrap();
+            }
+            let http = second.trim_end().strip_prefix("listening on ").map(str::to_owned);
+            return Ok((process, address.to_owned(), http, log));
         }
         let status = process.wait().unwrap();
         let stderr = fs::read_to_string(&log).unwrap();

@@ -1,6 +1,9 @@
 //! What is wrong with grants that nevertheless load: requests that meet one are refused as a configuration error.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Grants;
 use crate::domain::{realm_file::GrantSettings, resource_type::ResourceType, schema::RealmSchema};
@@ -144,11 +147,13 @@ pub(super) fn strategy_fault(
     }
     let known = |strategy: &Arc<str>| settings.strategies.iter().find(|(name, _)| name == strategy);
     let usable = settings.usable.iter().find(|(name, _)| **name == *action).map(|(_, usable)| usable);
-    let unknown: Vec<_> = strategies
-        .iter()
-        .filter(|strategy| known(strategy).is_none() || usable.is_some_and(|usable| !usable.contains(*strategy)))
-        .cloned()
-        .collect();
+    let only = |strategy: &Arc<str>| settings.only.iter().find(|(name, _)| name == strategy);
+    let is_unusable = |strategy: &Arc<str>| {
+        usable.is_some_and(|usable| !usable.contains(strategy))
+            || only(strategy).is_some_and(|(_, actions)| !actions.iter().any(|name| **name == *action))
+    };
+    let unknown = strategies.iter().filter(|strategy| known(strategy).is_none() || is_unusable(strategy));
+    let unknown: Vec<_> = unknown.cloned().collect();
     if !unknown.is_empty() {
         let names = quoted(&unknown);
         return Some(format!(
@@ -159,11 +164,22 @@ pub(super) fn strategy_fault(
         let attributes = known(strategy).map(|(_, attributes)| attributes.as_slice()).unwrap_or_default();
         !attributes.is_empty() && !resource_type.subjects.iter().any(|subject| attributes.contains(&subject.attribute))
     })?;
-    let names: Vec<_> = resource_type.subjects.iter().map(|subject| Arc::clone(&subject.name)).collect();
-    let names = if names.is_empty() { "''".to_owned() } else { quoted(&names) };
+    let names = context_names(blind, resource_type, settings);
     Some(format!(
         "Authorization strategy '{blind}' processed the authorization context names {names} and produced no authorization subjects, meaning no authorization filtering will be performed. Are you using the correct authorization strategy for this resource?"
     ))
+}
+
+/// The values of a resource type that strategies of this one's kind look at: those that share an attribute with it.
+fn context_names(strategy: &str, resource_type: &ResourceType, settings: &GrantSettings) -> String {
+    let known = settings.strategies.iter();
+    let own = known.clone().filter(|(name, _)| **name == *strategy).flat_map(|(_, attributes)| attributes);
+    let own: BTreeSet<_> = own.collect();
+    let kin = known.filter(|(_, attributes)| attributes.iter().any(|attribute| own.contains(attribute)));
+    let looked_at: BTreeSet<_> = kin.flat_map(|(_, attributes)| attributes).collect();
+    let subjects = resource_type.subjects.iter().filter(|subject| looked_at.contains(&subject.attribute));
+    let names: Vec<_> = subjects.map(|subject| Arc::clone(&subject.name)).collect();
+    if names.is_empty() { "''".to_owned() } else { quoted(&names) }
 }
 
 fn quoted(names: &[Arc<str>]) -> String {

@@ -57,6 +57,8 @@ pub struct GrantSettings {
     pub strategies: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Actions for which only these strategies can be used.
     pub usable: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    /// Strategies that can be used for these actions only.
+    pub only: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Strategies that come after all others, whatever the table's order.
     pub last: Vec<Arc<str>>,
     /// What a strategy asks for, in words for people.
@@ -81,6 +83,7 @@ pub(super) fn read_grants(table: &Table<'_>) -> Option<GrantSettings> {
     let claim_set = table.required_text("claim_set");
     let strategies = table.text_lists("strategies");
     let usable = table.text_lists("usable");
+    let only = table.text_lists("only");
     let last = table.texts("last").unwrap_or_default();
     let words = table.text_lists("words").into_iter().map(|(name, words)| (name, Arc::from(words.join(" "))));
     let inheritance = choice(
@@ -99,6 +102,7 @@ pub(super) fn read_grants(table: &Table<'_>) -> Option<GrantSettings> {
         claim_set: claim_set?,
         strategies,
         usable,
+        only,
         last,
         words: words.collect(),
         inheritance: inheritance.unwrap_or_default(),

@@ -6,6 +6,7 @@
 //! copy of the file is let go where that is possible, and the database is opened again from what the
 //! disk holds. Until then the store takes no writes.
 
+mod applications;
 mod folder;
 mod keys;
 mod relationships;

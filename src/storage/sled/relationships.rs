@@ -11,7 +11,7 @@ use ::sled::{
     transaction::{ConflictableTransactionError, ConflictableTransactionResult, TransactionError, TransactionalTree},
 };
 
-use super::{Options, keys};
+use super::{Options, applications::Applications, keys};
 use crate::{
     app::ports::StoreError,
     domain::{
@@ -88,18 +88,13 @@ impl Batch {
 /// What is left of a deleted record, about: two relationships.
 const REMOVED_BYTES: usize = 200;
 
-/// What a change did within a transaction.
-enum Settled {
-    /// Nothing stood there, and the record of the change stands there now.
-    Created,
-    Otherwise(Effect),
-}
-
 /// An open database.
 #[derive(Debug)]
 pub(super) struct Relationships {
     db: Db,
     tree: Tree,
+    /// Their trees beside this one.
+    pub(super) applications: Applications,
     blobs: PathBuf,
     /// The log file of the database once more, to make it durable: sled's flush is no fsync on Linux
     /// (<https://github.com/spacejam/sled/issues/1351>).
@@ -129,8 +124,9 @@ impl Relationships {
             .flush_every_ms(Some(500))
             .open()?;
         let tree = db.open_tree("relationships")?;
+        let applications = Applications::open(&db)?;
         let log = File::options().write(true).open(path.join(LOG_FILE))?;
-        let relationships = Self { db, tree, blobs: path.join(BLOB_FOLDER), log };
+        let relationships = Self { db, tree, applications, blobs: path.join(BLOB_FOLDER), log };
         relationships.make_durable()?;
         Ok(relationships)
     }
@@ -174,7 +170,7 @@ impl Relationships {
                 .zip(&writes)
                 .map(|(change, (key, value))| settle(tree, change, key, value.as_deref(), remembered))
                 .collect::<ConflictableTransactionResult<Vec<_>, _>>()?;
-            if settled.iter().all(|settled| matches!(settled, Settled::Otherwise(Effect::Unchanged))) {
+            if settled.iter().all(|settled| *settled == Some(Effect::Unchanged)) {
                 return Ok((stood, settled));
             }
             let revision = Revision(stood.0 + 1);
@@ -235,22 +231,23 @@ fn abort(error: StoreError) -> ConflictableTransactionError<StoreError> {
     ConflictableTransactionError::Abort(error)
 }
 
-/// Makes a change to what stands at the key. `value` is what it would leave there if nothing were remembered.
+/// Makes a change to what stands at the key, and says what it did; `None` when it made its record, and nothing stood
+/// there. `value` is what it would leave there if nothing were remembered.
 fn settle(
     tree: &TransactionalTree,
     change: &Change,
     key: &[u8],
     value: Option<&[u8]>,
     remembered: &Remembered,
-) -> ConflictableTransactionResult<Settled, StoreError> {
+) -> ConflictableTransactionResult<Option<Effect>, StoreError> {
     let stood = tree.get(key)?;
     if stood.as_deref() == value {
-        return Ok(Settled::Otherwise(Effect::Unchanged));
+        return Ok(Some(Effect::Unchanged));
     }
     let before = match (&stood, value) {
         (None, Some(value)) => {
             tree.insert(key, value)?;
-            return Ok(Settled::Created);
+            return Ok(None);
         }
         (None, None) => None,
         (Some(stood), _) => Some(read_record(change.key().clone(), key, stood, &mut Names::default()).map_err(abort)?),
@@ -263,15 +260,15 @@ fn settle(
         }
         Effect::Deleted(_) => tree.remove(key)?,
     };
-    Ok(Settled::Otherwise(effect))
+    Ok(Some(effect))
 }
 
-fn effect(change: Change, settled: Settled) -> Effect {
+fn effect(change: Change, settled: Option<Effect>) -> Effect {
     match (settled, change) {
-        (Settled::Otherwise(effect), _) => effect,
-        (Settled::Created, Change::Put(after)) => Effect::Created(Record { removed: Vec::new(), ..after }),
+        (Some(effect), _) => effect,
+        (None, Change::Put(after)) => Effect::Created(Record { removed: Vec::new(), ..after }),
         // Only a put makes a record.
-        (Settled::Created, Change::Delete(_) | Change::Forget(_)) => Effect::Unchanged,
+        (None, Change::Delete(_) | Change::Forget(_)) => Effect::Unchanged,
     }
 }
 

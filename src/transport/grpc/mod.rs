@@ -3,6 +3,7 @@
 //! Every call goes the same way: `convert` reads the message, a use case of [`App`] answers it, `convert` writes the
 //! answer. A failure becomes a status in `status` and nowhere else.
 
+mod applications;
 mod authorization;
 mod call;
 mod convert;
@@ -22,14 +23,15 @@ use tonic_reflection::server::Builder;
 
 pub use self::health::Health;
 use self::{
-    authorization::Authorization, decisions::DecisionLog, policies::Policies, relationships::Relationships,
-    status::WithDetails,
+    applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
+    relationships::Relationships, status::WithDetails,
 };
 use crate::{
     app::App,
     proto::{
         FILE_DESCRIPTOR_SET,
         v1::{
+            application_service_server::{self, ApplicationServiceServer},
             authorization_service_server::{self, AuthorizationServiceServer},
             decision_log_service_server::{self, DecisionLogServiceServer},
             policy_service_server::{self, PolicyServiceServer},
@@ -39,11 +41,12 @@ use crate::{
 };
 
 /// The full names of our services.
-pub const SERVICES: [&str; 4] = [
+pub const SERVICES: [&str; 5] = [
     authorization_service_server::SERVICE_NAME,
     relationship_service_server::SERVICE_NAME,
     decision_log_service_server::SERVICE_NAME,
     policy_service_server::SERVICE_NAME,
+    application_service_server::SERVICE_NAME,
 ];
 
 /// What a deployment may set.
@@ -71,6 +74,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
     let relationships = RelationshipServiceServer::new(Relationships(Arc::clone(&app)));
     let decisions = DecisionLogServiceServer::new(DecisionLog(Arc::clone(&app)));
     let policies = PolicyServiceServer::new(Policies(Arc::clone(&app)));
+    let applications = ApplicationServiceServer::new(Applications(Arc::clone(&app)));
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -82,6 +86,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
         .add_service(WithDetails(relationships.max_decoding_message_size(max)))
         .add_service(WithDetails(decisions.max_decoding_message_size(max)))
         .add_service(WithDetails(policies.max_decoding_message_size(max)))
+        .add_service(WithDetails(applications.max_decoding_message_size(max)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

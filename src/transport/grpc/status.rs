@@ -39,6 +39,7 @@ const VIOLATION_BYTES_MAX: usize = 512;
 pub(super) fn code(kind: Kind) -> Code {
     match kind {
         Kind::InvalidArgument => Code::InvalidArgument,
+        Kind::Unauthenticated => Code::Unauthenticated,
         Kind::NotFound => Code::NotFound,
         Kind::FailedPrecondition => Code::FailedPrecondition,
         Kind::ResourceExhausted => Code::ResourceExhausted,
@@ -176,6 +177,7 @@ mod tests {
     fn a_code_says_whether_trying_again_may_help() {
         for (kind, expected, is_retried) in [
             (Kind::InvalidArgument, Code::InvalidArgument, false),
+            (Kind::Unauthenticated, Code::Unauthenticated, false),
             (Kind::NotFound, Code::NotFound, false),
             (Kind::FailedPrecondition, Code::FailedPrecondition, false),
             (Kind::ResourceExhausted, Code::ResourceExhausted, true),

@@ -1,5 +1,6 @@
 //! The services over loopback, as their generated clients see them.
 
+mod applications;
 mod authorization;
 mod decisions;
 mod policies;
@@ -17,9 +18,9 @@ use tonic_types::StatusExt;
 use self::world::World;
 use super::{Options, SERVICES};
 use crate::proto::v1::{
-    self as pb, authorization_service_client::AuthorizationServiceClient,
-    decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
-    relationship_service_client::RelationshipServiceClient,
+    self as pb, application_service_client::ApplicationServiceClient,
+    authorization_service_client::AuthorizationServiceClient, decision_log_service_client::DecisionLogServiceClient,
+    policy_service_client::PolicyServiceClient, relationship_service_client::RelationshipServiceClient,
 };
 
 fn reason(status: &Status) -> String {
@@ -65,6 +66,10 @@ async fn an_unknown_realm_is_not_found_in_every_service() {
             .unwrap_err(),
         DecisionLogServiceClient::new(world.channel.clone())
             .query_decisions(pb::QueryDecisionsRequest { realm: realm(), ..pb::QueryDecisionsRequest::default() })
+            .await
+            .unwrap_err(),
+        ApplicationServiceClient::new(world.channel.clone())
+            .list_applications(pb::ListApplicationsRequest { realm: realm(), ..Default::default() })
             .await
             .unwrap_err(),
         PolicyServiceClient::new(world.channel.clone())

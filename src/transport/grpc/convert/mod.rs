@@ -3,6 +3,7 @@
 //! What is checked here is size and form; what a value means is checked by the use case. All faults of a message come
 //! back at once.
 
+pub(super) mod applications;
 pub(super) mod authorization;
 pub(super) mod decisions;
 pub(super) mod policies;

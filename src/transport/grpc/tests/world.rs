@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -20,11 +20,13 @@ use crate::{
     app::{
         App,
         ports::{
-            Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource, RecordPage, RelationshipStore, StoreError,
+            ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource,
+            RecordPage, RelationshipStore, StoreError, Stores,
         },
         realm_state::RealmState,
     },
     domain::{
+        application::{Application, ApplicationToken, TokenDigest},
         decision_record::{DecisionRecord, LoggedDecision},
         id::{DecisionId, RealmName, Revision},
         issuer::{Algorithm, Issuer},
@@ -122,6 +124,9 @@ pub(super) struct World {
     pub(super) app: Arc<App>,
     pub(super) log: Arc<Log>,
     pub(super) store: Arc<Store>,
+    pub(super) applications: Arc<Applications>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) clock: Arc<FixedClock>,
     pub(super) source: Arc<Source>,
     pub(super) health: Health,
     pub(super) channel: Channel,
@@ -136,14 +141,20 @@ impl World {
 
     pub(super) async fn start_with(options: Options) -> Self {
         let key = TestKey::of(Algorithm::EdDSA);
-        let keys = Keys(Arc::new(KeySet::from_jwks(&jwks(&[key.jwk("key")])).unwrap()));
+        let keys = Arc::new(Keys::new(KeySet::from_jwks(&jwks(&[key.jwk("key")])).unwrap()));
         let (log, store, source) = (Arc::new(Log::default()), Arc::new(Store::default()), Arc::new(Source::default()));
+        let applications = Arc::new(Applications::default());
+        let clock = Arc::new(FixedClock(AtomicI64::new(NOW)));
+        let stores = Stores {
+            relationships: Arc::clone(&store) as Arc<dyn RelationshipStore>,
+            applications: Arc::clone(&applications) as Arc<dyn ApplicationStore>,
+        };
         let state = RealmState::start(
             REALM.parse().unwrap(),
             &files(),
             None,
             Vec::new(),
-            &*store,
+            &stores,
             Arc::clone(&log) as Arc<dyn DecisionLog>,
             PseudonymKey::new([7; 32]),
             NOW * 1_000_000,
@@ -151,9 +162,9 @@ impl World {
         .await
         .unwrap();
         let app = Arc::new(App::new(
-            Arc::new(FixedClock),
-            Arc::new(keys),
-            Arc::clone(&store) as Arc<dyn RelationshipStore>,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::clone(&keys) as Arc<dyn KeySource>,
+            stores,
             Arc::clone(&source) as Arc<dyn RealmSource>,
             Arc::default(),
             vec![state],
@@ -167,13 +178,20 @@ impl World {
             server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned()),
         );
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { app, log, store, source, health, channel, key, _serving: stop.drop_guard() }
+        Self { app, log, store, applications, clock, source, health, channel, key, keys, _serving: stop.drop_guard() }
     }
 
     /// A good token of a client with these schools.
     pub(super) fn token(&self, schools: &str) -> String {
-        let claims =
-            json!({ "iss": "https://idp.example", "exp": NOW + 600, "client_id": "client", "schools": schools });
+        self.token_saying(&json!({ "schools": schools }))
+    }
+
+    /// A good token of the client with these further claims.
+    pub(super) fn token_saying(&self, further: &serde_json::Value) -> String {
+        let mut claims = json!({ "iss": "https://idp.example", "exp": NOW + 600, "client_id": "client" });
+        for (name, claim) in further.as_object().unwrap() {
+            claims[name] = claim.clone();
+        }
         self.key.token(Algorithm::EdDSA, r#"{"alg":"EdDSA","kid":"key"}"#, claims.to_string())
     }
 
@@ -221,22 +239,44 @@ pub(super) fn enrolment(student: &str, school: &str) -> pb::Relationship {
     }
 }
 
+/// A clock that stands at [`NOW`] and goes on only when it is told to.
 #[derive(Debug)]
-struct FixedClock;
+pub(super) struct FixedClock(AtomicI64);
 
-impl Clock for FixedClock {
-    fn now_us(&self) -> i64 {
-        NOW * 1_000_000 + 250_000
+impl FixedClock {
+    /// Lets so many seconds pass.
+    pub(super) fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
     }
 }
 
+impl Clock for FixedClock {
+    fn now_us(&self) -> i64 {
+        self.0.load(Ordering::Relaxed) * 1_000_000 + 250_000
+    }
+}
+
+/// The issuer's keys. Each fetch passes the door.
 #[derive(Debug)]
-struct Keys(Arc<KeySet>);
+pub(super) struct Keys {
+    /// A fetch is waiting for the door.
+    pub(super) arrivals: Semaphore,
+    pub(super) door: Semaphore,
+    set: Arc<KeySet>,
+}
+
+impl Keys {
+    fn new(keys: KeySet) -> Self {
+        Self { arrivals: Semaphore::new(0), door: Semaphore::new(1), set: Arc::new(keys) }
+    }
+}
 
 #[async_trait]
 impl KeySource for Keys {
     async fn keys(&self, _: &RealmName, _: &str, _: Option<&str>) -> Result<Arc<KeySet>, KeyError> {
-        Ok(Arc::clone(&self.0))
+        self.arrivals.add_permits(1);
+        drop(self.door.acquire().await.unwrap());
+        Ok(Arc::clone(&self.set))
     }
 
     fn set_issuers(&self, _: &RealmName, _: &[Issuer]) {}
@@ -354,5 +394,51 @@ impl RelationshipStore for Store {
 
     fn is_writable(&self) -> bool {
         true
+    }
+}
+
+/// Applications in memory, by realm-wide order of changes; a test may let writes fail after they were made.
+#[derive(Debug, Default)]
+pub(super) struct Applications {
+    pub(super) is_failing: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    applications: BTreeMap<Arc<str>, Application>,
+    tokens: BTreeMap<TokenDigest, ApplicationToken>,
+}
+
+impl Applications {
+    /// How many tokens are kept.
+    pub(super) fn tokens(&self) -> usize {
+        self.kept.lock().unwrap().tokens.len()
+    }
+}
+
+#[async_trait]
+impl ApplicationStore for Applications {
+    async fn write_applications(&self, _: &RealmName, changes: Vec<ApplicationChange>) -> Result<(), StoreError> {
+        let mut kept = self.kept.lock().unwrap();
+        for change in changes {
+            match change {
+                ApplicationChange::Put(application) => {
+                    kept.applications.insert(Arc::clone(&application.id), application);
+                }
+                ApplicationChange::Delete(id) => drop(kept.applications.remove(&id)),
+                ApplicationChange::PutToken(token) => drop(kept.tokens.insert(token.digest, token)),
+                ApplicationChange::DeleteToken(digest) => drop(kept.tokens.remove(&digest)),
+            }
+        }
+        if self.is_failing.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("the disk is gone".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn load_applications(&self, _: &RealmName) -> Result<(Vec<Application>, Vec<ApplicationToken>), StoreError> {
+        let kept = self.kept.lock().unwrap();
+        Ok((kept.applications.values().cloned().collect(), kept.tokens.values().cloned().collect()))
     }
 }
