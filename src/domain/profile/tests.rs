@@ -277,10 +277,10 @@ fn record(pairs: &[(&str, &str)]) -> Attributes {
     pairs.iter().map(|(name, value)| (Arc::from(*name), Value::String((*value).into()))).collect()
 }
 
-fn ask(realm: &Realm, assigned: &[&str], question: Question) -> Decision {
+fn ask(realm: &Realm, assigned: &[&str], question: &Question) -> Decision {
     let claims = json!({"id": "c", "profiles": assigned});
     let principal = Principal::from_claims(realm, claims.as_object().unwrap()).unwrap();
-    let request = AccessRequest::check(realm, &question).unwrap();
+    let request = AccessRequest::check(realm, question).unwrap();
     decide(realm, &principal, &request, &Graph::new())
 }
 
@@ -292,7 +292,7 @@ fn look(realm: &Realm, assigned: &[&str], media_type: &str) -> Decision {
         media_type: media_type.into(),
         ..Question::default()
     };
-    ask(realm, assigned, question)
+    ask(realm, assigned, &question)
 }
 
 /// The code of the first reason, or the profile that an allow obliges to.
@@ -378,7 +378,7 @@ fn a_caller_that_cannot_apply_profiles_is_denied() {
             supported_obligations: Some(obligations.iter().map(|id| Arc::from(*id)).collect()),
             ..Question::default()
         };
-        came_of(&ask(&realm, &["One-Lid"], question))
+        came_of(&ask(&realm, &["One-Lid"], &question))
     };
     assert_eq!(supporting(&[]), "OBLIGATION_NOT_SUPPORTED");
     assert_eq!(supporting(&["apply_profile"]), "One-Lid");
@@ -396,7 +396,7 @@ fn written(content: &str, stored: Option<&[(&str, &str)]>, proposed: &[(&str, &s
         proposed: Some(record(proposed)),
         ..Question::default()
     };
-    let decision = ask(&realm, &["A"], question);
+    let decision = ask(&realm, &["A"], &question);
     let subjects: Vec<&str> = decision.reasons[0].subjects.iter().map(|name| &**name).collect();
     format!("{} {}", came_of(&decision), subjects.join(" ")).trim_end().to_owned()
 }
