@@ -10,6 +10,7 @@ use hallpass::app::ports::Clock;
 use hallpass::config::{Config, Environment, Flags};
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
+use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
 use hallpass::proto::v1::relationship_service_client::RelationshipServiceClient;
 use hallpass::proto::v1::{self as pb, value::Kind};
 use hallpass::provider::clock::SystemClock;
@@ -25,7 +26,8 @@ use tonic_health::pb::health_client::HealthClient;
 /// The realm of every configuration here.
 pub(crate) const REALM: &str = "edfi";
 
-const ISSUER: &str = "https://idp.example";
+/// Whose tokens the service takes.
+pub(crate) const ISSUER: &str = "https://idp.example";
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -191,6 +193,11 @@ impl Home {
         Err(Refusal { code: status.code(), stderr })
     }
 
+    /// A token with these claims.
+    pub(crate) fn sign(&self, claims: &serde_json::Value) -> String {
+        self.key.sign(claims).unwrap()
+    }
+
     /// A token of a client of this claim set with these organizations.
     pub(crate) fn token(&self, claim_set: &str, organizations: &[i64]) -> String {
         let now_seconds = SystemClock.now_seconds();
@@ -272,6 +279,26 @@ impl Service {
         let answer = self.relationships().import_records(tokio_stream::iter(parts)).await.unwrap().into_inner();
         assert_eq!(answer.refused, 0, "{resource}: {:?}", answer.refusals);
         answer
+    }
+
+    /// Deletes records that are there.
+    pub(crate) async fn delete(&self, resource: &str, records: &[String]) {
+        let request = pb::DeleteRecordsRequest {
+            realm: REALM.to_owned(),
+            resource: resource.to_owned(),
+            records: records.to_vec(),
+            forget: false,
+        };
+        let answer = self.relationships().delete_records(request).await.unwrap().into_inner();
+        assert_eq!(answer.deleted, records.len() as u64, "{resource}");
+    }
+
+    /// Loads the rules again; they must be good.
+    pub(crate) async fn reload(&self) {
+        let mut client = PolicyServiceClient::new(self.channel.clone());
+        let request = pb::ReloadPoliciesRequest { realm: REALM.to_owned() };
+        let answer = client.reload_policies(request).await.unwrap().into_inner();
+        assert!(answer.faults.is_empty(), "{:?}", answer.faults);
     }
 
     pub(crate) async fn revision(&self) -> u64 {
