@@ -105,7 +105,8 @@ fn elements() -> BTreeMap<String, Elements> {
         });
         (resource["endpoint"].as_str().unwrap().to_owned(), paths.collect())
     };
-    listed["dms_ds52"].as_object().unwrap().values().map(of).collect()
+    let served = listed["dms_ds52"].as_object().unwrap().values().filter(|resource| resource["endpoint"].is_string());
+    served.map(of).collect()
 }
 
 fn at(record: &Json, path: &str) -> Option<String> {
