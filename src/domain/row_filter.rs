@@ -28,7 +28,7 @@ use self::symbolic::{Symbolic, Verdict};
 use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
     ancestors::ancestors,
-    decide::{Evaluation, denied, prepared, unsupported},
+    decide::{Evaluation, denied, prepared, shaped_by_profile, unsupported},
     decision::{Decision, Outcome},
     explanation::{self, Explained},
     graph::Graph,
@@ -110,6 +110,9 @@ pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest,
     let phase = Phase::Existing;
     let values = PhaseValues { phase, values: vec![None; request.resource_type.subjects.len()] };
     let request = &AccessRequest { phases: vec![values.clone()], ..request.clone() };
+    if let Err(refused) = shaped_by_profile(realm, principal, request) {
+        return Answer::Refused(refused);
+    }
     let refused =
         |outcome, reasons| Answer::Refused(Box::new(denied(realm, principal, request, phase, outcome, reasons)));
     let found = prepared(realm, principal, request, &values, graph, judge);

@@ -12,6 +12,7 @@ use crate::domain::{
     graph::Graph,
     principal::Principal,
     realm::Realm,
+    row_filter::{Answer, row_filter},
     value::{Attributes, Value},
 };
 
@@ -439,4 +440,21 @@ fn a_resource_of_another_schema_is_another_resource() {
     let profiles = realm.profiles.as_ref().unwrap();
     let says = |name: &str| profiles.find("A").unwrap().resource(&realm.resource_types[name]).is_some();
     assert!(says("more/boxes") && !says("core/boxes"));
+}
+
+#[test]
+fn a_row_filter_is_refused_where_each_row_would_be() {
+    let realm = realm(&[LIDS], "").unwrap();
+    let question = Question { action: "View".into(), resource_type: "core/lids".into(), ..Question::default() };
+    for (assigned, expected) in [(&["One-Lid"][..], None), (&["One-Lid", "Two-Lid"], Some("PROFILE_REQUIRED_ON_READ"))]
+    {
+        let claims = json!({"id": "c", "profiles": assigned});
+        let principal = Principal::from_claims(&realm, claims.as_object().unwrap()).unwrap();
+        let request = AccessRequest::check(&realm, &question).unwrap();
+        let refused = match row_filter(&realm, &principal, &request, &Graph::new()) {
+            Answer::Refused(decision) => Some(decision.reasons[0].code.to_string()),
+            Answer::Filtered(_) | Answer::Inexpressible => None,
+        };
+        assert_eq!(refused.as_deref(), expected);
+    }
 }
