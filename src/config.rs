@@ -36,6 +36,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the service listens; a loopback address, with port 0 any free port.
     pub grpc_address: SocketAddr,
+    /// Where HTTP is spoken, likewise; `None` for nowhere.
+    pub http_address: Option<SocketAddr>,
     /// The folder of realms that is looked through when `realms` is empty.
     pub policies_dir: PathBuf,
     /// The realms that are named one by one.
@@ -70,6 +72,7 @@ impl Default for Config {
         Self {
             data_dir: "hallpass-data".into(),
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            http_address: None,
             policies_dir: "policies".into(),
             realms: Vec::new(),
             log: telemetry::Options::default(),
@@ -94,6 +97,9 @@ pub struct Flags {
     /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     pub grpc_address: Option<String>,
+    /// Where to listen for HTTP, loopback only; port 0 takes any free port [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub http_address: Option<String>,
     /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
     #[arg(long, value_name = "DIR")]
     pub policies_dir: Option<String>,
@@ -131,6 +137,7 @@ impl Flags {
         let flag = match key {
             "data_dir" => &self.data_dir,
             "grpc_address" => &self.grpc_address,
+            "http_address" => &self.http_address,
             "policies_dir" => &self.policies_dir,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,
@@ -306,6 +313,7 @@ impl Layers<'_> {
         Config {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
             grpc_address: self.value(Some(root), "grpc_address", loopback).unwrap_or(default.grpc_address),
+            http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             realms: self.realms(root),
             log,
@@ -431,6 +439,7 @@ mod tests {
     const WHOLE: &str = r#"
 data_dir = "data"
 grpc_address = "[::1]:1"
+http_address = "127.0.0.1:2"
 policies_dir = "rules"
 [log]
 level = "warn,hallpass=debug"
@@ -465,6 +474,7 @@ tokens_cached_max = 0
         assert_eq!(config.data_dir, Path::new("etc/data"));
         assert_eq!(config.policies_dir, Path::new("etc/rules"));
         assert_eq!(config.grpc_address.to_string(), "[::1]:1");
+        assert_eq!(config.http_address, Some(([127, 0, 0, 1], 2).into()));
         assert_eq!((config.log.level.as_str(), config.log.format), ("warn,hallpass=debug", telemetry::Format::Json));
         assert_eq!(config.decision_log.mode, segment_log::Mode::Strict);
         assert_eq!((config.decision_log.buffer_records_max, config.decision_log.segment_bytes_max), (7, 1 << 20));
@@ -483,6 +493,7 @@ tokens_cached_max = 0
             ("HALLPASS_DATA_DIR", "from-variable"),
             ("HALLPASS_POLICIES_DIR", "from-variable"),
             ("HALLPASS_GRPC_ADDRESS", "127.0.0.2:0"),
+            ("HALLPASS_HTTP_ADDRESS", "127.0.0.3:0"),
             ("HALLPASS_LOG_LEVEL", "off"),
             ("HALLPASS_LOG_FORMAT", ""),
             ("HALLPASS_DECISION_LOG_MODE", "bounded"),
@@ -498,6 +509,7 @@ tokens_cached_max = 0
             assert_eq!(config.data_dir, Path::new("from-flag"));
             assert_eq!(config.policies_dir, Path::new("from-variable"));
             assert_eq!(config.grpc_address.to_string(), "127.0.0.2:0");
+            assert_eq!(config.http_address, Some(([127, 0, 0, 3], 0).into()));
             assert_eq!(config.log.level, "off");
             assert_eq!(config.log.format == telemetry::Format::Json, content == WHOLE, "an empty variable is none");
             assert_eq!(config.decision_log.mode, segment_log::Mode::Bounded);
@@ -540,7 +552,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, limits, log, policies_dir, realms, relationships",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
@@ -559,9 +571,12 @@ tokens_cached_max = 0
             ("127.8.8.8:50051", None),
             ("[::1]:50051", None),
         ] {
-            let found = read(&format!("grpc_address = \"{address}\""), &Flags::default(), &[]).err();
-            assert_eq!(found.is_some(), why.is_some(), "{address}");
-            assert!(found.is_none_or(|found| found.contains("hallpass.toml:1:16: ") && found.contains(why.unwrap())));
+            for key in ["grpc_address", "http_address"] {
+                let found = read(&format!("{key} = \"{address}\""), &Flags::default(), &[]).err();
+                assert_eq!(found.is_some(), why.is_some(), "{key} {address}");
+                let is_told = |found: &str| found.contains("hallpass.toml:1:16: ") && found.contains(why.unwrap());
+                assert!(found.as_deref().is_none_or(is_told), "{found:?}");
+            }
         }
     }
 

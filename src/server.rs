@@ -1,7 +1,8 @@
-//! The composition root: configuration -> stores, keys, realms -> App -> listener -> orderly stop.
+//! The composition root: configuration -> stores, keys, realms -> App -> listeners -> orderly stop.
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -23,7 +24,7 @@ use crate::{
         App,
         policies::validate,
         ports::{Clock, KeyError, KeySource, Stores},
-        realm_state::RealmState,
+        realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
     config::{Config, ConfigError, RealmConfig},
@@ -41,7 +42,7 @@ use crate::{
         realm_files::{RealmFolders, read_folder},
     },
     storage::{key_file, segment_log::SegmentLog, sled::SledStore},
-    transport::grpc,
+    transport::{grpc, http},
 };
 
 /// How long a stop waits for requests in flight.
@@ -73,11 +74,11 @@ pub async fn start(config: Config) -> Result<Running> {
 /// # Errors
 /// Those of [`start`].
 pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) -> Result<Running> {
-    let address = config.grpc_address;
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; stop whatever uses the port, or choose another with --grpc-address")
-    })?;
-    let grpc_address = listener.local_addr().context("the listener has no address")?;
+    let (listener, grpc_address) = listen(config.grpc_address, "--grpc-address").await?;
+    let http_listener = match config.http_address {
+        Some(address) => Some(listen(address, "--http-address").await?),
+        None => None,
+    };
     let service = Service::open(&config).await?;
     let options = grpc::Options { message_bytes_max: config.message_bytes_max };
     let (routes, health) = grpc::routes(Arc::clone(&service.app), &options).await?;
@@ -93,28 +94,56 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
             TcpIncoming::from(listener).with_nodelay(Some(true)),
             accepting.clone().cancelled_owned(),
         );
+    let http = http_listener.map(|(listener, address)| {
+        let limits = http::Limits::default();
+        let routes = http::routes(Arc::clone(&service.app), limits);
+        let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
+        tracing::info!(http_address = %address, "taking requests over HTTP");
+        Http { address, serving }
+    });
     tokio::spawn(
         working.clone().run_until_cancelled_owned(keep_keys(Arc::clone(&service.app), Arc::clone(&service.jwks))),
     );
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
-    Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving) })
+    Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; stop whatever uses the port, or choose another with {flag}")
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    Ok((listener, address))
 }
 
 /// A service at work.
 #[derive(Debug)]
 pub struct Running {
     service: Service,
-    grpc_address: std::net::SocketAddr,
+    grpc_address: SocketAddr,
     health: grpc::Health,
     accepting: CancellationToken,
     working: CancellationToken,
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    http: Option<Http>,
+}
+
+/// The HTTP listener at work.
+#[derive(Debug)]
+struct Http {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
 }
 
 impl Running {
     /// Where the service listens.
-    pub fn grpc_address(&self) -> std::net::SocketAddr {
+    pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
+    }
+
+    /// Where HTTP is spoken, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
     }
 
     /// The use cases, for callers within this process.
@@ -124,7 +153,17 @@ impl Running {
 
     /// Returns when the service ends by itself, which it does only when it can take no more connections.
     pub async fn ended(&mut self) -> anyhow::Error {
-        match (&mut self.serving).await {
+        let http_ended = async {
+            match &mut self.http {
+                Some(http) => drop((&mut http.serving).await),
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut self.serving => ended,
+            () = http_ended => Ok(Ok(())),
+        };
+        match ended {
             Ok(Err(error)) => anyhow::Error::new(error).context("no more connections can be taken"),
             _ => anyhow!("no more connections can be taken"),
         }
@@ -136,18 +175,27 @@ impl Running {
     /// # Errors
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { service, health, accepting, working, mut serving, .. } = self;
+        let Self { service, health, accepting, working, serving, http, grpc_address: _ } = self;
         tracing::info!("stopping");
         health.drain().await;
         accepting.cancel();
-        if !serving.is_finished() && tokio::time::timeout(STOP_WAIT, &mut serving).await.is_err() {
-            tracing::warn!("some requests were still in flight after {} s and are cut off", STOP_WAIT.as_secs());
-            serving.abort();
-        }
+        tokio::join!(finish(serving), async {
+            if let Some(http) = http {
+                finish(http.serving).await;
+            }
+        });
         working.cancel();
         let closed = service.close().await;
         tracing::info!("stopped");
         closed
+    }
+}
+
+/// Lets a listener's requests in flight finish, for a while.
+async fn finish<T>(mut serving: JoinHandle<T>) {
+    if !serving.is_finished() && tokio::time::timeout(STOP_WAIT, &mut serving).await.is_err() {
+        tracing::warn!("some requests were still in flight after {} s and are cut off", STOP_WAIT.as_secs());
+        serving.abort();
     }
 }
 
@@ -203,8 +251,8 @@ impl Service {
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
-            let state =
-                RealmState::start(name, &files, variant, issuers, &stores, log, pseudonyms, clock.now_us()).await?;
+            let deployed = Deployed { name, variant, issuers };
+            let state = RealmState::start(deployed, &files, &stores, log, pseudonyms, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }

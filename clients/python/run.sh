@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts a real server on the demo district and asks it with stock grpcio: stubs are generated from proto/ here.
+# Starts a real server on the demo district and asks it with stock grpcio, whose stubs are generated from proto/ here,
+# and with the stock Ed-Fi client.
 set -Eeuo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -16,9 +17,9 @@ hallpass=${HALLPASS:-$root/target/release/hallpass}
 [ -x "$hallpass" ] || (cd "$root" && cargo build --release --bin hallpass)
 
 # The stubs: made by the stock compiler, from the proto files as they are.
-if ! PYTHONPATH=$tools python3 -c 'import grpc, grpc_tools' 2>/dev/null; then
+if ! PYTHONPATH=$tools python3 -c 'import grpc, grpc_tools, edfi_api_client' 2>/dev/null; then
     PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target "$tools" \
-        'grpcio>=1.66,<2' 'grpcio-tools>=1.66,<2'
+        --upgrade 'grpcio>=1.66,<2' 'grpcio-tools>=1.66,<2' 'edfi-api-client==0.4.1'
 fi
 export PYTHONPATH=$tools:$work/stubs
 mkdir -p "$work/stubs"
@@ -31,6 +32,7 @@ python3 -m grpc_tools.protoc -I "$root/proto" --python_out="$work/stubs" --grpc_
 cat >"$work/hallpass.toml" <<EOF
 data_dir = "data"
 grpc_address = "127.0.0.1:0"
+http_address = "127.0.0.1:0"
 [realms.edfi]
 folder = "$root/policies/edfi"
 [[realms.edfi.issuers]]
@@ -42,11 +44,13 @@ EOF
 "$hallpass" serve --config "$work/hallpass.toml" >"$work/out" 2>"$work/err" &
 server=$!
 for _ in $(seq 100); do
-    address=$(sed -n 's/^listening on //p' "$work/out")
-    [ -n "$address" ] && break
+    address=$(sed -n '1s/^listening on //p' "$work/out")
+    url=$(sed -n '2s/^listening on //p' "$work/out")
+    [ -n "$url" ] && break
     kill -0 "$server" 2>/dev/null || { cat "$work/err" >&2; exit 1; }
     sleep 0.1
 done
-[ -n "$address" ] || { echo "the server did not start" >&2; cat "$work/err" >&2; exit 1; }
+[ -n "$url" ] || { echo "the server did not start" >&2; cat "$work/err" >&2; exit 1; }
 
 python3 "$here/ask.py" "$address" "$work/token" "$root/examples/district"
+no_proxy=127.0.0.1 python3 "$here/token_info.py" "$address" "$url"

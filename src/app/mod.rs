@@ -6,6 +6,7 @@ pub mod authorize;
 pub mod batch;
 pub mod decisions;
 pub mod error;
+pub mod oauth_token;
 pub mod policies;
 pub mod ports;
 pub mod realm_state;

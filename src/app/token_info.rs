@@ -1,14 +1,25 @@
 //! What a token may do.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     app::{
         App,
         authorize::{Caller, Secret},
-        error::Error,
+        error::{Error, Kind},
+        realm_state::{LoadedRealm, RealmState},
+        verification::with_right_scheme,
     },
-    domain::{graph::Graph, id::EntityId, relationship::EntityFacts, value::Attributes},
+    domain::{
+        decide::refuse,
+        decision::{Denial, Outcome, Reason},
+        graph::{Graph, NodeId},
+        id::EntityId,
+        lineages::{Lineage, lineages},
+        realm_file::TokenInfoSettings,
+        relationship::EntityFacts,
+        value::{Attributes, Value},
+    },
 };
 
 /// An entity that a principal reaches.
@@ -22,6 +33,9 @@ pub struct Reachable {
     pub parents: Vec<EntityId>,
 }
 
+/// Actions by name, sorted.
+pub type Actions = Vec<(Arc<str>, Vec<Arc<str>>)>;
+
 /// What a good token may do.
 #[derive(Clone, Debug)]
 pub struct TokenInfo {
@@ -32,9 +46,9 @@ pub struct TokenInfo {
     /// All that the principal's own entities contain, themselves included, sorted.
     pub reachable: Vec<Reachable>,
     /// The actions that its grants name, by resource type, sorted.
-    pub resources: Vec<(Arc<str>, Vec<Arc<str>>)>,
-    /// The actions that its grants name, by resource claim that is no resource type's, for example a service; sorted.
-    pub claims: Vec<(Arc<str>, Vec<Arc<str>>)>,
+    pub resources: Actions,
+    /// The actions that its grants name on what is no resource type, by resource claim, sorted.
+    pub claims: Actions,
     /// Until when the token is good, in seconds since the epoch.
     pub expires_at_seconds: i64,
 }
@@ -43,6 +57,34 @@ pub struct TokenInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inactive(pub Arc<str>);
 
+/// An organization that a principal reaches, of which the records tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organization {
+    /// Its id.
+    pub id: Arc<str>,
+    /// What the records call its `name`; empty if they don't.
+    pub name: Arc<str>,
+    /// What the records call its `type`; empty if they don't.
+    pub kind: Arc<str>,
+    /// The ids of itself and of what stands above it, by type; of several of one type the nearest, see [`lineages`].
+    pub lineage: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// A realm that tells holders of tokens about them, as it is now.
+#[derive(Clone, Debug)]
+pub struct InfoRealm {
+    state: Arc<RealmState>,
+    loaded: Arc<LoadedRealm>,
+}
+
+/// Who holds a token, by the rules and the relationships of one moment.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    loaded: Arc<LoadedRealm>,
+    graph: Arc<Graph>,
+    caller: Arc<Caller>,
+}
+
 impl App {
     /// Says what a token may do.
     ///
@@ -50,48 +92,198 @@ impl App {
     /// An unknown realm, or keys that cannot be had. A bad token is an answer.
     pub async fn token_info(&self, realm: &str, token: &Secret) -> Result<Result<TokenInfo, Inactive>, Error> {
         let state = self.realm_of(realm, token)?;
-        let loaded = state.policies();
-        let caller = match self.verify(state, &loaded.realm, token).await? {
-            Ok(caller) => caller,
-            Err(reason) => return Ok(Err(Inactive(Arc::clone(&reason.code)))),
+        Ok(self.holder(state, state.policies(), token, None).await?.map(|holder| holder.info()))
+    }
+
+    /// The realm of this name that tells holders of tokens about them; without a name, the one that alone trusts the
+    /// token's issuer, or the only one. `None` when no name is given and none can be found.
+    ///
+    /// # Errors
+    /// A realm that isn't there or tells nothing.
+    pub fn info_realm(&self, name: &str, token: &Secret) -> Result<Option<InfoRealm>, Error> {
+        let state = match self.realm_of(name, token) {
+            Ok(state) => Arc::clone(state),
+            Err(error) if error.kind == Kind::NotFound => return Err(error),
+            Err(_) => return Ok(None),
         };
-        let Caller { principal, expires_at_seconds, .. } = &*caller;
-        let graph = state.graph();
-        let parents = loaded.realm.file.principal.parents.iter();
-        let mut reachable: Vec<Reachable> = parents
-            .flat_map(|attribute| principal.entities(attribute))
-            .flat_map(|entity| below(&graph, entity))
-            .collect();
-        reachable.sort_by(|a, b| a.entity.cmp(&b.entity));
-        reachable.dedup_by(|a, b| a.entity == b.entity);
-        let claim_set = principal.claim_set.as_deref().unwrap_or_default();
-        let grants = loaded.realm.grants.as_ref();
-        let resources = grants.map(|grants| grants.granted(claim_set)).unwrap_or_default();
-        let claims = grants.map(|grants| grants.claims(claim_set, "")).unwrap_or_default();
-        Ok(Ok(TokenInfo {
-            principal: principal.entity.clone(),
-            attributes: Arc::clone(&principal.attributes),
-            reachable,
-            resources,
-            claims,
-            expires_at_seconds: *expires_at_seconds,
-        }))
+        let loaded = state.policies();
+        if loaded.realm.file.token_info.is_none() {
+            let message = "the realm does not tell about tokens; see `[token_info]` in its realm.toml";
+            return Err(Error::new(Kind::NotFound, "TOKEN_INFO_NOT_OFFERED", message));
+        }
+        Ok(Some(InfoRealm { state, loaded }))
+    }
+
+    /// Who holds the token that came with this scheme word.
+    ///
+    /// # Errors
+    /// Keys that cannot be had. A bad token is an answer.
+    pub async fn token_holder(
+        &self,
+        realm: &InfoRealm,
+        token: &Secret,
+        scheme: &str,
+    ) -> Result<Result<Holder, Inactive>, Error> {
+        self.holder(&realm.state, Arc::clone(&realm.loaded), token, Some(scheme)).await
+    }
+
+    async fn holder(
+        &self,
+        state: &Arc<RealmState>,
+        loaded: Arc<LoadedRealm>,
+        token: &Secret,
+        scheme: Option<&str>,
+    ) -> Result<Result<Holder, Inactive>, Error> {
+        let verified = self.verify(state, &loaded.realm, token).await?;
+        let verified = verified.and_then(|caller| match scheme {
+            Some(scheme) => with_right_scheme(&loaded.realm, caller, scheme),
+            None => Ok(caller),
+        });
+        Ok(match verified {
+            Ok(caller) => Ok(Holder { graph: state.graph(), loaded, caller }),
+            Err(reason) => Err(Inactive(Arc::clone(&reason.code))),
+        })
     }
 }
 
-/// The entity and all of its type below it; an entity that no record tells of stands for itself.
-fn below(graph: &Graph, entity: &EntityId) -> Vec<Reachable> {
-    let Some(node) = graph.node(&entity.entity_type, &entity.id) else {
-        return vec![Reachable { entity: entity.clone(), facts: None, parents: Vec::new() }];
-    };
-    let nodes = graph.descendants_of_type(node, &entity.entity_type);
-    nodes
-        .into_iter()
-        .map(|node| {
-            let mut parents: Vec<EntityId> = graph.parents(node).map(|(_, parent)| graph.entity(parent)).collect();
-            parents.sort();
-            parents.dedup();
-            Reachable { entity: graph.entity(node), facts: graph.facts(node).cloned(), parents }
-        })
-        .collect()
+impl InfoRealm {
+    /// What the realm says to whom it refuses for this reason, if it has words for it.
+    pub fn denial(&self, code: &str) -> Option<Denial> {
+        let realm = &self.loaded.realm;
+        let has_words = realm.file.denials.iter().any(|(known, _)| **known == *code);
+        has_words.then(|| refuse(realm, Outcome::Unauthenticated, Reason::plain(code, ""))).and_then(|told| told.denial)
+    }
+
+    /// What the realm says to a bad token: to any here, else for this reason, else to any anywhere.
+    pub fn denial_of_token(&self, code: &str) -> Option<Denial> {
+        ["TOKEN_INFO_UNAUTHENTICATED", code, "TOKEN"].into_iter().find_map(|code| self.denial(code))
+    }
+
+    /// Refusals of what a request holds have all their members, the empty ones too.
+    pub fn has_empty_members(&self) -> bool {
+        self.loaded.realm.file.token_info.as_ref().is_some_and(|settings| settings.has_empty_members)
+    }
+
+    /// The scheme words that tokens of the realm come with, `Bearer` first.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        let issuers = self.loaded.realm.file.issuers.iter();
+        ["Bearer"].into_iter().chain(issuers.map(|issuer| &*issuer.scheme))
+    }
+}
+
+impl Holder {
+    /// What the realm wants shown; `None` in a realm that tells nothing.
+    pub fn settings(&self) -> Option<&TokenInfoSettings> {
+        self.loaded.realm.file.token_info.as_ref()
+    }
+
+    /// Who holds the token.
+    pub fn principal(&self) -> &EntityId {
+        &self.caller.principal.entity
+    }
+
+    /// The texts of one of the principal's attributes, and the ids of its entities, in order.
+    pub fn texts(&self, attribute: &str) -> Vec<Arc<str>> {
+        let items = match self.caller.principal.attributes.get(attribute) {
+            Some(Value::List(items)) => items.as_slice(),
+            Some(single) => std::slice::from_ref(single),
+            None => &[],
+        };
+        let text = |value: &Value| match value {
+            Value::String(text) => Some(Arc::clone(text)),
+            Value::Entity(entity) => Some(Arc::clone(&entity.id)),
+            _ => None,
+        };
+        items.iter().filter_map(text).collect()
+    }
+
+    /// The name of the principal's claim set as its token writes it; empty without one.
+    pub fn claim_set(&self) -> &str {
+        self.caller.principal.claim_set.as_deref().unwrap_or_default()
+    }
+
+    /// The realm has no claim sets, or knows the principal's.
+    pub fn is_claim_set_known(&self) -> bool {
+        let is_named = |known: &Arc<str>| known.eq_ignore_ascii_case(self.claim_set());
+        self.loaded.realm.grants.as_ref().is_none_or(|grants| grants.claim_sets().iter().any(is_named))
+    }
+
+    /// The actions that the grants name, by resource type, sorted.
+    pub fn resources(&self) -> Actions {
+        self.loaded.realm.grants.as_ref().map(|grants| grants.granted(self.claim_set())).unwrap_or_default()
+    }
+
+    /// The actions that the grants name on claims that begin like this and are no resource type, by claim, sorted.
+    pub fn claims(&self, prefix: &str) -> Actions {
+        self.loaded.realm.grants.as_ref().map(|grants| grants.claims(self.claim_set(), prefix)).unwrap_or_default()
+    }
+
+    /// All organizations that the principal's own contain, themselves included, each once; numbers in their order, then
+    /// other ids in theirs. Those that no record describes are left out. The work grows with the answer.
+    pub fn organizations(&self) -> Vec<Organization> {
+        let Some(attribute) = self.settings().map(|settings| &settings.organizations) else { return Vec::new() };
+        let own: Vec<&EntityId> = self.caller.principal.entities(attribute).collect();
+        let Some(entity_type) = own.first().map(|entity| &entity.entity_type) else { return Vec::new() };
+        let fact = |facts: &EntityFacts, name: &str| {
+            facts.facts.iter().find(|(known, _)| **known == *name).map(|(_, fact)| Arc::clone(fact))
+        };
+        let kind_of = |node: NodeId| fact(self.graph.facts(node)?, "type");
+        let described = |lineage: Lineage| {
+            let facts = self.graph.facts(lineage.node)?;
+            let (name, kind) = (fact(facts, "name").unwrap_or_default(), fact(facts, "type").unwrap_or_default());
+            Some(Organization { id: lineage.id, name, kind, lineage: lineage.nearest })
+        };
+        let all = lineages(&self.graph, entity_type, self.nodes(&own), kind_of);
+        let mut found: Vec<Organization> = all.into_iter().filter_map(described).collect();
+        found.sort_by_cached_key(|organization| {
+            (organization.id.parse::<i64>().unwrap_or(i64::MAX), Arc::clone(&organization.id))
+        });
+        found
+    }
+
+    /// What the principal may do, its reach included.
+    fn info(&self) -> TokenInfo {
+        let principal = &self.caller.principal;
+        let parents = self.loaded.realm.file.principal.parents.iter();
+        let own: Vec<&EntityId> = parents.flat_map(|attribute| principal.entities(attribute)).collect();
+        let stands_for_itself = |entity: &&&EntityId| self.graph.node(&entity.entity_type, &entity.id).is_none();
+        let unknown = own.iter().filter(stands_for_itself).map(|entity| Reachable {
+            entity: (*entity).clone(),
+            facts: None,
+            parents: Vec::new(),
+        });
+        let mut reachable: Vec<Reachable> = unknown.collect();
+        reachable.extend(self.nodes(&own).into_iter().map(|node| self.reachable(node)));
+        reachable.sort_by(|a, b| a.entity.cmp(&b.entity));
+        reachable.dedup_by(|a, b| a.entity == b.entity);
+        TokenInfo {
+            principal: principal.entity.clone(),
+            attributes: Arc::clone(&principal.attributes),
+            reachable,
+            resources: self.resources(),
+            claims: self.claims(""),
+            expires_at_seconds: self.caller.expires_at_seconds,
+        }
+    }
+
+    /// The entities and all of their types below them, each once.
+    fn nodes(&self, own: &[&EntityId]) -> Vec<NodeId> {
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        for entity in own {
+            let Some(node) = self.graph.node(&entity.entity_type, &entity.id) else { continue };
+            if !seen.contains(&node) {
+                let below = self.graph.descendants_of_type(node, &entity.entity_type);
+                found.extend(below.into_iter().filter(|node| seen.insert(*node)));
+            }
+        }
+        found
+    }
+
+    fn reachable(&self, node: NodeId) -> Reachable {
+        let mut parents: Vec<EntityId> =
+            self.graph.parents(node).map(|(_, parent)| self.graph.entity(parent)).collect();
+        parents.sort();
+        parents.dedup();
+        Reachable { entity: self.graph.entity(node), facts: self.graph.facts(node).cloned(), parents }
+    }
 }

@@ -11,8 +11,8 @@ use crate::{
 
 const NOTES: &str = "\
 Every setting can stand in the configuration file, in a variable such as HALLPASS_DATA_DIR, or in a flag; the later one
-counts. Once requests are taken, standard output has one line: listening on ADDRESS. SIGTERM and SIGINT stop the service
-after the requests in flight.";
+counts. Once requests are taken, standard output has one line: listening on ADDRESS, and a second one if HTTP is spoken:
+listening on http://ADDRESS. SIGTERM and SIGINT stop the service after the requests in flight.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
@@ -28,7 +28,10 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     let mut terminated = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be received")?;
     let mut running = server::start(config).await?;
-    screen.line(format_args!("listening on {}", running.grpc_address()))?;
+    let http = running.http_address().map(|address| format!("listening on http://{address}\n")).unwrap_or_default();
+    // Both lines in one go: who waits for the first one need not stay to read the second.
+    screen.out().write_all(format!("listening on {}\n{http}", running.grpc_address()).as_bytes())?;
+    screen.out().flush()?;
     let ended = tokio::select! {
         _ = terminated.recv() => None,
         _ = interrupted.recv() => None,

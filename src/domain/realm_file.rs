@@ -4,11 +4,14 @@ mod actions;
 mod denials;
 mod grants;
 mod issuers;
+mod oauth_token;
 mod obligations;
 mod principal;
+mod profiles;
 mod reasons;
 mod resources;
 mod settings;
+mod token_info;
 
 use std::sync::Arc;
 
@@ -19,11 +22,14 @@ pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
+    oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
     principal::{ClaimMapping, PrincipalMapping},
+    profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
+    token_info::TokenInfoSettings,
 };
 
 /// The content of realm.toml.
@@ -47,10 +53,16 @@ pub struct RealmFile {
     pub reasons: ReasonSettings,
     /// How grants are looked up.
     pub grants: Option<GrantSettings>,
+    /// How profiles are looked up.
+    pub profiles: Option<ProfileSettings>,
     /// The shapes of denials by reason code.
     pub denials: Vec<(Arc<str>, DenialTemplate)>,
     /// The placeholders that list attributes.
     pub denial_lists: Vec<(Arc<str>, DenialList)>,
+    /// What `POST /oauth/token_info` shows, where the realm offers it.
+    pub token_info: Option<TokenInfoSettings>,
+    /// How applications get tokens over HTTP, where the realm issues them.
+    pub oauth_token: Option<OauthTokenSettings>,
 }
 
 impl RealmFile {
@@ -74,8 +86,13 @@ impl RealmFile {
             let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
             let grants = root.table("grants", grants::read_grants);
+            let profiles = root.table("profiles", profiles::read_profiles);
             let denials = root.named("denials", |_, table| denials::read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| denials::read_denial_list(table));
+            let attributes = principal.iter().flat_map(|principal| &principal.attributes);
+            let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
+            let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
+            let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
             Some(Self {
                 title: title?,
                 issuers,
@@ -86,8 +103,11 @@ impl RealmFile {
                 obligations,
                 reasons,
                 grants: grants.flatten(),
+                profiles: profiles.flatten(),
                 denials,
                 denial_lists,
+                token_info: token_info.flatten(),
+                oauth_token,
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -131,7 +151,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, obligations, principal, reasons, resources, settings, title",
+                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info",
             ]
         );
     }

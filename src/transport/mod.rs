@@ -1,3 +1,4 @@
 //! The ways in: each turns what came over a wire into the words of the domain, and the answer back.
 
 pub mod grpc;
+pub mod http;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use hallpass::app::ports::Clock;
+use hallpass::config::{Config, Environment, Flags};
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
 use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
@@ -38,6 +39,8 @@ pub(crate) struct Home {
     key: LocalKey,
     /// The realm's folder.
     pub(crate) rules: PathBuf,
+    /// The variant of the realm.
+    pub(crate) variant: Option<&'static str>,
     /// The data folder.
     pub(crate) data: PathBuf,
     /// The address to listen on.
@@ -61,6 +64,8 @@ pub(crate) struct Service {
     process: Child,
     /// Host and port.
     pub(crate) address: String,
+    /// Where HTTP is spoken, if it is: `http://` with host and port.
+    pub(crate) http: Option<String>,
     channel: Channel,
     log: PathBuf,
 }
@@ -73,6 +78,7 @@ impl Home {
         fs::write(folder.path().join("issuer.jwks.json"), key.jwks()).unwrap();
         Self {
             rules: Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/edfi"),
+            variant: None,
             data: folder.path().join("data"),
             address: "127.0.0.1:0".to_owned(),
             keys: String::new(),
@@ -105,11 +111,19 @@ impl Home {
     fn settings(&self) -> String {
         let Self { keys, tables, address, .. } = self;
         let (data, rules) = (json!(self.data), json!(self.rules));
+        let variant = self.variant.map(|variant| format!("variant = \"{variant}\"\n")).unwrap_or_default();
         format!(
-            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n\
+            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n{variant}\
              [[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
              keys = {{ file = \"issuer.jwks.json\" }}\n"
         )
+    }
+
+    /// The configuration, for a service within this process.
+    pub(crate) fn config(&self) -> Config {
+        let file = self.path("hallpass.toml");
+        fs::write(&file, self.settings()).unwrap();
+        Config::load(&Flags { config: Some(file), ..Flags::default() }, &Environment::default()).unwrap()
     }
 
     /// A command of the binary in this folder, with this configuration, told nothing by the environment.
@@ -129,9 +143,9 @@ impl Home {
     /// Starts the service and waits until it listens.
     pub(crate) async fn start(&self) -> Service {
         match self.spawn() {
-            Ok((process, address, log)) => {
+            Ok((process, address, http, log)) => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-                Service { process, channel: endpoint.connect().await.unwrap(), address, log }
+                Service { process, channel: endpoint.connect().await.unwrap(), address, http, log }
             }
             Err(Refusal { code, stderr }) => panic!("the service did not start, exit code {code:?}:\n{stderr}"),
         }
@@ -149,7 +163,7 @@ impl Home {
     /// Starts the service, which must end by itself.
     pub(crate) fn start_in_vain(&self) -> Refusal {
         match self.spawn() {
-            Ok((mut process, address, _)) => {
+            Ok((mut process, address, ..)) => {
                 process.kill().unwrap();
                 process.wait().unwrap();
                 panic!("the service started, on {address}")
@@ -158,14 +172,20 @@ impl Home {
         }
     }
 
-    fn spawn(&self) -> Result<(Child, String, PathBuf), Refusal> {
+    fn spawn(&self) -> Result<(Child, String, Option<String>, PathBuf), Refusal> {
         let log = self.path(&format!("stderr-{}.txt", SystemClock.now_us()));
         let mut command = self.command("serve");
         let mut process = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
         if let Some(address) = line.trim_end().strip_prefix("listening on ") {
-            return Ok((process, address.to_owned(), log));
+            let mut second = String::new();
+            if self.keys.contains("http_address") {
+                lines.read_line(&mut second).unwrap();
+            }
+            let http = second.trim_end().strip_prefix("listening on ").map(str::to_owned);
+            return Ok((process, address.to_owned(), http, log));
         }
         let status = process.wait().unwrap();
         let stderr = fs::read_to_string(&log).unwrap();

@@ -65,12 +65,16 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
     let Imported { mut table, notes } = match claims_metadata::read(product, &files) {
         Ok(imported) => imported,
         Err(faults) => {
-            faults.iter().for_each(|fault| note(&plain_fault(fault)));
+            for fault in &faults {
+                note(&plain_fault(fault));
+            }
             note(&counted(faults.len() as u64, "fault", "faults"));
             return Ok(Outcome::Findings);
         }
     };
-    notes.iter().take(NOTES_MAX).for_each(|fault| note(&plain_fault(fault)));
+    for fault in notes.iter().take(NOTES_MAX) {
+        note(&plain_fault(fault));
+    }
     if let Some(more) = notes.len().checked_sub(NOTES_MAX).filter(|more| *more > 0) {
         note(&format!("and {more} more like these"));
     }

@@ -42,6 +42,7 @@ impl AccessRequest {
         let values = vec![None; resource_type.subjects.len()];
         Ok(Self {
             action: Arc::clone(action),
+            asked_action: Arc::clone(action),
             resource_type: Arc::clone(resource_type),
             resource_id,
             resource,

@@ -52,12 +52,11 @@ impl ClaimTable {
         let root = read_object(file, content).map_err(|fault| vec![fault])?;
         let mut reader = Reader { file, faults: Vec::new() };
         reader.known("the file", &root, &["source", "claim_sets", "claims"]);
-        let claims = match root.get("claims") {
-            Some(Json::Object(claims)) => claims.iter().map(|(name, body)| reader.claim(name, body)).collect(),
-            _ => {
-                reader.fault("`claims` is missing, expected an object of resource claims");
-                Vec::new()
-            }
+        let claims = if let Some(Json::Object(claims)) = root.get("claims") {
+            claims.iter().map(|(name, body)| reader.claim(name, body)).collect()
+        } else {
+            reader.fault("`claims` is missing, expected an object of resource claims");
+            Vec::new()
         };
         let claim_sets = root.get("claim_sets").map_or_else(Vec::new, |names| {
             texts(names).unwrap_or_else(|| {

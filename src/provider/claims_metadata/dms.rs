@@ -193,19 +193,15 @@ impl Reader {
         let defaults: Defaults =
             defaults.into_iter().map(|(action, list)| (action, list.unwrap_or_default())).collect();
         let claim_sets = self.claim_sets(file, place, node);
-        let parent = match self.place_of(name) {
-            Some(index) => {
-                if !defaults.is_empty() || !claim_sets.is_empty() {
-                    let message = format!("`{name}` is there already, so only its children are taken in");
-                    self.note(file, place, &message);
-                }
-                self.table.claims.get(index).map(|claim| Arc::clone(&claim.name))
+        let parent = if let Some(index) = self.place_of(name) {
+            if !defaults.is_empty() || !claim_sets.is_empty() {
+                let message = format!("`{name}` is there already, so only its children are taken in");
+                self.note(file, place, &message);
             }
-            None => {
-                let claim = Claim { name: Arc::clone(name), parent: None, defaults, claim_sets };
-                self.table.claims.push(claim);
-                Some(Arc::clone(name))
-            }
+            self.table.claims.get(index).map(|claim| Arc::clone(&claim.name))
+        } else {
+            self.table.claims.push(Claim { name: Arc::clone(name), parent: None, defaults, claim_sets });
+            Some(Arc::clone(name))
         };
         for (place, child) in self.objects(file, &format!("{place}.children"), member(node, "children")) {
             if let Some(name) = self.name(file, &place, child, "name") {

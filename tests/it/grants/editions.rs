@@ -40,8 +40,8 @@ fn source(path: &str, content: impl Into<String>) -> SourceFile {
     SourceFile { path: path.to_owned(), content: content.into() }
 }
 
-fn import(file: SourceFile, product: Product) -> ClaimTable {
-    let imported = claims_metadata::read(None, std::slice::from_ref(&file)).unwrap();
+fn import(file: &SourceFile, product: Product) -> ClaimTable {
+    let imported = claims_metadata::read(None, std::slice::from_ref(file)).unwrap();
     assert_eq!(Product::of(&file.content), product);
     assert_eq!(imported.notes, [], "{}", file.path);
     imported.table
@@ -58,7 +58,8 @@ fn realm(table: &ClaimTable, leaves: &BTreeSet<&str>, inheritance: &str) -> Real
             defaults.chain(granted.flat_map(|(_, names)| names.iter().flatten())).cloned().collect::<Vec<_>>()
         })
         .collect();
-    let strategies: String = names.iter().map(|name| format!("{name} = []\n")).collect();
+    let strategies: Vec<_> = names.iter().map(|name| format!("{name} = []\n")).collect();
+    let strategies = strategies.concat();
     let settings = format!(
         "title = \"Editions\"\n[principal]\nentity = \"Client\"\nid = \"sub\"\n[principal.attributes.claimSet]\nclaim = \"scope\"\n\
          [resources]\nentity = \"Resource\"\nfile = \"resources.json\"\n\
@@ -110,10 +111,10 @@ fn every_edition_imported_from_every_form_resolves_as_its_product_does() {
     for (name, edition) in editions["editions"].as_object().unwrap() {
         let edition = Edition(edition);
         let tables = [
-            import(source("Claims.json", edition.document()), Product::Dms),
-            import(source("copies.sql", edition.copies()), Product::Ods),
-            import(source("inserts.sql", edition.inserts()), Product::Ods),
-            import(source("claims.xml", edition.xml()), Product::Ods),
+            import(&source("Claims.json", edition.document()), Product::Dms),
+            import(&source("copies.sql", edition.copies()), Product::Ods),
+            import(&source("inserts.sql", edition.inserts()), Product::Ods),
+            import(&source("claims.xml", edition.xml()), Product::Ods),
         ];
         let is_leaf = |claim: &&Json| claim["leaf"] == json!(true);
         let leaves: BTreeSet<_> =
@@ -151,7 +152,7 @@ fn the_rules_grant_what_the_product_ships() {
     let Some(folder) = folder() else { return };
     let editions = read(&folder, "claim_sets.json");
     let edition = Edition(&editions["editions"]["dms-ds52"]);
-    let mut shipped = import(source("Claims.json", edition.document()), Product::Dms);
+    let mut shipped = import(&source("Claims.json", edition.document()), Product::Dms);
     // Those of the product's own end-to-end tests are left out.
     let names: Vec<_> = shipped.claim_set_names().into_iter().filter(|name| !name.starts_with("E2E-")).collect();
     assert_eq!((names.len(), shipped.keep_claim_sets(&names).len()), (14, 0));

@@ -11,6 +11,36 @@ pub(super) struct Edition<'a>(pub(super) &'a Json);
 /// The tables of the security database, each with its columns and rows.
 type Tables = Vec<(&'static str, &'static [&'static str], Vec<Vec<Option<String>>>)>;
 
+const COLUMNS: [(&str, &[&str]); 8] = [
+    ("Actions", &["ActionId", "ActionName", "ActionUri"]),
+    ("AuthorizationStrategies", &["AuthorizationStrategyId", "DisplayName", "AuthorizationStrategyName"]),
+    ("ClaimSets", &["ClaimSetId", "ClaimSetName", "IsEdFiPreset"]),
+    ("ResourceClaims", &["ResourceClaimId", "ResourceName", "ClaimName", "ParentResourceClaimId"]),
+    ("ResourceClaimActions", &["ResourceClaimActionId", "ActionId", "ResourceClaimId", "ValidationRuleSetName"]),
+    (
+        "ResourceClaimActionAuthorizationStrategies",
+        &["ResourceClaimActionAuthorizationStrategyId", "ResourceClaimActionId", "AuthorizationStrategyId"],
+    ),
+    (
+        "ClaimSetResourceClaimActions",
+        &[
+            "ClaimSetResourceClaimActionId",
+            "ActionId",
+            "ClaimSetId",
+            "ResourceClaimId",
+            "ValidationRuleSetNameOverride",
+        ],
+    ),
+    (
+        "ClaimSetResourceClaimActionAuthorizationStrategyOverrides",
+        &[
+            "ClaimSetResourceClaimActionAuthorizationStrategyOverrideId",
+            "ClaimSetResourceClaimActionId",
+            "AuthorizationStrategyId",
+        ],
+    ),
+];
+
 const ACTIONS: [&str; 5] = ["Create", "Read", "Update", "Delete", "ReadChanges"];
 
 impl<'a> Edition<'a> {
@@ -70,7 +100,8 @@ impl<'a> Edition<'a> {
             let mut text = String::new();
             for (action, strategies) in actions {
                 let names = strategies.as_array().into_iter().flatten();
-                let names = names.map(|name| format!("<AuthorizationStrategy name={name} />")).collect::<String>();
+                let names: Vec<_> = names.map(|name| format!("<AuthorizationStrategy name={name} />")).collect();
+                let names = names.concat();
                 write!(text, "<Action name=\"{action}\"><{list}>{names}</{list}></Action>").unwrap();
             }
             text
@@ -88,7 +119,7 @@ impl<'a> Edition<'a> {
                 let granted = actions(granted.as_object().unwrap(), "AuthorizationStrategyOverrides");
                 write!(text, "<ClaimSet name=\"{name}\"><Actions>{granted}</Actions></ClaimSet>").unwrap();
             }
-            write!(text, "</ClaimSets>{}</Claim>\n", self.elements(claim["name"].as_str())).unwrap();
+            writeln!(text, "</ClaimSets>{}</Claim>", self.elements(claim["name"].as_str())).unwrap();
         }
         text + "</Claims>"
     }
@@ -142,50 +173,17 @@ impl<'a> Edition<'a> {
             let parent = claim["parent"].as_str().and_then(|parent| number(ids[parent]));
             vec![number(ids[name]), text("name"), text(name), parent]
         });
-        vec![
-            ("Actions", &["ActionId", "ActionName", "ActionUri"], action_rows.collect()),
-            (
-                "AuthorizationStrategies",
-                &["AuthorizationStrategyId", "DisplayName", "AuthorizationStrategyName"],
-                strategy_rows.collect(),
-            ),
-            ("ClaimSets", &["ClaimSetId", "ClaimSetName", "IsEdFiPreset"], set_rows.collect()),
-            (
-                "ResourceClaims",
-                &["ResourceClaimId", "ResourceName", "ClaimName", "ParentResourceClaimId"],
-                claim_rows.collect(),
-            ),
-            (
-                "ResourceClaimActions",
-                &["ResourceClaimActionId", "ActionId", "ResourceClaimId", "ValidationRuleSetName"],
-                defaults,
-            ),
-            (
-                "ResourceClaimActionAuthorizationStrategies",
-                &["ResourceClaimActionAuthorizationStrategyId", "ResourceClaimActionId", "AuthorizationStrategyId"],
-                default_lists,
-            ),
-            (
-                "ClaimSetResourceClaimActions",
-                &[
-                    "ClaimSetResourceClaimActionId",
-                    "ActionId",
-                    "ClaimSetId",
-                    "ResourceClaimId",
-                    "ValidationRuleSetNameOverride",
-                ],
-                grants,
-            ),
-            (
-                "ClaimSetResourceClaimActionAuthorizationStrategyOverrides",
-                &[
-                    "ClaimSetResourceClaimActionAuthorizationStrategyOverrideId",
-                    "ClaimSetResourceClaimActionId",
-                    "AuthorizationStrategyId",
-                ],
-                grant_lists,
-            ),
-        ]
+        let rows = [
+            action_rows.collect(),
+            strategy_rows.collect(),
+            set_rows.collect(),
+            claim_rows.collect(),
+            defaults,
+            default_lists,
+            grants,
+            grant_lists,
+        ];
+        COLUMNS.into_iter().zip(rows).map(|((table, columns), rows)| (table, columns, rows)).collect()
     }
 
     /// What `pg_dump --data-only` writes.

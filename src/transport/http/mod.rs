@@ -1,0 +1,118 @@
+//! HTTP: tokens for clients, and what they ask about them.
+//!
+//! Every request goes the same way: a handler reads it, a use case of [`App`] answers it, the handler writes the answer.
+//! A failure becomes a [`problem`] (RFC 9457), and a status is chosen there and nowhere else.
+
+mod answer;
+mod body;
+mod credentials;
+mod discovery;
+mod listener;
+mod oauth_token;
+mod problem;
+mod token_info;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderName, HeaderValue, Method},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+    routing::{MethodRouter, get, post},
+};
+use tokio::sync::Semaphore;
+
+pub use self::listener::serve;
+use self::problem::Problem;
+use crate::app::App;
+
+/// The limits of the listener. Nothing here is for a deployment to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest body that is read, in bytes.
+    pub body_bytes_max: usize,
+    /// The longest request line with all headers, in bytes; more than the longest token.
+    pub header_bytes_max: usize,
+    /// The most headers.
+    pub headers_max: usize,
+    /// How long a client may take for its headers, and idle between requests.
+    pub headers_within: Duration,
+    /// How long a client may take for its body.
+    pub body_within: Duration,
+    /// The most connections at once; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// The longest life of a connection.
+    pub connection_within: Duration,
+    /// How long a request that is under way then may still take.
+    pub end_within: Duration,
+    /// How many answers about tokens may be under way at once; they can be long.
+    pub answers_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 64 * 1024,
+            header_bytes_max: 32 * 1024,
+            headers_max: 64,
+            headers_within: Duration::from_secs(10),
+            body_within: Duration::from_secs(10),
+            connections_max: 256,
+            connection_within: Duration::from_secs(300),
+            end_within: Duration::from_secs(60),
+            answers_max: 16,
+        }
+    }
+}
+
+/// What all handlers share.
+#[derive(Clone, Debug)]
+struct Shared {
+    app: Arc<App>,
+    limits: Limits,
+    answers: Arc<Semaphore>,
+}
+
+/// All routes of the HTTP listener.
+pub fn routes(app: Arc<App>, limits: Limits) -> Router {
+    let shared = Shared { app, limits, answers: Arc::new(Semaphore::new(limits.answers_max)) };
+    Router::new()
+        .route("/", only(get(discovery::of_service), "GET, HEAD"))
+        .route("/{realm}", only(get(discovery::of_realm), "GET, HEAD"))
+        .route("/oauth/token", only(post(oauth_token::nameless), "POST"))
+        .route("/{realm}/oauth/token", only(post(oauth_token::named), "POST"))
+        .route("/oauth/token_info", only(post(token_info::nameless), "POST"))
+        .route("/{realm}/oauth/token_info", only(post(token_info::named), "POST"))
+        .fallback(async || Problem::no_such_path())
+        .layer(middleware::from_fn(with_request_id))
+        .with_state(shared)
+}
+
+/// Refuses all other methods, naming those that there are.
+fn only(methods: MethodRouter<Shared>, allowed: &'static str) -> MethodRouter<Shared> {
+    methods.fallback(async move |_: Method| Problem::method_not_allowed(allowed))
+}
+
+/// The header that carries the caller's own id of a request, there and back.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Sends the caller's id of the request back, and names it in a problem; one that is malformed counts as not sent.
+async fn with_request_id(request: Request, next: Next) -> Response {
+    let is_printable = |id: &&HeaderValue| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte))
+    };
+    let id = request.headers().get(REQUEST_ID).filter(is_printable).cloned();
+    let mut response = next.run(request).await;
+    if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
+        problem.name_request(id.as_ref());
+        problem.log();
+        response = problem.into_response();
+    }
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}

@@ -1,0 +1,274 @@
+//! The only place where an HTTP status is chosen.
+//!
+//! Every refusal is a problem of RFC 9457, `application/problem+json`, with the members that education APIs add to it:
+//! `correlationId`, `errors` and `validationErrors`.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use super::answer;
+use crate::{
+    app::error::{Error, Kind},
+    domain::decision::Denial,
+};
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug)]
+pub(super) struct Problem(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
+    status: StatusCode,
+    code: Arc<str>,
+    denial: Denial,
+    /// Members without content are there too.
+    has_empty_members: bool,
+    correlation_id: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why a body cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyFault {
+    /// Longer than is read.
+    TooLong,
+    /// It did not come in time.
+    TooSlow,
+    /// It broke off.
+    Broken,
+    /// Neither JSON nor a form, as its type says.
+    TypeUnknown,
+}
+
+impl Problem {
+    /// The client did not say who it is, or not well. `denial` is what the realm says to that.
+    pub(super) fn unauthenticated(code: &str, denial: Option<Denial>) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        let denial = denial.unwrap_or_else(|| plain(status, "a valid access token is needed"));
+        let is_absent = code == ABSENT;
+        let challenge = if is_absent { "Bearer" } else { "Bearer error=\"invalid_token\"" };
+        Self::new(status, code, denial).with(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// The token in the body is not there, or cannot be read.
+    pub(super) fn no_token_to_inspect(denial: Option<Denial>) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        let denial = denial.unwrap_or_else(|| plain(status, "the body has no member `token` that is a text"));
+        Self::new(status, UNREADABLE, denial)
+    }
+
+    /// The token in the body is not the one in the header.
+    pub(super) fn other_token(denial: Option<Denial>) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        let denial = denial.unwrap_or_else(|| plain(status, "the tokens in the header and in the body differ"));
+        Self::new(status, MISMATCH, denial)
+    }
+
+    /// The claim set that the token names is not there.
+    pub(super) fn claim_set_unknown(denial: Option<Denial>) -> Self {
+        let status = StatusCode::UNAUTHORIZED;
+        let denial = denial.unwrap_or_else(|| plain(status, "the token's claim set is not known"));
+        Self::new(status, CLAIM_SET_UNKNOWN, denial).with(WWW_AUTHENTICATE, "Bearer")
+    }
+
+    /// The body cannot be used.
+    pub(super) fn of_body(fault: BodyFault) -> Self {
+        let (status, code, detail) = match fault {
+            BodyFault::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LONG", "the body is too long"),
+            BodyFault::TooSlow => (StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", "the body did not come in time"),
+            BodyFault::Broken => (StatusCode::BAD_REQUEST, "BODY_BROKEN", "the body broke off"),
+            BodyFault::TypeUnknown => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "BODY_TYPE_UNKNOWN",
+                "expected a body of type application/json or application/x-www-form-urlencoded",
+            ),
+        };
+        Self::new(status, code, plain(status, detail))
+    }
+
+    /// Nothing is at this path.
+    pub(super) fn no_such_path() -> Self {
+        let status = StatusCode::NOT_FOUND;
+        Self::new(status, "PATH_UNKNOWN", plain(status, "there is nothing at this path"))
+    }
+
+    /// The path is right, the method is not.
+    pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self::new(status, "METHOD_NOT_ALLOWED", plain(status, &format!("expected {allowed}"))).with(ALLOW, allowed)
+    }
+
+    /// Too many answers are under way.
+    pub(super) fn busy() -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let denial = plain(status, "too many requests are being answered, try again later");
+        Self::new(status, "BUSY", denial).with(RETRY_AFTER, "1")
+    }
+
+    /// A failure of a use case.
+    pub(super) fn of(error: &Error) -> Self {
+        let (status, may_help) = match error.kind {
+            Kind::InvalidArgument => (StatusCode::BAD_REQUEST, false),
+            Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, false),
+            Kind::NotFound => (StatusCode::NOT_FOUND, false),
+            Kind::FailedPrecondition => (StatusCode::CONFLICT, false),
+            Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, true),
+            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, true),
+            Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, false),
+        };
+        let problem = Self::new(status, error.reason, plain(status, &error.message));
+        if may_help { problem.with(RETRY_AFTER, "1") } else { problem }
+    }
+
+    fn new(status: StatusCode, code: &str, denial: Denial) -> Self {
+        Self(Box::new(Content {
+            status,
+            code: code.into(),
+            denial,
+            has_empty_members: false,
+            correlation_id: String::new(),
+            headers: Vec::new(),
+        }))
+    }
+
+    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.0.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// With all members that a problem can have, the empty ones too.
+    pub(super) fn with_empty_members(mut self) -> Self {
+        self.0.has_empty_members = true;
+        self
+    }
+
+    /// Takes the caller's id of the request as the problem's, or else one of its own.
+    pub(super) fn name_request(&mut self, id: Option<&HeaderValue>) {
+        let given = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+        self.0.correlation_id = given.unwrap_or_else(|| Uuid::now_v7().to_string());
+    }
+
+    /// Tells the log of it: the status, the code and the id, nothing else of the request.
+    pub(super) fn log(&self) {
+        let Content { status, code, correlation_id, .. } = &*self.0;
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), %code, %correlation_id, "a request over HTTP failed");
+        } else {
+            tracing::debug!(status = status.as_u16(), %code, %correlation_id, "a request over HTTP was refused");
+        }
+    }
+
+    /// The members, as far as they say something. A realm's words without type, title and detail mean no body at all.
+    fn body(&self) -> Option<Json> {
+        let Content { status, denial, has_empty_members, correlation_id, .. } = &*self.0;
+        let Denial { status: _, problem_type, title, detail, errors } = denial;
+        if problem_type.is_empty() && title.is_empty() && detail.is_empty() {
+            return None;
+        }
+        let mut members = Map::new();
+        let texts = [("type", problem_type), ("title", title), ("detail", detail), ("correlationId", correlation_id)];
+        for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            members.insert(name.to_owned(), json!(text));
+        }
+        members.insert("status".to_owned(), json!(status.as_u16()));
+        if *has_empty_members || !errors.is_empty() {
+            members.insert("errors".to_owned(), json!(errors));
+        }
+        if *has_empty_members {
+            members.insert("validationErrors".to_owned(), json!({}));
+        }
+        Some(Json::Object(members))
+    }
+}
+
+/// Why no token is given (RFC 6749 section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OauthRefusal {
+    /// Something is missing or there twice.
+    InvalidRequest(&'static str),
+    /// The client did not prove who it is; it tried with a header or not.
+    InvalidClient {
+        /// It came with an `Authorization` header.
+        is_basic: bool,
+    },
+    /// Another grant than client credentials.
+    UnsupportedGrantType,
+    /// The application does not have this scope.
+    InvalidScope(Arc<str>),
+}
+
+impl IntoResponse for OauthRefusal {
+    fn into_response(self) -> Response {
+        let (status, error, description) = match &self {
+            Self::InvalidRequest(description) => (StatusCode::BAD_REQUEST, "invalid_request", *description),
+            Self::InvalidClient { .. } => (StatusCode::UNAUTHORIZED, "invalid_client", ""),
+            Self::UnsupportedGrantType => (StatusCode::BAD_REQUEST, "unsupported_grant_type", ""),
+            Self::InvalidScope(said) => (StatusCode::BAD_REQUEST, "invalid_scope", &**said),
+        };
+        tracing::debug!(status = status.as_u16(), error, "no token was given");
+        let mut members = json!({ "error": error });
+        if let Some(members) = members.as_object_mut().filter(|_| !description.is_empty()) {
+            members.insert("error_description".to_owned(), json!(description));
+        }
+        let mut response = answer::secret(&members);
+        *response.status_mut() = status;
+        if (self == Self::InvalidClient { is_basic: true }) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"oauth\""));
+        }
+        response
+    }
+}
+
+/// No `Authorization` header.
+pub(super) const ABSENT: &str = "TOKEN_ABSENT";
+/// A scheme word without a token.
+pub(super) const EMPTY: &str = "TOKEN_EMPTY";
+/// A header that is no scheme word and token.
+pub(super) const AUTHORIZATION_INVALID: &str = "TOKEN_AUTHORIZATION_INVALID";
+/// A scheme word that no issuer's tokens come with.
+pub(super) const SCHEME_NOT_ALLOWED: &str = "TOKEN_SCHEME_NOT_ALLOWED";
+/// No token in the body.
+pub(super) const UNREADABLE: &str = "TOKEN_INFO_UNREADABLE";
+/// Another token in the body than in the header.
+pub(super) const MISMATCH: &str = "TOKEN_INFO_MISMATCH";
+/// The token's claim set is not there.
+pub(super) const CLAIM_SET_UNKNOWN: &str = "TOKEN_INFO_CLAIM_SET_UNKNOWN";
+
+/// Our own words, where the realm has none.
+fn plain(status: StatusCode, detail: &str) -> Denial {
+    Denial {
+        status: status.as_u16(),
+        problem_type: "about:blank".to_owned(),
+        title: status.canonical_reason().unwrap_or_default().to_owned(),
+        detail: detail.to_owned(),
+        errors: Vec::new(),
+    }
+}
+
+/// Carries the problem along, so that it can still be told which request it is about.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = self.body();
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.0.status;
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.0.headers.iter().cloned());
+        if let Some(body) = body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            *response.body_mut() = Body::from(body.to_string());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
