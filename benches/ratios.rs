@@ -17,6 +17,8 @@ mod imports;
 mod measure;
 #[path = "ratios/policies.rs"]
 mod policies;
+#[path = "ratios/search.rs"]
+mod search;
 #[path = "ratios/service.rs"]
 mod service;
 #[path = "ratios/state.rs"]
@@ -36,11 +38,12 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("sizes", decisions::sizes),
     ("wire", wire::run),
     ("parts", decisions::parts),
     ("policies", policies::run),
+    ("search", search::run),
     ("imports", imports::run),
 ];
 

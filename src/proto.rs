@@ -1,6 +1,7 @@
 //! The messages and services generated from `proto/`.
 #![expect(
     clippy::pedantic,
+    clippy::large_enum_variant,
     clippy::clone_on_ref_ptr,
     clippy::allow_attributes_without_reason,
     clippy::allow_attributes,

@@ -24,7 +24,7 @@ use crate::{
         App,
         policies::validate,
         ports::{Clock, KeyError, KeySource, Stores},
-        realm_state::RealmState,
+        realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
     config::{Config, ConfigError, RealmConfig},
@@ -251,8 +251,8 @@ impl Service {
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
-            let state =
-                RealmState::start(name, &files, variant, issuers, &stores, log, pseudonyms, clock.now_us()).await?;
+            let deployed = Deployed { name, variant, issuers };
+            let state = RealmState::start(deployed, &files, &stores, log, pseudonyms, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }

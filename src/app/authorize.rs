@@ -83,6 +83,7 @@ pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The state that all questions of one call share: taken once, so they are answered alike.
+#[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) state: Arc<RealmState>,
     pub(super) loaded: Arc<LoadedRealm>,
@@ -156,19 +157,29 @@ impl App {
     ) -> Result<(Answer, DecisionRecord), Error> {
         let started_us = self.clock.now_us();
         let realm = &snapshot.loaded.realm;
-        let mut faults = Vec::new();
-        if !is_printable(&request.request_id) {
-            faults.push(FieldFault::new("request_id", "is not 0 to 128 printable ASCII characters"));
-        }
+        let mut faults = request_id_fault(&request.request_id);
         let checked = AccessRequest::check(realm, &request.question).map_err(|found| faults.extend(found)).ok();
         let Some(checked) = checked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
         let decision = match caller {
             Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
+        let record = self.record(snapshot, caller, &checked, &decision, &request.request_id, started_us);
+        Ok((Answer { decision_id: record.id, decision, data_revision: record.data_revision }, record))
+    }
+
+    /// What the log keeps of a decision that was just made.
+    pub(super) fn record(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Verified,
+        checked: &AccessRequest,
+        decision: &Decision,
+        request_id: &Arc<str>,
+        started_us: i64,
+    ) -> DecisionRecord {
         let decided_us = self.clock.now_us();
-        let data_revision = snapshot.graph.revision();
-        let record = DecisionRecord {
+        DecisionRecord {
             id: decision_id(decided_us),
             time_us: decided_us,
             outcome: decision.outcome,
@@ -176,23 +187,25 @@ impl App {
             determining_policies: decision.determining_policies.clone(),
             action: Arc::clone(&checked.action),
             resource_type: Arc::clone(&checked.resource_type.name),
-            resource_id: recorded_id(snapshot, &checked),
-            subjects: recorded_subjects(snapshot, &checked),
+            resource_id: recorded_id(snapshot, checked),
+            subjects: recorded_subjects(snapshot, checked),
             principal: caller.as_ref().ok().map(|caller| caller.recorded.0.clone()),
             issuer: caller.as_ref().map(|caller| Arc::clone(&caller.issuer)).unwrap_or_default(),
             attributes: caller.as_ref().map(|caller| Arc::clone(&caller.recorded.1)).unwrap_or_default(),
             policy_version: decision.policy_version.clone(),
-            data_revision,
-            request_id: Arc::clone(&request.request_id),
+            data_revision: snapshot.graph.revision(),
+            request_id: Arc::clone(request_id),
             duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
             obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
-        };
-        Ok((Answer { decision_id: record.id, decision, data_revision }, record))
+        }
     }
 }
 
-fn is_printable(text: &str) -> bool {
-    text.len() <= REQUEST_ID_BYTES_MAX && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+/// The fault of a request id that can't be kept, if it is one.
+pub(super) fn request_id_fault(id: &str) -> Vec<FieldFault> {
+    let is_printable = id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let fault = || FieldFault::new("request_id", "is not 0 to 128 printable ASCII characters");
+    if is_printable { Vec::new() } else { vec![fault()] }
 }
 
 /// A `UUIDv7` of the decision's own time.

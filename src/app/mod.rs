@@ -10,7 +10,9 @@ pub mod oauth_token;
 pub mod policies;
 pub mod ports;
 pub mod realm_state;
+mod recent;
 pub mod relationships;
+pub mod search;
 pub mod secrets;
 pub mod token_cache;
 pub mod token_info;
@@ -26,6 +28,7 @@ use self::{
     error::{Error, Kind},
     ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, Stores},
     realm_state::RealmState,
+    search::Searches,
     secrets::Secrets,
     token_cache::TokenCache,
 };
@@ -41,6 +44,7 @@ pub struct App {
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
+    searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -56,7 +60,17 @@ impl App {
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
         let Stores { relationships: store, applications } = stores;
-        let app = Self { clock, keys, store, applications, source, tokens, secrets: Secrets::default(), realms };
+        let app = Self {
+            clock,
+            keys,
+            store,
+            applications,
+            source,
+            tokens,
+            secrets: Secrets::default(),
+            searches: Searches::default(),
+            realms,
+        };
         for realm in app.realms.values() {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }

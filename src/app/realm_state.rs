@@ -13,6 +13,7 @@ use crate::{
         application_index::{ApplicationIndex, Applications},
         error::{Error, Kind},
         ports::{DecisionLog, RelationshipStore, Stores},
+        recent::Recent,
     },
     domain::{
         fault::Fault,
@@ -35,6 +36,17 @@ pub struct LoadedRealm {
     pub loaded_at_us: i64,
 }
 
+/// What a deployment says about a realm.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// Its name.
+    pub name: RealmName,
+    /// The variant of its files that decides; `None` for the files as they stand.
+    pub variant: Option<Arc<str>>,
+    /// Issuers beside those of realm.toml, and in place of one of the same name.
+    pub issuers: Vec<Issuer>,
+}
+
 /// A realm at work. Readers take what they need once and keep it for the whole request.
 #[derive(Debug)]
 pub struct RealmState {
@@ -50,27 +62,27 @@ pub struct RealmState {
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
     graph: ArcSwap<Graph>,
+    /// What the pages of searches under way see.
+    pub(super) recent: Recent,
     revision: watch::Sender<Revision>,
     /// A write failed half-way: the store may hold more than the graph.
     is_behind: AtomicBool,
 }
 
 impl RealmState {
-    /// Puts a realm to work with the relationships and applications of the stores. The deployment's issuers stand beside
-    /// those of realm.toml, and in place of one of the same name.
+    /// Puts a realm to work with the relationships and applications of the stores.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(
-        name: RealmName,
+        deployed: Deployed,
         files: &[SourceFile],
-        variant: Option<Arc<str>>,
-        deployment_issuers: Vec<Issuer>,
         stores: &Stores,
         log: Arc<dyn DecisionLog>,
         pseudonyms: PseudonymKey,
         now_us: i64,
     ) -> Result<Self, StartError> {
+        let Deployed { name, variant, issuers: deployment_issuers } = deployed;
         let realm = compile(files, variant.as_deref(), &deployment_issuers).map_err(StartError::Faults)?;
         log_grant_faults(&name, &realm);
         let graph = load_graph(&name, &*stores.relationships).await?;
@@ -87,6 +99,7 @@ impl RealmState {
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
+            recent: Recent::default(),
             revision: watch::Sender::new(revision),
             is_behind: AtomicBool::new(false),
         })
@@ -203,5 +216,8 @@ fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Is
     let mut realm = Realm::compile(files, variant)?;
     realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
     realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    for warning in realm.warnings() {
+        tracing::warn!("{warning}");
+    }
     Ok(realm)
 }

@@ -147,13 +147,21 @@ impl App {
 }
 
 impl InfoRealm {
-    /// What the realm says to whom it refuses for this reason, if it has words for it. For a bad token the words for
-    /// all bad tokens do; what is asked about a good one needs words of its own.
+    /// What the realm says to whom it refuses for this reason, if it has words for it.
     pub fn denial(&self, code: &str) -> Option<Denial> {
         let realm = &self.loaded.realm;
-        let family = if code.starts_with("TOKEN_INFO_") { code } else { "TOKEN" };
-        let has_words = realm.file.denials.iter().any(|(known, _)| **known == *code || **known == *family);
+        let has_words = realm.file.denials.iter().any(|(known, _)| **known == *code);
         has_words.then(|| refuse(realm, Outcome::Unauthenticated, Reason::plain(code, ""))).and_then(|told| told.denial)
+    }
+
+    /// What the realm says to a bad token: to any here, else for this reason, else to any anywhere.
+    pub fn denial_of_token(&self, code: &str) -> Option<Denial> {
+        ["TOKEN_INFO_UNAUTHENTICATED", code, "TOKEN"].into_iter().find_map(|code| self.denial(code))
+    }
+
+    /// Refusals of what a request holds have all their members, the empty ones too.
+    pub fn has_empty_members(&self) -> bool {
+        self.loaded.realm.file.token_info.as_ref().is_some_and(|settings| settings.has_empty_members)
     }
 
     /// The scheme words that tokens of the realm come with, `Bearer` first.

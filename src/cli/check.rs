@@ -42,6 +42,10 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
                     let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
                     let digest: String = realm.version.0.chars().take(12).collect();
                     let ok = screen.toned(Tone::Good, "ok");
+                    for warning in realm.warnings() {
+                        let word = screen.toned(Tone::Bad, "warning");
+                        screen.line(format_args!("{word}: {}", below(&folder, warning.clone())))?;
+                    }
                     screen.line(format_args!("{named}: {policies}, {types}, digest {digest}… {ok}"))?;
                 }
                 Err(faults) => {

@@ -13,6 +13,7 @@ mod parse;
 mod record_files;
 mod relationships;
 mod render;
+mod search;
 mod serve;
 mod target;
 mod test;
@@ -49,6 +50,8 @@ enum Verb {
     Grants(grants::Verb),
     /// Asks a running service one question; exit code 0 is allow, 1 is deny
     Authorize(authorize::Arguments),
+    /// Asks a running service which resources a token may act on; exit code 0 is allow, 1 is deny
+    Search(search::Arguments),
     /// Imports and reads the relationships that decisions rest on
     #[command(subcommand)]
     Relationships(relationships::Verb),
@@ -109,6 +112,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
+        Verb::Search(arguments) => on_runtime(search::run(arguments, environment, screen)),
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
         Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),
         Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),

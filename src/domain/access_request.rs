@@ -1,5 +1,7 @@
 //! The question: what is to be done to which resource, checked against the realm.
 
+mod without_values;
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use super::{
@@ -64,8 +66,10 @@ pub struct PhaseValues {
 /// A question that fits the realm.
 #[derive(Clone, Debug)]
 pub struct AccessRequest {
-    /// The action.
+    /// The action that it is judged as.
     pub action: Arc<str>,
+    /// The action that was asked about.
+    pub asked_action: Arc<str>,
     /// The resource type.
     pub resource_type: Arc<ResourceType>,
     /// The resource's id; may be empty.
@@ -127,7 +131,7 @@ impl AccessRequest {
             let phases = phases(realm, resource_type, question, &mut faults);
             (resource_type, id, entity, phases)
         });
-        if let Some((action, _)) = action {
+        if let Some(((action, _), _)) = action.zip(resource_type) {
             faults.extend(missing_values(realm, action, question));
         }
         let context = action.map(|(_, shape)| context_values(&shape.context, question, realm, &mut faults));
@@ -142,10 +146,12 @@ impl AccessRequest {
                     format!("principals of type `{principal}`")
                 } else {
                     let (action, resource_type) = (Arc::clone(action), Arc::clone(resource_type));
+                    let asked_action = Arc::clone(&question.action);
                     let media_type = Arc::clone(&question.media_type);
                     let supported_obligations = question.supported_obligations.clone();
                     return Ok(Self {
                         action,
+                        asked_action,
                         resource_type,
                         resource_id,
                         resource,

@@ -16,6 +16,7 @@ use super::{
     obligations::obligations,
     policy_set::{Candidates, PlanKey},
     principal::Principal,
+    profile::selection::{Refusal, select},
     realm::Realm,
     realm_file::SETTINGS,
     value::Value,
@@ -40,6 +41,11 @@ pub(super) struct Evaluation<'a> {
 /// Each phase is evaluated in order and each must allow: an update is judged by the stored values
 /// and then by the proposed ones.
 pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Decision {
+    let shaped = match shaped_by_profile(realm, principal, request) {
+        Ok(shaped) => shaped,
+        Err(refused) => return *refused,
+    };
+    let request = shaped.as_ref().unwrap_or(request);
     let mut allowed: Vec<Reason> = Vec::new();
     for values in &request.phases {
         let (outcome, reasons) = evaluate(realm, principal, request, values, graph);
@@ -73,6 +79,35 @@ pub(super) fn unsupported(request: &AccessRequest, obligations: &[Obligation]) -
     let obligation = obligations.iter().find(|obligation| !supported.contains(&obligation.id))?;
     let message = format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
     Some(Reason::plain("OBLIGATION_NOT_SUPPORTED", message))
+}
+
+/// The request as its profile lets the policies see it; `None` as it stands.
+///
+/// # Errors
+/// The refusal of a request for the profile that it names, or doesn't. No policy is asked about it.
+pub(super) fn shaped_by_profile(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+) -> Result<Option<AccessRequest>, Box<Decision>> {
+    let refused = |refusal| Box::new(refused(realm, principal, request, refusal));
+    let profile = select(realm, principal, request).map_err(refused)?;
+    profile.map_or(Ok(None), |profile| profile.shape(request)).map_err(refused)
+}
+
+fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusal: Refusal) -> Decision {
+    let Refusal { outcome, code, message, details } = refusal;
+    let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
+    let explained = Explained::from(Reason::plain(code, message));
+    let denial = denial::render_with(realm, Some((principal, request, phase)), &explained, &details);
+    Decision {
+        outcome,
+        determining_policies: Vec::new(),
+        reasons: vec![explained.reason],
+        denial: Some(denial),
+        obligations: Vec::new(),
+        policy_version: realm.version.clone(),
+    }
 }
 
 pub(super) fn denied(

@@ -12,6 +12,18 @@ use super::{
     resource_type::ResourceType,
 };
 
+/// What a refusal says besides its reason, by placeholder; these count before the placeholders of every denial.
+pub(super) type Details = Vec<(&'static str, Detail)>;
+
+/// One thing that a refusal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Stands as it is.
+    Text(String),
+    /// Each in quotes; several make the texts for many count.
+    Names(Vec<String>),
+}
+
 /// Renders a reason. Without a template for its code the one of the code's first word
 /// (`TOKEN` for `TOKEN_EXPIRED`), then `default`, then a plain 403 is used.
 pub(super) fn render(
@@ -19,7 +31,18 @@ pub(super) fn render(
     asked: Option<(&Principal, &AccessRequest, Phase)>,
     explained: Option<&Explained>,
 ) -> Denial {
-    let Some(Explained { reason, strategies }) = explained else { return Denial { status: 403, ..Denial::default() } };
+    let none = || Denial { status: 403, ..Denial::default() };
+    explained.map_or_else(none, |explained| render_with(realm, asked, explained, &Details::new()))
+}
+
+/// Renders a reason with what else is to be said of it.
+pub(super) fn render_with(
+    realm: &Realm,
+    asked: Option<(&Principal, &AccessRequest, Phase)>,
+    explained: &Explained,
+    details: &Details,
+) -> Denial {
+    let Explained { reason, strategies } = explained;
     let family = reason.code.split('_').next().unwrap_or_default();
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
     let Some(template) = find(&reason.code).or_else(|| find(family)).or_else(|| find("default")) else {
@@ -31,9 +54,10 @@ pub(super) fn render(
             ..Denial::default()
         };
     };
-    let filler = Filler { realm, asked, reason, strategies };
+    let filler = Filler { realm, asked, reason, strategies, details };
     let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many } = template;
-    let is_many = reason.subjects.len() > 1;
+    let names_many = |(_, detail): &(&str, Detail)| matches!(detail, Detail::Names(names) if names.len() > 1);
+    let is_many = reason.subjects.len() > 1 || details.iter().any(names_many);
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
     let errors = errors_many.as_ref().filter(|_| is_many).unwrap_or(errors);
     Denial {
@@ -50,6 +74,7 @@ struct Filler<'a> {
     asked: Option<(&'a Principal, &'a AccessRequest, Phase)>,
     reason: &'a Reason,
     strategies: &'a [Arc<str>],
+    details: &'a Details,
 }
 
 impl Filler<'_> {
@@ -77,6 +102,12 @@ impl Filler<'_> {
     }
 
     fn value(&self, name: &str) -> Option<String> {
+        if let Some((_, detail)) = self.details.iter().find(|(placeholder, _)| *placeholder == name) {
+            return Some(match detail {
+                Detail::Text(text) => text.clone(),
+                Detail::Names(names) => quoted(names.iter().map(String::as_str)),
+            });
+        }
         let resource = || self.asked.map(|(_, request, _)| &request.resource_type);
         match name {
             "subjects" => Some(quoted(self.reason.subjects.iter().map(|name| &**name))),
@@ -91,7 +122,7 @@ impl Filler<'_> {
             "resource" => resource().map(|resource| resource.name.to_string()),
             "strategy" => self.strategies.first().map(ToString::to_string),
             "action_name" => self.asked.map(|(_, request, _)| with_first(&request.action, char::to_lowercase)),
-            "resource_name" => resource().map(|resource| resource_name(resource)),
+            "resource_name" => resource().map(|resource| resource.member_name()),
             "lineage" => resource().map(|resource| quoted(self.lineage(resource).iter().map(|claim| &**claim))),
             "claim" => resource().map(|resource| resource.claim.as_deref().unwrap_or_default().to_owned()),
             "claim_set" => {
@@ -111,12 +142,6 @@ impl Filler<'_> {
         let lineage = self.realm.grants.as_ref().map(|grants| grants.lineage(&resource.name)).unwrap_or_default();
         if lineage.is_empty() { resource.claim.iter().cloned().collect() } else { lineage }
     }
-}
-
-/// The last part of the resource claim, with a capital; of a type without a claim its own name.
-fn resource_name(resource: &ResourceType) -> String {
-    let name = resource.claim.as_deref().unwrap_or(&resource.name);
-    with_first(name.rsplit('/').next().unwrap_or_default(), char::to_uppercase)
 }
 
 /// The name, with another first letter.

@@ -158,15 +158,16 @@ fn value_required(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Explain
     Explained { reason, strategies: guards(&lacking) }
 }
 
-/// The values is not there, and may be told to be missing.
+/// The value is not there, and may be told to be missing.
 fn lacks(evaluation: &Evaluation<'_>, subject: &Subject) -> bool {
+    let realm = evaluation.realm;
     let subjects = evaluation.request.resource_type.subjects.iter();
     let is_there = subjects
         .zip(&evaluation.values.values)
         .any(|(other, value)| other.attribute == subject.attribute && value.is_some());
-    let is_person =
-        || matches!(&subject.value_type, AttributeType::Entity(name) if evaluation.realm.relations.is_person(name));
-    !is_there && !(evaluation.realm.file.reasons.missing_people == MissingPeople::Unrelated && is_person())
+    let is_person = matches!(&subject.value_type, AttributeType::Entity(name) if realm.relations.is_person(name));
+    let is_hidden = is_person && realm.file.reasons.missing_people == MissingPeople::Unrelated;
+    !is_there && !is_hidden
 }
 
 /// The names of values in the order of the strategies and then of the resource type, and their hints, each once.

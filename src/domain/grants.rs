@@ -374,6 +374,7 @@ mod tests {
                 more: Vec::new(),
                 value_type: AttributeType::String,
                 is_required: false,
+                is_identity: None,
             };
             let resource_type = ResourceType {
                 name: name.into(),
@@ -381,6 +382,7 @@ mod tests {
                 claim: Some(claim.into()),
                 subjects: vec![subject],
                 has_lacks: true,
+                required_members: Vec::new(),
             };
             (Arc::from(name), Arc::new(resource_type))
         };

@@ -8,6 +8,7 @@
 //! What a record brought and does not any more, the realm may want to remember: such removed relationships stand
 //! apart, and only [`Graph::parents_removed`] and [`Graph::children_removed`] show them.
 
+mod known;
 mod parents;
 mod query;
 mod removed;
@@ -24,6 +25,7 @@ use super::{
     relationship::{Effect, EntityFacts, Record, RecordKey, Relationship, Written},
 };
 
+pub(crate) use self::known::Steps;
 pub use self::query::RelationshipQuery;
 pub use super::interner::{NodeId, RelationId, TypeId};
 

@@ -17,6 +17,7 @@ pub mod grants;
 pub mod issuer;
 mod looks;
 pub mod policy_set;
+pub mod profile;
 pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
@@ -37,6 +38,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod items;
 pub mod lineages;
 pub mod prefix;
 pub mod record_mapping;
@@ -52,6 +54,7 @@ mod entities;
 mod explanation;
 mod obligations;
 pub mod row_filter;
+pub mod search;
 
 pub mod policy_test;
 

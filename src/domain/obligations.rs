@@ -7,16 +7,22 @@ use super::{
     decision::Obligation,
     id::EntityId,
     principal::Principal,
+    profile::selection::select,
     realm::Realm,
     realm_file::ObligationRule,
     value::Value,
 };
 
 /// The obligations of an allow, in the order in which they are to be fulfilled.
+///
+/// Whoever asks for them has asked before whether the request is refused for its profile: an allow is never without the
+/// profile that applies.
 pub(super) fn obligations(realm: &Realm, principal: &Principal, request: &AccessRequest) -> Vec<Obligation> {
     let is_new = request.phases.iter().all(|values| values.phase == Phase::Proposed);
     let rules = realm.file.obligations.iter().filter(|(_, rule)| is_new && rule.actions.contains(&request.action));
-    rules.filter_map(|(id, rule)| obligation(realm, principal, id, rule)).collect()
+    let profile = select(realm, principal, request).ok().flatten();
+    let profile = profile.map(|profile| profile.obligation(&request.resource_type));
+    rules.filter_map(|(id, rule)| obligation(realm, principal, id, rule)).chain(profile).collect()
 }
 
 /// `None` where the principal has no value for a parameter.

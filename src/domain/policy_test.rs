@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use super::{
     access_request::{AccessRequest, Question},
     decide::decide,
-    decision::{Decision, Effect},
+    decision::{Decision, Effect, Obligation},
     fault::Fault,
     grants::FlatClaimSet,
     graph::Graph,
@@ -68,16 +68,12 @@ impl Realms<'_> {
     /// The realm with a change, compiled when it is asked for the first time.
     fn get(&mut self, variant: Option<&str>, changes: &Map<String, Json>, by: &str) -> Result<&Realm, Vec<Fault>> {
         let is_it = |change: &Change| change.0.as_deref() == variant && change.1 == *changes;
-        let index = match self.compiled.iter().position(|(change, _)| is_it(change)) {
-            Some(index) => index,
-            None => {
-                let realm = self.compile(variant, changes, by)?;
-                self.compiled.push(((variant.map(str::to_owned), changes.clone()), realm));
-                self.compiled.len() - 1
-            }
-        };
-        let none = || vec![Fault::in_file(by, "the realm of this test was not compiled")];
-        self.compiled.get(index).map(|(_, realm)| realm).ok_or_else(none)
+        if !self.compiled.iter().any(|(change, _)| is_it(change)) {
+            let realm = self.compile(variant, changes, by)?;
+            self.compiled.push(((variant.map(str::to_owned), changes.clone()), realm));
+        }
+        let found = self.compiled.iter().find(|(change, _)| is_it(change)).map(|(_, realm)| realm);
+        found.ok_or_else(|| vec![Fault::in_file(by, "the realm of this test was not compiled")])
     }
 
     fn compile(&self, variant: Option<&str>, changes: &Map<String, Json>, by: &str) -> Result<Realm, Vec<Fault>> {
@@ -138,6 +134,7 @@ fn run_file(file: &SourceFile, realms: &mut Realms<'_>) -> Result<Vec<CaseResult
                 "action",
                 "resource",
                 "context",
+                "media_type",
                 "expect",
                 "reasons",
                 "subjects",
@@ -324,6 +321,26 @@ fn json_of(value: &Value) -> Json {
     }
 }
 
+/// Obligations in the shape in which they are expected: a list of ids, each alone or with the parameters that matter, or
+/// a mapping of ids and all their parameters.
+fn as_expected(obligations: &[Obligation], expected: &Json) -> Value {
+    let named = |obligation: &Obligation, parameters: Attributes| {
+        Value::Record(std::iter::once((Arc::clone(&obligation.id), Value::Record(parameters))).collect())
+    };
+    let Some(list) = expected.as_array() else {
+        let found = obligations.iter().map(|found| (Arc::clone(&found.id), Value::Record(found.parameters.clone())));
+        return Value::Record(found.collect());
+    };
+    let found = obligations.iter().enumerate().map(|(index, obligation)| {
+        let Some(Json::Object(wanted)) = list.get(index) else { return Value::String(Arc::clone(&obligation.id)) };
+        let wanted: Vec<&String> = wanted.values().filter_map(Json::as_object).flat_map(Map::keys).collect();
+        let parameters =
+            obligation.parameters.iter().filter(|(name, _)| wanted.iter().any(|wanted| ***wanted == ***name));
+        named(obligation, parameters.map(|(name, value)| (Arc::clone(name), value.clone())).collect())
+    });
+    Value::List(found.collect())
+}
+
 fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: &str, expected: String, found: String| {
@@ -352,11 +369,8 @@ fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
         compare("hints", expected, join(decision.reasons.iter().take(1).flat_map(|reason| &reason.hints).collect()));
     }
     if let Some(expected) = case.get("obligations") {
-        let found = decision.obligations.iter().map(|obligation| {
-            let parameters = obligation.parameters.iter().map(|(name, value)| (name.to_string(), json_of(value)));
-            (obligation.id.to_string(), Json::Object(parameters.collect()))
-        });
-        compare("obligations", expected.to_string(), Json::Object(found.collect()).to_string());
+        let found = as_expected(&decision.obligations, expected);
+        compare("obligations", json_of(&value(expected)).to_string(), json_of(&found).to_string());
     }
     if let Some(expected) = list("policies") {
         compare("policies", expected, join(decision.determining_policies.iter().collect()));

@@ -1,6 +1,8 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod cross_check;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,8 +17,10 @@ use super::{
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
     issuer::Issuer,
+    items,
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
+    profile::Profiles,
     realm_file::{RealmFile, settings_for},
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
@@ -41,6 +45,8 @@ pub struct Realm {
     pub resource_types: ResourceTypes,
     /// The grants, where the realm has them.
     pub grants: Option<Grants>,
+    /// The profiles, where the realm has them.
+    pub profiles: Option<Profiles>,
     /// The digest of the files and the name of the variant.
     pub version: PolicyVersion,
     /// The variant of the files that this is; `None` for the files as they stand.
@@ -114,15 +120,22 @@ impl Realm {
             .as_ref()
             .zip(types.as_ref())
             .and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
+        let profiles = file
+            .as_ref()
+            .zip(types.as_ref())
+            .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
         }
-        let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), Some(grants), true) =
-            (file, relations, schema, policies, types, grants, faults.is_empty())
+        if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
+            let ends = |relation: &str| relations.ends(relation).cloned();
+            faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
+        }
+        let (Some(profiles), Some(grants)) = (profiles, grants) else { return Err(in_order(faults)) };
+        let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
+            (file, relations, schema, policies, types, faults.is_empty())
         else {
-            faults.sort();
-            faults.dedup();
-            return Err(faults);
+            return Err(in_order(faults));
         };
         let settings = schema.actions.iter().filter_map(|(action, shape)| {
             Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
@@ -140,7 +153,13 @@ impl Realm {
             policies,
             resource_types,
             grants,
+            profiles,
         })
+    }
+
+    /// What is worth a look in files that have no fault.
+    pub fn warnings(&self) -> &[Fault] {
+        self.profiles.as_ref().map_or(&[], |profiles| &profiles.warnings)
     }
 
     /// The issuer of this exact name, if the realm trusts it.
@@ -229,6 +248,18 @@ fn grants(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Resu
     let Some(settings) = &file.grants else { return Ok(None) };
     let table = required(files, &settings.file)?;
     Grants::parse(&table.content, settings, types).map(Some)
+}
+
+fn profiles(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Result<Option<Profiles>, Vec<Fault>> {
+    let Some(settings) = &file.profiles else { return Ok(None) };
+    Profiles::read(files, settings, types).map(Some)
+}
+
+/// Each fault once, by file and line.
+fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort();
+    faults.dedup();
+    faults
 }
 
 /// SHA-256 over each file's path and content, length-prefixed, in the order of the paths, and over the variant's name.

@@ -7,6 +7,7 @@ mod issuers;
 mod oauth_token;
 mod obligations;
 mod principal;
+mod profiles;
 mod reasons;
 mod resources;
 mod settings;
@@ -24,6 +25,7 @@ pub use {
     oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
     principal::{ClaimMapping, PrincipalMapping},
+    profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
@@ -51,6 +53,8 @@ pub struct RealmFile {
     pub reasons: ReasonSettings,
     /// How grants are looked up.
     pub grants: Option<GrantSettings>,
+    /// How profiles are looked up.
+    pub profiles: Option<ProfileSettings>,
     /// The shapes of denials by reason code.
     pub denials: Vec<(Arc<str>, DenialTemplate)>,
     /// The placeholders that list attributes.
@@ -82,6 +86,7 @@ impl RealmFile {
             let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
             let grants = root.table("grants", grants::read_grants);
+            let profiles = root.table("profiles", profiles::read_profiles);
             let denials = root.named("denials", |_, table| denials::read_denial(table));
             let denial_lists = root.named("denial_lists", |_, table| denials::read_denial_list(table));
             let attributes = principal.iter().flat_map(|principal| &principal.attributes);
@@ -98,6 +103,7 @@ impl RealmFile {
                 obligations,
                 reasons,
                 grants: grants.flatten(),
+                profiles: profiles.flatten(),
                 denials,
                 denial_lists,
                 token_info: token_info.flatten(),
@@ -145,7 +151,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, reasons, resources, settings, title, token_info",
+                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info",
             ]
         );
     }

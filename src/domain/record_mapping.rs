@@ -10,6 +10,7 @@ use super::{
     document::{Table, read_document},
     fault::Fault,
     id::EntityId,
+    items::{Item, Items, read_items},
     prefix::{PrefixRule, read_prefixes},
     relationship::{EntityFacts, Record, RecordKey, Relationship, Remembered},
 };
@@ -75,6 +76,7 @@ pub struct Relations {
     ends: BTreeMap<Arc<str>, RelationRule>,
     remembered: Remembered,
     records: BTreeMap<Arc<str>, RecordRule>,
+    items: Items,
 }
 
 /// Why a record or relationship was refused.
@@ -145,14 +147,15 @@ impl Relations {
             }
             let remembered = relations.iter().filter(|(_, rule)| rule.is_remembered).map(|(name, _)| Arc::clone(name));
             let remembered = remembered.collect();
-            let records = root
+            let records: BTreeMap<_, RecordRule> = root
                 .tables("records", |table| {
                     let resource = table.required_text("resource");
                     Some((resource?, read_record(table, &relations)?))
                 })
                 .into_iter()
                 .collect();
-            Self { entities, histories, ends: relations, remembered, records }
+            let items = read_items(root, &relations, |entity| said_of(&records, entity));
+            Self { entities, histories, ends: relations, remembered, records, items }
         })
     }
 
@@ -196,6 +199,21 @@ impl Relations {
     /// The rules of all entity types.
     pub fn entity_rules(&self) -> impl Iterator<Item = (&Arc<str>, &EntityRules)> {
         self.entities.iter()
+    }
+
+    /// How the items of a resource type are known, if the service knows them.
+    pub fn item(&self, resource_type: &str) -> Option<&Item> {
+        self.items.get(resource_type)
+    }
+
+    /// The known resource types.
+    pub(super) fn items(&self) -> &Items {
+        &self.items
+    }
+
+    /// The ends of a relation.
+    pub(super) fn ends(&self, relation: &str) -> Option<&RelationRule> {
+        self.ends.get(relation)
     }
 
     /// The ends of all relations, by name.
@@ -337,6 +355,19 @@ impl Relations {
         facts.sort();
         Ok(EntityFacts { entity, facts })
     }
+}
+
+/// The names of the facts that records bring about an entity type; `None` where they bring none.
+fn said_of(records: &BTreeMap<Arc<str>, RecordRule>, entity: &str) -> Option<Vec<Arc<str>>> {
+    let rules = records.values().filter_map(|rule| rule.facts.as_ref()).filter(|facts| *facts.entity == *entity);
+    let names: Vec<Vec<Arc<str>>> = rules
+        .map(|facts| facts.constants.iter().chain(&facts.fields).map(|(name, _)| Arc::clone(name)).collect())
+        .collect();
+    let is_said = !names.is_empty();
+    let mut names: Vec<Arc<str>> = names.into_iter().flatten().collect();
+    names.sort();
+    names.dedup();
+    is_said.then_some(names)
 }
 
 fn parse_object(json: &str) -> Result<Json, MappingError> {

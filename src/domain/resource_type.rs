@@ -26,6 +26,8 @@ pub struct Subject {
     pub value_type: AttributeType,
     /// The schema wants it to have a value.
     pub is_required: bool,
+    /// It is a part of what identifies the resource, so that no profile hides it; `None` where nobody says.
+    pub is_identity: Option<bool>,
 }
 
 /// One of the properties that make an id together.
@@ -42,6 +44,11 @@ impl Subject {
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         std::iter::once(&self.name).chain(self.more.iter().map(|part| &part.name))
     }
+
+    /// Its properties, dotted paths, in order.
+    pub fn paths(&self) -> impl Iterator<Item = &Arc<str>> {
+        std::iter::once(&self.path).chain(self.more.iter().map(|part| &part.path))
+    }
 }
 
 /// A resource type.
@@ -57,6 +64,17 @@ pub struct ResourceType {
     pub subjects: Vec<Subject>,
     /// The Cedar entity has the attribute `lacks`, which names subjects without a value.
     pub has_lacks: bool,
+    /// The members without which the API creates no resource of this type, as far as the realm says.
+    pub required_members: Vec<Arc<str>>,
+}
+
+impl ResourceType {
+    /// The name by which profiles and texts call it: the last part of its claim, else of its own name, with a capital.
+    pub fn member_name(&self) -> String {
+        let name = self.claim.as_ref().unwrap_or(&self.name);
+        let mut rest = name.rsplit('/').next().unwrap_or_default().chars();
+        rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
+    }
 }
 
 /// The attribute that the host fills with the names of subjects without a value.
@@ -82,6 +100,7 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
                 more: Vec::new(),
                 value_type: member.value_type.clone(),
                 is_required: member.is_required,
+                is_identity: None,
             });
             let resource_type = ResourceType {
                 name: Arc::clone(entity),
@@ -89,6 +108,7 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
                 claim: None,
                 subjects: subjects.collect(),
                 has_lacks: attributes.contains_key(LACKS),
+                required_members: Vec::new(),
             };
             Some((Arc::clone(entity), Arc::new(resource_type)))
         })
@@ -113,6 +133,7 @@ pub(super) fn parse(
     let Some(listed) = json.get("resources").and_then(Json::as_object) else {
         return Err(vec![Fault::in_file(file, "`resources` is missing, expected an object of resource types")]);
     };
+    let identity_default = json.get("subjects_are_identity").and_then(Json::as_bool);
     let mut faults = Vec::new();
     let mut types = ResourceTypes::new();
     for (name, body) in listed {
@@ -123,7 +144,10 @@ pub(super) fn parse(
                 Ok(subject) if subjects.iter().any(|other| other.attribute == subject.attribute) => {
                     wrong(format!("two subjects fill the attribute `{}`", subject.attribute));
                 }
-                Ok(subject) => subjects.push(subject),
+                Ok(subject) => {
+                    let is_identity = subject.is_identity.or(identity_default);
+                    subjects.push(Subject { is_identity, ..subject });
+                }
                 Err(message) => wrong(message),
             }
         }
@@ -138,13 +162,16 @@ pub(super) fn parse(
                     more: Vec::new(),
                     value_type: member.value_type.clone(),
                     is_required: member.is_required,
+                    is_identity: None,
                 });
             }
         }
         let claim = body.get("claim").and_then(Json::as_str).map(Arc::from);
         let (key, entity) = (Arc::<str>::from(name.as_str()), Arc::clone(entity));
         let has_lacks = attributes.contains_key(LACKS);
-        types.insert(Arc::clone(&key), Arc::new(ResourceType { name: key, entity, claim, subjects, has_lacks }));
+        let (name, required_members) = (Arc::clone(&key), texts(body.get("required")));
+        let resource_type = ResourceType { name, entity, claim, subjects, has_lacks, required_members };
+        types.insert(key, Arc::new(resource_type));
     }
     if faults.is_empty() { Ok(types) } else { Err(faults) }
 }
@@ -167,7 +194,8 @@ fn read_subject(json: &Json, entity: &str, attributes: &BTreeMap<Arc<str>, Membe
     if !more.is_empty() && !matches!(value_type, AttributeType::Entity(_)) {
         return Err(format!("`{attribute}` has several parts, which only the id of an entity can be made of"));
     }
-    Ok(Subject { attribute, path, name, more, value_type, is_required })
+    let is_identity = json.get("identity").and_then(Json::as_bool);
+    Ok(Subject { attribute, path, name, more, value_type, is_required, is_identity })
 }
 
 /// The id that several values make together: joined by `|`, with a `\` before each `|` and `\` within a value, so that no
@@ -175,6 +203,10 @@ fn read_subject(json: &Json, entity: &str, attributes: &BTreeMap<Arc<str>, Membe
 pub fn joined_id<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let escaped = parts.into_iter().map(|part| part.replace('\\', "\\\\").replace('|', "\\|"));
     escaped.collect::<Vec<_>>().join("|")
+}
+
+fn texts(json: Option<&Json>) -> Vec<Arc<str>> {
+    json.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).map(Arc::from).collect()
 }
 
 /// The fault of a JSON file that doesn't parse.

@@ -203,15 +203,8 @@ fn names(value_type: &AttributeType, entity: &str) -> bool {
 }
 
 /// Whether values pass a filter: what the filter means. The values are in the order of the resource type's subjects.
-pub fn holds(
-    filter: &Filter,
-    realm: &Realm,
-    principal: &Principal,
-    resource_type: &ResourceType,
-    values: &[Option<Value>],
-    graph: &Graph,
-) -> bool {
-    let each = |part: &Filter| holds(part, realm, principal, resource_type, values, graph);
+pub fn holds(filter: &Filter, realm: &Realm, principal: &Principal, values: &[Option<Value>], graph: &Graph) -> bool {
+    let each = |part: &Filter| holds(part, realm, principal, values, graph);
     match filter {
         Filter::All => true,
         Filter::None => false,

@@ -54,9 +54,11 @@ pub(super) fn apply_json(
 pub(super) fn without_places(faults: Vec<Fault>, files: &[SourceFile], name: &str) -> Vec<Fault> {
     let path = format!("{FOLDER}{name}{ENDING}");
     let variant = files.iter().find(|file| file.path == path).and_then(|file| parse(file).ok()).unwrap_or_default();
-    let placeless = faults.into_iter().map(|fault| match variant.contains_key(&fault.file) {
-        true => Fault::in_file(&format!("{} with {path}", fault.file), fault.message),
-        false => fault,
+    let placeless = faults.into_iter().map(|fault| {
+        if variant.contains_key(&fault.file) {
+            return Fault::in_file(&format!("{} with {path}", fault.file), fault.message);
+        }
+        fault
     });
     placeless.collect()
 }

@@ -16,7 +16,7 @@ use crate::{
 pub struct RealmFolders(BTreeMap<RealmName, PathBuf>);
 
 /// The endings of the files that belong to a realm; others, and names that start with a dot, are left alone.
-const ENDINGS: [&str; 6] = ["toml", "cedar", "cedarschema", "json", "yaml", "yml"];
+const ENDINGS: [&str; 7] = ["toml", "cedar", "cedarschema", "json", "yaml", "yml", "xml"];
 
 /// A realm's files may be this large together.
 pub const REALM_BYTES_MAX: u64 = 64 * 1024 * 1024;

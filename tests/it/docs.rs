@@ -18,6 +18,7 @@ fn codes(folder: &Path, found: &mut BTreeSet<String>) {
 
 fn is_code(word: &str) -> bool {
     word.contains('_')
+        && !word.starts_with("CARGO_")
         && word.starts_with(|c: char| c.is_ascii_uppercase())
         && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
 }

@@ -10,6 +10,7 @@ use hallpass::app::ports::Clock;
 use hallpass::config::{Config, Environment, Flags};
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
+use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
 use hallpass::proto::v1::relationship_service_client::RelationshipServiceClient;
 use hallpass::proto::v1::{self as pb, value::Kind};
 use hallpass::provider::clock::SystemClock;
@@ -25,7 +26,8 @@ use tonic_health::pb::health_client::HealthClient;
 /// The realm of every configuration here.
 pub(crate) const REALM: &str = "edfi";
 
-const ISSUER: &str = "https://idp.example";
+/// Whose tokens the service takes.
+pub(crate) const ISSUER: &str = "https://idp.example";
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +39,8 @@ pub(crate) struct Home {
     key: LocalKey,
     /// The realm's folder.
     pub(crate) rules: PathBuf,
+    /// The variant of the realm.
+    pub(crate) variant: Option<&'static str>,
     /// The data folder.
     pub(crate) data: PathBuf,
     /// The address to listen on.
@@ -74,6 +78,7 @@ impl Home {
         fs::write(folder.path().join("issuer.jwks.json"), key.jwks()).unwrap();
         Self {
             rules: Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/edfi"),
+            variant: None,
             data: folder.path().join("data"),
             address: "127.0.0.1:0".to_owned(),
             keys: String::new(),
@@ -106,8 +111,9 @@ impl Home {
     fn settings(&self) -> String {
         let Self { keys, tables, address, .. } = self;
         let (data, rules) = (json!(self.data), json!(self.rules));
+        let variant = self.variant.map(|variant| format!("variant = \"{variant}\"\n")).unwrap_or_default();
         format!(
-            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n\
+            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n{variant}\
              [[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
              keys = {{ file = \"issuer.jwks.json\" }}\n"
         )
@@ -185,6 +191,11 @@ impl Home {
         let stderr = fs::read_to_string(&log).unwrap();
         assert_eq!(line, "", "standard output is for the address alone");
         Err(Refusal { code: status.code(), stderr })
+    }
+
+    /// A token with these claims.
+    pub(crate) fn sign(&self, claims: &serde_json::Value) -> String {
+        self.key.sign(claims).unwrap()
     }
 
     /// A token of a client of this claim set with these organizations.
@@ -268,6 +279,26 @@ impl Service {
         let answer = self.relationships().import_records(tokio_stream::iter(parts)).await.unwrap().into_inner();
         assert_eq!(answer.refused, 0, "{resource}: {:?}", answer.refusals);
         answer
+    }
+
+    /// Deletes records that are there.
+    pub(crate) async fn delete(&self, resource: &str, records: &[String]) {
+        let request = pb::DeleteRecordsRequest {
+            realm: REALM.to_owned(),
+            resource: resource.to_owned(),
+            records: records.to_vec(),
+            forget: false,
+        };
+        let answer = self.relationships().delete_records(request).await.unwrap().into_inner();
+        assert_eq!(answer.deleted, records.len() as u64, "{resource}");
+    }
+
+    /// Loads the rules again; they must be good.
+    pub(crate) async fn reload(&self) {
+        let mut client = PolicyServiceClient::new(self.channel.clone());
+        let request = pb::ReloadPoliciesRequest { realm: REALM.to_owned() };
+        let answer = client.reload_policies(request).await.unwrap().into_inner();
+        assert!(answer.faults.is_empty(), "{:?}", answer.faults);
     }
 
     pub(crate) async fn revision(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hallpass::config::Config;
@@ -22,7 +23,7 @@ pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 /// A service that speaks HTTP too.
 pub(crate) fn home() -> Home {
     let mut home = Home::new();
-    home.keys = "http_address = \"127.0.0.1:0\"".to_owned();
+    home.keys.push_str("http_address = \"127.0.0.1:0\"");
     home
 }
 
@@ -161,15 +162,11 @@ async fn a_client_without_known_organizations_is_told_of_none() {
 }
 
 #[tokio::test]
-async fn a_realm_can_show_members_without_a_value() {
-    let mut home = home();
-    let rules = home.copy_rules().join("realm.toml");
-    let text = std::fs::read_to_string(&rules).unwrap();
-    let text = text.replace("[token_info]\n", "[token_info]\nnull_members = [\"student_identification_system\"]\n");
-    std::fs::write(&rules, text).unwrap();
+async fn services_are_told_by_what_remains_of_their_claims() {
+    let home = home();
     let service = home.start().await;
-    let info = told(&service, &home.token("SISVendor", &[])).await;
-    assert_eq!(info.get("student_identification_system"), Some(&Json::Null));
+    let info = told(&service, &home.token("EdFiSandbox", &[])).await;
+    assert_eq!(info["services"], json!([{ "service": "identity", "operations": ["Create", "Read", "Update"] }]));
 }
 
 #[tokio::test]
@@ -258,7 +255,7 @@ async fn every_refusal_is_in_the_words_of_the_data_management_service() {
     let bearer = format!("Bearer {token}");
     let good = json!({ "token": token }).to_string();
     let unknown = home.token("Nobody's", &[10]);
-    let cases: Vec<(Option<&str>, &str, String, Option<&str>, Json)> = vec![
+    let cases = [
         (None, JSON, good.clone(), Some("Bearer"), unauthenticated("Authorization header is missing.")),
         (
             Some("Basic YTpi"),
@@ -306,6 +303,36 @@ async fn every_refusal_is_in_the_words_of_the_data_management_service() {
     let (status, _, problem) = refusal(asking.send().await.unwrap()).await;
     assert_eq!((status, &problem["type"]), (401, &json!("urn:ed-fi:api:unauthorized")));
     assert_eq!(problem["detail"], "The client's ClaimSet was not found.");
+}
+
+#[tokio::test]
+async fn the_other_product_is_told_apart_by_a_variant() {
+    let mut home = home();
+    home.variant = Some("ods");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[]);
+    let info = told(&service, &token).await;
+    assert_eq!(info.get("student_identification_system"), Some(&Json::Null));
+    let bare = request(&service, "/oauth/token_info", "nonsense").send().await.unwrap();
+    assert_eq!((bare.status(), bare.headers().get(CONTENT_TYPE)), (StatusCode::UNAUTHORIZED, None));
+    assert_eq!((bare.headers()[WWW_AUTHENTICATE].to_str().unwrap(), bare.content_length()), (INVALID, Some(0)));
+    let unreadable = "The token was not present, or was not processable as a GUID value.";
+    let differs = "The authentication token (header) and the token to inspect in the body must match.";
+    for (body, detail, error) in [
+        (json!({}), "An invalid token was provided", unreadable),
+        (json!({ "token": "x" }), "The authentication token and the token to inspect must match.", differs),
+    ] {
+        let asking = request(&service, "/oauth/token_info", &token).header(CONTENT_TYPE, JSON).body(body.to_string());
+        let (status, _, problem) = refusal(asking.send().await.unwrap()).await;
+        let expected = json!({
+            "type": "urn:ed-fi:api:bad-request",
+            "title": "Bad Request",
+            "detail": detail,
+            "status": status,
+            "errors": [error],
+        });
+        assert_eq!((status, problem), (400, expected));
+    }
 }
 
 const INVALID: &str = "Bearer error=\"invalid_token\"";
@@ -380,7 +407,7 @@ impl Listener {
         let service = server::Service::open(&home.config()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let routes = routes(service.app().clone(), limits);
+        let routes = routes(Arc::clone(service.app()), limits);
         tokio::spawn(serve(listener, routes, limits, stop.clone()));
         Self { address, token: home.token("SISVendor", &[10]), _stop: stop.drop_guard(), _home: home }
     }

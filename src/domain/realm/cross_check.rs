@@ -14,6 +14,7 @@ use crate::domain::{
 pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = actions_and_settings(file, schema);
     faults.extend(resources_and_obligations(file, schema));
+    faults.extend(profiles(file, schema));
     let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
     for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
         faults.push(Fault::in_file(
@@ -77,6 +78,30 @@ fn actions_and_settings(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     }
     for name in undeclared(&schema.actions, &file.settings) {
         wrong(format!("no action's `context.settings` in the schema declares the setting `{name}`"));
+    }
+    faults
+}
+
+/// Actions and the principal's attribute that `[profiles]` names and that are not there.
+fn profiles(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
+    let Some(settings) = &file.profiles else { return Vec::new() };
+    let mut faults = Vec::new();
+    let actions = settings.readable.iter().chain(&settings.writable).map(|(action, _)| action);
+    for action in actions.filter(|action| !schema.actions.contains_key(*action)) {
+        faults.push(Fault::in_file(REALM_FILE, format!("`profiles`: the schema has no action `{action}`")));
+    }
+    let principal = &file.principal;
+    let declared = schema.entities.get(&principal.entity).and_then(|members| members.get(&settings.attribute));
+    let holds_texts = match declared.map(|member| &member.value_type) {
+        Some(AttributeType::Set(element)) => **element == AttributeType::String,
+        Some(value_type) => *value_type == AttributeType::String,
+        None => false,
+    };
+    let is_mapped = principal.attributes.iter().any(|mapping| mapping.attribute == settings.attribute);
+    if !holds_texts || !is_mapped {
+        let attribute = &settings.attribute;
+        let message = format!("`profiles.attribute`: `{attribute}` is no attribute of the principal that holds texts");
+        faults.push(Fault::in_file(REALM_FILE, message));
     }
     faults
 }

@@ -53,12 +53,12 @@ pub(super) fn read_reasons(table: &Table<'_>) -> ReasonSettings {
             MissingPeople::Distinct
         }
     };
-    let precedence = table.scalars("precedence").into_iter().filter_map(|(code, value)| match value {
-        Value::Long(number) => Some((code, number)),
-        _ => {
-            table.fault(Some("precedence"), format!("`{code}` is no whole number"));
-            None
+    let precedence = table.scalars("precedence").into_iter().filter_map(|(code, value)| {
+        if let Value::Long(number) = value {
+            return Some((code, number));
         }
+        table.fault(Some("precedence"), format!("`{code}` is no whole number"));
+        None
     });
     ReasonSettings { subjects, missing_people, precedence: precedence.collect() }
 }

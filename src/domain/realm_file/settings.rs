@@ -37,7 +37,7 @@ pub(in crate::domain) fn settings_for(
             | (Some(value @ Value::String(_)), AttributeType::String) => filled.push((Arc::clone(name), value.clone())),
             (None, _) if !member.is_required => {}
             (given, wanted) => {
-                let given = given.map_or("is missing", Value::kind);
+                let given = given.map_or("missing", Value::kind);
                 faults.push(format!("the setting `{name}` is {given}, the schema wants {}", words(wanted)));
             }
         }

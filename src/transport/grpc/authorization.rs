@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{call::Call, convert::authorization as convert, status};
+use super::{
+    call::Call,
+    convert::authorization as convert,
+    search::{self, Parts},
+    status,
+};
 use crate::{
     app::{
         App,
@@ -49,13 +54,11 @@ impl AuthorizationService for Authorization {
         call.answer(work).await
     }
 
-    type SearchResourcesStream = tokio_stream::Empty<Result<pb::SearchResourcesResponse, Status>>;
+    type SearchResourcesStream = Parts;
 
-    async fn search_resources(
-        &self,
-        _request: Request<pb::SearchResourcesRequest>,
-    ) -> Result<Response<Self::SearchResourcesStream>, Status> {
-        Err(Status::unimplemented("searching is not there yet"))
+    async fn search_resources(&self, request: Request<pb::SearchResourcesRequest>) -> Result<Response<Parts>, Status> {
+        let call = Call::of(&request);
+        call.answer(search::answer(&self.0, request.into_inner(), &call)).await
     }
 
     async fn get_token_info(

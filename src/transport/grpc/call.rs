@@ -40,6 +40,11 @@ impl Call {
         self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default()
     }
 
+    /// How long the caller waits for all of the answer, if it says so.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// Does the work in the time there is, and sends the request id back with the answer.
     pub(super) async fn answer<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
         let done = match self.timeout {

@@ -12,6 +12,7 @@ mod health;
 mod page_token;
 mod policies;
 mod relationships;
+mod search;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The longest media type.
-const MEDIA_TYPE_BYTES_MAX: usize = 1_024;
+pub(super) const MEDIA_TYPE_BYTES_MAX: usize = 1_024;
 /// The most obligations that a caller can name.
 const OBLIGATIONS_MAX: usize = 100;
 

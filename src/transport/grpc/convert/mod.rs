@@ -8,6 +8,7 @@ pub(super) mod authorization;
 pub(super) mod decisions;
 pub(super) mod policies;
 pub(super) mod relationships;
+pub(super) mod search;
 mod value;
 
 use std::sync::Arc;

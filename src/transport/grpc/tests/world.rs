@@ -23,7 +23,7 @@ use crate::{
             ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource,
             RecordPage, RelationshipStore, StoreError, Stores,
         },
-        realm_state::RealmState,
+        realm_state::{Deployed, RealmState},
     },
     domain::{
         application::{Application, ApplicationToken, TokenDigest},
@@ -150,10 +150,8 @@ impl World {
             applications: Arc::clone(&applications) as Arc<dyn ApplicationStore>,
         };
         let state = RealmState::start(
-            REALM.parse().unwrap(),
+            Deployed { name: REALM.parse().unwrap(), variant: None, issuers: Vec::new() },
             &files(),
-            None,
-            Vec::new(),
             &stores,
             Arc::clone(&log) as Arc<dyn DecisionLog>,
             PseudonymKey::new([7; 32]),

@@ -1,0 +1,320 @@
+//! `SearchResources`: the resources of a type that a token may act on, each decided as if it were asked about alone.
+
+mod check;
+mod work;
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
+
+pub use self::work::FOUND_MAX;
+use self::{
+    check::Checked,
+    work::{Piece, Source, Work},
+};
+use crate::{
+    app::{
+        App,
+        authorize::{Answer, AuthorizeRequest, Caller, Secret, Snapshot},
+        error::{Error, Kind},
+        realm_state::RealmState,
+        recent::ItemsKey,
+    },
+    domain::{
+        access_request::Question,
+        decide::refuse,
+        decision::{Effect, Outcome},
+        id::{EntityId, PolicyVersion, Revision},
+        search::{self, Opening},
+        value::Attributes,
+    },
+};
+
+/// The most candidates of a search.
+pub const CANDIDATES_MAX: usize = 10_000;
+/// The most searches that are under way at the same time, those of slow clients included.
+pub const SEARCHES_MAX: usize = 256;
+
+/// The most resources that a page with a size goes through before it ends with fewer resources than it could hold.
+pub const PAGE_JUDGED_MAX: usize = 200_000;
+
+/// A search as a transport hands it over.
+#[derive(Clone, Debug, Default)]
+pub struct SearchRequest {
+    /// The realm's name; empty as in [`AuthorizeRequest`].
+    pub realm: Arc<str>,
+    /// The token.
+    pub token: Secret,
+    /// The scheme word it came with; empty means `Bearer`.
+    pub token_scheme: Arc<str>,
+    /// What is asked about each resource: action, type, context and media type.
+    pub question: Question,
+    /// Only these resources; `None` for all that the service knows.
+    pub candidates: Option<Vec<Candidate>>,
+    /// Only resources within this entity.
+    pub within: Option<EntityId>,
+    /// Search relationships at least this fresh.
+    pub at_least_revision: Revision,
+    /// At most this many resources; `None` for all.
+    pub page_size: Option<usize>,
+    /// Where the page before ended.
+    pub after: Option<Cursor>,
+    /// Only say whether the token may search, and under which row filter.
+    pub filter_only: bool,
+    /// The caller's request id.
+    pub request_id: Arc<str>,
+}
+
+/// A resource that a search is to decide about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its id; may be empty.
+    pub id: Arc<str>,
+    /// Its stored values.
+    pub attributes: Attributes,
+}
+
+/// Where a page ended. Holds no id of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The relationships that all pages see.
+    pub revision: Revision,
+    /// The policies that decide all pages.
+    pub version: PolicyVersion,
+    /// Stands for the principal.
+    pub holder: Arc<str>,
+    /// How many resources the pages so far went through.
+    pub place: usize,
+    /// One of them was left out, because it could not be asked about.
+    pub has_gap: bool,
+}
+
+/// A resource that the token may act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its place among the candidates; 0 without candidates.
+    pub candidate: usize,
+}
+
+/// A part of the answer, in the order in which they come.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// Whether the token may search; after a deny only the end follows.
+    Answer(Box<Answer>),
+    /// Resources, each decided and kept in the log.
+    Found(Vec<Found>),
+    /// The end of the page.
+    End {
+        /// Where the next page starts; `None` on the last one.
+        next: Option<Cursor>,
+        /// The pages so far hold every resource that the token may act on.
+        is_complete: bool,
+    },
+}
+
+/// A search under way. Dropping it ends it.
+#[derive(Debug)]
+pub struct Search {
+    answer: Option<Box<Answer>>,
+    /// What is left to do; `None` once the end was given or an error.
+    rest: Option<Rest>,
+    workers: Arc<Semaphore>,
+    _under_way: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Rest {
+    Work(Box<Work>),
+    /// Only the end is left.
+    End {
+        next: Option<Cursor>,
+        is_complete: bool,
+    },
+}
+
+/// How many searches there may be, and how many may work at the same time: the others wait for their turn after each
+/// piece of work.
+#[derive(Debug)]
+pub(super) struct Searches {
+    under_way: Arc<Semaphore>,
+    workers: Arc<Semaphore>,
+}
+
+impl Default for Searches {
+    /// At most half of the processors search, so that single questions find one.
+    fn default() -> Self {
+        let workers = available_parallelism().map_or(1, |count| (count.get() / 2).max(1));
+        Self { under_way: Arc::new(Semaphore::new(SEARCHES_MAX)), workers: Arc::new(Semaphore::new(workers)) }
+    }
+}
+
+impl App {
+    /// Starts a search: checks the request, decides whether the token may search at all and keeps that decision.
+    ///
+    /// # Errors
+    /// As [`App::authorize`]; a page token of other relationships or policies than can still be seen; too many searches
+    /// at once.
+    pub async fn search(self: &Arc<Self>, request: SearchRequest) -> Result<Search, Error> {
+        let under_way = Arc::clone(&self.searches.under_way).try_acquire_owned().map_err(|_| {
+            let message = format!("there are {SEARCHES_MAX} searches under way");
+            Error::new(Kind::ResourceExhausted, "TOO_MANY_SEARCHES", message)
+        })?;
+        let started_us = self.clock.now_us();
+        let asked = request.asked();
+        let snapshot = match &request.after {
+            None => self.snapshot(&asked).await?,
+            Some(cursor) => self.snapshot_again(&asked, cursor)?,
+        };
+        let loaded = Arc::clone(&snapshot.loaded);
+        let checked = blocking(move || check::check(&loaded.realm, request)).await??;
+        let verified = self.verify_for(&snapshot, &asked).await?;
+        let realm = &snapshot.loaded.realm;
+        let Opening { decision, filter } = match &verified {
+            Ok(caller) => search::open(realm, &caller.principal, &checked.about, &snapshot.graph),
+            Err(reason) => {
+                let decision = refuse(realm, Outcome::Unauthenticated, (**reason).clone());
+                Opening { decision, filter: None }
+            }
+        };
+        let holder = verified.as_ref().map(|caller| holder(&snapshot.state, caller)).unwrap_or_default();
+        if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {
+            return Err(Error::invalid_field("page_token", "belongs to another principal than the token"));
+        }
+        let record = self.record(&snapshot, &verified, &checked.about, &decision, &checked.request_id, started_us);
+        let is_allowed = decision.outcome.effect() == Effect::Allow;
+        let answer = Box::new(Answer { decision_id: record.id, decision, data_revision: record.data_revision });
+        snapshot.state.log.append(vec![record]).await?;
+        let rest = if is_allowed && !checked.filter_only {
+            let key = items_key(&snapshot, &checked, holder);
+            let source = match checked.candidates {
+                Some(candidates) => Source::Candidates(candidates),
+                None => Source::Unsought(filter),
+            };
+            let (place, has_gap) = checked.after.as_ref().map_or((0, false), |cursor| (cursor.place, cursor.has_gap));
+            Rest::Work(Box::new(Work {
+                app: Arc::clone(self),
+                snapshot,
+                caller: verified,
+                question: checked.question,
+                request_id: checked.request_id,
+                key,
+                source,
+                is_first_page: checked.after.is_none(),
+                place,
+                has_gap,
+                left: checked.page_size,
+                judged_left: checked.page_size.map(|_| PAGE_JUDGED_MAX),
+            }))
+        } else {
+            // Of a refused search nothing is left out.
+            Rest::End { next: None, is_complete: !is_allowed }
+        };
+        let workers = Arc::clone(&self.searches.workers);
+        Ok(Search { answer: Some(answer), rest: Some(rest), workers, _under_way: under_way })
+    }
+
+    /// The state that the pages before saw.
+    fn snapshot_again(&self, asked: &AuthorizeRequest, cursor: &Cursor) -> Result<Snapshot, Error> {
+        let state = Arc::clone(self.realm_of(&asked.realm, &asked.token)?);
+        let (loaded, newest) = (state.policies(), state.graph());
+        let graph = if newest.revision() == cursor.revision {
+            Some(newest)
+        } else {
+            state.recent.find(cursor.revision, self.clock.now_us())
+        };
+        // What other policies let through isn't shown any more.
+        if let Some(graph) = graph.filter(|_| loaded.realm.version == cursor.version) {
+            return Ok(Snapshot { state, loaded, graph });
+        }
+        let message = "what the first page saw is not kept any more, or the policies have changed since; expected a \
+                       search from its first page on";
+        Err(Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message))
+    }
+}
+
+impl Search {
+    /// The next part; `None` after the end. Resources come as soon as some were found and are kept in the log.
+    ///
+    /// # Errors
+    /// A log that cannot take the decisions; then nothing follows.
+    pub async fn next(&mut self) -> Result<Option<Part>, Error> {
+        if let Some(answer) = self.answer.take() {
+            return Ok(Some(Part::Answer(answer)));
+        }
+        loop {
+            let work = match self.rest.take() {
+                None => return Ok(None),
+                Some(Rest::End { next, is_complete }) => return Ok(Some(Part::End { next, is_complete })),
+                Some(Rest::Work(work)) => work,
+            };
+            let turn = Arc::clone(&self.workers).acquire_owned().await;
+            let turn = turn.map_err(|_| failed("there are no workers"))?;
+            // The turn ends with the work, even where nobody waits for it any more.
+            let piece = blocking(move || {
+                let piece = Work::piece(work);
+                drop(turn);
+                piece
+            });
+            let Piece { work, found, records, is_last } = piece.await?;
+            if !records.is_empty() {
+                work.snapshot.state.log.append(records).await?;
+            }
+            self.rest = Some(if is_last {
+                let (next, is_complete) = work.end();
+                Rest::End { next, is_complete }
+            } else {
+                Rest::Work(work)
+            });
+            if !found.is_empty() {
+                return Ok(Some(Part::Found(found)));
+            }
+        }
+    }
+}
+
+impl SearchRequest {
+    /// The part that a single question has too.
+    fn asked(&self) -> AuthorizeRequest {
+        AuthorizeRequest {
+            realm: Arc::clone(&self.realm),
+            token: self.token.clone(),
+            token_scheme: Arc::clone(&self.token_scheme),
+            question: Question::default(),
+            at_least_revision: self.at_least_revision,
+            request_id: Arc::clone(&self.request_id),
+        }
+    }
+}
+
+fn items_key(snapshot: &Snapshot, checked: &Checked, holder: Arc<str>) -> ItemsKey {
+    ItemsKey {
+        revision: snapshot.graph.revision(),
+        version: snapshot.loaded.realm.version.clone(),
+        action: Arc::clone(&checked.about.action),
+        resource_type: Arc::clone(&checked.about.resource_type.name),
+        context: checked.about.context.clone(),
+        within: checked.within.clone(),
+        holder,
+    }
+}
+
+/// Stands for the principal in page tokens: another token of the same principal continues a search.
+fn holder(state: &RealmState, caller: &Caller) -> Arc<str> {
+    let (entity, attributes) = (&caller.principal.entity, &caller.principal.attributes);
+    // A text that no other principal has; nothing reads it again.
+    state.pseudonyms.pseudonym("search", &format!("{entity:?} {attributes:?}"))
+}
+
+/// Runs what takes long where it holds up nobody else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    spawn_blocking(work).await.map_err(|error| failed(&error.to_string()))
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(Kind::Internal, "SEARCH_FAILED", format!("the search could not be finished: {why}"))
+}
