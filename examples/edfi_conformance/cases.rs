@@ -59,7 +59,8 @@ pub(crate) struct Token {
     pub(crate) education_organization_ids: Vec<i64>,
     pub(crate) namespace_prefixes: Vec<String>,
     /// What the items that it creates are stamped with.
-    pub(crate) creator_ownership_token: Option<String>,
+    #[serde(rename = "creator_ownership_token")]
+    pub(crate) stamp: Option<String>,
     #[serde(default)]
     pub(crate) ownership_tokens: Vec<String>,
 }

@@ -87,7 +87,7 @@ impl Signer {
             "educationOrganizationIds": ids.join(","),
             "namespacePrefixes": token.namespace_prefixes.join(","),
             "ownershipTokenIds": token.ownership_tokens.iter().map(|name| number_of(name)).collect::<Vec<_>>(),
-            "creatorOwnershipTokenId": token.creator_ownership_token.as_deref().map(number_of),
+            "creatorOwnershipTokenId": token.stamp.as_deref().map(number_of),
         });
         Ok(self.0.sign(&claims)?)
     }

@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     /// The media type of the request, as its Accept or Content-Type header has it
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     media_type: String,
-    /// An obligation that you can fulfil, for example apply_profile; repeatable
+    /// An obligation that you can fulfil, by its name; repeatable
     #[arg(long, value_name = "ID")]
     supports: Vec<String>,
     /// How to show the answer
