@@ -278,3 +278,44 @@ fn denials_are_filled_in_with_names_of_the_question() {
     let denial = answer(&realm, json!({ "sub": "c" }), &question("Look", "cups", Some("{}"), None)).denial.unwrap();
     assert_eq!((denial.status, denial.errors), (409, vec!["Cup look {strategy}".to_owned()]));
 }
+
+#[test]
+fn a_strategy_that_nothing_acts_on_is_a_fault() {
+    let schema = SCHEMA
+        .replace("phase: String,", "phase: String, strategies: Set<String>,")
+        .replace("{ badge?: Badge,", "{ role: String, badge?: Badge,");
+    let grants = r#"
+[principal.attributes.role]
+claim = "role"
+[grants]
+file = "grants.json"
+claim_set = "role"
+[grants.strategies]
+Free = []
+Stamped = ["stamp"]
+Boxed = ["box"]
+"#;
+    let faults = |policies: &str| {
+        let mut files = files(&format!("{REALM}{grants}"), policies);
+        files[1].content.clone_from(&schema);
+        files.push(SourceFile { path: "grants.json".into(), content: "{\"claims\": {}}".into() });
+        let faults = Realm::compile(&files, None).err().unwrap_or_default();
+        faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+    };
+    let boxed = "@id(\"boxed\") permit (principal, action, resource) when { context.strategies.contains(\"Boxed\") } when { resource has box };\n";
+    let stamped = "@id(\"stamped\") forbid (principal, action, resource) when { context.strategies.contains(\"Stamped\") } unless { resource has stamp };\n";
+    let rest = |known: &str| {
+        format!(
+            "@id(\"rest\") permit (principal, action, resource) unless {{ context.strategies.containsAny([{known}]) }};\n"
+        )
+    };
+    assert_eq!(faults(&format!("{boxed}{stamped}{}", rest("\"Boxed\""))), "");
+    assert_eq!(
+        faults(&format!("{boxed}{stamped}{}", rest("\"Other\""))),
+        "the strategy `Boxed` is to look at `box`, but `rest` permits under it and no forbid has it in its first block"
+    );
+    let forgotten = faults(&format!("{boxed}{}", rest("\"Boxed\"")));
+    assert!(forgotten.starts_with("the strategy `Stamped` is to look at `stamp`, but `rest` permits"), "{forgotten}");
+    let anyone = "@id(\"open\") permit (principal, action, resource) when { context.settings.isOpen };\n";
+    assert_eq!(faults(&format!("{boxed}{anyone}")), "", "who permits whatever the strategies are means it");
+}
