@@ -45,7 +45,7 @@ struct Answer {
     visible: BTreeSet<String>,
     denial: Option<pb::Denial>,
     /// What an item that is created is to be stamped with.
-    stamp: Option<String>,
+    stamp: Option<i64>,
     /// The reasons, for people.
     reasons: String,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Driver<'a> {
     /// The stored documents by resource and id.
     stored: BTreeMap<ItemKey, Json>,
     /// Whose items they are.
-    stamps: BTreeMap<ItemKey, String>,
+    stamps: BTreeMap<ItemKey, i64>,
     views: Vec<View>,
     /// The members of views that the service knows.
     members: BTreeSet<Member>,
@@ -113,7 +113,7 @@ impl<'a> Driver<'a> {
                 if let Some(token) = self.token(request)? {
                     let question = questions::question(request, &self.stamps, self.catalogue)?;
                     let answer = self.ask(question, &token).await;
-                    stamp = answer.as_ref().ok().and_then(|answer| answer.stamp.clone());
+                    stamp = answer.as_ref().ok().and_then(|answer| answer.stamp);
                     note(finding, || place(index, step), request, answer);
                 }
                 if request.expect == Expectation::Allow {
@@ -208,7 +208,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Changes what is stored as the step says.
-    async fn apply(&mut self, step: &Step, request: &Request, stamp: Option<String>) -> anyhow::Result<()> {
+    async fn apply(&mut self, step: &Step, request: &Request, stamp: Option<i64>) -> anyhow::Result<()> {
         let Some(id) = request.id.clone() else { anyhow::bail!("a document without an id") };
         let key = (request.resource.clone(), id);
         match step {

@@ -11,7 +11,7 @@ use crate::cases::{Catalogue, Element, ItemKey, Request, Values};
 const STAMP: &str = "createdByOwnershipTokenId";
 
 /// The stamps of items.
-type Stamps = BTreeMap<ItemKey, String>;
+type Stamps = BTreeMap<ItemKey, i64>;
 
 /// The question whether the request may be done.
 pub(crate) fn question(
@@ -75,16 +75,15 @@ fn stored(
     stamps: &Stamps,
 ) -> HashMap<String, pb::Value> {
     if let Some(stamp) = stamps.get(&(request.resource.clone(), id.to_owned())) {
-        values.insert(STAMP.to_owned(), pb::Value { kind: Some(Kind::StringValue(stamp.clone())) });
+        values.insert(STAMP.to_owned(), pb::Value { kind: Some(Kind::IntValue(*stamp)) });
     }
     values
 }
 
 /// What an obligation wants a new item to be stamped with.
-pub(crate) fn stamp(obligation: &pb::Obligation) -> Option<String> {
+pub(crate) fn stamp(obligation: &pb::Obligation) -> Option<i64> {
     match obligation.parameters.get(STAMP)?.kind.as_ref()? {
-        Kind::StringValue(stamp) => Some(stamp.clone()),
-        Kind::EntityValue(stamp) => Some(stamp.id.clone()),
+        Kind::IntValue(stamp) => Some(*stamp),
         _ => None,
     }
 }

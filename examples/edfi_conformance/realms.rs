@@ -96,9 +96,14 @@ fn write_folder(folder: &Path, catalogue: &Catalogue) -> anyhow::Result<()> {
         let subjects = subjects.collect::<anyhow::Result<Vec<_>>>()?;
         Ok((resource.type_name(endpoint), json!({ "claim": resource.claim, "subjects": subjects })))
     });
-    let resources = resources.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-    let table = json!({ "source": "conformance cases", "resources": resources });
-    fs::write(folder.join("resources.json"), table.to_string())?;
+    // Those of the cases count; of the others the rules say which entities they are.
+    let path = folder.join("resources.json");
+    let mut table: Json = fs::read_to_string(&path)?.parse()?;
+    let listed = table.get_mut("resources").and_then(Json::as_object_mut).context("the realm lists no resources")?;
+    for resource in resources.collect::<anyhow::Result<Vec<_>>>()? {
+        listed.extend([resource]);
+    }
+    fs::write(path, table.to_string())?;
     change_strategies(folder, |strategies| {
         let views = fs::read_to_string(Path::new(RULES).join(VIEWS))?;
         let names = views.lines().filter_map(|line| line.strip_prefix("@id(\"")?.strip_suffix("\")"));

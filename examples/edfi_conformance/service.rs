@@ -86,11 +86,16 @@ impl Signer {
             "scope": token.claim_set,
             "educationOrganizationIds": ids.join(","),
             "namespacePrefixes": token.namespace_prefixes.join(","),
-            "ownershipTokenIds": token.ownership_tokens.join(","),
-            "creatorOwnershipTokenId": token.creator_ownership_token,
+            "ownershipTokenIds": token.ownership_tokens.iter().map(|name| number_of(name)).collect::<Vec<_>>(),
+            "creatorOwnershipTokenId": token.creator_ownership_token.as_deref().map(number_of),
         });
         Ok(self.0.sign(&claims)?)
     }
+}
+
+/// Ownership tokens are numbers; the cases call them by names (FNV-1a of each).
+fn number_of(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The configuration of a service with these realms, all of which trust one key.

@@ -154,6 +154,11 @@ impl Default for Searches {
 }
 
 impl App {
+    /// How many searches are under way.
+    pub fn searches_under_way(&self) -> usize {
+        SEARCHES_MAX - self.searches.under_way.available_permits()
+    }
+
     /// Starts a search: checks the request, decides whether the token may search at all and keeps that decision.
     ///
     /// # Errors

@@ -154,9 +154,14 @@ impl InfoRealm {
         has_words.then(|| refuse(realm, Outcome::Unauthenticated, Reason::plain(code, ""))).and_then(|told| told.denial)
     }
 
-    /// What the realm says to a bad token, for this reason or else for any.
+    /// What the realm says to a bad token: to any here, else for this reason, else to any anywhere.
     pub fn denial_of_token(&self, code: &str) -> Option<Denial> {
-        self.denial(code).or_else(|| self.denial("TOKEN"))
+        ["TOKEN_INFO_UNAUTHENTICATED", code, "TOKEN"].into_iter().find_map(|code| self.denial(code))
+    }
+
+    /// Refusals of what a request holds have all their members, the empty ones too.
+    pub fn has_empty_members(&self) -> bool {
+        self.loaded.realm.file.token_info.as_ref().is_some_and(|settings| settings.has_empty_members)
     }
 
     /// The scheme words that tokens of the realm come with, `Bearer` first.

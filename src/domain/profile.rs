@@ -73,6 +73,8 @@ pub struct ProfileResource {
     pub name: Arc<str>,
     /// The schema of the resource, where the profile says.
     pub logical_schema: Option<Arc<str>>,
+    /// The realm's resource types that it speaks about.
+    pub types: Vec<Arc<str>>,
     /// What can be read.
     pub readable: Option<Members>,
     /// What can be written.
@@ -88,7 +90,7 @@ impl ProfileResource {
         }
     }
 
-    /// It speaks about this resource type. The schema compares with what stands before the `/` of the type's name.
+    /// It means this resource type. The schema compares with what stands before the `/` of the type's name.
     fn is_of(&self, resource_type: &ResourceType) -> bool {
         let schema = resource_type.name.split_once('/').map(|(schema, _)| schema);
         let is_schema = |wanted: &Arc<str>| schema.is_none_or(|schema| schema.eq_ignore_ascii_case(wanted));
@@ -105,7 +107,7 @@ impl ProfileResource {
 impl Profile {
     /// What it says of a resource type.
     pub fn resource(&self, resource_type: &ResourceType) -> Option<&ProfileResource> {
-        self.resources.iter().find(|resource| resource.is_of(resource_type))
+        self.resources.iter().find(|resource| resource.types.contains(&resource_type.name))
     }
 
     /// It narrows this usage of the resource type. Nobody knows what an invalid profile with a nameless resource means

@@ -28,7 +28,7 @@ use self::symbolic::{Symbolic, Verdict};
 use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
     ancestors::ancestors,
-    decide::{Evaluation, denied, prepared, unsupported},
+    decide::{Evaluation, denied, prepared, shaped_by_profile, unsupported},
     decision::{Decision, Outcome},
     explanation::{self, Explained},
     graph::Graph,
@@ -110,6 +110,9 @@ pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest,
     let phase = Phase::Existing;
     let values = PhaseValues { phase, values: vec![None; request.resource_type.subjects.len()] };
     let request = &AccessRequest { phases: vec![values.clone()], ..request.clone() };
+    if let Err(refused) = shaped_by_profile(realm, principal, request) {
+        return Answer::Refused(refused);
+    }
     let refused =
         |outcome, reasons| Answer::Refused(Box::new(denied(realm, principal, request, phase, outcome, reasons)));
     let found = prepared(realm, principal, request, &values, graph, judge);
@@ -203,15 +206,8 @@ fn names(value_type: &AttributeType, entity: &str) -> bool {
 }
 
 /// Whether values pass a filter: what the filter means. The values are in the order of the resource type's subjects.
-pub fn holds(
-    filter: &Filter,
-    realm: &Realm,
-    principal: &Principal,
-    resource_type: &ResourceType,
-    values: &[Option<Value>],
-    graph: &Graph,
-) -> bool {
-    let each = |part: &Filter| holds(part, realm, principal, resource_type, values, graph);
+pub fn holds(filter: &Filter, realm: &Realm, principal: &Principal, values: &[Option<Value>], graph: &Graph) -> bool {
+    let each = |part: &Filter| holds(part, realm, principal, values, graph);
     match filter {
         Filter::All => true,
         Filter::None => false,

@@ -6,6 +6,8 @@
 
 mod id_list;
 mod known;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -142,8 +142,15 @@ async fn the_command_line_keeps_applications_across_a_restart_and_shows_no_secre
     assert_eq!(files_with(&home.data, &[SECRET, &token, &narrowed, "a-guid"]), Vec::<String>::new());
 
     // Another claim set counts at once, though the token was verified before.
-    let put =
-        ["put", "--id", "sis", "--attribute", "claimSet=Nothing", "--attribute", "educationOrganizations:=[255901001]"];
+    let put = [
+        "put",
+        "--id",
+        "sis",
+        "--attribute",
+        "claimSet=ABConnect",
+        "--attribute",
+        "educationOrganizations:=[255901001]",
+    ];
     assert_eq!(fine(&service, &put, ""), "replaced");
     assert_eq!(asked(&service, &token, "1").await, "RESOURCE_NOT_IN_CLAIM_SET");
     assert_eq!(fine(&service, &["revoke-token", "--token-file", "-"], "a-guid"), "taken back");

@@ -48,7 +48,7 @@ const FLOORS: [Floor; 5] = [
             "miette",
             "quick_cache",
             "ref_cast",
-            "roxmltree", // reads profile definitions: text in, tree out
+            "roxmltree", // reads XML of claim sets and profiles: text in, tree out
             "serde_json",
             "serde_saphyr",
             "sha2",

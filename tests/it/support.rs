@@ -39,6 +39,8 @@ pub(crate) struct Home {
     key: LocalKey,
     /// The realm's folder.
     pub(crate) rules: PathBuf,
+    /// The variant of the realm.
+    pub(crate) variant: Option<&'static str>,
     /// The data folder.
     pub(crate) data: PathBuf,
     /// The address to listen on.
@@ -76,6 +78,7 @@ impl Home {
         fs::write(folder.path().join("issuer.jwks.json"), key.jwks()).unwrap();
         Self {
             rules: Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/edfi"),
+            variant: None,
             data: folder.path().join("data"),
             address: "127.0.0.1:0".to_owned(),
             keys: String::new(),
@@ -108,8 +111,9 @@ impl Home {
     fn settings(&self) -> String {
         let Self { keys, tables, address, .. } = self;
         let (data, rules) = (json!(self.data), json!(self.rules));
+        let variant = self.variant.map(|variant| format!("variant = \"{variant}\"\n")).unwrap_or_default();
         format!(
-            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n\
+            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n{variant}\
              [[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
              keys = {{ file = \"issuer.jwks.json\" }}\n"
         )

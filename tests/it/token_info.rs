@@ -170,18 +170,6 @@ async fn services_are_told_by_what_remains_of_their_claims() {
 }
 
 #[tokio::test]
-async fn a_realm_can_show_members_without_a_value() {
-    let mut home = home();
-    let rules = home.copy_rules().join("realm.toml");
-    let text = std::fs::read_to_string(&rules).unwrap();
-    let text = text.replace("[token_info]\n", "[token_info]\nnull_members = [\"student_identification_system\"]\n");
-    std::fs::write(&rules, text).unwrap();
-    let service = home.start().await;
-    let info = told(&service, &home.token("SISVendor", &[])).await;
-    assert_eq!(info.get("student_identification_system"), Some(&Json::Null));
-}
-
-#[tokio::test]
 async fn a_state_of_thousands_is_told_completely_and_in_order() {
     let home = home();
     let service = home.start().await;
@@ -315,6 +303,36 @@ async fn every_refusal_is_in_the_words_of_the_data_management_service() {
     let (status, _, problem) = refusal(asking.send().await.unwrap()).await;
     assert_eq!((status, &problem["type"]), (401, &json!("urn:ed-fi:api:unauthorized")));
     assert_eq!(problem["detail"], "The client's ClaimSet was not found.");
+}
+
+#[tokio::test]
+async fn the_other_product_is_told_apart_by_a_variant() {
+    let mut home = home();
+    home.variant = Some("ods");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[]);
+    let info = told(&service, &token).await;
+    assert_eq!(info.get("student_identification_system"), Some(&Json::Null));
+    let bare = request(&service, "/oauth/token_info", "nonsense").send().await.unwrap();
+    assert_eq!((bare.status(), bare.headers().get(CONTENT_TYPE)), (StatusCode::UNAUTHORIZED, None));
+    assert_eq!((bare.headers()[WWW_AUTHENTICATE].to_str().unwrap(), bare.content_length()), (INVALID, Some(0)));
+    let unreadable = "The token was not present, or was not processable as a GUID value.";
+    let differs = "The authentication token (header) and the token to inspect in the body must match.";
+    for (body, detail, error) in [
+        (json!({}), "An invalid token was provided", unreadable),
+        (json!({ "token": "x" }), "The authentication token and the token to inspect must match.", differs),
+    ] {
+        let asking = request(&service, "/oauth/token_info", &token).header(CONTENT_TYPE, JSON).body(body.to_string());
+        let (status, _, problem) = refusal(asking.send().await.unwrap()).await;
+        let expected = json!({
+            "type": "urn:ed-fi:api:bad-request",
+            "title": "Bad Request",
+            "detail": detail,
+            "status": status,
+            "errors": [error],
+        });
+        assert_eq!((status, problem), (400, expected));
+    }
 }
 
 const INVALID: &str = "Bearer error=\"invalid_token\"";

@@ -75,14 +75,13 @@ impl Grants {
         }
         let mut warnings: Vec<String> = by_message.into_values().filter_map(unusable).collect();
         let unknown_actions = self.actions.iter().filter(|action| !schema.actions.contains_key(*action));
+        // Those that cannot be used at all are told above.
+        let is_usable = |name: &&Arc<str>| self.types.get(*name).is_some_and(|entry| !entry.is_unusable);
+        let unknown_types = self.unknown_types.iter().filter(is_usable).cloned().collect();
         for (names, one, many) in [
             (unknown_actions.cloned().collect(), "action is not in the schema", "actions are not in the schema"),
             (self.dead.clone(), "claim belongs to no resource type", "claims belong to no resource type"),
-            (
-                self.unknown_types.clone(),
-                "resource type has no claim in the table",
-                "resource types have no claim in the table",
-            ),
+            (unknown_types, "resource type has no claim in the table", "resource types have no claim in the table"),
         ] {
             warnings.extend(listed(names, one, many));
         }

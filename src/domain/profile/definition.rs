@@ -188,9 +188,10 @@ impl Reader<'_> {
         self.attributes(node, &["name", "logicalSchema"]);
         let name = self.name(node, "name").unwrap_or_default();
         let logical_schema = node.attribute("logicalSchema").map(Arc::from);
-        let mut resource = ProfileResource { name, logical_schema, readable: None, writable: None };
+        let mut resource = ProfileResource { name, logical_schema, types: Vec::new(), readable: None, writable: None };
         let types: Vec<Arc<ResourceType>> =
             self.types.values().filter(|resource_type| resource.is_of(resource_type)).map(Arc::clone).collect();
+        resource.types = types.iter().map(|resource_type| Arc::clone(&resource_type.name)).collect();
         if types.is_empty() && !resource.name.is_empty() {
             self.problem(node, format!("the realm has no resource `{}`", resource.name));
         }

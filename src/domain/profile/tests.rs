@@ -12,6 +12,7 @@ use crate::domain::{
     graph::Graph,
     principal::Principal,
     realm::Realm,
+    row_filter::{Answer, row_filter},
     value::{Attributes, Value},
 };
 
@@ -277,10 +278,10 @@ fn record(pairs: &[(&str, &str)]) -> Attributes {
     pairs.iter().map(|(name, value)| (Arc::from(*name), Value::String((*value).into()))).collect()
 }
 
-fn ask(realm: &Realm, assigned: &[&str], question: Question) -> Decision {
+fn ask(realm: &Realm, assigned: &[&str], question: &Question) -> Decision {
     let claims = json!({"id": "c", "profiles": assigned});
     let principal = Principal::from_claims(realm, claims.as_object().unwrap()).unwrap();
-    let request = AccessRequest::check(realm, &question).unwrap();
+    let request = AccessRequest::check(realm, question).unwrap();
     decide(realm, &principal, &request, &Graph::new())
 }
 
@@ -292,7 +293,7 @@ fn look(realm: &Realm, assigned: &[&str], media_type: &str) -> Decision {
         media_type: media_type.into(),
         ..Question::default()
     };
-    ask(realm, assigned, question)
+    ask(realm, assigned, &question)
 }
 
 /// The code of the first reason, or the profile that an allow obliges to.
@@ -378,7 +379,7 @@ fn a_caller_that_cannot_apply_profiles_is_denied() {
             supported_obligations: Some(obligations.iter().map(|id| Arc::from(*id)).collect()),
             ..Question::default()
         };
-        came_of(&ask(&realm, &["One-Lid"], question))
+        came_of(&ask(&realm, &["One-Lid"], &question))
     };
     assert_eq!(supporting(&[]), "OBLIGATION_NOT_SUPPORTED");
     assert_eq!(supporting(&["apply_profile"]), "One-Lid");
@@ -396,7 +397,7 @@ fn written(content: &str, stored: Option<&[(&str, &str)]>, proposed: &[(&str, &s
         proposed: Some(record(proposed)),
         ..Question::default()
     };
-    let decision = ask(&realm, &["A"], question);
+    let decision = ask(&realm, &["A"], &question);
     let subjects: Vec<&str> = decision.reasons[0].subjects.iter().map(|name| &**name).collect();
     format!("{} {}", came_of(&decision), subjects.join(" ")).trim_end().to_owned()
 }
@@ -439,4 +440,21 @@ fn a_resource_of_another_schema_is_another_resource() {
     let profiles = realm.profiles.as_ref().unwrap();
     let says = |name: &str| profiles.find("A").unwrap().resource(&realm.resource_types[name]).is_some();
     assert!(says("more/boxes") && !says("core/boxes"));
+}
+
+#[test]
+fn a_row_filter_is_refused_where_each_row_would_be() {
+    let realm = realm(&[LIDS], "").unwrap();
+    let question = Question { action: "View".into(), resource_type: "core/lids".into(), ..Question::default() };
+    for (assigned, expected) in [(&["One-Lid"][..], None), (&["One-Lid", "Two-Lid"], Some("PROFILE_REQUIRED_ON_READ"))]
+    {
+        let claims = json!({"id": "c", "profiles": assigned});
+        let principal = Principal::from_claims(&realm, claims.as_object().unwrap()).unwrap();
+        let request = AccessRequest::check(&realm, &question).unwrap();
+        let refused = match row_filter(&realm, &principal, &request, &Graph::new()) {
+            Answer::Refused(decision) => Some(decision.reasons[0].code.to_string()),
+            Answer::Filtered(_) | Answer::Inexpressible => None,
+        };
+        assert_eq!(refused.as_deref(), expected);
+    }
 }

@@ -19,6 +19,8 @@ pub struct TokenInfoSettings {
     pub services: Option<Arc<str>>,
     /// Members that are shown without a value, because some clients look for them.
     pub null_members: Vec<Arc<str>>,
+    /// Refusals of what a request holds have `errors` and `validationErrors` even where they are empty.
+    pub has_empty_members: bool,
 }
 
 /// The members that an answer has anyway.
@@ -50,6 +52,7 @@ pub(super) fn read(table: &Table<'_>, attributes: &[Arc<str>]) -> Option<TokenIn
     for name in null_members.iter().filter(|name| MEMBERS.contains(&&***name)) {
         table.fault(Some("null_members"), format!("`{name}` has a value of its own"));
     }
+    let has_empty_members = table.flag("empty_members");
     Some(TokenInfoSettings {
         organizations: organizations?,
         namespace_prefixes,
@@ -57,6 +60,7 @@ pub(super) fn read(table: &Table<'_>, attributes: &[Arc<str>]) -> Option<TokenIn
         type_prefix,
         services,
         null_members,
+        has_empty_members,
     })
 }
 
@@ -95,7 +99,7 @@ claim = "orgs"
                 "9: `schools` is none of the principal's attributes",
                 "10: `views` is none of the principal's attributes",
                 "11: `active` has a value of its own",
-                "12: unknown key `token_info.name`, expected one of namespace_prefixes, null_members, organizations, profiles, services, type_prefix",
+                "12: unknown key `token_info.name`, expected one of empty_members, namespace_prefixes, null_members, organizations, profiles, services, type_prefix",
             ]
         );
         assert_eq!(read("").unwrap_err(), ["8: `token_info.organizations` is missing, expected a string"]);

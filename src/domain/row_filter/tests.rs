@@ -144,9 +144,10 @@ fn asked(realm: &Realm, action: &str, resource_type: &ResourceType, values: Opti
         let subjects = resource_type.subjects.iter().zip(values.iter().cycle());
         let given = subjects.filter_map(|(subject, number)| Some((subject, (*number)?)));
         // Of an id of two parts, the second is the namespace, which is another subject's value too.
-        let given = given.map(|(subject, number)| match subject.more.is_empty() {
-            true => (Arc::clone(&subject.path), value(realm, &subject.value_type, number)),
-            false => (Arc::clone(&subject.path), Value::String("1".into())),
+        let given = given.map(|(subject, number)| {
+            let is_one = subject.more.is_empty();
+            let given = if is_one { value(realm, &subject.value_type, number) } else { Value::String("1".into()) };
+            (Arc::clone(&subject.path), given)
         });
         given.collect()
     });
@@ -291,7 +292,7 @@ proptest! {
                 let values = &request.phases[0].values;
                 let passes = match &answer {
                     Answer::Refused(_) => false,
-                    Answer::Filtered(filter) => holds(filter, realm, &principal, resource_type, values, &graph),
+                    Answer::Filtered(filter) => holds(filter, realm, &principal, values, &graph),
                     Answer::Inexpressible => {
                         return Err(TestCaseError::fail(format!("{claim_set} on {}", resource_type.name)));
                     }

@@ -5,6 +5,7 @@ mod authorization;
 mod decisions;
 mod policies;
 mod relationships;
+mod search;
 mod world;
 
 use std::sync::atomic::Ordering;

@@ -1,7 +1,7 @@
 //! The only place where an HTTP status is chosen.
 //!
 //! Every refusal is a problem of RFC 9457, `application/problem+json`, with the members that education APIs add to it:
-//! `correlationId`, `errors` and, where a request's content was looked at, `validationErrors`.
+//! `correlationId`, `errors` and `validationErrors`.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ struct Content {
     status: StatusCode,
     code: Arc<str>,
     denial: Denial,
-    /// The body was looked at.
-    is_of_body: bool,
+    /// Members without content are there too.
+    has_empty_members: bool,
     correlation_id: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -64,21 +64,21 @@ impl Problem {
     pub(super) fn no_token_to_inspect(denial: Option<Denial>) -> Self {
         let status = StatusCode::BAD_REQUEST;
         let denial = denial.unwrap_or_else(|| plain(status, "the body has no member `token` that is a text"));
-        Self::new(status, UNREADABLE, denial).after_body()
+        Self::new(status, UNREADABLE, denial)
     }
 
     /// The token in the body is not the one in the header.
     pub(super) fn other_token(denial: Option<Denial>) -> Self {
         let status = StatusCode::BAD_REQUEST;
         let denial = denial.unwrap_or_else(|| plain(status, "the tokens in the header and in the body differ"));
-        Self::new(status, MISMATCH, denial).after_body()
+        Self::new(status, MISMATCH, denial)
     }
 
     /// The claim set that the token names is not there.
     pub(super) fn claim_set_unknown(denial: Option<Denial>) -> Self {
         let status = StatusCode::UNAUTHORIZED;
         let denial = denial.unwrap_or_else(|| plain(status, "the token's claim set is not known"));
-        Self::new(status, CLAIM_SET_UNKNOWN, denial).with(WWW_AUTHENTICATE, "Bearer").after_body()
+        Self::new(status, CLAIM_SET_UNKNOWN, denial).with(WWW_AUTHENTICATE, "Bearer")
     }
 
     /// The body cannot be used.
@@ -135,7 +135,7 @@ impl Problem {
             status,
             code: code.into(),
             denial,
-            is_of_body: false,
+            has_empty_members: false,
             correlation_id: String::new(),
             headers: Vec::new(),
         }))
@@ -146,8 +146,9 @@ impl Problem {
         self
     }
 
-    fn after_body(mut self) -> Self {
-        self.0.is_of_body = true;
+    /// With all members that a problem can have, the empty ones too.
+    pub(super) fn with_empty_members(mut self) -> Self {
+        self.0.has_empty_members = true;
         self
     }
 
@@ -169,7 +170,7 @@ impl Problem {
 
     /// The members, as far as they say something. A realm's words without type, title and detail mean no body at all.
     fn body(&self) -> Option<Json> {
-        let Content { status, denial, is_of_body, correlation_id, .. } = &*self.0;
+        let Content { status, denial, has_empty_members, correlation_id, .. } = &*self.0;
         let Denial { status: _, problem_type, title, detail, errors } = denial;
         if problem_type.is_empty() && title.is_empty() && detail.is_empty() {
             return None;
@@ -180,8 +181,10 @@ impl Problem {
             members.insert(name.to_owned(), json!(text));
         }
         members.insert("status".to_owned(), json!(status.as_u16()));
-        members.insert("errors".to_owned(), json!(errors));
-        if *is_of_body {
+        if *has_empty_members || !errors.is_empty() {
+            members.insert("errors".to_owned(), json!(errors));
+        }
+        if *has_empty_members {
             members.insert("validationErrors".to_owned(), json!({}));
         }
         Some(Json::Object(members))

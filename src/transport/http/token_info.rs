@@ -66,7 +66,7 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
     let content = body::read(&head.headers, content, &shared.limits).await.map_err(Problem::of_body)?;
     compare(&realm, &content, &presented.token)?;
     if !holder.is_claim_set_known() {
-        return Err(Problem::claim_set_unknown(realm.denial(problem::CLAIM_SET_UNKNOWN)));
+        return Err(of_content(&realm, Problem::claim_set_unknown(realm.denial(problem::CLAIM_SET_UNKNOWN))));
     }
     let turn = turn(&shared.answers).await?;
     let pieces = tokio::task::spawn_blocking(move || Pieces::of(&holder, turn))
@@ -79,12 +79,17 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
 fn compare(realm: &InfoRealm, content: &body::Content, token: &Secret) -> Result<(), Problem> {
     let inspected = content.fields().and_then(|fields| fields.text(FIELD).ok().flatten());
     let Some(inspected) = inspected.filter(|inspected| !inspected.0.is_empty()) else {
-        return Err(Problem::no_token_to_inspect(realm.denial(problem::UNREADABLE)));
+        return Err(of_content(realm, Problem::no_token_to_inspect(realm.denial(problem::UNREADABLE))));
     };
     if bool::from(inspected.0.as_bytes().ct_eq(token.0.as_bytes())) {
         return Ok(());
     }
-    Err(Problem::other_token(realm.denial(problem::MISMATCH)))
+    Err(of_content(realm, Problem::other_token(realm.denial(problem::MISMATCH))))
+}
+
+/// A refusal of what the request holds, with the members that the realm wants.
+fn of_content(realm: &InfoRealm, problem: Problem) -> Problem {
+    if realm.has_empty_members() { problem.with_empty_members() } else { problem }
 }
 
 /// Waits until fewer answers than the limit are under way.

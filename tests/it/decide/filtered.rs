@@ -49,7 +49,7 @@ impl Seen {
             let item = Asked { resource: ("Document", &resource.id), values: &values, ..asked };
             let request = item.check(&realm).unwrap();
             let allowed = decide(&realm, &principal, &request, &graph).outcome == Outcome::Allowed;
-            let passes = holds(filter, &realm, &principal, &request.resource_type, &request.phases[0].values, &graph);
+            let passes = holds(filter, &realm, &principal, &request.phases[0].values, &graph);
             assert_eq!(passes, allowed, "{answer:?}\nof {item:?}\n{related:?}\n{text}");
             *if passes { &mut self.passed } else { &mut self.failed } += 1;
         }

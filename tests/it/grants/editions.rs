@@ -9,6 +9,7 @@ use hallpass::domain::grants::table::ClaimTable;
 use hallpass::domain::policy_set::SourceFile;
 use hallpass::domain::realm::Realm;
 use hallpass::provider::claims_metadata::{self, Product};
+use hallpass::provider::realm_files::read_folder;
 use serde_json::{Value as Json, json};
 
 use super::sources::Edition;
@@ -162,4 +163,25 @@ fn the_rules_grant_what_the_product_ships() {
     let (ours, shipped) = (sorted(&ours), sorted(&shipped));
     let different: Vec<_> = ours.iter().filter(|claim| !shipped.contains(claim)).collect();
     assert_eq!((different.len(), ours.len(), shipped.len()), (0, 413, 413), "{different:#?}");
+}
+
+#[test]
+fn the_rules_as_a_variant_take_the_other_products_claims() {
+    let Some(folder) = folder() else { return };
+    let editions = read(&folder, "claim_sets.json");
+    let table = import(&source("copies.sql", Edition(&editions["editions"]["ods-5.2"]).copies()), Product::Ods);
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/edfi");
+    let mut files = read_folder(&rules).unwrap();
+    files.retain(|file| file.path != "grants.json");
+    files.push(source("grants.json", table.text()));
+    let realm = Realm::compile(&files, Some("ods")).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let grants = realm.grants.as_ref().unwrap();
+    // An edition without TPDM; every other resource is found by one of the two spellings, and every grant can be used.
+    let unusable: Vec<_> =
+        grants.faults().into_iter().filter(|fault| !fault.resource_type.starts_with("tpdm/")).collect();
+    assert_eq!((unusable.len(), grants.fault_count()), (0, 33), "{unusable:#?}");
+    let grant = grants.find("SIS Vendor", "ed-fi/students", "Read").grant;
+    assert_eq!(grant.strategies, ["RelationshipsWithEdOrgsAndPeople".into()]);
+    assert_eq!(grant.lineage[0], "http://ed-fi.org/ods/identity/claims/student".into());
+    assert_eq!(grants.claims("Ed-Fi Sandbox", "http://ed-fi.org/ods/identity/claims/services/").len(), 1);
 }

@@ -121,7 +121,7 @@ fn binding(request: &SearchRequest) -> Binding {
     Binding::of("SearchResources", &text)
 }
 
-/// The cursor as a text without blanks between its parts but one.
+/// The cursor as a text, a blank between its parts, none of which has one.
 fn written_cursor(cursor: &Cursor) -> String {
     let Cursor { revision, version, holder, place, has_gap } = cursor;
     format!("{revision} {version} {holder} {place} {}", u8::from(*has_gap))
@@ -174,4 +174,62 @@ impl Search {
 fn resource(found: Found) -> pb::FoundResource {
     let Found { id, candidate } = found;
     pb::FoundResource { id: id.to_string(), candidate: u32::try_from(candidate).unwrap_or(u32::MAX) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went_and_nothing_else_is_one() {
+        let cursor = Cursor {
+            revision: Revision(7),
+            version: PolicyVersion("0f".into()),
+            holder: "ab".into(),
+            place: 12,
+            has_gap: true,
+        };
+        let written = written_cursor(&cursor);
+        assert_eq!(read_cursor(written.as_bytes()).unwrap(), cursor);
+        for other in ["", "7", "7 0f ab 12", "7 0f ab 12 1 1", "x 0f ab 12 1", "7 0f ab -1 1"] {
+            assert_eq!(read_cursor(other.as_bytes()).unwrap_err().fields[0].field, "page_token", "{other}");
+        }
+        assert!(read_cursor(&[0xff]).is_err());
+    }
+
+    #[test]
+    fn a_page_token_goes_with_a_new_token_and_another_size_and_with_no_other_change() {
+        let request = pb::SearchResourcesRequest {
+            action: "Read".into(),
+            resource_type: "students".into(),
+            page_size: 1,
+            candidates: vec![pb::Resource { id: "a".into(), ..pb::Resource::default() }],
+            ..pb::SearchResourcesRequest::default()
+        };
+        let cursor = Cursor {
+            revision: Revision(1),
+            version: PolicyVersion("v".into()),
+            holder: "h".into(),
+            place: 1,
+            has_gap: false,
+        };
+        let (_, binding) = search(request.clone(), "").unwrap().into_parts();
+        let end = Part::End { next: Some(cursor.clone()), is_complete: true };
+        let Some(WirePart::End(end)) = Search::part(binding.as_ref(), end).part else { panic!("no end") };
+        let request = pb::SearchResourcesRequest { page_token: end.next_page_token, ..request };
+        let goes_on = |request: pb::SearchResourcesRequest| search(request, "").map(|read| read.request.after).ok();
+        let with = |change: fn(&mut pb::SearchResourcesRequest)| {
+            let mut request = request.clone();
+            change(&mut request);
+            goes_on(request)
+        };
+        assert_eq!(with(|_| {}), Some(Some(cursor.clone())));
+        assert_eq!(with(|request| request.token = "new".into()), Some(Some(cursor.clone())));
+        assert_eq!(with(|request| request.page_size = 0), Some(Some(cursor)));
+        assert_eq!(with(|request| request.candidates.clear()), None);
+        assert_eq!(with(|request| request.candidates[0].id = "b".into()), None);
+        assert_eq!(with(|request| request.action = "ReadChanges".into()), None);
+        assert_eq!(with(|request| request.filter_only = true), None);
+        assert_eq!(with(|request| request.media_type = "text/plain".into()), None);
+    }
 }

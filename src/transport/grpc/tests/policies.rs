@@ -6,7 +6,10 @@ use super::{
     violations,
     world::{NOW, REALM, World, files},
 };
-use crate::proto::v1::{self as pb, policy_service_client::PolicyServiceClient};
+use crate::{
+    domain::policy_set::SourceFile,
+    proto::v1::{self as pb, policy_service_client::PolicyServiceClient},
+};
 
 #[tokio::test]
 async fn a_candidate_set_is_validated_with_every_fault_at_its_place() {
@@ -58,4 +61,36 @@ async fn a_reload_that_is_refused_leaves_the_realm_as_it_was_and_is_shown() {
     *world.source.0.lock().unwrap() = Some(changed);
     let reloaded = client.reload_policies(reload()).await.unwrap().into_inner();
     assert!(reloaded.faults.is_empty() && reloaded.policy_version != realm.policy_version);
+}
+
+#[tokio::test]
+async fn grants_that_cannot_be_used_are_shown_with_the_realm_that_works() {
+    let world = World::start().await;
+    let mut client = PolicyServiceClient::new(world.channel.clone());
+    let mut changed = files();
+    changed.retain(|file| !file.path.starts_with("tests/"));
+    let realm = changed.iter_mut().find(|file| file.path == "realm.toml").unwrap();
+    realm.content.push_str(
+        "[resources]\nentity = \"File\"\nfile = \"resources.json\"\n\
+         [grants]\nfile = \"grants.json\"\nclaim_set = \"schools\"\n[grants.strategies]\nKnown = []\n",
+    );
+    let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
+    changed.push(file("resources.json", r#"{"resources":{"files":{"claim":"leaf","subjects":[]}}}"#));
+    let grants =
+        r#"{"claims":{"root":{"claim_sets":{"S":{"Read":["Odd"],"Update":["Known"]}}},"leaf":{"parent":"root"}}}"#;
+    changed.push(file("grants.json", grants));
+    *world.source.0.lock().unwrap() = Some(changed);
+    let reload = pb::ReloadPoliciesRequest { realm: REALM.to_owned() };
+    assert_eq!(client.reload_policies(reload).await.unwrap().into_inner().faults, []);
+    let shown = pb::GetRealmRequest { realm: REALM.to_owned() };
+    let shown = client.get_realm(shown).await.unwrap().into_inner().realm.unwrap();
+    let expected = pb::GrantFault {
+        claim_set: "S".to_owned(),
+        resource_type: "files".to_owned(),
+        action: "Read".to_owned(),
+        supplied_by: "root".to_owned(),
+        message: "Could not find authorization strategy implementations for the following strategy names: 'Odd'."
+            .to_owned(),
+    };
+    assert_eq!(shown.grant_faults, [expected]);
 }

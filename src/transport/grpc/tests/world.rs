@@ -79,6 +79,8 @@ hint = "Is the student enrolled?"
 [relations.enrolled_at]
 subject = "Student"
 object = "School"
+[items.File]
+entity = "Student"
 [[records]]
 resource = "schools"
 key = ["schoolId"]
@@ -291,13 +293,27 @@ impl RealmSource for Source {
 }
 
 /// A log in memory, which a test may declare full.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
     pub(super) is_full: AtomicBool,
+    /// Each append takes one away.
+    pub(super) appends_left: Semaphore,
     records: Mutex<Vec<LoggedDecision>>,
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self { is_full: AtomicBool::default(), appends_left: Semaphore::new(1 << 20), records: Mutex::default() }
+    }
+}
+
 impl Log {
+    /// Lets so many appends through and no more.
+    pub(super) fn leave_appends(&self, count: usize) {
+        self.appends_left.forget_permits(usize::MAX);
+        self.appends_left.add_permits(count);
+    }
+
     pub(super) fn records(&self) -> MutexGuard<'_, Vec<LoggedDecision>> {
         self.records.lock().unwrap()
     }
@@ -306,6 +322,7 @@ impl Log {
 #[async_trait]
 impl DecisionLog for Log {
     async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError> {
+        self.appends_left.acquire().await.unwrap().forget();
         if !self.is_writable() {
             return Err(LogError::Unavailable("full".to_owned()));
         }
