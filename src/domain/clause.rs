@@ -69,11 +69,21 @@ impl Clauses {
     /// `false` when a clause is false that looks at settled members of the context alone. Only clauses at the beginning are asked:
     /// one that comes after a clause that may fail to evaluate doesn't keep the policy from failing.
     pub(super) fn may_hold(&self, settled: &[&str], situation: &Situation<'_>) -> bool {
-        let is_settled = |clause: &&Clause| {
-            clause.only_context.as_ref().is_some_and(|members| members.iter().all(|name| settled.contains(&&**name)))
-        };
-        let found = self.list.iter().take_while(is_settled).map(|clause| situation.holds(&clause.condition));
+        let beginning = self.list.iter().take_while(|clause| clause.is_settled(settled));
+        let found = beginning.map(|clause| situation.holds(&clause.condition));
         found.take_while(Result::is_ok).all(|holds| holds == Ok(true))
+    }
+
+    /// No clause looks at anything but settled members of the context, and some at this one.
+    pub(super) fn are_settled_by(&self, member: &str, settled: &[&str]) -> bool {
+        let mentioned = self.list.iter().filter_map(|clause| clause.only_context.as_ref()).flatten();
+        mentioned.into_iter().any(|name| **name == *member) && self.list.iter().all(|clause| clause.is_settled(settled))
+    }
+}
+
+impl Clause {
+    fn is_settled(&self, settled: &[&str]) -> bool {
+        self.only_context.as_ref().is_some_and(|members| members.iter().all(|name| settled.contains(&&**name)))
     }
 }
 

@@ -278,7 +278,8 @@ fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&
     Context::from_pairs(members).ok()
 }
 
-fn expression(realm: &Realm, value: &Value) -> Option<RestrictedExpression> {
+/// A value as Cedar takes it in a context; `None` for what it has no words for.
+pub(super) fn expression(realm: &Realm, value: &Value) -> Option<RestrictedExpression> {
     let uid =
         |entity: &super::id::EntityId| -> Option<EntityUid> { realm.cedar_types.uid(&entity.entity_type, &entity.id) };
     match value {

@@ -207,6 +207,10 @@ impl PolicySet {
         self.policies.is_empty()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CompiledPolicy> {
+        self.policies.iter()
+    }
+
     pub(super) fn get(&self, index: usize) -> Option<&CompiledPolicy> {
         self.policies.get(index)
     }

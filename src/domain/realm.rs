@@ -1,6 +1,7 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod cross_check;
+mod moot;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use super::{
     variant,
 };
 use cross_check::cross_check;
+use moot::moot_strategies;
 
 /// A compiled realm. Immutable but for caches of what follows from it.
 #[derive(Debug)]
@@ -140,7 +142,7 @@ impl Realm {
         let settings = schema.actions.iter().filter_map(|(action, shape)| {
             Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
         });
-        Ok(Self {
+        let realm = Self {
             version: digest(files, None),
             variant: None,
             settings: settings.collect(),
@@ -154,7 +156,9 @@ impl Realm {
             resource_types,
             grants,
             profiles,
-        })
+        };
+        let moot = moot_strategies(&realm);
+        if moot.is_empty() { Ok(realm) } else { Err(moot) }
     }
 
     /// What is worth a look in files that have no fault.

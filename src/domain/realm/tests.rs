@@ -9,6 +9,7 @@ use crate::domain::{
     decision::Decision,
     graph::Graph,
     policy_set::PlanKey,
+    resource_type::Subject,
     value::Attributes,
 };
 
@@ -97,13 +98,13 @@ fn question(action: &str, kind: &str, existing: Option<&str>, proposed: Option<&
     Question { action: action.into(), resource_type: kind.into(), attributes, proposed, ..Question::default() }
 }
 
-fn answer(realm: &Realm, claims: serde_json::Value, question: &Question) -> Decision {
+fn answer(realm: &Realm, claims: &serde_json::Value, question: &Question) -> Decision {
     let principal = Principal::from_claims(realm, claims.as_object().unwrap()).unwrap();
     decide(realm, &principal, &AccessRequest::check(realm, question).unwrap(), &Graph::new())
 }
 
 fn outcome(realm: &Realm, question: &Question) -> String {
-    format!("{:?}", answer(realm, json!({ "sub": "c" }), question).outcome)
+    format!("{:?}", answer(realm, &json!({ "sub": "c" }), question).outcome)
 }
 
 #[test]
@@ -226,20 +227,21 @@ fn a_question_without_the_values_that_its_action_needs_names_them() {
 #[test]
 fn an_allow_of_something_new_carries_its_obligation_when_the_principal_has_the_values() {
     let realm = compiled("@id(\"a\") permit (principal, action, resource);", None);
-    let obligations = |claims: serde_json::Value, question: &Question| {
+    let obligations = |claims: &serde_json::Value, question: &Question| {
         let obligations = answer(&realm, claims, question).obligations;
         obligations
             .into_iter()
             .map(|obligation| format!("{}{:?}", obligation.id, obligation.parameters))
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
     };
     let make = question("Make", "cups", None, Some("{}"));
     let badge = json!({ "sub": "c", "badge": "b1", "shelves": "7,8" });
-    let carried = obligations(badge.clone(), &make);
+    let carried = obligations(&badge, &make);
     assert!(carried.starts_with("stamp") && carried.contains("\"b1\"") && carried.contains("Long(7)"), "{carried}");
-    assert_eq!(obligations(json!({ "sub": "c" }), &make), "");
-    assert_eq!(obligations(badge.clone(), &question("Make", "cups", Some("{}"), Some("{}"))), "");
-    assert_eq!(obligations(badge, &question("Look", "cups", Some("{}"), None)), "");
+    assert_eq!(obligations(&json!({ "sub": "c" }), &make), "");
+    assert_eq!(obligations(&badge, &question("Make", "cups", Some("{}"), Some("{}"))), "");
+    assert_eq!(obligations(&badge, &question("Look", "cups", Some("{}"), None)), "");
 }
 
 #[test]
@@ -247,7 +249,7 @@ fn a_subject_of_all_resource_types_stands_behind_their_own() {
     let realm = compiled("", None);
     let names = |kind: &str| {
         let subjects = realm.resource_types[kind].subjects.iter();
-        subjects.flat_map(|subject| subject.names()).map(|name| &**name).collect::<Vec<_>>().join(" ")
+        subjects.flat_map(Subject::names).map(|name| &**name).collect::<Vec<_>>().join(" ")
     };
     assert_eq!((names("cups"), names("boxes")), ("Stamp".into(), "Row Number Stamp".into()));
 }
@@ -262,7 +264,7 @@ fn several_values_make_one_id() {
             Err(faults) => format!("{}: {}", faults[0].field, faults[0].message),
         }
     };
-    assert!(value(r#"{"row": "a|b", "place": {"number": 3}}"#).contains(r#"a\\|b|3"#));
+    assert!(value(r#"{"row": "a|b", "place": {"number": 3}}"#).contains(r"a\\|b|3"));
     assert_eq!(value(r#"{"row": "a", "place": {}}"#), "None");
     assert_eq!(value(r#"{"row": " ", "place.number": 3}"#), "None");
     let wrong = value(r#"{"row": "a", "place": {"number": true}}"#);
@@ -275,6 +277,47 @@ fn several_values_make_one_id() {
 #[test]
 fn denials_are_filled_in_with_names_of_the_question() {
     let realm = compiled("@id(\"a\") forbid (principal, action, resource);", None);
-    let denial = answer(&realm, json!({ "sub": "c" }), &question("Look", "cups", Some("{}"), None)).denial.unwrap();
+    let denial = answer(&realm, &json!({ "sub": "c" }), &question("Look", "cups", Some("{}"), None)).denial.unwrap();
     assert_eq!((denial.status, denial.errors), (409, vec!["Cup look {strategy}".to_owned()]));
+}
+
+#[test]
+fn a_strategy_that_nothing_acts_on_is_a_fault() {
+    let schema = SCHEMA
+        .replace("phase: String,", "phase: String, strategies: Set<String>,")
+        .replace("{ badge?: Badge,", "{ role: String, badge?: Badge,");
+    let grants = r#"
+[principal.attributes.role]
+claim = "role"
+[grants]
+file = "grants.json"
+claim_set = "role"
+[grants.strategies]
+Free = []
+Stamped = ["stamp"]
+Boxed = ["box"]
+"#;
+    let faults = |policies: &str| {
+        let mut files = files(&format!("{REALM}{grants}"), policies);
+        files[1].content.clone_from(&schema);
+        files.push(SourceFile { path: "grants.json".into(), content: "{\"claims\": {}}".into() });
+        let faults = Realm::compile(&files, None).err().unwrap_or_default();
+        faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+    };
+    let boxed = "@id(\"boxed\") permit (principal, action, resource) when { context.strategies.contains(\"Boxed\") } when { resource has box };\n";
+    let stamped = "@id(\"stamped\") forbid (principal, action, resource) when { context.strategies.contains(\"Stamped\") } unless { resource has stamp };\n";
+    let rest = |known: &str| {
+        format!(
+            "@id(\"rest\") permit (principal, action, resource) unless {{ context.strategies.containsAny([{known}]) }};\n"
+        )
+    };
+    assert_eq!(faults(&format!("{boxed}{stamped}{}", rest("\"Boxed\""))), "");
+    assert_eq!(
+        faults(&format!("{boxed}{stamped}{}", rest("\"Other\""))),
+        "the strategy `Boxed` is to look at `box`, but `rest` permits under it and no forbid has it in its first block"
+    );
+    let forgotten = faults(&format!("{boxed}{}", rest("\"Boxed\"")));
+    assert!(forgotten.starts_with("the strategy `Stamped` is to look at `stamp`, but `rest` permits"), "{forgotten}");
+    let anyone = "@id(\"open\") permit (principal, action, resource) when { context.settings.isOpen };\n";
+    assert_eq!(faults(&format!("{boxed}{anyone}")), "", "who permits whatever the strategies are means it");
 }
