@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
@@ -157,12 +158,13 @@ async fn a_search_ends_when_its_caller_is_gone() {
 async fn only_so_many_searches_are_under_way() {
     let world = World::start().await;
     school(&world).await;
-    let waiting = tokio::task::JoinSet::from_iter((0..SEARCHES_MAX).map(|_| {
+    let waiting = (0..SEARCHES_MAX).map(|_| {
         let app = Arc::clone(&world.app);
         let request =
             SearchRequest { realm: REALM.into(), at_least_revision: Revision(1_000), ..SearchRequest::default() };
         async move { app.search(request).await.is_ok() }
-    }));
+    });
+    let waiting: JoinSet<bool> = waiting.collect();
     while world.app.searches_under_way() < SEARCHES_MAX {
         tokio::task::yield_now().await;
     }
