@@ -39,7 +39,7 @@ pub(crate) fn run(report: &mut Report) {
             drop(known(&realm, &client, &many));
         }],
     );
-    report.goal("search_of_a_school_1m_over_10k_students", median_ratio(&many_us, &few_us), Goal::AtMost(1.3));
+    report.goal("search_of_a_school_1m_over_10k_students", median_ratio(&many_us, &few_us), Goal::AtMost(1.2));
     info("search_us_an_item", median(&many_us) / found.len() as f64);
     info("search_us_an_item_to_find_and_sort", median(&known_us) / found.len() as f64);
 }

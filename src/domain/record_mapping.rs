@@ -1,6 +1,7 @@
 //! relations.toml: the relations of a realm, and which source records bring them.
 
 mod history;
+mod known;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -10,7 +11,7 @@ use super::{
     document::{Table, read_document},
     fault::Fault,
     id::EntityId,
-    items::{Item, Items, read_items},
+    items::{Items, read_items},
     prefix::{PrefixRule, read_prefixes},
     relationship::{EntityFacts, Record, RecordKey, Relationship, Remembered},
 };
@@ -154,7 +155,7 @@ impl Relations {
                 })
                 .into_iter()
                 .collect();
-            let items = read_items(root, &relations, |entity| said_of(&records, entity));
+            let items = read_items(root, &relations, |entity| known::said_of(&records, entity));
             Self { entities, histories, ends: relations, remembered, records, items }
         })
     }
@@ -199,21 +200,6 @@ impl Relations {
     /// The rules of all entity types.
     pub fn entity_rules(&self) -> impl Iterator<Item = (&Arc<str>, &EntityRules)> {
         self.entities.iter()
-    }
-
-    /// How the items of a resource type are known, if the service knows them.
-    pub fn item(&self, resource_type: &str) -> Option<&Item> {
-        self.items.get(resource_type)
-    }
-
-    /// The known resource types.
-    pub(super) fn items(&self) -> &Items {
-        &self.items
-    }
-
-    /// The ends of a relation.
-    pub(super) fn ends(&self, relation: &str) -> Option<&RelationRule> {
-        self.ends.get(relation)
     }
 
     /// The ends of all relations, by name.
@@ -355,19 +341,6 @@ impl Relations {
         facts.sort();
         Ok(EntityFacts { entity, facts })
     }
-}
-
-/// The names of the facts that records bring about an entity type; `None` where they bring none.
-fn said_of(records: &BTreeMap<Arc<str>, RecordRule>, entity: &str) -> Option<Vec<Arc<str>>> {
-    let rules = records.values().filter_map(|rule| rule.facts.as_ref()).filter(|facts| *facts.entity == *entity);
-    let names: Vec<Vec<Arc<str>>> = rules
-        .map(|facts| facts.constants.iter().chain(&facts.fields).map(|(name, _)| Arc::clone(name)).collect())
-        .collect();
-    let is_said = !names.is_empty();
-    let mut names: Vec<Arc<str>> = names.into_iter().flatten().collect();
-    names.sort();
-    names.dedup();
-    is_said.then_some(names)
 }
 
 fn parse_object(json: &str) -> Result<Json, MappingError> {

@@ -17,6 +17,7 @@ pub use self::{
 };
 use super::{
     access_request::{AccessRequest, Question},
+    decide::shaped_by_profile,
     decision::{Decision, Obligation, Outcome, Reason},
     graph::Graph,
     id::EntityId,
@@ -43,6 +44,10 @@ pub struct Opening {
 
 /// Decides whether a principal may search. The values of the request don't count.
 pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Opening {
+    // What the profile does to a body doesn't matter here; that it refuses the request does.
+    if let Err(refused) = shaped_by_profile(realm, principal, request) {
+        return Opening { decision: *refused, filter: None };
+    }
     let filter = match row_filter::row_filter(realm, principal, request, graph) {
         Answer::Refused(decision) => return Opening { decision: *decision, filter: None },
         Answer::Filtered(filter) => Some(filter),

@@ -13,6 +13,7 @@ use hallpass::proto::v1::batch_authorize_result::Result as ItemResult;
 use serde_json::{Value as Json, json};
 
 use self::oracle::Oracle;
+use crate::search::found_by_id;
 use crate::support::{Home, REALM, Service, reading};
 
 const DISTRICT: i64 = 255_901;
@@ -123,10 +124,13 @@ async fn everybody_of_a_district_is_seen_by_whom_the_records_say() {
         ];
         for (claim_set, resource, property, expected) in expected {
             let ids = ids(&records, resource, property);
-            let readable = readable(&service, &home.token(claim_set, &[client]), resource, property, &ids).await;
+            let token = home.token(claim_set, &[client]);
+            let readable = readable(&service, &token, resource, property, &ids).await;
             decisions += ids.len();
             let wrong: Vec<_> = readable.symmetric_difference(&expected).take(5).collect();
             assert!(wrong.is_empty(), "{client} reads {resource} under {claim_set}: differs for {wrong:?}");
+            let found = found_by_id(&service, &token, &format!("ed-fi/{resource}")).await;
+            assert_eq!(found, expected, "{client} finds {resource} under {claim_set}");
         }
     }
     assert_eq!(oracle.students(DISTRICT).len(), 960, "the oracle sees everybody who is enrolled");

@@ -76,6 +76,13 @@ async fn search(service: &Service, mut request: pb::SearchResourcesRequest) -> R
     Ok(whole)
 }
 
+/// All that the service knows of a type and the token's holder may read, by id.
+pub(crate) async fn found_by_id(service: &Service, token: &str, resource_type: &str) -> BTreeSet<String> {
+    let outcome = search(service, request(token, resource_type)).await.unwrap();
+    assert!(outcome.is_complete, "{resource_type}: {:?}", codes(&outcome));
+    outcome.found.into_iter().map(|found| found.id).collect()
+}
+
 /// The items that may be read, each asked about alone, by their places; and why not, of the others.
 async fn asked_alone(
     service: &Service,
@@ -369,6 +376,42 @@ async fn a_search_is_refused_where_no_resource_could_be_found_and_empty_where_no
         assert_eq!((outcome.found.len(), outcome.answer.denial.is_none()), (usize::from(is_allowed), is_allowed));
         assert_eq!(outcome.answer.obligations.is_empty(), !is_allowed);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_follows_the_profile_that_applies() {
+    let home = Home::new();
+    let service = small(&home).await;
+    let token = |profiles: &str| {
+        let now_seconds = SystemClock.now_seconds();
+        home.sign(&json!({
+            "iss": ISSUER, "iat": now_seconds, "exp": now_seconds + 3600, "client_id": "client",
+            "scope": "DistrictHostedSISVendor", "educationOrganizationIds": "1", "profiles": profiles,
+        }))
+    };
+    let one = search(&service, request(&token("Student-Directory"), "ed-fi/students")).await.unwrap();
+    let duties: Vec<&str> = one.answer.obligations.iter().map(|obligation| &*obligation.id).collect();
+    assert_eq!((duties, one.found.len()), (vec!["row_filter", "apply_profile"], 4));
+    let two = request(&token("School-Names, School-Maintenance"), "ed-fi/schools");
+    let refused = search(&service, two.clone()).await.unwrap();
+    let candidate = pb::Resource {
+        r#type: "ed-fi/schools".to_owned(),
+        attributes: [("schoolId".to_owned(), text("1"))].into(),
+        ..pb::Resource::default()
+    };
+    let question = pb::AuthorizeRequest {
+        realm: REALM.to_owned(),
+        token: two.token.clone(),
+        action: two.action.clone(),
+        resource: Some(candidate),
+        ..pb::AuthorizeRequest::default()
+    };
+    let alone = service.authorization().authorize(question).await.unwrap().into_inner();
+    assert_eq!((&refused.answer.reasons, &refused.answer.denial), (&alone.reasons, &alone.denial));
+    assert!(refused.found.is_empty() && refused.answer.decision() == pb::Decision::Deny, "{:?}", codes(&refused));
+    let media_type = "application/vnd.ed-fi.school.school-names.readable+json".to_owned();
+    let named = search(&service, pb::SearchResourcesRequest { media_type, ..two }).await.unwrap();
+    assert_eq!(ids(&named), ["1", "2"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

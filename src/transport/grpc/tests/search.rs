@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
@@ -163,7 +164,7 @@ async fn only_so_many_searches_are_under_way() {
             SearchRequest { realm: REALM.into(), at_least_revision: Revision(1_000), ..SearchRequest::default() };
         async move { app.search(request).await.is_ok() }
     });
-    let waiting: tokio::task::JoinSet<_> = waiting.collect();
+    let waiting: JoinSet<bool> = waiting.collect();
     while world.app.searches_under_way() < SEARCHES_MAX {
         tokio::task::yield_now().await;
     }
