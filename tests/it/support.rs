@@ -200,9 +200,14 @@ impl Home {
 
     /// A token of a client of this claim set with these organizations.
     pub(crate) fn token(&self, claim_set: &str, organizations: &[i64]) -> String {
+        self.token_with(claim_set, organizations, &json!({}))
+    }
+
+    /// The same, with further claims.
+    pub(crate) fn token_with(&self, claim_set: &str, organizations: &[i64], more: &serde_json::Value) -> String {
         let now_seconds = SystemClock.now_seconds();
         let ids: Vec<String> = organizations.iter().map(i64::to_string).collect();
-        let claims = json!({
+        let mut claims = json!({
             "iss": ISSUER,
             "iat": now_seconds,
             "exp": now_seconds + 3600,
@@ -211,6 +216,9 @@ impl Home {
             "educationOrganizationIds": ids.join(","),
             "namespacePrefixes": "uri://ed-fi.org",
         });
+        for (name, claim) in more.as_object().unwrap() {
+            claims[name] = claim.clone();
+        }
         self.key.sign(&claims).unwrap()
     }
 }

@@ -9,7 +9,7 @@ use hallpass::proto::v1::search_resources_response::Part;
 use serde_json::{Value as Json, json};
 
 use super::{DISTRICT, FOREIGN_DISTRICT, Oracle, Records, add_foreign_district, folder, read};
-use crate::support::{Home, REALM, Service, text};
+use crate::support::{Home, REALM, Service, creating, entity, text};
 
 /// At most this many records of a resource are asked about.
 const SAMPLE: usize = 40;
@@ -55,6 +55,10 @@ impl Strategy {
 }
 
 const ALL: &[Kind] = &[Organization, Student, Staff, Contact];
+
+/// What a view shows, and whose items an owner reaches, is said apart from relationships.
+const VIEW: Strategy = Strategy::of("StudentWithCTECourseEnrollments", &[Student]);
+const OWNERSHIP: Strategy = Strategy::of("OwnershipBased", &[]);
 
 const STRATEGIES: [Strategy; 12] = [
     Strategy::of("NoFurtherAuthorizationRequired", &[]),
@@ -182,11 +186,30 @@ fn add_claim_sets(home: &mut Home) {
     let (resources, mut grants) = (read("resources.json"), read("grants.json"));
     for resource in resources["resources"].as_object().unwrap().values() {
         let Some(claim) = grants["claims"].get_mut(resource["claim"].as_str().unwrap()) else { continue };
-        for Strategy { name, action, .. } in &STRATEGIES {
+        for Strategy { name, action, .. } in STRATEGIES.iter().chain([&VIEW, &OWNERSHIP]) {
             claim["claim_sets"][*name] = json!({ *action: [name] });
         }
     }
     fs::write(folder.join("grants.json"), grants.to_string()).unwrap();
+}
+
+/// Whose item the one at this place of a search is: every third is nobody's.
+fn owner(place: usize) -> Option<usize> {
+    Some(place % 3).filter(|owner| *owner > 0)
+}
+
+/// The students of career and technical education, who are made members of the view.
+async fn fill_view(service: &Service, records: &Records) -> BTreeSet<String> {
+    let of = |record: &Json| at(record, "studentReference.studentUniqueId").unwrap();
+    let students: BTreeSet<String> = records["studentCTEProgramAssociations"].iter().map(of).collect();
+    let member = |student: &String| pb::Relationship {
+        subject: Some(entity("StudentViews", student)),
+        relation: "student_view_member".to_owned(),
+        object: Some(entity("View", VIEW.name)),
+    };
+    let members = creating(students.iter().map(member).collect());
+    service.relationships().write_relationships(members).await.unwrap();
+    students
 }
 
 /// The places of the records that a search among them shows; `None` when it is a configuration error.
@@ -200,9 +223,10 @@ async fn shown(
 ) -> Option<BTreeSet<usize>> {
     let candidate = |(place, record): (usize, &&Json)| {
         let values = elements.iter().filter_map(|(_, path)| Some((path.clone(), text(&at(record, path)?))));
+        let stamp = owner(place).map(|owner| ("createdByOwnershipTokenId".to_owned(), text(&owner.to_string())));
         pb::Resource {
             id: place.to_string(),
-            attributes: values.collect::<HashMap<_, _>>(),
+            attributes: values.chain(stamp).collect::<HashMap<_, _>>(),
             has_attributes: true,
             ..pb::Resource::default()
         }
@@ -272,6 +296,23 @@ async fn every_resource_type_is_seen_under_every_strategy_as_the_records_say() {
                 }
             }
         }
+    }
+    let members = fill_view(&service, &everything).await;
+    let token = home.token(VIEW.name, &[]);
+    let owners_token = home.token_with(OWNERSHIP.name, &[], &json!({ "ownershipTokenIds": [2, 7] }));
+    for (endpoint, all) in &everything {
+        let elements = &elements[endpoint];
+        let sample: Vec<&Json> = all.iter().step_by(all.len() / SAMPLE + 1).collect();
+        let student = elements.iter().find(|(kind, _)| *kind == Student);
+        let is_member = |record: &Json, path: &str| at(record, path).is_some_and(|student| members.contains(&student));
+        let places = |shows: &dyn Fn(usize, &Json) -> bool| -> BTreeSet<usize> {
+            sample.iter().enumerate().filter(|(place, record)| shows(*place, record)).map(|(place, _)| place).collect()
+        };
+        let expected = student.map(|(_, path)| places(&|_, record| is_member(record, path)));
+        let found = shown(&service, &token, &VIEW, endpoint, &sample, elements).await;
+        assert_eq!(found, expected, "{endpoint} under a view");
+        let found = shown(&service, &owners_token, &OWNERSHIP, endpoint, &sample, elements).await;
+        assert_eq!(found, Some(places(&|place, _| owner(place) == Some(2))), "{endpoint} of an owner");
     }
     assert!(seen > 1000 && hidden > 1000 && errors > 100, "{seen} seen, {hidden} hidden, {errors} unusable");
     println!("{seen} records seen, {hidden} hidden, {errors} searches of resources that a strategy cannot judge");
