@@ -75,7 +75,7 @@ async fn grants_that_cannot_be_used_are_shown_with_the_realm_that_works() {
          [grants]\nfile = \"grants.json\"\nclaim_set = \"schools\"\n[grants.strategies]\nKnown = []\n",
     );
     let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
-    changed.push(file("resources.json", r#"{"resources":{"files":{"claim":"leaf","subjects":[]}}}"#));
+    changed.push(file("resources.json", r#"{"resources":{"File":{"claim":"leaf","subjects":[]}}}"#));
     let grants =
         r#"{"claims":{"root":{"claim_sets":{"S":{"Read":["Odd"],"Update":["Known"]}}},"leaf":{"parent":"root"}}}"#;
     changed.push(file("grants.json", grants));
@@ -86,7 +86,7 @@ async fn grants_that_cannot_be_used_are_shown_with_the_realm_that_works() {
     let shown = client.get_realm(shown).await.unwrap().into_inner().realm.unwrap();
     let expected = pb::GrantFault {
         claim_set: "S".to_owned(),
-        resource_type: "files".to_owned(),
+        resource_type: "File".to_owned(),
         action: "Read".to_owned(),
         supplied_by: "root".to_owned(),
         message: "Could not find authorization strategy implementations for the following strategy names: 'Odd'."
