@@ -16,7 +16,7 @@ use crate::{
         graph::{Graph, NodeId},
         id::EntityId,
         lineages::{Lineage, lineages},
-        realm_file::TokenInfoSettings,
+        realm_file::{TokenInfoSettings, Unknown},
         relationship::EntityFacts,
         value::{Attributes, Value},
     },
@@ -202,10 +202,12 @@ impl Holder {
         self.caller.principal.claim_set.as_deref().unwrap_or_default()
     }
 
-    /// The realm has no claim sets, or knows the principal's.
-    pub fn is_claim_set_known(&self) -> bool {
+    /// The realm doesn't know the principal's claim set, and takes that for a fault of the configuration.
+    pub fn is_claim_set_refused(&self) -> bool {
+        let realm = &self.loaded.realm;
+        let is_fault = realm.file.grants.as_ref().is_some_and(|grants| grants.unknown_claim_set == Unknown::Error);
         let is_named = |known: &Arc<str>| known.eq_ignore_ascii_case(self.claim_set());
-        self.loaded.realm.grants.as_ref().is_none_or(|grants| grants.claim_sets().iter().any(is_named))
+        is_fault && realm.grants.as_ref().is_some_and(|grants| !grants.claim_sets().iter().any(is_named))
     }
 
     /// The actions that the grants name, by resource type, sorted.
@@ -213,9 +215,12 @@ impl Holder {
         self.loaded.realm.grants.as_ref().map(|grants| grants.granted(self.claim_set())).unwrap_or_default()
     }
 
-    /// The actions that the grants name on claims that begin like this and are no resource type, by claim, sorted.
-    pub fn claims(&self, prefix: &str) -> Actions {
-        self.loaded.realm.grants.as_ref().map(|grants| grants.claims(self.claim_set(), prefix)).unwrap_or_default()
+    /// The actions that the grants name on claims that begin like this, in any spelling that the realm names, and are no
+    /// resource type; by what stands behind, sorted.
+    pub fn claims_behind(&self, prefix: &str) -> Actions {
+        let realm = &self.loaded.realm;
+        let (Some(grants), Some(settings)) = (&realm.grants, &realm.file.grants) else { return Actions::new() };
+        grants.claims_behind(self.claim_set(), prefix, settings)
     }
 
     /// All organizations that the principal's own contain, themselves included, each once; numbers in their order, then
@@ -241,6 +246,11 @@ impl Holder {
         found
     }
 
+    /// The actions that the grants name on what is no resource type, by claim, sorted.
+    fn claims(&self) -> Actions {
+        self.loaded.realm.grants.as_ref().map(|grants| grants.claims(self.claim_set())).unwrap_or_default()
+    }
+
     /// What the principal may do, its reach included.
     fn info(&self) -> TokenInfo {
         let principal = &self.caller.principal;
@@ -261,7 +271,7 @@ impl Holder {
             attributes: Arc::clone(&principal.attributes),
             reachable,
             resources: self.resources(),
-            claims: self.claims(""),
+            claims: self.claims(),
             expires_at_seconds: self.caller.expires_at_seconds,
         }
     }

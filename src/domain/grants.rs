@@ -18,7 +18,7 @@ use std::{
 pub use self::fault::{FAULTS_MAX, GrantFault};
 use self::{
     fault::{ambiguous, no_metadata, strategy_fault},
-    forest::{Forest, Found, Named, folded, held, resolve},
+    forest::{Forest, Found, Named, behind, folded, held, other_spellings, resolve},
     table::ClaimTable,
 };
 use super::{
@@ -275,14 +275,28 @@ impl Grants {
         list
     }
 
-    /// The claims that start with the prefix and are no resource type's, for example services, with the actions that
-    /// the claim set grants on them or above them, sorted. Groups are left out.
-    pub fn claims(&self, claim_set: &str, prefix: &str) -> NamedActions {
+    /// The claims that are no resource type's, for example services, with the actions that the claim set grants on them or
+    /// above them, sorted. Groups are left out.
+    pub fn claims(&self, claim_set: &str) -> NamedActions {
         let set = self.sets.get(&claim_set.to_ascii_lowercase());
-        let others = set.into_iter().flat_map(|set| &set.others);
-        let mut list: NamedActions = others.filter(|(claim, _)| claim.starts_with(prefix)).cloned().collect();
+        let mut list: NamedActions = set.map(|set| set.others.clone()).unwrap_or_default();
         list.sort();
         list
+    }
+
+    /// Of these the ones that begin with the prefix, as it is written or in another spelling that the realm names, under
+    /// what stands behind it. A name that several spellings share has the actions of all.
+    pub fn claims_behind(&self, claim_set: &str, prefix: &str, settings: &GrantSettings) -> NamedActions {
+        let others = other_spellings(prefix, settings);
+        let prefixes: Vec<&str> = [prefix].into_iter().chain(others.iter().map(|other| &**other)).collect();
+        let mut named: BTreeMap<Arc<str>, BTreeSet<Arc<str>>> = BTreeMap::new();
+        for (claim, actions) in self.claims(claim_set) {
+            let name = prefixes.iter().find_map(|prefix| behind(&claim, prefix, settings));
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
+                named.entry(name.into()).or_default().extend(actions);
+            }
+        }
+        named.into_iter().map(|(name, actions)| (name, actions.into_iter().collect())).collect()
     }
 
     /// The claim sets as the table writes them, sorted.
@@ -595,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_that_are_no_resource_type_are_listed_by_their_prefix() {
+    fn claims_that_are_no_resource_type_are_listed() {
         let content = r#"{"claims":{
             "urn:new:leaf":{"claim_sets":{"SIS":{"Read":["Free"]}}},
             "services":{"claim_sets":{"SIS":{"Read":null}}},
@@ -603,10 +617,30 @@ mod tests {
             "services/a":{"claim_sets":{"Other":{"Write":["Free"]}}},
             "snapshots":{"claim_sets":{"SIS":{"Read":["Free"]}}}}}"#;
         let grants = grants(content, &settings());
-        assert_eq!(grants.claims("sis", "services/"), [("services/b".into(), vec!["Read".into(), "Write".into()])]);
-        assert_eq!(grants.claims("SIS", "").len(), 2);
-        assert_eq!(grants.claims("Other", "").len(), 1);
-        assert_eq!(grants.claims("nobody", "").len(), 0);
+        let written = [("b".into(), vec!["Read".into(), "Write".into()])];
+        assert_eq!(grants.claims_behind("sis", "services/", &settings()), written);
+        assert_eq!(grants.claims("SIS").len(), 2);
+        assert_eq!(grants.claims("Other").len(), 1);
+        assert_eq!(grants.claims("nobody").len(), 0);
+    }
+
+    #[test]
+    fn claims_are_found_by_every_spelling_of_a_prefix() {
+        let content = r#"{"claims":{
+            "urn:new:services/a":{"claim_sets":{"SIS":{"Read":["Free"]}}},
+            "urn:old:services/a":{"claim_sets":{"SIS":{"Write":["Free"]}}},
+            "URN:old:services/B":{"claim_sets":{"SIS":{"Read":["Free"]}}},
+            "urn:older:services/c":{"claim_sets":{"SIS":{"Read":["Free"]}}},
+            "urn:old:services/":{"claim_sets":{"SIS":{"Read":["Free"]}}}}}"#;
+        let claim_prefixes = vec![("urn:new:".into(), vec!["urn:old:".into()])];
+        let a = || ("a".into(), vec!["Read".into(), "Write".into()]);
+        for (claim_case, expected) in
+            [(ClaimCase::Ignore, vec![("B".into(), vec!["Read".into()]), a()]), (ClaimCase::Exact, vec![a()])]
+        {
+            let settings = GrantSettings { claim_case, claim_prefixes: claim_prefixes.clone(), ..settings() };
+            let grants = grants(content, &settings);
+            assert_eq!(grants.claims_behind("SIS", "urn:new:services/", &settings), expected);
+        }
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! Variants: changes to the TOML files of a realm that are kept under a name, for a deployment to choose.
+//! Variants: changes to the TOML and JSON files of a realm that are kept under a name, for a deployment to choose.
 //!
-//! `variants/NAME.toml` holds a table for each file that it changes, `["realm.toml".settings] x = true` for example. Tables are
-//! merged key by key; whatever else stands there takes the place of what the file says. Tests of policies change
-//! files in the same way.
+//! `variants/NAME.toml` holds a table for each file that it changes, `["realm.toml".settings] x = true` for example. Tables,
+//! and objects of JSON, are merged key by key; whatever else stands there takes the place of what the file says. Tests of
+//! policies change files in the same way.
 
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
 
-use super::{fault::Fault, policy_set::SourceFile};
+use super::{fault::Fault, policy_set::SourceFile, resource_type::syntax_fault, strict_json};
 
 /// The folder of variants within a realm's folder.
 const FOLDER: &str = "variants/";
 const ENDING: &str = ".toml";
+/// How the files end that hold JSON.
+const JSON_ENDING: &str = ".json";
 
 /// The names of a realm's variants, in order.
 pub fn names(files: &[SourceFile]) -> Vec<&str> {
@@ -67,21 +69,63 @@ fn change(files: &[SourceFile], changes: Table, by: &str) -> Result<Vec<SourceFi
     let mut changed = files.to_vec();
     let mut faults = Vec::new();
     for (path, change) in changes {
-        let file = changed.iter_mut().find(|file| file.path == path && path.ends_with(ENDING));
-        let (Some(file), Value::Table(change)) = (file, change) else {
-            faults.push(Fault::in_file(by, format!("`{path}` is no table that changes a TOML file of this realm")));
+        let is_known =
+            |file: &&mut SourceFile| file.path == path && (path.ends_with(ENDING) || path.ends_with(JSON_ENDING));
+        let (Some(file), Value::Table(change)) = (changed.iter_mut().find(is_known), change) else {
+            let message = format!("`{path}` is no table that changes a TOML or JSON file of this realm");
+            faults.push(Fault::in_file(by, message));
             continue;
         };
         // A file that doesn't parse is named with its place when it is read as it stands.
-        match parse(file) {
-            Ok(mut table) => {
-                merge(&mut table, change);
-                file.content = table.to_string();
-            }
+        match merged(file, change) {
+            Ok(content) => file.content = content,
             Err(found) => faults.extend(found),
         }
     }
     if faults.is_empty() { Ok(changed) } else { Err(faults) }
+}
+
+/// What the file holds with the change.
+fn merged(file: &SourceFile, change: Table) -> Result<String, Vec<Fault>> {
+    if file.path.ends_with(JSON_ENDING) {
+        let mut object = parse_json(file)?;
+        let change = change.into_iter().map(|(key, value)| (key, json(value)));
+        merge_json(&mut object, change.collect());
+        return Ok(Json::Object(object).to_string());
+    }
+    let mut table = parse(file)?;
+    merge(&mut table, change);
+    Ok(table.to_string())
+}
+
+fn parse_json(file: &SourceFile) -> Result<Map<String, Json>, Vec<Fault>> {
+    strict_json::read_object(file.content.as_bytes()).map_err(|fault| {
+        let syntax = serde_json::from_str::<Json>(&file.content).err();
+        let placed = syntax.map(|error| syntax_fault(&file.path, &file.content, &error));
+        vec![placed.unwrap_or_else(|| Fault::in_file(&file.path, fault.reason()))]
+    })
+}
+
+/// A value as JSON has it: a date is a text there. TOML has no `null`.
+fn json(value: Value) -> Json {
+    match value {
+        Value::String(text) => text.into(),
+        Value::Integer(number) => number.into(),
+        Value::Float(number) => number.into(),
+        Value::Boolean(flag) => flag.into(),
+        Value::Datetime(date) => date.to_string().into(),
+        Value::Array(values) => values.into_iter().map(json).collect(),
+        Value::Table(table) => Json::Object(table.into_iter().map(|(key, value)| (key, json(value))).collect()),
+    }
+}
+
+fn merge_json(object: &mut Map<String, Json>, changes: Map<String, Json>) {
+    for (key, change) in changes {
+        match (object.get_mut(&key), change) {
+            (Some(Json::Object(inner)), Json::Object(change)) => merge_json(inner, change),
+            (_, change) => drop(object.insert(key, change)),
+        }
+    }
 }
 
 fn parse(file: &SourceFile) -> Result<Table, Vec<Fault>> {
@@ -103,8 +147,11 @@ fn merge(table: &mut Table, changes: Table) {
 mod tests {
     use super::*;
 
+    fn file(path: &str, content: &str) -> SourceFile {
+        SourceFile { path: path.into(), content: content.into() }
+    }
+
     fn files(variant: &str) -> Vec<SourceFile> {
-        let file = |path: &str, content: &str| SourceFile { path: path.into(), content: content.into() };
         vec![file("realm.toml", "a = 1\n[b]\nc = [1, 2]\nd = \"x\"\n"), file("variants/odd.toml", variant)]
     }
 
@@ -119,6 +166,28 @@ mod tests {
                 .unwrap();
         let expected: Table = "a = \"new\"\n[b]\nc = [3]\nd = \"x\"\n[e]\nf = true\n".parse().unwrap();
         assert_eq!(merged.parse::<Table>().unwrap(), expected);
+    }
+
+    #[test]
+    fn objects_of_json_are_merged_too() {
+        let items = r#"{"source":"a","items":{"pupils":{"claim":"x","subjects":[1,2]},"rooms":{"claim":"y"}}}"#;
+        let variant = "[\"items.json\".items.pupils]\nsubjects = [{ a = true, b = 1.5 }]\n\
+                       [\"items.json\".items.new]\nsince = 2026-08-01\n";
+        let changed =
+            apply(&[file("items.json", items), file("variants/odd.toml", variant)], "odd").unwrap()[0].content.clone();
+        let expected = serde_json::json!({ "source": "a", "items": {
+            "pupils": { "claim": "x", "subjects": [{ "a": true, "b": 1.5 }] },
+            "rooms": { "claim": "y" },
+            "new": { "since": "2026-08-01" },
+        } });
+        assert_eq!(changed.parse::<Json>().unwrap(), expected);
+        for (items, expected) in
+            [("{\n,}", "items.json:2:"), (r#"{"a":1,"a":2}"#, "has a name twice"), ("[]", "is not a JSON object")]
+        {
+            let files = [file("items.json", items), file("variants/odd.toml", variant)];
+            let error = apply(&files, "odd").unwrap_err()[0].to_string();
+            assert!(error.contains(expected), "{items}: {error}");
+        }
     }
 
     #[test]

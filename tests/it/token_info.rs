@@ -313,6 +313,10 @@ async fn the_other_product_is_told_apart_by_a_variant() {
     let token = home.token("SISVendor", &[]);
     let info = told(&service, &token).await;
     assert_eq!(info.get("student_identification_system"), Some(&Json::Null));
+    // An unknown claim set is one that grants nothing there.
+    let info = told(&service, &home.token("Nobody's", &[10])).await;
+    assert_eq!(info["claim_set"], json!({ "name": "Nobody's" }));
+    assert_eq!((&info["resources"], &info["services"]), (&json!([]), &json!([])));
     let bare = request(&service, "/oauth/token_info", "nonsense").send().await.unwrap();
     assert_eq!((bare.status(), bare.headers().get(CONTENT_TYPE)), (StatusCode::UNAUTHORIZED, None));
     assert_eq!((bare.headers()[WWW_AUTHENTICATE].to_str().unwrap(), bare.content_length()), (INVALID, Some(0)));

@@ -216,7 +216,7 @@ impl<'a> Matrix<'a> {
     /// Claims that are no resource, for example services, by what may be done with them.
     fn others(&self, claim_set: &str) -> String {
         let mut by_actions: BTreeMap<Vec<&str>, Vec<String>> = BTreeMap::new();
-        for (claim, actions) in self.grants.claims(claim_set, "") {
+        for (claim, actions) in self.grants.claims(claim_set) {
             let actions =
                 self.actions.iter().map(String::as_str).filter(|name| actions.iter().any(|action| **action == **name));
             by_actions.entry(actions.collect()).or_default().push(claim.get(self.base..).unwrap_or(&claim).to_owned());

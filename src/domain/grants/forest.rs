@@ -61,7 +61,7 @@ impl<'a> Forest<'a> {
 
     /// Looks for the claim of a resource type, as it is written and in the other spellings that the realm names.
     pub(super) fn find(&self, claim: &Arc<str>) -> Found<'a> {
-        let others = self.other_spellings(claim);
+        let others = other_spellings(claim, self.settings);
         let is_known = |name: &&Arc<str>| self.by_name.contains_key(&folded(name, self.settings));
         let known: Vec<_> = [claim].into_iter().chain(&others).filter(is_known).cloned().collect();
         let [name] = known.as_slice() else {
@@ -74,27 +74,6 @@ impl<'a> Forest<'a> {
         let is_written = folded(name, self.settings) == folded(claim, self.settings);
         let spellings = if is_written { vec![Arc::clone(claim)] } else { others };
         Found::Known(Named { lineage: self.lineage(*index), spellings })
-    }
-
-    /// What stands in place of the longest beginning that fits.
-    fn other_spellings(&self, claim: &str) -> Vec<Arc<str>> {
-        let rest = |prefix: &str| {
-            let (start, rest) = (claim.get(..prefix.len())?, claim.get(prefix.len()..)?);
-            (folded(start, self.settings) == folded(prefix, self.settings)).then_some(rest)
-        };
-        let fitting = self.settings.claim_prefixes.iter().filter_map(|(prefix, others)| {
-            let rest = rest(prefix)?;
-            Some((prefix.len(), rest, others))
-        });
-        let Some((_, rest, others)) = fitting.max_by_key(|(length, ..)| *length) else { return Vec::new() };
-        let mut spellings: Vec<Arc<str>> = Vec::new();
-        for spelling in others.iter().map(|other| format!("{other}{rest}")) {
-            let is_new = |other: &str| folded(other, self.settings) != folded(&spelling, self.settings);
-            if is_new(claim) && spellings.iter().all(|other| is_new(other)) {
-                spellings.push(spelling.into());
-            }
-        }
-        spellings
     }
 
     /// The claim and its ancestors, nearest first.
@@ -114,6 +93,29 @@ impl<'a> Forest<'a> {
     pub(super) fn leaves(&self) -> impl Iterator<Item = (usize, &'a Claim)> {
         self.claims.iter().enumerate().filter(|(index, _)| !self.groups.contains(index))
     }
+}
+
+/// The other spellings of a claim, or of how claims begin: what the realm names in place of the longest prefix that fits.
+pub(super) fn other_spellings(claim: &str, settings: &GrantSettings) -> Vec<Arc<str>> {
+    let fitting = settings.claim_prefixes.iter().filter_map(|(prefix, others)| {
+        let rest = behind(claim, prefix, settings)?;
+        Some((prefix.len(), rest, others))
+    });
+    let Some((_, rest, others)) = fitting.max_by_key(|(length, ..)| *length) else { return Vec::new() };
+    let mut spellings: Vec<Arc<str>> = Vec::new();
+    for spelling in others.iter().map(|other| format!("{other}{rest}")) {
+        let is_new = |other: &str| folded(other, settings) != folded(&spelling, settings);
+        if is_new(claim) && spellings.iter().all(|other| is_new(other)) {
+            spellings.push(spelling.into());
+        }
+    }
+    spellings
+}
+
+/// What stands behind the prefix in a claim that begins with it.
+pub(super) fn behind<'a>(claim: &'a str, prefix: &str, settings: &GrantSettings) -> Option<&'a str> {
+    let (start, rest) = (claim.get(..prefix.len())?, claim.get(prefix.len()..)?);
+    (folded(start, settings) == folded(prefix, settings)).then_some(rest)
 }
 
 /// A name as it is compared.

@@ -15,7 +15,7 @@ pub struct TokenInfoSettings {
     pub profiles: Option<Arc<str>>,
     /// What stands before an organization's type, for example `edfi.`.
     pub type_prefix: Arc<str>,
-    /// How the claims begin that are services; without it none are shown.
+    /// How the claims begin that are services, in any spelling that the grants know; without it none are shown.
     pub services: Option<Arc<str>>,
     /// Members that are shown without a value, because some clients look for them.
     pub null_members: Vec<Arc<str>>,

@@ -65,7 +65,7 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
     let holder = holder.map_err(|error| Problem::of(&error))?.map_err(|inactive| unauthenticated(&inactive.0))?;
     let content = body::read(&head.headers, content, &shared.limits).await.map_err(Problem::of_body)?;
     compare(&realm, &content, &presented.token)?;
-    if !holder.is_claim_set_known() {
+    if holder.is_claim_set_refused() {
         return Err(of_content(&realm, Problem::claim_set_unknown(realm.denial(problem::CLAIM_SET_UNKNOWN))));
     }
     let turn = turn(&shared.answers).await?;
@@ -178,9 +178,8 @@ fn tail(holder: &Holder, settings: Option<&TokenInfoSettings>) -> String {
 /// The claims that begin like services, under the names that remain.
 fn services(holder: &Holder, prefix: Option<&str>) -> Vec<Json> {
     let Some(prefix) = prefix else { return Vec::new() };
-    let claims: Actions = holder.claims(prefix);
-    let named = claims.iter().filter_map(|(claim, actions)| Some((claim.strip_prefix(prefix)?, actions)));
-    named.map(|(service, actions)| json!({ "service": service, "operations": texts(actions) })).collect()
+    let named: Actions = holder.claims_behind(prefix);
+    named.iter().map(|(service, actions)| json!({ "service": &**service, "operations": texts(actions) })).collect()
 }
 
 fn write_organization(text: &mut String, organization: &Organization, type_prefix: &str) {

@@ -183,5 +183,7 @@ fn the_rules_as_a_variant_take_the_other_products_claims() {
     let grant = grants.find("SIS Vendor", "ed-fi/students", "Read").grant;
     assert_eq!(grant.strategies, ["RelationshipsWithEdOrgsAndPeople".into()]);
     assert_eq!(grant.lineage[0], "http://ed-fi.org/ods/identity/claims/student".into());
-    assert_eq!(grants.claims("Ed-Fi Sandbox", "http://ed-fi.org/ods/identity/claims/services/").len(), 1);
+    let (settings, shown) = (realm.file.grants.as_ref().unwrap(), realm.file.token_info.as_ref().unwrap());
+    let services = grants.claims_behind("Ed-Fi Sandbox", shown.services.as_ref().unwrap(), settings);
+    assert_eq!(services.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["identity"]);
 }
