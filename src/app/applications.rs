@@ -340,7 +340,9 @@ impl NewToken {
             .check_in_use(now_seconds)
             .map_err(|error| precondition("APPLICATION_NOT_IN_USE", error.to_string()))?;
         let narrowed = application.narrowing(realm, &narrowed).map_err(Error::invalid)?;
-        Principal::from_record(realm, &application.id, &application.narrowed(&narrowed))
+        application
+            .narrowed(realm, &narrowed)
+            .and_then(|attributes| Principal::from_record(realm, &application.id, &attributes))
             .map_err(|error| precondition("APPLICATION_INCOMPLETE", error.to_string()))?;
         let mut changes = room(index, &application.id, digest, now_seconds)?;
         let application = Arc::clone(&application.id);

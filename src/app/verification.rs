@@ -123,7 +123,7 @@ fn prove_opaque(
         return Err(TokenError::Expired.into());
     }
     application.check_in_use(now_seconds)?;
-    let attributes = application.narrowed(&token.narrowed);
+    let attributes = application.narrowed(realm, &token.narrowed)?;
     let principal = Principal::from_record(realm, &application.id, &attributes)?;
     let expires_at_seconds = application.until(token.expires_at_seconds);
     Ok(Proven { principal, issuer: APPLICATION_ISSUER.into(), expires_at_seconds })

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access_request::{FieldFault, typed},
     jws::TOKEN_BYTES_MAX,
+    principal::PrincipalError,
     realm::Realm,
     record_mapping::Relations,
     schema::{AttributeType, Member},
@@ -172,14 +173,25 @@ impl Application {
 
     /// The attributes that a token has that is narrowed so: of each narrowed set the members that are still the
     /// application's. An association that ended after the token was issued counts no more.
-    pub fn narrowed(&self, narrowed: &Attributes) -> Attributes {
+    ///
+    /// # Errors
+    /// What is narrowed is no set of the record or of the schema any more: then nobody can say what the token may have.
+    pub fn narrowed(&self, realm: &Realm, narrowed: &Attributes) -> Result<Attributes, PrincipalError> {
+        for (name, some) in narrowed.iter() {
+            let is_set = matches!((some, self.attributes.get(name)), (Value::List(_), Some(Value::List(_))));
+            let declared = member(realm, name).map(|member| &member.value_type);
+            if !is_set || !matches!(declared, Some(AttributeType::Set(_))) {
+                let expected = "a set any more, and the token was narrowed to a part of it".to_owned();
+                return Err(PrincipalError::AttributeInvalid { attribute: Arc::clone(name), expected });
+            }
+        }
         let narrow = |name: &Arc<str>, value: &Value| match (narrowed.get(name), value) {
             (Some(Value::List(some)), Value::List(all)) => {
                 Value::List(all.iter().filter(|item| some.contains(item)).cloned().collect())
             }
             _ => value.clone(),
         };
-        self.attributes.iter().map(|(name, value)| (Arc::clone(name), narrow(name, value))).collect()
+        Ok(self.attributes.iter().map(|(name, value)| (Arc::clone(name), narrow(name, value))).collect())
     }
 
     /// Its tokens count at this time, in seconds since the epoch.

@@ -145,19 +145,36 @@ fn only_sets_that_the_application_has_can_be_narrowed() {
 fn a_narrowed_set_loses_what_the_application_loses_and_gains_nothing() {
     let narrowed = attributes(&json!({}));
     let all = application(&json!({ "schools": ["1", "2", "3"], "claimSet": "SIS" }));
-    assert_eq!(all.narrowed(&narrowed), all.attributes);
+    assert_eq!(all.narrowed(&realm(), &narrowed).as_ref(), Ok(&all.attributes));
     let narrowed = all.narrowing(&realm(), &attributes(&json!({ "schools": ["1", "2"] }))).unwrap();
     for (has_now, expected) in [
         (json!(["2", "3"]), schools(&["2"])),
         (json!(["3"]), schools(&[])),
         (json!(["1", "2", "9"]), schools(&["1", "2"])),
     ] {
-        let now = application(&json!({ "schools": has_now, "claimSet": "Reader" })).narrowed(&narrowed);
+        let now = application(&json!({ "schools": has_now, "claimSet": "Reader" }));
+        let now = now.narrowed(&realm(), &narrowed).unwrap();
         assert_eq!(now.get("schools"), Some(&expected));
         assert_eq!(now.get("claimSet"), Some(&Value::String("Reader".into())));
     }
-    let without = application(&json!({ "claimSet": "SIS" })).narrowed(&narrowed);
-    assert_eq!(without.get("schools"), None);
+}
+
+#[test]
+fn a_narrowed_token_is_refused_when_what_it_narrows_is_no_set_any_more() {
+    let all = application(&json!({ "schools": ["1", "2"], "claimSet": "SIS" }));
+    let narrowed = all.narrowing(&realm(), &attributes(&json!({ "schools": ["1"] }))).unwrap();
+    let without = application(&json!({ "claimSet": "SIS" }));
+    let single = given(&json!({ "schools": "1", "claimSet": "SIS" }));
+    let changed = realm_with(&SCHEMA.replace("schools: Set<School>", "schools: School"));
+    for (application, realm) in [(&without, &realm()), (&single, &realm()), (&all, &changed)] {
+        let error = application.narrowed(realm, &narrowed).unwrap_err();
+        assert_eq!(error.code(), "TOKEN_APPLICATION_INVALID");
+        assert!(error.to_string().contains("`schools` is not a set any more"), "{error}");
+    }
+    let gone = all.narrowed(&realm(), &attributes(&json!({ "other": ["1"] }))).unwrap_err();
+    assert_eq!(gone.code(), "TOKEN_APPLICATION_INVALID");
+    let moved = all.narrowed(&realm(), &attributes(&json!({ "schools": "1" }))).unwrap_err();
+    assert_eq!(moved.code(), "TOKEN_APPLICATION_INVALID");
 }
 
 #[test]
