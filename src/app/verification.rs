@@ -78,7 +78,8 @@ impl App {
         Ok(Ok(caller))
     }
 
-    /// A JWT stands for whom its claims name; what it says nothing about comes from the application of that name.
+    /// A JWT stands for whom its claims name; what it says nothing about comes from the application of that name, if the
+    /// issuer's clients are the realm's applications.
     async fn prove_jwt(
         &self,
         state: &RealmState,
@@ -92,9 +93,9 @@ impl App {
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
+        let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
         let issuer = Arc::clone(&issuer.issuer);
-        let applications = state.applications.index();
-        let Some(application) = applications.get(&entity.id) else {
+        let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
             return Ok(Proven { principal, issuer, expires_at_seconds });
         };
