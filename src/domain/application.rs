@@ -162,6 +162,7 @@ impl Application {
     pub fn narrowing(&self, realm: &Realm, narrowed: &Attributes) -> Result<Attributes, Vec<FieldFault>> {
         let mut faults = Vec::new();
         let is_subset = |name: &str, value: &Value| match (value, self.attributes.get(name)) {
+            _ if restricts(realm, name) => Err("restricts, so that a token with less of it would be allowed more"),
             (Value::List(items), Some(Value::List(all))) if items.iter().all(|item| all.contains(item)) => Ok(()),
             (Value::List(_), Some(_)) => Err("has members that the application's does not have"),
             (Value::List(_), None) => Err("is none of the application's attributes"),
@@ -180,8 +181,8 @@ impl Application {
         for (name, some) in narrowed.iter() {
             let is_set = matches!((some, self.attributes.get(name)), (Value::List(_), Some(Value::List(_))));
             let declared = member(realm, name).map(|member| &member.value_type);
-            if !is_set || !matches!(declared, Some(AttributeType::Set(_))) {
-                let expected = "a set any more, and the token was narrowed to a part of it".to_owned();
+            if !is_set || restricts(realm, name) || !matches!(declared, Some(AttributeType::Set(_))) {
+                let expected = "a set any more that a token can be narrowed to a part of".to_owned();
                 return Err(PrincipalError::AttributeInvalid { attribute: Arc::clone(name), expected });
             }
         }
@@ -250,6 +251,11 @@ fn members(realm: &Realm) -> impl Iterator<Item = (&Arc<str>, &Member)> {
     let links = realm.relations.entity(entity).map(|rules| &rules.links);
     let declared = realm.schema.entities.get(entity).into_iter().flatten();
     declared.filter(move |(name, _)| !links.is_some_and(|links| links.contains_key(*name)))
+}
+
+/// More members of the attribute mean less access.
+fn restricts(realm: &Realm, name: &str) -> bool {
+    realm.file.principal.attributes.iter().any(|mapping| mapping.restricts && *mapping.attribute == *name)
 }
 
 /// How the schema declares an attribute that an application may have.

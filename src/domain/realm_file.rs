@@ -162,8 +162,7 @@ separator = ","
             let keys = "algorithms = [\"RS256\"]\nkeys = { file = \"keys.json\" }";
             format!("{SMALL}\n[[issuers]]\nissuer = \"https://idp.example\"\naudiences = []\n{keys}\n{said}\n")
         };
-        for (said, expected) in
-            [("", None), ("applications = true", Some(true)), ("applications = false", Some(false))]
+        for (said, expected) in [("", None), ("applications = true", Some(true)), ("applications = false", Some(false))]
         {
             let realm = RealmFile::parse("realm.toml", &issuer(said)).unwrap();
             assert_eq!(realm.issuers[0].applications, expected, "{said}");
