@@ -120,7 +120,9 @@ mod tests {
         };
         let proven = |is_basic| Ok(("sis".into(), "secret".into(), None, is_basic));
         let grant = "grant_type=client_credentials";
-        for empty in ["client_secret=", "client_id=", "client_id=&client_secret=&scope=", "client_id=sis&client_secret="] {
+        for empty in
+            ["client_secret=", "client_id=", "client_id=&client_secret=&scope=", "client_id=sis&client_secret="]
+        {
             assert_eq!(asked(&basic, &format!("{grant}&{empty}")), proven(true), "{empty}");
         }
         let none = HeaderMap::new();
