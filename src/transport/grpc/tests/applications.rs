@@ -485,3 +485,15 @@ async fn a_record_counts_for_the_clients_of_an_issuer_that_vouches_for_applicati
         assert_eq!(asked(&world, &world.token_saying(&json!({})), "ada").await, expected, "{issuers}");
     }
 }
+
+#[test]
+fn an_application_on_its_way_in_prints_neither_secret_nor_hash() {
+    let request = pb::PutApplicationRequest {
+        secret: "correct horse battery".to_owned(),
+        secret_hash: "$argon2id$v=19$x".to_owned(),
+        ..pb::PutApplicationRequest::default()
+    };
+    let put = crate::transport::grpc::convert::applications::put(request).unwrap();
+    let shown = format!("{put:?}");
+    assert!(!shown.contains("horse") && !shown.contains("argon2id"), "{shown}");
+}
