@@ -3,11 +3,12 @@
 use std::{collections::HashMap, sync::atomic::Ordering};
 
 use prost_types::Timestamp;
+use serde_json::json;
 use tonic::{Code, Status};
 
 use super::{
     authorize, reason, violations,
-    world::{NOW, REALM, World, text},
+    world::{NOW, REALM, World, files, text},
 };
 use crate::{
     domain::application::TokenDigest,
