@@ -62,7 +62,7 @@ pub struct PutApplication {
     /// A new secret; empty keeps the one there is.
     pub secret: Secret,
     /// The hash of a new secret, in place of it; may be empty.
-    pub secret_hash: Arc<str>,
+    pub secret_hash: Secret,
 }
 
 /// A question for an opaque token.
@@ -111,7 +111,7 @@ impl App {
         let state = self.realm(realm)?;
         let PutApplication { application, secret, secret_hash } = put;
         let mut faults = Vec::new();
-        let given = new_secret(&secret, &secret_hash, &mut faults);
+        let given = new_secret(&secret, &secret_hash.0, &mut faults);
         let checked = application.check(&state.policies().realm).map_err(|found| faults.extend(found)).ok();
         let Some(mut application) = checked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
         let given = if secret.0.is_empty() { given } else { Some(self.secrets.hash(secret).await?) };
@@ -340,7 +340,9 @@ impl NewToken {
             .check_in_use(now_seconds)
             .map_err(|error| precondition("APPLICATION_NOT_IN_USE", error.to_string()))?;
         let narrowed = application.narrowing(realm, &narrowed).map_err(Error::invalid)?;
-        Principal::from_record(realm, &application.id, &application.narrowed(&narrowed))
+        application
+            .narrowed(realm, &narrowed)
+            .and_then(|attributes| Principal::from_record(realm, &application.id, &attributes))
             .map_err(|error| precondition("APPLICATION_INCOMPLETE", error.to_string()))?;
         let mut changes = room(index, &application.id, digest, now_seconds)?;
         let application = Arc::clone(&application.id);

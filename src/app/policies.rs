@@ -1,9 +1,13 @@
 //! Realms and their policies: shown, checked, reloaded.
 
+use std::sync::Arc;
+
 use crate::{
     app::{
         App,
         error::{Error, Kind},
+        ports::RealmSource,
+        realm_state::RealmState,
     },
     domain::{
         fault::Fault,
@@ -77,33 +81,20 @@ impl App {
         })
     }
 
-    /// Loads a realm's folder again. With any fault, or a failing test of its own, the realm stays as it is.
+    /// Loads a realm's folder again. With any fault, or a failing test of its own, the realm stays as it is. Reloads of
+    /// one realm go one after another, so that what counts in the end is what was read last.
     ///
     /// # Errors
     /// An unknown realm, or a folder that cannot be read.
     pub async fn reload_policies(&self, name: &str) -> Result<(PolicyVersion, Vec<Fault>), Error> {
-        let state = self.realm(name)?;
-        let files = match self.source.read(&state.name) {
-            Ok(files) => files,
-            Err(message) => return self.refuse_reload(name, vec![Fault::in_file(name, message)]),
-        };
-        let found = {
-            let (files, variant) = (files.clone(), state.variant.clone());
-            tokio::task::spawn_blocking(move || validate(&files, variant.as_deref())).await
-        };
-        let validation = found.map_err(|error| {
+        let state = Arc::clone(self.realm(name)?);
+        let _alone = state.reloads.lock().await;
+        let (source, reloaded) = (Arc::clone(&self.source), Arc::clone(&state));
+        let read = tokio::task::spawn_blocking(move || read_anew(&*source, &reloaded)).await.map_err(|error| {
             Error::new(Kind::Internal, "RELOAD_FAILED", format!("the reload could not be finished: {error}"))
         })?;
-        let mut faults = validation.faults;
-        for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
-            let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
-            faults.push(Fault::in_file(&case.file, message));
-        }
-        if !faults.is_empty() {
-            return self.refuse_reload(name, faults);
-        }
-        match state.compile(&files) {
-            Err(faults) => self.refuse_reload(name, faults),
+        match read {
+            Err(faults) => Ok(refuse_reload(&state, faults)),
             Ok(realm) => {
                 let version = realm.version.clone();
                 self.keys.set_issuers(&state.name, &realm.file.issuers);
@@ -114,13 +105,24 @@ impl App {
             }
         }
     }
+}
 
-    fn refuse_reload(&self, name: &str, faults: Vec<Fault>) -> Result<(PolicyVersion, Vec<Fault>), Error> {
-        let state = self.realm(name)?;
-        for fault in &faults {
-            tracing::error!(realm = name, "reload refused: {fault}");
-        }
-        state.note_faults(faults.clone());
-        Ok((state.policies().realm.version.clone(), faults))
+/// Reads a realm's folder, checks it with its tests, and compiles it as the realm would run it. Blocks.
+fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<Realm, Vec<Fault>> {
+    let files = source.read(&state.name).map_err(|message| vec![Fault::in_file(state.name.as_str(), message)])?;
+    let validation = validate(&files, state.variant.as_deref());
+    let mut faults = validation.faults;
+    for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
+        let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
+        faults.push(Fault::in_file(&case.file, message));
     }
+    if faults.is_empty() { state.compile(&files) } else { Err(faults) }
+}
+
+fn refuse_reload(state: &RealmState, faults: Vec<Fault>) -> (PolicyVersion, Vec<Fault>) {
+    for fault in &faults {
+        tracing::error!(realm = %state.name, "reload refused: {fault}");
+    }
+    state.note_faults(faults.clone());
+    (state.policies().realm.version.clone(), faults)
 }

@@ -57,6 +57,8 @@ pub struct RealmState {
     pub(crate) log: Arc<dyn DecisionLog>,
     pub(crate) pseudonyms: PseudonymKey,
     pub(crate) writer: Arc<Mutex<()>>,
+    /// Held from the reading of the files until they count.
+    pub(crate) reloads: Mutex<()>,
     pub(crate) applications: Applications,
     deployment_issuers: Vec<Issuer>,
     policies: ArcSwap<LoadedRealm>,
@@ -94,6 +96,7 @@ impl RealmState {
             log,
             pseudonyms,
             writer: Arc::default(),
+            reloads: Mutex::default(),
             applications,
             deployment_issuers,
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),

@@ -78,7 +78,8 @@ impl App {
         Ok(Ok(caller))
     }
 
-    /// A JWT stands for whom its claims name; what it says nothing about comes from the application of that name.
+    /// A JWT stands for whom its claims name; what it says nothing about comes from the application of that name, if the
+    /// issuer's clients are the realm's applications.
     async fn prove_jwt(
         &self,
         state: &RealmState,
@@ -92,9 +93,9 @@ impl App {
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
+        let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
         let issuer = Arc::clone(&issuer.issuer);
-        let applications = state.applications.index();
-        let Some(application) = applications.get(&entity.id) else {
+        let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
             return Ok(Proven { principal, issuer, expires_at_seconds });
         };
@@ -123,7 +124,7 @@ fn prove_opaque(
         return Err(TokenError::Expired.into());
     }
     application.check_in_use(now_seconds)?;
-    let attributes = application.narrowed(&token.narrowed);
+    let attributes = application.narrowed(realm, &token.narrowed)?;
     let principal = Principal::from_record(realm, &application.id, &attributes)?;
     let expires_at_seconds = application.until(token.expires_at_seconds);
     Ok(Proven { principal, issuer: APPLICATION_ISSUER.into(), expires_at_seconds })

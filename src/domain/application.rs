@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access_request::{FieldFault, typed},
     jws::TOKEN_BYTES_MAX,
+    principal::PrincipalError,
     realm::Realm,
     record_mapping::Relations,
     schema::{AttributeType, Member},
@@ -161,6 +162,7 @@ impl Application {
     pub fn narrowing(&self, realm: &Realm, narrowed: &Attributes) -> Result<Attributes, Vec<FieldFault>> {
         let mut faults = Vec::new();
         let is_subset = |name: &str, value: &Value| match (value, self.attributes.get(name)) {
+            _ if restricts(realm, name) => Err("restricts, so that a token with less of it would be allowed more"),
             (Value::List(items), Some(Value::List(all))) if items.iter().all(|item| all.contains(item)) => Ok(()),
             (Value::List(_), Some(_)) => Err("has members that the application's does not have"),
             (Value::List(_), None) => Err("is none of the application's attributes"),
@@ -172,14 +174,25 @@ impl Application {
 
     /// The attributes that a token has that is narrowed so: of each narrowed set the members that are still the
     /// application's. An association that ended after the token was issued counts no more.
-    pub fn narrowed(&self, narrowed: &Attributes) -> Attributes {
+    ///
+    /// # Errors
+    /// What is narrowed is no set of the record or of the schema any more: then nobody can say what the token may have.
+    pub fn narrowed(&self, realm: &Realm, narrowed: &Attributes) -> Result<Attributes, PrincipalError> {
+        for (name, some) in narrowed.iter() {
+            let is_set = matches!((some, self.attributes.get(name)), (Value::List(_), Some(Value::List(_))));
+            let declared = member(realm, name).map(|member| &member.value_type);
+            if !is_set || restricts(realm, name) || !matches!(declared, Some(AttributeType::Set(_))) {
+                let expected = "a set any more that a token can be narrowed to a part of".to_owned();
+                return Err(PrincipalError::AttributeInvalid { attribute: Arc::clone(name), expected });
+            }
+        }
         let narrow = |name: &Arc<str>, value: &Value| match (narrowed.get(name), value) {
             (Some(Value::List(some)), Value::List(all)) => {
                 Value::List(all.iter().filter(|item| some.contains(item)).cloned().collect())
             }
             _ => value.clone(),
         };
-        self.attributes.iter().map(|(name, value)| (Arc::clone(name), narrow(name, value))).collect()
+        Ok(self.attributes.iter().map(|(name, value)| (Arc::clone(name), narrow(name, value))).collect())
     }
 
     /// Its tokens count at this time, in seconds since the epoch.
@@ -238,6 +251,11 @@ fn members(realm: &Realm) -> impl Iterator<Item = (&Arc<str>, &Member)> {
     let links = realm.relations.entity(entity).map(|rules| &rules.links);
     let declared = realm.schema.entities.get(entity).into_iter().flatten();
     declared.filter(move |(name, _)| !links.is_some_and(|links| links.contains_key(*name)))
+}
+
+/// More members of the attribute mean less access.
+fn restricts(realm: &Realm, name: &str) -> bool {
+    realm.file.principal.attributes.iter().any(|mapping| mapping.restricts && *mapping.attribute == *name)
 }
 
 /// How the schema declares an attribute that an application may have.

@@ -112,6 +112,11 @@ impl<'a> Table<'a> {
         self.missing(key, self.text(key), "a string")
     }
 
+    /// The key is there, whatever its value.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name.get_ref() == key)
+    }
+
     pub(crate) fn flag(&self, key: &str) -> bool {
         self.flag_or(key, false)
     }

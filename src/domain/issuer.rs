@@ -67,4 +67,7 @@ pub struct Issuer {
     pub skew_seconds: i64,
     /// The longest lifetime, `exp` minus `iat`, in seconds, if it is limited.
     pub lifetime_seconds_max: Option<i64>,
+    /// Its clients are the realm's applications: the record of the application counts for its tokens. `None`: if it is
+    /// the realm's only issuer.
+    pub applications: Option<bool>,
 }

@@ -80,7 +80,7 @@ impl Principal {
     }
 
     /// Maps claims to the principal whose name they hold. Attributes that the token has no claim for are those of
-    /// the application of that name, `recorded`.
+    /// the application of that name, `recorded`; of a set that restricts, the members of both count.
     ///
     /// # Errors
     /// The first claim or attribute that is missing or wrong. The message holds no value.
@@ -97,14 +97,17 @@ impl Principal {
         for claim in &mapping.attributes {
             let Some(member) = declared.and_then(|members| members.get(&claim.attribute)) else { continue };
             let told = claims.get(&*claim.claim).filter(|told| !told.is_null());
-            match told.is_none().then(|| recorded.get(&claim.attribute)).flatten() {
-                Some(value) => attributes.push(typed_record(realm, &claim.attribute, member, value)?),
-                None => {
-                    if let Some(value) = attribute(claim, member, told, &realm.relations)? {
-                        attributes.push((Arc::clone(&claim.attribute), value));
-                    }
-                }
-            }
+            let kept = recorded.get(&claim.attribute).filter(|_| told.is_none() || claim.restricts);
+            let kept = kept.map(|value| typed_record(realm, &claim.attribute, member, value)).transpose()?;
+            let said = match &kept {
+                Some(_) if told.is_none() => None,
+                _ => attribute(claim, member, told, &realm.relations)?,
+            };
+            let value = match (kept, said) {
+                (Some((_, Value::List(kept))), Some(Value::List(said))) => Some(united(kept, said)),
+                (kept, said) => said.or(kept.map(|(_, value)| value)),
+            };
+            attributes.extend(value.map(|value| (Arc::clone(&claim.attribute), value)));
         }
         Self::new(realm, entity, attributes.into_iter().collect())
     }
@@ -249,6 +252,14 @@ fn entities_of(value: &Value) -> impl Iterator<Item = &EntityId> {
         single => std::slice::from_ref(single),
     };
     items.iter().filter_map(|item| if let Value::Entity(entity) = item { Some(entity) } else { None })
+}
+
+/// The members of both, sorted.
+fn united(mut items: Vec<Value>, others: Vec<Value>) -> Value {
+    items.extend(others);
+    items.sort();
+    items.dedup();
+    Value::List(items)
 }
 
 /// The attributes of a record that are wanted and still declared, typed.

@@ -171,6 +171,12 @@ impl Realm {
         self.file.issuers.iter().find(|issuer| *issuer.issuer == *name)
     }
 
+    /// The issuer's clients are the realm's applications. Unless the realm says so, those of its only issuer are; where
+    /// several are trusted, one could otherwise take over the record of another's client by naming its own alike.
+    pub fn vouches_for_applications(&self, issuer: &Issuer) -> bool {
+        issuer.applications.unwrap_or(self.file.issuers.len() == 1)
+    }
+
     /// What the principal's claim set grants; `Ok(None)` in a realm without grants.
     ///
     /// # Errors

@@ -157,6 +157,20 @@ separator = ","
     }
 
     #[test]
+    fn an_issuer_says_whether_its_clients_are_applications_or_leaves_it_open() {
+        let issuer = |said: &str| {
+            let keys = "algorithms = [\"RS256\"]\nkeys = { file = \"keys.json\" }";
+            format!("{SMALL}\n[[issuers]]\nissuer = \"https://idp.example\"\naudiences = []\n{keys}\n{said}\n")
+        };
+        for (said, expected) in [("", None), ("applications = true", Some(true)), ("applications = false", Some(false))]
+        {
+            let realm = RealmFile::parse("realm.toml", &issuer(said)).unwrap();
+            assert_eq!(realm.issuers[0].applications, expected, "{said}");
+        }
+        assert_eq!(faults(&issuer("applications = 1")).len(), 1);
+    }
+
+    #[test]
     fn an_issuer_needs_safe_keys_and_known_algorithms() {
         let issuer = |algorithms: &str, keys: &str| {
             format!(

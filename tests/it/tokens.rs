@@ -42,6 +42,7 @@ fn issuer(profile: &Value, skew_seconds: i64) -> Issuer {
         required_claims: texts(&profile["required"]).into_iter().map(Into::into).collect(),
         skew_seconds,
         lifetime_seconds_max: profile["max_lifetime_s"].as_i64(),
+        applications: None,
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::domain::{
+    fault::Fault,
     id::EntityId,
     policy_set::SourceFile,
     principal::{Principal, PrincipalError},
@@ -36,15 +37,19 @@ entity Client in [School] { claimSet: String, schools: Set<School>, level?: Long
 action Read appliesTo { principal: [Client], resource: [School] };
 ";
 
-fn realm_with(schema: &str) -> Realm {
+fn compiled(rules: &str, schema: &str) -> Result<Realm, Vec<Fault>> {
     let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
     let files = [
-        file("realm.toml", REALM),
+        file("realm.toml", rules),
         file("relations.toml", RELATIONS),
         file("schema.cedarschema", schema),
         file("p.cedar", ""),
     ];
-    Realm::compile(&files, None).unwrap()
+    Realm::compile(&files, None)
+}
+
+fn realm_with(schema: &str) -> Realm {
+    compiled(REALM, schema).unwrap()
 }
 
 fn realm() -> Realm {
@@ -145,19 +150,36 @@ fn only_sets_that_the_application_has_can_be_narrowed() {
 fn a_narrowed_set_loses_what_the_application_loses_and_gains_nothing() {
     let narrowed = attributes(&json!({}));
     let all = application(&json!({ "schools": ["1", "2", "3"], "claimSet": "SIS" }));
-    assert_eq!(all.narrowed(&narrowed), all.attributes);
+    assert_eq!(all.narrowed(&realm(), &narrowed).as_ref(), Ok(&all.attributes));
     let narrowed = all.narrowing(&realm(), &attributes(&json!({ "schools": ["1", "2"] }))).unwrap();
     for (has_now, expected) in [
         (json!(["2", "3"]), schools(&["2"])),
         (json!(["3"]), schools(&[])),
         (json!(["1", "2", "9"]), schools(&["1", "2"])),
     ] {
-        let now = application(&json!({ "schools": has_now, "claimSet": "Reader" })).narrowed(&narrowed);
+        let now = application(&json!({ "schools": has_now, "claimSet": "Reader" }));
+        let now = now.narrowed(&realm(), &narrowed).unwrap();
         assert_eq!(now.get("schools"), Some(&expected));
         assert_eq!(now.get("claimSet"), Some(&Value::String("Reader".into())));
     }
-    let without = application(&json!({ "claimSet": "SIS" })).narrowed(&narrowed);
-    assert_eq!(without.get("schools"), None);
+}
+
+#[test]
+fn a_narrowed_token_is_refused_when_what_it_narrows_is_no_set_any_more() {
+    let all = application(&json!({ "schools": ["1", "2"], "claimSet": "SIS" }));
+    let narrowed = all.narrowing(&realm(), &attributes(&json!({ "schools": ["1"] }))).unwrap();
+    let without = application(&json!({ "claimSet": "SIS" }));
+    let single = given(&json!({ "schools": "1", "claimSet": "SIS" }));
+    let changed = realm_with(&SCHEMA.replace("schools: Set<School>", "schools: School"));
+    for (application, realm) in [(&without, &realm()), (&single, &realm()), (&all, &changed)] {
+        let error = application.narrowed(realm, &narrowed).unwrap_err();
+        assert_eq!(error.code(), "TOKEN_APPLICATION_INVALID");
+        assert!(error.to_string().contains("`schools` is not a set any more"), "{error}");
+    }
+    let gone = all.narrowed(&realm(), &attributes(&json!({ "other": ["1"] }))).unwrap_err();
+    assert_eq!(gone.code(), "TOKEN_APPLICATION_INVALID");
+    let moved = all.narrowed(&realm(), &attributes(&json!({ "schools": "1" }))).unwrap_err();
+    assert_eq!(moved.code(), "TOKEN_APPLICATION_INVALID");
 }
 
 #[test]
@@ -236,6 +258,48 @@ fn a_record_that_the_schema_has_moved_away_from_makes_no_principal() {
     let (claims, entity) = (claims.as_object().unwrap(), EntityId::new("Client", "sis"));
     let principal = Principal::from_claims_and_record(&changed, entity, claims, &recorded).unwrap();
     assert_eq!(principal.attributes.get("nested"), None, "what is not declared any more is left out");
+}
+
+#[test]
+fn a_token_cannot_lift_a_recorded_attribute_that_restricts() {
+    let restricting = |schema: &str| {
+        let rules = format!(
+            "{REALM}\n[principal.attributes.limits]\nclaim = \"limits\"\nseparator = \",\"\nrestricts = true\n"
+        );
+        compiled(&rules, schema)
+    };
+    let schema = SCHEMA.replace("level?: Long", "level?: Long, limits: Set<String>");
+    let realm = restricting(&schema).unwrap();
+    let limits = |said: &Json, recorded: &Json| {
+        let recorded = given(recorded).check(&realm).unwrap().attributes;
+        let mut claims = json!({ "client_id": "sis", "scope": "SIS" });
+        if !said.is_null() {
+            claims["limits"] = said.clone();
+        }
+        let entity = EntityId::new("Client", "sis");
+        let principal = Principal::from_claims_and_record(&realm, entity, claims.as_object().unwrap(), &recorded);
+        principal.unwrap().attributes.get("limits").cloned()
+    };
+    for (said, recorded, expected) in [
+        (json!(""), json!({ "limits": ["B", "A"] }), json!(["A", "B"])),
+        (json!([]), json!({ "limits": ["A"] }), json!(["A"])),
+        (json!(null), json!({ "limits": ["A"] }), json!(["A"])),
+        (json!("C,A"), json!({ "limits": ["B", "A"] }), json!(["A", "B", "C"])),
+        (json!("C"), json!({ "limits": [] }), json!(["C"])),
+        (json!("C"), json!({}), json!(["C"])),
+        (json!(null), json!({}), json!([])),
+    ] {
+        assert_eq!(limits(&said, &recorded), Some(value(&expected)), "{said} {recorded}");
+    }
+
+    // A token with fewer of them would be allowed more.
+    let limited = given(&json!({ "limits": ["A", "B"], "claimSet": "SIS" })).check(&realm).unwrap();
+    let narrowed = attributes(&json!({ "limits": ["A"] }));
+    assert_eq!(limited.narrowing(&realm, &narrowed).unwrap_err()[0].field, "narrowed.limits");
+    assert_eq!(limited.narrowed(&realm, &narrowed).unwrap_err().code(), "TOKEN_APPLICATION_INVALID");
+
+    let single = restricting(&schema.replace("limits: Set<String>", "limits: String")).unwrap_err();
+    assert!(single[0].message.contains("`Client.limits` is no set, and only sets can say `restricts`"), "{single:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! What is no definition at all is a fault of the realm: bad XML, elements and attributes that don't belong there.
 //! A definition that says something impossible makes its profile invalid, which the realm's settings deal with.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use roxmltree::{Attribute, Document, Error as XmlError, Node, ParsingOptions};
 
@@ -234,22 +234,20 @@ impl Reader<'_> {
             self.fault(node, format!("is nested more than {DEPTH_MAX} deep"));
             return members;
         }
-        let mut names: Vec<(bool, String)> = Vec::new();
+        let mut names: HashSet<(bool, String)> = HashSet::new();
         for child in self.elements(node, place.children()) {
             let tag = child.tag_name().name();
             if tag == "Filter" {
                 continue;
             }
-            self.members += 1;
-            if self.members == MEMBERS_MAX + 1 {
-                self.problem(child, format!("a content type names more than {MEMBERS_MAX} members"));
+            if !self.has_room(child) {
+                break;
             }
             let name = self.name(child, "name").unwrap_or_default();
             let key = (tag == "Extension", name.to_ascii_lowercase());
-            if !name.is_empty() && names.contains(&key) {
+            if !name.is_empty() && !names.insert(key) {
                 self.problem(child, format!("`{name}` is there twice"));
             }
-            names.push(key);
             if tag == "Property" {
                 self.attributes(child, &["name"]);
                 self.elements(child, &[]);
@@ -267,6 +265,16 @@ impl Reader<'_> {
             self.warn(node, "naming properties under `IncludeAll` has no effect");
         }
         members
+    }
+
+    /// Counts one more member or value of the content type. What is beyond the limit is not read: it makes the profile
+    /// invalid, whatever it says.
+    fn has_room(&mut self, node: Node<'_, '_>) -> bool {
+        self.members += 1;
+        if self.members == MEMBERS_MAX + 1 {
+            self.problem(node, format!("a content type names more than {MEMBERS_MAX} members"));
+        }
+        self.members <= MEMBERS_MAX
     }
 
     fn child(&mut self, node: Node<'_, '_>, name: Arc<str>, place: Place, outer: Selection, depth: usize) -> Child {
@@ -297,13 +305,15 @@ impl Reader<'_> {
             };
             let mut values: Vec<Arc<str>> = Vec::new();
             for value in self.elements(child, &["Value"]) {
+                if !self.has_room(value) {
+                    return filters;
+                }
                 self.attributes(value, &[]);
                 values.extend(self.value(value));
             }
             if values.is_empty() {
                 self.problem(child, "a filter needs a `Value`");
             }
-            self.members += values.len();
             filters.push(Filter { property, is_inclusive, values });
         }
         filters

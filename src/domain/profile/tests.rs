@@ -225,6 +225,17 @@ fn nesting_and_size_are_bounded() {
     });
     let many = format!("<ReadContentType memberSelection='IncludeOnly'>{members}</ReadContentType>");
     assert!(said(&profile("A", &many)).contains("names more than 2000 members"));
+    // What is beyond the limit is not read: the second half of these would be there twice.
+    let twice = format!("<ReadContentType memberSelection='IncludeOnly'>{members}{members}</ReadContentType>");
+    assert_eq!(said(&profile("A", &twice)).lines().count(), 1);
+    let values = format!("<Filter propertyName='a' filterMode='IncludeOnly'>{}</Filter>", "<Value/>".repeat(2_001));
+    let values = format!(
+        "<Collection name='a' memberSelection='IncludeAll'>{}</Collection>",
+        values.replace("/>", ">x</Value>")
+    );
+    let values =
+        said(&profile("A", &format!("<ReadContentType memberSelection='IncludeOnly'>{values}</ReadContentType>")));
+    assert!(values.contains("names more than 2000 members") && values.lines().count() == 1, "{values}");
     assert!(said(&nested(17)).contains("is nested more than 16 deep"));
     assert!(said(&nested(10_000)).contains("is nested more than 16 deep"));
     assert!(said(&" ".repeat(1_048_577)).contains("is longer than 1048576 bytes"));

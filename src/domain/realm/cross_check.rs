@@ -34,6 +34,8 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
         let wrong = match members.get(&mapping.attribute).map(|member| &member.value_type) {
             None => Some("is not declared in the schema"),
             Some(AttributeType::Record(_) | AttributeType::Other) => Some("is of a type that no claim can fill"),
+            Some(AttributeType::Set(_)) => None,
+            Some(_) if mapping.restricts => Some("is no set, and only sets can say `restricts`"),
             Some(_) => None,
         };
         if let Some(wrong) = wrong {

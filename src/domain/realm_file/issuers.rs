@@ -29,6 +29,8 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let required_claims = table.texts("required_claims").unwrap_or_default();
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
+    let vouches = table.flag("applications");
+    let applications = table.has("applications").then_some(vouches);
     Some(Issuer {
         issuer: issuer?,
         audiences: audiences?,
@@ -39,6 +41,7 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         required_claims,
         skew_seconds,
         lifetime_seconds_max,
+        applications,
     })
 }
 

@@ -13,6 +13,8 @@ pub struct ClaimMapping {
     pub claim: Arc<str>,
     /// Where a text is split into the members of a set.
     pub separator: Option<Arc<str>>,
+    /// More members mean less access, so that a token cannot lift what the application's record says: both count.
+    pub restricts: bool,
 }
 
 /// How claims become a principal.
@@ -34,7 +36,8 @@ pub(super) fn read_principal(table: &Table<'_>) -> Option<PrincipalMapping> {
     let parents = table.texts("parents").unwrap_or_default();
     let attributes = table.named("attributes", |name, table| {
         let separator = table.text("separator");
-        Some(ClaimMapping { attribute: name.into(), claim: table.required_text("claim")?, separator })
+        let restricts = table.flag("restricts");
+        Some(ClaimMapping { attribute: name.into(), claim: table.required_text("claim")?, separator, restricts })
     });
     let attributes: Vec<_> = attributes.into_iter().map(|(_, mapping)| mapping).collect();
     for parent in parents.iter().filter(|parent| !attributes.iter().any(|mapping| mapping.attribute == **parent)) {

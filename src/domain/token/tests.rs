@@ -31,6 +31,7 @@ fn issuer() -> Issuer {
         required_claims: vec!["sub".into(), "preferred_username".into()],
         skew_seconds: 30,
         lifetime_seconds_max: Some(86_400),
+        applications: None,
     }
 }
 

@@ -115,6 +115,7 @@ fn issuer(keys: KeyLocation) -> Issuer {
         required_claims: Vec::new(),
         skew_seconds: 0,
         lifetime_seconds_max: None,
+        applications: None,
     }
 }
 

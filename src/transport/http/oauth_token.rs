@@ -55,7 +55,11 @@ async fn issue(shared: &Shared, realm: &str, request: Request) -> Result<Respons
 /// What is asked for, and whether the client came with a Basic header.
 fn read(headers: &HeaderMap, content: &body::Content) -> Result<(ClientCredentials, bool), OauthRefusal> {
     let fields = content.fields().ok_or(OauthRefusal::InvalidRequest("the body cannot be read"))?;
-    let field = |name: &str, fault| fields.text(name).map_err(|_| OauthRefusal::InvalidRequest(fault));
+    // A parameter without a value counts as left out (RFC 6749 section 3.2).
+    let field = |name: &str, fault| match fields.text(name) {
+        Ok(text) => Ok(text.filter(|text| !text.0.is_empty())),
+        Err(_) => Err(OauthRefusal::InvalidRequest(fault)),
+    };
     let grant_type = field("grant_type", "`grant_type` is no text, or there twice")?;
     let (id, secret) = (
         field("client_id", "`client_id` is no text, or there twice")?,
@@ -97,4 +101,38 @@ fn basic(headers: &HeaderMap) -> Result<Option<(Secret, Secret)>, OauthRefusal> 
     let decoded = decoded.ok_or_else(refused)?;
     let (id, secret) = decoded.split_once(':').ok_or_else(refused)?;
     Ok(Some((Secret(id.into()), Secret(secret.into()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_parameter_without_a_value_counts_as_left_out() {
+        let basic: HeaderMap = [(AUTHORIZATION, format!("Basic {}", STANDARD.encode("sis:secret")).parse().unwrap())]
+            .into_iter()
+            .collect();
+        let asked = |headers: &HeaderMap, form: &str| {
+            let content = body::Content::Form(Bytes::copy_from_slice(form.as_bytes()));
+            read(headers, &content).map(|(asked, is_basic)| (asked.id, asked.secret.0, asked.scope, is_basic))
+        };
+        let proven = |is_basic| Ok(("sis".into(), "secret".into(), None, is_basic));
+        let grant = "grant_type=client_credentials";
+        for empty in
+            ["client_secret=", "client_id=", "client_id=&client_secret=&scope=", "client_id=sis&client_secret="]
+        {
+            assert_eq!(asked(&basic, &format!("{grant}&{empty}")), proven(true), "{empty}");
+        }
+        let none = HeaderMap::new();
+        assert_eq!(asked(&none, &format!("{grant}&client_id=sis&client_secret=secret&scope=")), proven(false));
+        let unproven = Err(OauthRefusal::InvalidClient { is_basic: false });
+        assert_eq!(asked(&none, &format!("{grant}&client_id=sis&client_secret=")), unproven);
+        assert_eq!(asked(&basic, "grant_type="), Err(OauthRefusal::InvalidRequest("`grant_type` is missing")));
+        let both = Err(OauthRefusal::InvalidRequest("the client proves itself in the header and in the body"));
+        assert_eq!(asked(&basic, &format!("{grant}&client_secret=x")), both);
+        let twice = Err(OauthRefusal::InvalidRequest("`client_secret` is no text, or there twice"));
+        assert_eq!(asked(&basic, &format!("{grant}&client_secret=&client_secret=x")), twice);
+    }
 }

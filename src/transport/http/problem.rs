@@ -115,7 +115,8 @@ impl Problem {
         Self::new(status, "BUSY", denial).with(RETRY_AFTER, "1")
     }
 
-    /// A failure of a use case.
+    /// A failure of a use case. What isn't there and what fails on this side is said in fixed words: names of realms, files
+    /// and hosts are for the log.
     pub(super) fn of(error: &Error) -> Self {
         let (status, may_help) = match error.kind {
             Kind::InvalidArgument => (StatusCode::BAD_REQUEST, false),
@@ -126,7 +127,16 @@ impl Problem {
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, true),
             Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, false),
         };
-        let problem = Self::new(status, error.reason, plain(status, &error.message));
+        let detail = match error.kind {
+            Kind::NotFound => "there is nothing at this path",
+            Kind::Unavailable => "it cannot be answered now, try again later",
+            Kind::Internal => "the answer could not be made",
+            _ => &error.message,
+        };
+        if status.is_server_error() {
+            tracing::warn!(code = error.reason, "a use case failed: {error}");
+        }
+        let problem = Self::new(status, error.reason, plain(status, detail));
         if may_help { problem.with(RETRY_AFTER, "1") } else { problem }
     }
 
@@ -270,5 +280,24 @@ impl IntoResponse for Problem {
         }
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_here_is_said_in_words_that_name_no_realm_and_no_file() {
+        let message = "unknown realm `x`, expected one of edfi; /var/lib/hallpass/relationships: permission denied";
+        for (kind, status, detail) in [
+            (Kind::NotFound, 404, "there is nothing at this path"),
+            (Kind::Unavailable, 503, "it cannot be answered now, try again later"),
+            (Kind::Internal, 500, "the answer could not be made"),
+            (Kind::InvalidArgument, 400, message),
+        ] {
+            let body = Problem::of(&Error::new(kind, "SOME_CODE", message)).body().unwrap();
+            assert_eq!((&body["status"], &body["detail"]), (&json!(status), &json!(detail)));
+        }
     }
 }

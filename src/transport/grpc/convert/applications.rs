@@ -42,7 +42,7 @@ pub(crate) fn put(request: pb::PutApplicationRequest) -> Result<(String, PutAppl
         is_disabled: disabled,
         secret_hash: None,
     };
-    let secret_hash = faults.text("secret_hash", secret_hash, HASH_BYTES_MAX);
+    let secret_hash = Secret(faults.text("secret_hash", secret_hash, HASH_BYTES_MAX));
     faults.none_or((realm, PutApplication { application, secret: Secret(secret.into()), secret_hash }))
 }
 

@@ -3,11 +3,12 @@
 use std::{collections::HashMap, sync::atomic::Ordering};
 
 use prost_types::Timestamp;
+use serde_json::json;
 use tonic::{Code, Status};
 
 use super::{
     authorize, reason, violations,
-    world::{NOW, REALM, World, text},
+    world::{NOW, REALM, World, files, text},
 };
 use crate::{
     domain::application::TokenDigest,
@@ -461,4 +462,39 @@ async fn a_write_that_fails_is_not_acknowledged_and_the_next_one_reads_what_was_
     world.applications.is_failing.store(false, Ordering::Relaxed);
     assert!(!revoke(&world, &token).await, "it was kept after all");
     assert_eq!(asked(&world, &token, "ada").await, "TOKEN_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_record_counts_for_the_clients_of_an_issuer_that_vouches_for_applications() {
+    let world = world().await;
+    put(&world, application(&["1"])).await;
+    let one = "[[issuers]]\nissuer = \"https://idp.example\"";
+    let other = "[[issuers]]\nissuer = \"https://other.example\"\naudiences = []\nalgorithms = [\"EdDSA\"]\nkeys = { file = \"k\" }";
+    // The token of the first issuer names no schools, so that they come from the record or from nowhere.
+    for (issuers, expected) in [
+        (one.to_owned(), "PERMITTED"),
+        (format!("{other}\n{one}"), "NO_RELATIONSHIP"),
+        (format!("{other}\n{one}\napplications = true"), "PERMITTED"),
+        (format!("{one}\napplications = false"), "NO_RELATIONSHIP"),
+    ] {
+        let mut files = files();
+        let realm = files.iter_mut().find(|file| file.path == "realm.toml").unwrap();
+        realm.content = realm.content.replace(one, &issuers);
+        *world.source.0.lock().unwrap() = Some(files);
+        let (_, faults) = world.app.reload_policies(REALM).await.unwrap();
+        assert_eq!(faults, []);
+        assert_eq!(asked(&world, &world.token_saying(&json!({})), "ada").await, expected, "{issuers}");
+    }
+}
+
+#[test]
+fn an_application_on_its_way_in_prints_neither_secret_nor_hash() {
+    let request = pb::PutApplicationRequest {
+        secret: "correct horse battery".to_owned(),
+        secret_hash: "$argon2id$v=19$x".to_owned(),
+        ..pb::PutApplicationRequest::default()
+    };
+    let put = crate::transport::grpc::convert::applications::put(request).unwrap();
+    let shown = format!("{put:?}");
+    assert!(!shown.contains("horse") && !shown.contains("argon2id"), "{shown}");
 }

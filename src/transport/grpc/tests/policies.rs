@@ -1,6 +1,9 @@
 //! Realms and their policies.
 
+use std::sync::Arc;
+
 use prost_types::Timestamp;
+use tokio::sync::oneshot;
 
 use super::{
     violations,
@@ -61,6 +64,33 @@ async fn a_reload_that_is_refused_leaves_the_realm_as_it_was_and_is_shown() {
     *world.source.0.lock().unwrap() = Some(changed);
     let reloaded = client.reload_policies(reload()).await.unwrap().into_inner();
     assert!(reloaded.faults.is_empty() && reloaded.policy_version != realm.policy_version);
+}
+
+#[tokio::test]
+async fn a_reload_that_read_older_files_cannot_overtake_a_later_one() {
+    let world = World::start().await;
+    let with = |comment: &str| {
+        let mut files = files();
+        files[0].content.push_str(comment);
+        files
+    };
+    let reload = || {
+        let app = Arc::clone(&world.app);
+        tokio::spawn(async move { app.reload_policies(REALM).await.unwrap() })
+    };
+    let ((has_read, reading), (go_on, door)) = (oneshot::channel(), std::sync::mpsc::channel());
+    *world.source.0.lock().unwrap() = Some(with("// older"));
+    *world.source.1.lock().unwrap() = Some((has_read, door));
+    let first = reload();
+    reading.await.unwrap();
+    let state = Arc::clone(world.app.realm(REALM).unwrap());
+    assert!(state.reloads.try_lock().is_err(), "who has read the files is alone until they count");
+    *world.source.0.lock().unwrap() = Some(with("// newer"));
+    let second = reload();
+    go_on.send(()).unwrap();
+    let ((older, _), (newer, faults)) = (first.await.unwrap(), second.await.unwrap());
+    assert!(older != newer && faults.is_empty());
+    assert_eq!(state.policies().realm.version, newer);
 }
 
 #[tokio::test]

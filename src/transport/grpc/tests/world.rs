@@ -6,11 +6,15 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use serde_json::json;
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, oneshot},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Server};
@@ -282,13 +286,22 @@ impl KeySource for Keys {
     fn set_issuers(&self, _: &RealmName, _: &[Issuer]) {}
 }
 
-/// The realm's folder; without files it cannot be read.
+/// The realm's folder; without files it cannot be read. With a door, the next reading says that it has read, and then
+/// waits until it may go on.
 #[derive(Debug, Default)]
-pub(super) struct Source(pub(super) Mutex<Option<Vec<SourceFile>>>);
+pub(super) struct Source(pub(super) Mutex<Option<Vec<SourceFile>>>, pub(super) Mutex<Option<Door>>);
+
+pub(super) type Door = (oneshot::Sender<()>, std::sync::mpsc::Receiver<()>);
 
 impl RealmSource for Source {
     fn read(&self, _: &RealmName) -> Result<Vec<SourceFile>, String> {
-        self.0.lock().unwrap().clone().ok_or_else(|| "the folder cannot be read".to_owned())
+        let files = self.0.lock().unwrap().clone();
+        let door = self.1.lock().unwrap().take();
+        if let Some((has_read, go_on)) = door {
+            has_read.send(()).unwrap();
+            go_on.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+        files.ok_or_else(|| "the folder cannot be read".to_owned())
     }
 }
 
