@@ -130,6 +130,7 @@ fn issuer(keys: &Path) -> Issuer {
         required_claims: Vec::new(),
         skew_seconds: 30,
         lifetime_seconds_max: None,
+        applications: None,
     }
 }
 

@@ -1,15 +1,17 @@
 //! The question: what is to be done to which resource, checked against the realm.
 
+mod given;
 mod without_values;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
+use self::given::{given, missing_parts};
 use super::{
     id::EntityId,
     realm::Realm,
     realm_file::SETTINGS,
     record_mapping::Relations,
-    resource_type::{ResourceType, Subject, joined_id},
+    resource_type::ResourceType,
     schema::{AttributeType, Member},
     value::{Attributes, Value},
 };
@@ -61,6 +63,15 @@ pub struct PhaseValues {
     pub phase: Phase,
     /// The values.
     pub values: Vec<Option<Value>>,
+    /// The attribute and the name of each property that is missing of a subject of which others are there.
+    pub missing_parts: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl PhaseValues {
+    /// A phase in which no subject of the type has a value.
+    pub(super) fn none(phase: Phase, resource_type: &ResourceType) -> Self {
+        Self { phase, values: vec![None; resource_type.subjects.len()], missing_parts: Vec::new() }
+    }
 }
 
 /// A question that fits the realm.
@@ -283,13 +294,14 @@ fn phases(
         (Phase::Proposed, "resource.proposed", question.proposed.as_ref()),
     ];
     let given = given.into_iter().filter_map(|(phase, field, attributes)| Some((phase, field, attributes?)));
-    let phases = given.map(|(phase, field, attributes)| PhaseValues {
-        phase,
-        values: subject_values(resource_type, attributes, field, &realm.relations, faults),
+    let phases = given.map(|(phase, field, attributes)| {
+        let values = subject_values(resource_type, attributes, field, &realm.relations, faults);
+        let missing_parts = missing_parts(resource_type, &values, attributes, &realm.relations);
+        PhaseValues { phase, values, missing_parts }
     });
     let mut phases: Vec<PhaseValues> = phases.collect();
     if phases.is_empty() {
-        phases.push(PhaseValues { phase: Phase::Existing, values: vec![None; resource_type.subjects.len()] });
+        phases.push(PhaseValues::none(Phase::Existing, resource_type));
     }
     phases
 }
@@ -301,7 +313,7 @@ fn subject_values(
     relations: &Relations,
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
-    let values = resource_type.subjects.iter().map(|subject| match given(attributes, subject).as_deref() {
+    let values = resource_type.subjects.iter().map(|subject| match given(attributes, subject, relations).as_deref() {
         None => {
             if subject.is_required && !resource_type.has_lacks {
                 faults.push(FieldFault::new(
@@ -321,41 +333,6 @@ fn subject_values(
         },
     });
     values.collect()
-}
-
-/// What a question gives for a subject. An empty id names nothing: it counts as no value.
-fn given<'a>(attributes: &'a Attributes, subject: &Subject) -> Option<Cow<'a, Value>> {
-    let is_entity = matches!(subject.value_type, AttributeType::Entity(_));
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(id) => is_entity && id.trim().is_empty(),
-        _ => false,
-    };
-    let at = |path: &str| attributes.at(path).filter(|value| !is_empty(value));
-    let first = at(&subject.path)?;
-    if subject.more.is_empty() {
-        return Some(Cow::Borrowed(first));
-    }
-    let rest = subject.more.iter().map(|part| at(&part.path));
-    let values: Vec<&Value> = std::iter::once(Some(first)).chain(rest).collect::<Option<_>>()?;
-    // What can be no part of an id is told as what it is.
-    let mut texts = Vec::with_capacity(values.len());
-    for value in values {
-        match part_of_id(value) {
-            Some(text) => texts.push(text),
-            None => return Some(Cow::Borrowed(value)),
-        }
-    }
-    Some(Cow::Owned(Value::String(joined_id(texts.iter().map(String::as_str)).into())))
-}
-
-fn part_of_id(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.to_string()),
-        Value::Long(number) => Some(number.to_string()),
-        Value::Entity(entity) => Some(entity.id.to_string()),
-        _ => None,
-    }
 }
 
 fn context_values(

@@ -29,6 +29,8 @@ pub(super) struct Clauses {
     pub(super) list: Vec<Clause>,
     /// `(context attribute, text)` when the first clause is `context.attribute.contains("text")`.
     pub(super) guard: Option<(Arc<str>, Arc<str>)>,
+    /// `(context attribute, text)` for each text that a clause compares an attribute of the context with.
+    pub(super) compared: BTreeSet<(Arc<str>, Arc<str>)>,
     /// What the clauses look into.
     pub(super) looks: Looks,
 }
@@ -57,11 +59,12 @@ impl Clauses {
             list.push(clause);
         }
         let guard = conditions.first().and_then(|condition| guard(condition));
-        let mut looks = Looks::default();
+        let (mut looks, mut compared) = (Looks::default(), BTreeSet::new());
         for body in conditions.iter().filter_map(|condition| condition.get("body")) {
             looks.merge(&Looks::of(body));
+            find_compared(body, &mut compared);
         }
-        Ok(Self { list, guard, looks })
+        Ok(Self { list, guard, compared, looks })
     }
 }
 
@@ -131,6 +134,27 @@ fn only_context(expression: &Json, members: &mut BTreeSet<Arc<str>>) -> bool {
     }
 }
 
+/// Notes each text that stands on one side of an operator, alone or in a list, with an attribute of the context on the
+/// other side.
+fn find_compared(expression: &Json, compared: &mut BTreeSet<(Arc<str>, Arc<str>)>) {
+    let operators = expression.as_object().into_iter().flat_map(|fields| fields.values());
+    let sides = operators.filter_map(|operands| Some((operands.get("left")?, operands.get("right")?)));
+    for (left, right) in sides {
+        for (place, texts) in [(left, right), (right, left)] {
+            if let Some([attribute]) = path(place, "context").as_deref() {
+                let items = texts.get("Set").and_then(Json::as_array).into_iter().flatten();
+                let texts = std::iter::once(texts).chain(items).filter_map(|item| item.get("Value")?.as_str());
+                compared.extend(texts.map(|text| (Arc::from(*attribute), Arc::from(text))));
+            }
+        }
+    }
+    match expression {
+        Json::Array(items) => items.iter().for_each(|item| find_compared(item, compared)),
+        Json::Object(fields) => fields.values().for_each(|field| find_compared(field, compared)),
+        _ => {}
+    }
+}
+
 fn guard(condition: &Json) -> Option<(Arc<str>, Arc<str>)> {
     if condition.get("kind")?.as_str()? != "when" {
         return None;
@@ -186,6 +210,20 @@ mod tests {
             let found = clauses.list[0].only_context.as_ref();
             let found = found.map(|members| members.iter().map(|name| &**name).collect::<Vec<_>>().join(" "));
             assert_eq!(found.as_deref(), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn texts_that_the_context_is_compared_with_are_known() {
+        for (condition, expected) in [
+            ("context.a.contains(\"x\")", "a:x"),
+            ("context.a.containsAny([\"x\", \"y\"]) || [\"z\"].containsAll(context.a)", "a:x a:y a:z"),
+            ("context.b == \"x\" && !(if principal.ok then context.a.contains(\"y\") else false)", "a:y b:x"),
+            ("context.a.b.contains(\"x\") || principal.a.contains(\"y\") || [\"x\"].contains(\"y\")", ""),
+        ] {
+            let clauses = clauses(&format!("permit(principal, action, resource) unless {{ {condition} }};"));
+            let found: Vec<_> = clauses.compared.iter().map(|(name, text)| format!("{name}:{text}")).collect();
+            assert_eq!(found.join(" "), expected, "{condition}");
         }
     }
 

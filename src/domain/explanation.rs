@@ -52,14 +52,13 @@ pub(super) fn forbidden(evaluation: &Evaluation<'_>, determining: &[usize]) -> V
 }
 
 fn forbidden_by(evaluation: &Evaluation<'_>, policy: &CompiledPolicy) -> Explained {
-    let mentioned = subjects_of(evaluation, policy.clauses.list.iter());
-    let lacking: Vec<_> = mentioned.iter().filter(|found| lacks(evaluation, found.subject)).collect();
-    let (code, message, subjects) = match policy.annotation("missing") {
-        Some(family) if !lacking.is_empty() => {
+    let (code, message, subjects) = match forbidden_without(evaluation, policy) {
+        Some((family, lacking)) => {
             let (code, message) = missing(evaluation, family);
-            (code, Arc::from(message), lacking.into_iter().map(|found| found.subject).collect::<Vec<_>>())
+            (code, Arc::from(message), lacking)
         }
-        _ => {
+        None => {
+            let mentioned = subjects_of(evaluation, policy.clauses.list.iter());
             let code = policy.annotation("reason").map_or_else(|| "FORBIDDEN".to_owned(), ToString::to_string);
             let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
             (code, message, mentioned.iter().map(|found| found.subject).collect())
@@ -70,8 +69,26 @@ fn forbidden_by(evaluation: &Evaluation<'_>, policy: &CompiledPolicy) -> Explain
         None => strategy_looking_at(evaluation, &subjects).into_iter().collect(),
     };
     let hints = policy.annotation("hint").into_iter().cloned().collect();
-    let subjects = subjects.into_iter().flat_map(Subject::names).cloned().collect();
+    let subjects = subjects.into_iter().flat_map(|subject| names(evaluation, subject)).cloned().collect();
     Explained { reason: Reason { subjects, hints, ..of_policy(&code, message, policy) }, strategies }
+}
+
+/// The values whose lack a forbid tells instead of its own reason, with the family of the codes that do.
+fn forbidden_without<'a>(
+    evaluation: &Evaluation<'a>,
+    policy: &'a CompiledPolicy,
+) -> Option<(&'a Arc<str>, Vec<&'a Subject>)> {
+    let family = policy.annotation("missing").filter(|_| policy.effect == Effect::Forbid)?;
+    let mentioned = subjects_of(evaluation, policy.clauses.list.iter()).into_iter();
+    let lacking: Vec<_> = mentioned.map(|found| found.subject).filter(|subject| lacks(evaluation, subject)).collect();
+    (!lacking.is_empty()).then_some((family, lacking))
+}
+
+/// What texts call the properties of a value: of one that lacks some of them, those.
+fn names<'a>(evaluation: &Evaluation<'a>, subject: &'a Subject) -> Vec<&'a Arc<str>> {
+    let parts = evaluation.values.missing_parts.iter().filter(|(attribute, _)| *attribute == subject.attribute);
+    let missing: Vec<_> = parts.map(|(_, name)| name).filter(|_| lacks(evaluation, subject)).collect();
+    if missing.is_empty() { subject.names().collect() } else { missing }
 }
 
 /// The code and the message of a value that is not there.
@@ -176,16 +193,16 @@ fn named<'a>(
     missed: &[&'a Missed<'a>],
     of: impl Fn(&'a Missed<'a>) -> Vec<&'a Mentioned<'a>>,
 ) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
-    let (mut names, mut hints) = (Vec::new(), Vec::new());
+    let (mut told, mut hints) = (Vec::new(), Vec::new());
     for missed in missed {
         for found in of(missed) {
-            add_once(&mut names, found.subject.names());
+            add_once(&mut told, names(evaluation, found.subject).into_iter());
             let types = found.types.iter();
             add_once(&mut hints, types.filter_map(|name| evaluation.realm.relations.entity(name)?.hint.as_ref()));
         }
         add_once(&mut hints, missed.policy.annotation("hint").into_iter());
     }
-    (names, hints)
+    (told, hints)
 }
 
 /// The names of all values that the permits look at, sorted, but for those that are the principal's own.
@@ -275,10 +292,16 @@ fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a Compile
     let position = |policy: &CompiledPolicy| {
         guard(policy).and_then(|strategy| listed.iter().position(|name| name == strategy)).unwrap_or(usize::MAX)
     };
-    let precedence = |policy: &CompiledPolicy| {
-        let code = policy.annotation("reason");
-        let set = realm.file.reasons.precedence.iter().find(|(name, _)| Some(name) == code);
-        set.map_or(policy.precedence, |(_, precedence)| *precedence)
+    let set = &realm.file.reasons.precedence;
+    let of_code = |code: &str| set.iter().find(|(name, _)| **name == *code).map(|(_, precedence)| *precedence);
+    let precedence = |policy: &'a CompiledPolicy| {
+        if set.is_empty() {
+            return policy.precedence;
+        }
+        let lacking =
+            forbidden_without(evaluation, policy).and_then(|(family, _)| of_code(&missing(evaluation, family).0));
+        let own = || of_code(policy.annotation("reason")?);
+        lacking.or_else(own).unwrap_or(policy.precedence)
     };
     policies.sort_by_key(|policy| (precedence(policy), position(policy), &policy.id));
     policies

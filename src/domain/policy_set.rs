@@ -215,6 +215,11 @@ impl PolicySet {
         self.policies.get(index)
     }
 
+    /// The policy's scope takes this action.
+    pub(super) fn takes(&self, policy: &CompiledPolicy, action: &EntityUid) -> bool {
+        policy.scope.fits_action(Some(action), &self.groups)
+    }
+
     pub(super) fn action(&self, action: &str) -> Option<&EntityUid> {
         self.actions.get(action)
     }

@@ -1,6 +1,7 @@
 //! relations.toml: the relations of a realm, and which source records bring them.
 
 mod history;
+mod ids;
 mod known;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -21,6 +22,8 @@ use super::{
 pub struct EntityRules {
     /// Ids are whole numbers, kept in canonical decimal form.
     pub is_integer: bool,
+    /// The id 0 is that of no entity: where a question gives it, it gives no value.
+    pub is_zero_none: bool,
     /// Entities of this type are people: the decision log holds pseudonyms.
     pub is_person: bool,
     /// What might be missing when such an entity isn't related.
@@ -382,18 +385,12 @@ fn text_at<'a>(document: &'a Json, path: &Arc<str>) -> Result<std::borrow::Cow<'
 
 /// An entity type, and where the type that it is a history of is named.
 fn read_entity(table: &Table<'_>) -> (EntityRules, Range<usize>) {
-    let is_integer = match table.text("id").as_deref() {
-        None | Some("string") => false,
-        Some("integer") => true,
-        Some(_) => {
-            table.fault(Some("id"), "`id` is neither `string` nor `integer`");
-            false
-        }
-    };
+    let (is_integer, is_zero_none) = ids::read_ids(table);
     let links =
         table.text_lists("links").into_iter().filter_map(|(name, types)| Some((name, types.into_iter().next()?)));
     let rules = EntityRules {
         is_integer,
+        is_zero_none,
         is_person: table.flag("person"),
         hint: table.text("hint"),
         links: links.collect(),

@@ -108,7 +108,7 @@ pub enum Answer {
 /// resource's values are not.
 pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Answer {
     let phase = Phase::Existing;
-    let values = PhaseValues { phase, values: vec![None; request.resource_type.subjects.len()] };
+    let values = PhaseValues::none(phase, &request.resource_type);
     let request = &AccessRequest { phases: vec![values.clone()], ..request.clone() };
     if let Err(refused) = shaped_by_profile(realm, principal, request) {
         return Answer::Refused(refused);

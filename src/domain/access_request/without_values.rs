@@ -39,14 +39,13 @@ impl AccessRequest {
             return Err(vec![FieldFault::new("action", format!("action `{action}` does not apply to {beside}"))]);
         }
         let (resource_id, resource) = resource_entity(realm, resource_type, &Arc::default(), &mut faults);
-        let values = vec![None; resource_type.subjects.len()];
         Ok(Self {
             action: Arc::clone(action),
             asked_action: Arc::clone(action),
             resource_type: Arc::clone(resource_type),
             resource_id,
             resource,
-            phases: vec![PhaseValues { phase: Phase::Existing, values }],
+            phases: vec![PhaseValues::none(Phase::Existing, resource_type)],
             context,
             media_type: Arc::clone(&question.media_type),
             supported_obligations: question.supported_obligations.clone(),

@@ -40,6 +40,7 @@ impl Selected<'_> {
             if !self.hides(subject) {
                 continue;
             }
+            values.missing_parts.retain(|(attribute, _)| *attribute != subject.attribute);
             let stored = existing.and_then(|existing| existing.values.get(index)).cloned().flatten();
             // Whether it identifies the resource is not known: then the API may write what is proposed, so that counts
             // where a stored value would otherwise stand in for it.

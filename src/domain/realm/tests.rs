@@ -281,43 +281,85 @@ fn denials_are_filled_in_with_names_of_the_question() {
     assert_eq!((denial.status, denial.errors), (409, vec!["Cup look {strategy}".to_owned()]));
 }
 
-#[test]
-fn a_strategy_that_nothing_acts_on_is_a_fault() {
+/// What is wrong with these strategies under these policies.
+fn strategy_faults(strategies: &str, policies: &str) -> String {
     let schema = SCHEMA
         .replace("phase: String,", "phase: String, strategies: Set<String>,")
         .replace("{ badge?: Badge,", "{ role: String, badge?: Badge,");
-    let grants = r#"
-[principal.attributes.role]
-claim = "role"
-[grants]
-file = "grants.json"
-claim_set = "role"
-[grants.strategies]
-Free = []
-Stamped = ["stamp"]
-Boxed = ["box"]
-"#;
-    let faults = |policies: &str| {
-        let mut files = files(&format!("{REALM}{grants}"), policies);
-        files[1].content.clone_from(&schema);
-        files.push(SourceFile { path: "grants.json".into(), content: "{\"claims\": {}}".into() });
-        let faults = Realm::compile(&files, None).err().unwrap_or_default();
-        faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
-    };
-    let boxed = "@id(\"boxed\") permit (principal, action, resource) when { context.strategies.contains(\"Boxed\") } when { resource has box };\n";
-    let stamped = "@id(\"stamped\") forbid (principal, action, resource) when { context.strategies.contains(\"Stamped\") } unless { resource has stamp };\n";
+    let grants = format!(
+        "[principal.attributes.role]\nclaim = \"role\"\n[grants]\nfile = \"grants.json\"\nclaim_set = \"role\"\n\
+         [grants.strategies]\n{strategies}"
+    );
+    let mut files = files(&format!("{REALM}{grants}"), policies);
+    files[1].content.clone_from(&schema);
+    files.push(SourceFile { path: "grants.json".into(), content: "{\"claims\": {}}".into() });
+    let faults = Realm::compile(&files, None).err().unwrap_or_default();
+    faults.into_iter().map(|fault| fault.message).collect::<Vec<_>>().join("; ")
+}
+
+/// A policy for a strategy, with what follows its first block.
+fn rule(id: &str, effect: &str, strategy: &str, blocks: &str) -> String {
+    format!(
+        "@id(\"{id}\") {effect} (principal, action, resource) when {{ context.strategies.contains(\"{strategy}\") }} {blocks};\n"
+    )
+}
+
+#[test]
+fn a_strategy_that_nothing_acts_on_is_a_fault() {
+    let faults = |policies: &str| strategy_faults("Free = []\nStamped = [\"stamp\"]\nBoxed = [\"box\"]\n", policies);
+    let boxed = rule("boxed", "permit", "Boxed", "when { resource has box }");
+    let stamped = rule("stamped", "forbid", "Stamped", "unless { resource has stamp }");
+    let free = rule("free", "permit", "Free", "");
     let rest = |known: &str| {
         format!(
             "@id(\"rest\") permit (principal, action, resource) unless {{ context.strategies.containsAny([{known}]) }};\n"
         )
     };
-    assert_eq!(faults(&format!("{boxed}{stamped}{}", rest("\"Boxed\""))), "");
+    assert_eq!(faults(&format!("{boxed}{stamped}{free}{}", rest("\"Boxed\""))), "");
+    assert_eq!(faults(&format!("{boxed}{stamped}{}", rest("\"Boxed\", \"Free\""))), "");
     assert_eq!(
-        faults(&format!("{boxed}{stamped}{}", rest("\"Other\""))),
+        faults(&format!("{boxed}{stamped}{free}{}", rest("\"Other\""))),
         "the strategy `Boxed` is to look at `box`, but `rest` permits under it and no forbid has it in its first block"
     );
-    let forgotten = faults(&format!("{boxed}{}", rest("\"Boxed\"")));
-    assert!(forgotten.starts_with("the strategy `Stamped` is to look at `stamp`, but `rest` permits"), "{forgotten}");
     let anyone = "@id(\"open\") permit (principal, action, resource) when { context.settings.isOpen };\n";
-    assert_eq!(faults(&format!("{boxed}{anyone}")), "", "who permits whatever the strategies are means it");
+    assert_eq!(
+        faults(&format!("{boxed}{stamped}{free}{anyone}")),
+        "",
+        "who permits whatever the strategies are means it"
+    );
+    let unnamed = |strategy: &str| {
+        format!(
+            "no policy asks for the strategy `{strategy}`: write one with `context.strategies.contains(\"{strategy}\")`, or \
+             take the strategy out of `grants.strategies`"
+        )
+    };
+    let both = format!("{}; {}", unnamed("Free"), unnamed("Stamped"));
+    for permitting in [&rest("\"Boxed\""), anyone] {
+        assert_eq!(faults(&format!("{boxed}{permitting}")), both, "also one that looks at nothing");
+    }
+}
+
+#[test]
+fn an_attribute_that_no_policy_for_its_strategy_mentions_is_a_fault() {
+    let faults = |policies: &str| strategy_faults("Boxed = [\"box\", \"stamp\"]\n", policies);
+    let unmentioned = |attribute: &str| {
+        format!(
+            "the strategy `Boxed` is to look at `{attribute}`, but no policy with it in its first block that can hold under the \
+             settings mentions `resource.{attribute}`: write or switch on one that does, or take `{attribute}` out of \
+             `grants.strategies`"
+        )
+    };
+    let boxed = rule("boxed", "permit", "Boxed", "when { resource has box }");
+    let stamped = |blocks: &str| rule("stamped", "permit", "Boxed", &format!("{blocks} when {{ resource has stamp }}"));
+    assert_eq!(faults(&boxed), unmentioned("stamp"));
+    assert_eq!(faults(&format!("{boxed}{}", stamped("unless { context.settings.isOpen }"))), unmentioned("stamp"));
+    assert_eq!(faults(&format!("{boxed}{}", stamped("when { context.settings.isOpen }"))), "");
+    assert_eq!(faults(&format!("{boxed}{}", stamped("when { context.phase == \"past\" }"))), "", "may hold");
+    let forbidding = rule("stamped", "forbid", "Boxed", "unless { resource has stamp }");
+    assert_eq!(faults(&format!("{boxed}{forbidding}")), "");
+    let other = rule("other", "permit", "Other", "when { resource has stamp }");
+    assert_eq!(faults(&format!("{boxed}{other}")), unmentioned("stamp"));
+    let lists =
+        "@id(\"lists\") forbid (principal, action, resource) unless { context.strategies.containsAny([\"Boxed\"]) };";
+    assert_eq!(faults(lists), format!("{}; {}", unmentioned("box"), unmentioned("stamp")));
 }

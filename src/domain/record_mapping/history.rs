@@ -31,6 +31,7 @@ pub(super) fn settle(
             fault(format!("the ids of a history are those of `{base}`, leave out `id` and `person`"));
         }
         rules.is_integer = of_base.is_integer;
+        rules.is_zero_none = of_base.is_zero_none;
         rules.is_person = of_base.is_person;
         rules.hint = rules.hint.take().or(of_base.hint);
     }

@@ -19,7 +19,9 @@ const ACTIONS: [&str; 5] = ["Create", "Read", "Update", "Delete", "ReadChanges"]
 const SCHEMA: &str = "
 entity Client { claimSet: String };
 entity Resource { lacks: Set<String> };
-action Create, Read, Update, Delete, ReadChanges appliesTo { principal: [Client], resource: [Resource], context: {} };
+action Create, Read, Update, Delete, ReadChanges appliesTo {
+    principal: [Client], resource: [Resource], context: { strategies: Set<String> },
+};
 ";
 
 /// The folder with the editions; says so where there is none.
@@ -61,6 +63,11 @@ fn realm(table: &ClaimTable, leaves: &BTreeSet<&str>, inheritance: &str) -> Real
         .collect();
     let strategies: Vec<_> = names.iter().map(|name| format!("{name} = []\n")).collect();
     let strategies = strategies.concat();
+    let known: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+    let known = format!(
+        "@id(\"known\") permit (principal, action, resource) when {{ context.strategies.containsAny([{}]) }};",
+        known.join(", ")
+    );
     let settings = format!(
         "title = \"Editions\"\n[principal]\nentity = \"Client\"\nid = \"sub\"\n[principal.attributes.claimSet]\nclaim = \"scope\"\n\
          [resources]\nentity = \"Resource\"\nfile = \"resources.json\"\n\
@@ -71,6 +78,7 @@ fn realm(table: &ClaimTable, leaves: &BTreeSet<&str>, inheritance: &str) -> Real
     let files = [
         source("realm.toml", settings),
         source("schema.cedarschema", SCHEMA),
+        source("rules.cedar", known),
         source("resources.json", json!({ "resources": resources }).to_string()),
         source("grants.json", table.text()),
     ];

@@ -104,7 +104,12 @@ async fn grants_that_cannot_be_used_are_shown_with_the_realm_that_works() {
         "[resources]\nentity = \"File\"\nfile = \"resources.json\"\n\
          [grants]\nfile = \"grants.json\"\nclaim_set = \"schools\"\n[grants.strategies]\nKnown = []\n",
     );
+    let schema = changed.iter_mut().find(|file| file.path == "schema.cedarschema").unwrap();
+    schema.content = schema.content.replace("{ method?: String }", "{ method?: String, strategies?: Set<String> }");
     let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
+    let known = r#"@id("known") forbid (principal, action, resource is File)
+unless { context has strategies && context.strategies.contains("Known") };"#;
+    changed.push(file("known.cedar", known));
     changed.push(file("resources.json", r#"{"resources":{"File":{"claim":"leaf","subjects":[]}}}"#));
     let grants =
         r#"{"claims":{"root":{"claim_sets":{"S":{"Read":["Odd"],"Update":["Known"]}}},"leaf":{"parent":"root"}}}"#;
