@@ -1,6 +1,7 @@
 //! `SearchResources`: the resources of a type that a token may act on, each decided as if it were asked about alone.
 
 mod check;
+mod footing;
 mod work;
 
 use std::{sync::Arc, thread::available_parallelism};
@@ -13,6 +14,7 @@ use tokio::{
 pub use self::work::FOUND_MAX;
 use self::{
     check::Checked,
+    footing::{Footing, good_until},
     work::{Piece, Source, Work},
 };
 use crate::{
@@ -177,6 +179,7 @@ impl App {
         };
         let loaded = Arc::clone(&snapshot.loaded);
         let checked = blocking(move || check::check(&loaded.realm, request)).await??;
+        let generation = self.generation_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked).await?;
         let realm = &snapshot.loaded.realm;
         let Opening { decision, filter } = match &verified {
@@ -200,11 +203,14 @@ impl App {
                 Some(candidates) => Source::Candidates(candidates),
                 None => Source::Unsought(filter),
             };
+            let until_seconds =
+                verified.as_ref().map_or(0, |caller| good_until(caller, started_us.div_euclid(1_000_000)));
             let (place, has_gap) = checked.after.as_ref().map_or((0, false), |cursor| (cursor.place, cursor.has_gap));
             Rest::Work(Box::new(Work {
                 app: Arc::clone(self),
                 snapshot,
                 caller: verified,
+                footing: Footing::new(asked, generation, until_seconds, started_us),
                 question: checked.question,
                 request_id: checked.request_id,
                 key,
@@ -246,19 +252,28 @@ impl Search {
     /// The next part; `None` after the end. Resources come as soon as some were found and are kept in the log.
     ///
     /// # Errors
-    /// A log that cannot take the decisions; then nothing follows.
+    /// A log that cannot take the decisions; what the search stands on has changed meanwhile, or it took too long. Then
+    /// nothing follows.
     pub async fn next(&mut self) -> Result<Option<Part>, Error> {
         if let Some(answer) = self.answer.take() {
             return Ok(Some(Part::Answer(answer)));
         }
         loop {
-            let work = match self.rest.take() {
+            let mut work = match self.rest.take() {
                 None => return Ok(None),
                 Some(Rest::End { next, is_complete }) => return Ok(Some(Part::End { next, is_complete })),
                 Some(Rest::Work(work)) => work,
             };
-            let turn = Arc::clone(&self.workers).acquire_owned().await;
-            let turn = turn.map_err(|_| failed("there are no workers"))?;
+            let turn = loop {
+                let turn = Arc::clone(&self.workers).acquire_owned().await;
+                let turn = turn.map_err(|_| failed("there are no workers"))?;
+                if work.is_current()? {
+                    break turn;
+                }
+                // Others work while keys are fetched.
+                drop(turn);
+                work.verify_again().await?;
+            };
             // The turn ends with the work, even where nobody waits for it any more.
             let piece = blocking(move || {
                 let piece = Work::piece(work);
