@@ -11,7 +11,7 @@ use crate::domain::{
 
 /// The most snapshots that are kept of one realm.
 const SNAPSHOTS_MAX: usize = 32;
-/// How long one is kept after the last first page that saw it, in microseconds.
+/// How long one is kept after the last search that saw it as its first page began, in microseconds.
 const KEPT_US: i64 = 5 * 60 * 1_000_000;
 /// The most searches whose items are kept, of one realm.
 const ITEMS_MAX: usize = 64;
@@ -50,11 +50,17 @@ impl Recent {
         kept.snapshots.iter().find(|(_, graph)| graph.revision() == revision).map(|(_, graph)| Arc::clone(graph))
     }
 
-    /// Keeps a snapshot that a first page has seen.
-    pub(super) fn keep(&self, graph: Arc<Graph>, now_us: i64) {
+    /// Keeps a snapshot that a first page has seen, which began at `since_us`; not one that is too old by now.
+    pub(super) fn keep(&self, graph: Arc<Graph>, since_us: i64, now_us: i64) {
+        if !is_recent(since_us, now_us) {
+            return;
+        }
         let mut kept = self.at(now_us);
+        let earlier = kept.snapshots.iter().find(|(_, other)| other.revision() == graph.revision());
+        let since_us = earlier.map_or(since_us, |(earlier_us, _)| since_us.max(*earlier_us));
         kept.snapshots.retain(|(_, other)| other.revision() != graph.revision());
-        kept.snapshots.push((now_us, graph));
+        let place = kept.snapshots.partition_point(|(other_us, _)| *other_us <= since_us);
+        kept.snapshots.insert(place, (since_us, graph));
         let excess = kept.snapshots.len().saturating_sub(SNAPSHOTS_MAX);
         kept.snapshots.drain(..excess);
     }
@@ -85,11 +91,14 @@ impl Recent {
     fn at(&self, now_us: i64) -> MutexGuard<'_, Kept> {
         // What a panic leaves behind is whole: each step replaces one entry of a list.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_recent = |since_us: i64| now_us.saturating_sub(since_us) < KEPT_US;
-        kept.snapshots.retain(|(since_us, _)| is_recent(*since_us));
-        kept.items.retain(|(since_us, ..)| is_recent(*since_us));
+        kept.snapshots.retain(|(since_us, _)| is_recent(*since_us, now_us));
+        kept.items.retain(|(since_us, ..)| is_recent(*since_us, now_us));
         kept
     }
+}
+
+fn is_recent(since_us: i64, now_us: i64) -> bool {
+    now_us.saturating_sub(since_us) < KEPT_US
 }
 
 #[cfg(test)]
@@ -106,13 +115,17 @@ mod tests {
     #[test]
     fn a_snapshot_is_kept_for_a_while_and_the_oldest_goes_first() {
         let recent = Recent::default();
-        recent.keep(graph(1), 0);
+        recent.keep(graph(1), 0, 0);
         assert!(recent.find(Revision(1), KEPT_US - 1).is_some() && recent.find(Revision(2), 0).is_none());
-        recent.keep(graph(1), 10);
+        recent.keep(graph(1), 10, 20);
+        // An older search of the same doesn't take it away, and one that began too long ago leaves nothing.
+        recent.keep(graph(1), 5, 20);
+        recent.keep(graph(3), 20 - KEPT_US, 20);
+        assert!(recent.find(Revision(3), 20).is_none());
         assert!(recent.find(Revision(1), KEPT_US + 9).is_some());
         assert!(recent.find(Revision(1), KEPT_US + 10).is_none());
         for revision in 0..=u64::try_from(SNAPSHOTS_MAX).unwrap() {
-            recent.keep(graph(revision), 20);
+            recent.keep(graph(revision), 20, 20);
         }
         assert!(recent.find(Revision(0), 20).is_none() && recent.find(Revision(1), 20).is_some());
     }

@@ -1,6 +1,7 @@
 //! `SearchResources`: the resources of a type that a token may act on, each decided as if it were asked about alone.
 
 mod check;
+mod footing;
 mod work;
 
 use std::{sync::Arc, thread::available_parallelism};
@@ -13,18 +14,19 @@ use tokio::{
 pub use self::work::FOUND_MAX;
 use self::{
     check::Checked,
+    footing::{Footing, good_until},
     work::{Piece, Source, Work},
 };
 use crate::{
     app::{
         App,
-        authorize::{Answer, AuthorizeRequest, Caller, Secret, Snapshot},
+        authorize::{Answer, AuthorizeRequest, Caller, Secret, Snapshot, Verified},
         error::{Error, Kind},
         realm_state::RealmState,
         recent::ItemsKey,
     },
     domain::{
-        access_request::Question,
+        access_request::{AccessRequest, Question},
         decide::refuse,
         decision::{Effect, Outcome},
         id::{EntityId, PolicyVersion, Revision},
@@ -177,15 +179,9 @@ impl App {
         };
         let loaded = Arc::clone(&snapshot.loaded);
         let checked = blocking(move || check::check(&loaded.realm, request)).await??;
+        let generation = self.generation_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked).await?;
-        let realm = &snapshot.loaded.realm;
-        let Opening { decision, filter } = match &verified {
-            Ok(caller) => search::open(realm, &caller.principal, &checked.about, &snapshot.graph),
-            Err(reason) => {
-                let decision = refuse(realm, Outcome::Unauthenticated, (**reason).clone());
-                Opening { decision, filter: None }
-            }
-        };
+        let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
         let holder = verified.as_ref().map(|caller| holder(&snapshot.state, caller)).unwrap_or_default();
         if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {
             return Err(Error::invalid_field("page_token", "belongs to another principal than the token"));
@@ -200,11 +196,14 @@ impl App {
                 Some(candidates) => Source::Candidates(candidates),
                 None => Source::Unsought(filter),
             };
+            let until_seconds =
+                verified.as_ref().map_or(0, |caller| good_until(caller, started_us.div_euclid(1_000_000)));
             let (place, has_gap) = checked.after.as_ref().map_or((0, false), |cursor| (cursor.place, cursor.has_gap));
             Rest::Work(Box::new(Work {
                 app: Arc::clone(self),
                 snapshot,
                 caller: verified,
+                footing: Footing::new(asked, generation, until_seconds, started_us),
                 question: checked.question,
                 request_id: checked.request_id,
                 key,
@@ -223,9 +222,49 @@ impl App {
         Ok(Search { answer: Some(answer), rest: Some(rest), workers, _under_way: under_way })
     }
 
+    /// Whether the token may search at all.
+    async fn opening(&self, snapshot: &Snapshot, verified: &Verified, about: &AccessRequest) -> Result<Opening, Error> {
+        let (loaded, graph) = (Arc::clone(&snapshot.loaded), Arc::clone(&snapshot.graph));
+        match verified {
+            Ok(caller) => {
+                let (caller, about) = (Arc::clone(caller), about.clone());
+                self.in_turn(move || search::open(&loaded.realm, &caller.principal, &about, &graph)).await
+            }
+            Err(reason) => {
+                let decision = refuse(&loaded.realm, Outcome::Unauthenticated, (**reason).clone());
+                Ok(Opening { decision, filter: None })
+            }
+        }
+    }
+
+    /// Does work that may take long when it has its turn among the searches, where it holds up nobody else.
+    ///
+    /// # Errors
+    /// The work was cut off.
+    pub(super) async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let turn = turn(&self.searches.workers).await?;
+        // The turn ends with the work, even where nobody waits for it any more.
+        blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        })
+        .await
+    }
+
     /// The state that the pages before saw.
     fn snapshot_again(&self, asked: &AuthorizeRequest, cursor: &Cursor) -> Result<Snapshot, Error> {
         let state = Arc::clone(self.realm_of(&asked.realm, &asked.token)?);
+        let expired = |message: &str| Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message.to_owned());
+        if cursor.revision < asked.at_least_revision {
+            return Err(expired(
+                "the first page saw older relationships than are asked for; expected a search from its \
+                                first page on",
+            ));
+        }
         let (loaded, newest) = (state.policies(), state.graph());
         let graph = if newest.revision() == cursor.revision {
             Some(newest)
@@ -236,9 +275,10 @@ impl App {
         if let Some(graph) = graph.filter(|_| loaded.realm.version == cursor.version) {
             return Ok(Snapshot { state, loaded, graph });
         }
-        let message = "what the first page saw is not kept any more, or the policies have changed since; expected a \
-                       search from its first page on";
-        Err(Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message))
+        Err(expired(
+            "what the first page saw is not kept any more, or the policies have changed since; expected a search \
+                     from its first page on",
+        ))
     }
 }
 
@@ -246,19 +286,27 @@ impl Search {
     /// The next part; `None` after the end. Resources come as soon as some were found and are kept in the log.
     ///
     /// # Errors
-    /// A log that cannot take the decisions; then nothing follows.
+    /// A log that cannot take the decisions; what the search stands on has changed meanwhile, or it took too long. Then
+    /// nothing follows.
     pub async fn next(&mut self) -> Result<Option<Part>, Error> {
         if let Some(answer) = self.answer.take() {
             return Ok(Some(Part::Answer(answer)));
         }
         loop {
-            let work = match self.rest.take() {
+            let mut work = match self.rest.take() {
                 None => return Ok(None),
                 Some(Rest::End { next, is_complete }) => return Ok(Some(Part::End { next, is_complete })),
                 Some(Rest::Work(work)) => work,
             };
-            let turn = Arc::clone(&self.workers).acquire_owned().await;
-            let turn = turn.map_err(|_| failed("there are no workers"))?;
+            let turn = loop {
+                let turn = turn(&self.workers).await?;
+                if work.is_current()? {
+                    break turn;
+                }
+                // Others work while keys are fetched.
+                drop(turn);
+                work.verify_again().await?;
+            };
             // The turn ends with the work, even where nobody waits for it any more.
             let piece = blocking(move || {
                 let piece = Work::piece(work);
@@ -313,6 +361,11 @@ fn holder(state: &RealmState, caller: &Caller) -> Arc<str> {
     let (entity, attributes) = (&caller.principal.entity, &caller.principal.attributes);
     // A text that no other principal has; nothing reads it again.
     state.pseudonyms.pseudonym("search", &format!("{entity:?} {attributes:?}"))
+}
+
+/// Waits for a turn to work.
+async fn turn(workers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
+    Arc::clone(workers).acquire_owned().await.map_err(|_| failed("there are no workers"))
 }
 
 /// Runs what takes long where it holds up nobody else.

@@ -92,7 +92,12 @@ impl App {
     /// An unknown realm, or keys that cannot be had. A bad token is an answer.
     pub async fn token_info(&self, realm: &str, token: &Secret) -> Result<Result<TokenInfo, Inactive>, Error> {
         let state = self.realm_of(realm, token)?;
-        Ok(self.holder(state, state.policies(), token, None).await?.map(|holder| holder.info()))
+        let holder = match self.holder(state, state.policies(), token, None).await? {
+            Ok(holder) => holder,
+            Err(inactive) => return Ok(Err(inactive)),
+        };
+        let info = self.in_turn(move || holder.info()).await;
+        info.map(Ok).map_err(|_| Error::new(Kind::Internal, "ANSWER_MISSING", "the answer was not made"))
     }
 
     /// The realm of this name that tells holders of tokens about them; without a name, the one that alone trusts the

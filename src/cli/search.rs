@@ -68,6 +68,9 @@ pub(super) struct Arguments {
     /// The media type of the request, as its Accept header has it
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     media_type: String,
+    /// An obligation that you can fulfil, by its name; repeatable
+    #[arg(long, value_name = "ID")]
+    supports: Vec<String>,
     /// How to show the answer
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
@@ -100,6 +103,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         request_id: arguments.request_id,
         filter_only: arguments.filter_only,
         media_type: arguments.media_type,
+        supported_obligations: arguments.supports,
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

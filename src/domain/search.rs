@@ -16,8 +16,8 @@ pub use self::{
     known::{ITEMS_MAX, Known, Scope, known_items},
 };
 use super::{
-    access_request::{AccessRequest, Question},
-    decide::shaped_by_profile,
+    access_request::{AccessRequest, Phase, Question},
+    decide::{denied, shaped_by_profile, unsupported},
     decision::{Decision, Obligation, Outcome, Reason},
     graph::Graph,
     id::EntityId,
@@ -53,12 +53,18 @@ pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph
         Answer::Filtered(filter) => Some(filter),
         Answer::Inexpressible => None,
     };
+    let further = obligations(realm, principal, request);
+    if let Some(reason) = unsupported(request, &further) {
+        let reasons = vec![reason.into()];
+        let decision = denied(realm, principal, request, Phase::Existing, Outcome::Indeterminate, reasons);
+        return Opening { decision, filter: None };
+    }
     let first = match &filter {
         Some(filter) => row_filter::obligation(filter, realm, principal, &request.resource_type, graph),
         None => Obligation { id: AUTHORIZE_EACH.into(), parameters: Attributes::default() },
     };
     let mut duties = vec![first];
-    duties.extend(obligations(realm, principal, request));
+    duties.extend(further);
     let message = "the search may be made; each resource is decided for itself";
     let decision = Decision {
         outcome: Outcome::Allowed,

@@ -279,6 +279,11 @@ async fn pages_stay_as_they_were_while_relationships_change() {
     let next = pb::SearchResourcesRequest { page_token, token: home.token("SISVendor", &[1]), ..first.clone() };
     let (outcome, last) = page(&service, &next).await.unwrap();
     assert_eq!((ids(&outcome), &*last, outcome.is_complete), (vec!["c", "d"], "", true));
+    // Nor is it shown to who asks for newer relationships than the first page saw.
+    let newer = pb::SearchResourcesRequest { at_least_revision: service.revision().await, ..next.clone() };
+    let stale = page(&service, &newer).await.unwrap_err();
+    let reason = tonic_types::StatusExt::get_details_error_info(&stale).unwrap().reason;
+    assert_eq!((stale.code(), &*reason), (Code::FailedPrecondition, "PAGE_TOKEN_EXPIRED"));
     let fresh = search(&service, first.clone()).await.unwrap();
     assert_eq!((ids(&fresh), fresh.pages), (vec!["a", "b", "bb", "d"], 2));
 
@@ -389,10 +394,18 @@ async fn a_search_follows_the_profile_that_applies() {
             "scope": "DistrictHostedSISVendor", "educationOrganizationIds": "1", "profiles": profiles,
         }))
     };
-    let one = search(&service, request(&token("Student-Directory"), "ed-fi/students")).await.unwrap();
+    let unable = request(&token("Student-Directory"), "ed-fi/students");
+    let refused = search(&service, unable.clone()).await.unwrap();
+    assert_eq!((codes(&refused), refused.found.len()), (vec!["OBLIGATION_NOT_SUPPORTED"], 0));
+    let supported_obligations = vec!["apply_profile".to_owned()];
+    let able = pb::SearchResourcesRequest { supported_obligations: supported_obligations.clone(), ..unable };
+    let one = search(&service, able).await.unwrap();
     let duties: Vec<&str> = one.answer.obligations.iter().map(|obligation| &*obligation.id).collect();
     assert_eq!((duties, one.found.len()), (vec!["row_filter", "apply_profile"], 4));
-    let two = request(&token("School-Names, School-Maintenance"), "ed-fi/schools");
+    let two = pb::SearchResourcesRequest {
+        supported_obligations,
+        ..request(&token("School-Names, School-Maintenance"), "ed-fi/schools")
+    };
     let refused = search(&service, two.clone()).await.unwrap();
     let candidate = pb::Resource {
         r#type: "ed-fi/schools".to_owned(),

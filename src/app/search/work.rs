@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Cursor, Found};
+use super::{Cursor, Found, footing::Footing};
 use crate::{
     app::{
         App,
@@ -24,12 +24,13 @@ pub const FOUND_MAX: usize = 500;
 /// The most resources that one piece goes through.
 const JUDGED_MAX: usize = 1_000;
 
-/// A search at work. What it sees doesn't change.
+/// A search at work. What it sees doesn't change; whether it may go on is looked at before each piece.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) app: Arc<App>,
     pub(super) snapshot: Snapshot,
     pub(super) caller: Verified,
+    pub(super) footing: Footing,
     /// What the question about each resource is made from.
     pub(super) question: Question,
     pub(super) request_id: Arc<str>,
@@ -71,7 +72,10 @@ pub(super) struct Piece {
 impl Work {
     /// Does the next piece.
     pub(super) fn piece(mut work: Box<Self>) -> Piece {
-        work.seek();
+        if work.seek() {
+            // That may have taken long.
+            return Piece { work, found: Vec::new(), records: Vec::new(), is_last: false };
+        }
         let (mut found, mut records) = (Vec::new(), Vec::new());
         let mut judged = 0;
         while !work.is_page_over() && found.len() < FOUND_MAX && judged < JUDGED_MAX {
@@ -96,7 +100,7 @@ impl Work {
         let recent = &self.snapshot.state.recent;
         // Later pages don't make it last longer: what was taken away meanwhile must go out of sight some time.
         if self.is_first_page {
-            recent.keep(Arc::clone(&self.snapshot.graph), now_us);
+            recent.keep(Arc::clone(&self.snapshot.graph), self.footing.started_us, now_us);
         }
         if let Source::Known(known) = &self.source {
             recent.keep_items(self.key.clone(), Arc::clone(known), now_us);
@@ -111,11 +115,12 @@ impl Work {
         (Some(cursor), is_complete)
     }
 
-    /// Looks for known items, once.
-    fn seek(&mut self) {
-        let Source::Unsought(filter) = &self.source else { return };
+    /// Looks for known items, once; `false` when there is nothing to look for.
+    fn seek(&mut self) -> bool {
+        let Source::Unsought(filter) = &self.source else { return false };
         let earlier = self.snapshot.state.recent.items(&self.key, self.app.clock.now_us());
         self.source = Source::Known(earlier.unwrap_or_else(|| Arc::new(self.known(filter.as_ref()))));
+        true
     }
 
     fn known(&self, filter: Option<&Filter>) -> Known {

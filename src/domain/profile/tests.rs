@@ -12,7 +12,8 @@ use crate::domain::{
     graph::Graph,
     principal::Principal,
     realm::Realm,
-    row_filter::{Answer, row_filter},
+    row_filter::{Answer, ROW_FILTER, row_filter},
+    search::{AUTHORIZE_EACH, open},
     value::{Attributes, Value},
 };
 
@@ -58,12 +59,16 @@ when { resource has owner && resource.owner == "me" } when { resource has kind &
 "#;
 
 fn realm(xml: &[&str], settings: &str) -> Result<Realm, Vec<Fault>> {
+    realm_with(POLICY, xml, settings)
+}
+
+fn realm_with(policy: &str, xml: &[&str], settings: &str) -> Result<Realm, Vec<Fault>> {
     let file = |path: &str, content: String| SourceFile { path: path.into(), content };
     let mut files = vec![
         file("realm.toml", format!("{REALM}{settings}")),
         file("schema.cedarschema", SCHEMA.into()),
         file("resources.json", RESOURCES.into()),
-        file("rules.cedar", POLICY.into()),
+        file("rules.cedar", policy.into()),
         file("elsewhere.xml", "<not read>".into()),
     ];
     let named = xml.iter().enumerate();
@@ -394,6 +399,39 @@ fn a_caller_that_cannot_apply_profiles_is_denied() {
     };
     assert_eq!(supporting(&[]), "OBLIGATION_NOT_SUPPORTED");
     assert_eq!(supporting(&["apply_profile"]), "One-Lid");
+}
+
+#[test]
+fn a_caller_that_cannot_apply_profiles_does_not_search() {
+    let twofold = r#"@id("Twofold") forbid(principal, action == Action::"View", resource)
+        when { resource has place && resource has kind && resource.place == resource.kind };"#;
+    let none = r#"@id("None") permit(principal, action == Action::"View", resource) when { 1 == 2 };"#;
+    let read = profile("A", "<ReadContentType memberSelection='IncludeAll'/>");
+    // A filter lets all pass, says nothing, lets none pass.
+    for (policy, first) in [(POLICY, ROW_FILTER), (&*format!("{POLICY}{twofold}"), AUTHORIZE_EACH), (none, ROW_FILTER)]
+    {
+        let realm = realm_with(policy, &[&read], "").unwrap();
+        let claims = json!({ "id": "c", "profiles": ["A"] });
+        let principal = Principal::from_claims(&realm, claims.as_object().unwrap()).unwrap();
+        let opened = |supported: &str| {
+            let question = Question {
+                action: "View".into(),
+                resource_type: "core/boxes".into(),
+                supported_obligations: Some(vec![supported.into()]),
+                ..Question::default()
+            };
+            let about = AccessRequest::without_values(&realm, &question).unwrap();
+            open(&realm, &principal, &about, &Graph::new()).decision
+        };
+        let refused = opened("other");
+        assert_eq!(
+            (&*refused.reasons[0].code, refused.outcome, refused.denial.is_some(), refused.obligations.len()),
+            ("OBLIGATION_NOT_SUPPORTED", Outcome::Indeterminate, true, 0)
+        );
+        let allowed = opened("apply_profile");
+        let duties: Vec<&str> = allowed.obligations.iter().map(|duty| &*duty.id).collect();
+        assert_eq!((&*allowed.reasons[0].code, duties), ("SEARCH_ALLOWED", vec![first, "apply_profile"]));
+    }
 }
 
 /// What comes of writing a box under a profile whose rules for writing are these.

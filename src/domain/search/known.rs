@@ -64,7 +64,17 @@ enum From<'a> {
 }
 
 /// The items that come into question. Those that pass are among them as far as the service knows them; others may be.
+///
+/// None do where the policies may look at a value that the service doesn't know: to take it for one that isn't there could
+/// show what they hide.
 pub fn known_items(realm: &Realm, principal: &Principal, graph: &Graph, scope: Scope<'_>) -> Known {
+    let unknown = || {
+        let subjects = scope.resource_type.subjects.iter().enumerate();
+        subjects.filter(|(_, subject)| scope.item.origin(subject) == Origin::Unknown)
+    };
+    if unknown().any(|(place, _)| scope.filter.is_none_or(|filter| looks_at(filter, place))) {
+        return Known::default();
+    }
     let mut walk = Walk { realm, principal, graph, scope, found: IdList::default(), passed: 0, is_cut: false };
     let reaches = bounds(&walk);
     for reach in reaches.iter().flatten() {
@@ -75,11 +85,9 @@ pub fn known_items(realm: &Realm, principal: &Principal, graph: &Graph, scope: S
         walk.take_all();
     }
     let Walk { found, is_cut, .. } = walk;
-    let is_vague = scope.resource_type.subjects.iter().enumerate().any(|(place, subject)| {
-        let may_be_within = scope.within.is_some() && matches!(subject.value_type, AttributeType::Entity(_));
-        let matters = may_be_within || scope.filter.is_none_or(|filter| looks_at(filter, place));
-        matters && scope.item.origin(subject) == Origin::Unknown
-    });
+    // What nobody knows may lie there too.
+    let is_vague =
+        scope.within.is_some() && unknown().any(|(_, subject)| matches!(subject.value_type, AttributeType::Entity(_)));
     Known { ids: found.sorted(), is_complete: !is_cut && !is_vague && (is_bounded || scope.item.is_on_record) }
 }
 

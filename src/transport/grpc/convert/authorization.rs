@@ -104,7 +104,8 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
     }
 }
 
-fn supported(faults: &mut Faults, obligations: Vec<String>) -> Vec<Arc<str>> {
+/// The obligations that a caller says it can fulfil.
+pub(super) fn supported(faults: &mut Faults, obligations: Vec<String>) -> Vec<Arc<str>> {
     if obligations.len() > OBLIGATIONS_MAX {
         let message = format!("has {} items, expected at most {OBLIGATIONS_MAX}", obligations.len());
         faults.add("supported_obligations", message);

@@ -43,6 +43,7 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         request_id: own_request_id,
         filter_only,
         media_type,
+        supported_obligations,
     } = request;
     let mut faults = Faults::default();
     let question = Question {
@@ -50,6 +51,7 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         resource_type: faults.text("resource_type", resource_type, NAME_BYTES_MAX),
         context: faults.attributes("context", context),
         media_type: faults.text("media_type", media_type, questions::MEDIA_TYPE_BYTES_MAX),
+        supported_obligations: Some(questions::supported(&mut faults, supported_obligations)),
         ..Question::default()
     };
     let has_candidates = has_candidates || !candidates.is_empty();
@@ -231,5 +233,6 @@ mod tests {
         assert_eq!(with(|request| request.action = "ReadChanges".into()), None);
         assert_eq!(with(|request| request.filter_only = true), None);
         assert_eq!(with(|request| request.media_type = "text/plain".into()), None);
+        assert_eq!(with(|request| request.supported_obligations = vec!["stamp".into()]), None);
     }
 }

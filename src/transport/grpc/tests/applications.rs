@@ -33,7 +33,7 @@ fn schools(schools: &[&str]) -> HashMap<String, pb::Value> {
 }
 
 /// The application that [`World::token`] names, with these schools.
-fn application(ids: &[&str]) -> pb::Application {
+pub(super) fn application(ids: &[&str]) -> pb::Application {
     pb::Application {
         id: "client".to_owned(),
         title: "A client".to_owned(),
@@ -51,7 +51,7 @@ fn putting(application: pb::Application) -> pb::PutApplicationRequest {
     }
 }
 
-async fn put(world: &World, application: pb::Application) -> bool {
+pub(super) async fn put(world: &World, application: pb::Application) -> bool {
     client(world).put_application(putting(application)).await.unwrap().into_inner().created
 }
 
@@ -64,7 +64,7 @@ fn asking(secret: &str) -> pb::IssueTokenRequest {
     }
 }
 
-async fn issue(world: &World, narrowed: HashMap<String, pb::Value>) -> String {
+pub(super) async fn issue(world: &World, narrowed: HashMap<String, pb::Value>) -> String {
     let request = pb::IssueTokenRequest { narrowed, ..asking(SECRET) };
     client(world).issue_token(request).await.unwrap().into_inner().token
 }
@@ -83,7 +83,7 @@ fn registering(token: &str, seconds: i64) -> pb::RegisterTokenRequest {
     }
 }
 
-async fn revoke(world: &World, token: &str) -> bool {
+pub(super) async fn revoke(world: &World, token: &str) -> bool {
     let request = pb::RevokeTokenRequest { realm: REALM.to_owned(), token_sha256: sha256(token) };
     client(world).revoke_token(request).await.unwrap().into_inner().found
 }

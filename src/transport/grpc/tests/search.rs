@@ -10,12 +10,16 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    reason,
-    world::{REALM, World, text},
+    applications, reason,
+    world::{REALM, World, files, text},
 };
 use crate::{
-    app::search::{SEARCHES_MAX, SearchRequest},
-    domain::id::Revision,
+    app::{
+        authorize::Secret,
+        error::Error,
+        search::{Candidate, Part as Found, SEARCHES_MAX, Search, SearchRequest},
+    },
+    domain::{access_request::Question, id::Revision, value::Value},
     proto::v1::{
         self as pb, authorization_service_client::AuthorizationServiceClient, search_resources_response::Part,
     },
@@ -152,6 +156,85 @@ async fn a_search_ends_when_its_caller_is_gone() {
     }
     world.log.leave_appends(100);
     assert_eq!(world.log.records().len(), 501);
+}
+
+/// A search of several pieces that has shown its first ones.
+async fn half_way(world: &World, token: &str) -> Search {
+    let attributes = [("student".into(), Value::String("ada".into()))].into_iter().collect();
+    let request = SearchRequest {
+        realm: REALM.into(),
+        token: Secret(token.into()),
+        question: Question { action: "Read".into(), resource_type: "File".into(), ..Question::default() },
+        candidates: Some(vec![Candidate { id: "f".into(), attributes }; 1_200]),
+        ..SearchRequest::default()
+    };
+    let mut search = world.app.search(request).await.unwrap();
+    assert!(matches!(search.next().await, Ok(Some(Found::Answer(_)))));
+    assert!(matches!(search.next().await, Ok(Some(Found::Found(found))) if found.len() == 500));
+    search
+}
+
+/// What comes of the rest of a search: how many resources, and the end or the code of an error.
+async fn rest(mut search: Search) -> (usize, Result<(), String>) {
+    let mut count = 0;
+    loop {
+        match search.next().await {
+            Ok(Some(Found::Found(found))) => count += found.len(),
+            Ok(Some(Found::End { .. })) => break (count, Ok(())),
+            Ok(other) => panic!("{other:?}"),
+            Err(Error { reason, .. }) => {
+                assert!(matches!(search.next().await, Ok(None)), "nothing follows an error");
+                break (count, Err(reason.to_owned()));
+            }
+        }
+    }
+}
+
+fn outdated() -> (usize, Result<(), String>) {
+    (0, Err("SEARCH_OUTDATED".to_owned()))
+}
+
+#[tokio::test]
+async fn a_search_ends_with_its_token() {
+    let world = World::start().await;
+    school(&world).await;
+    let short = world.token_saying(&serde_json::json!({ "schools": "1", "exp": super::world::NOW + 100 }));
+    let search = half_way(&world, &short).await;
+    world.clock.pass(299);
+    assert_eq!(rest(search).await, outdated());
+
+    applications::put(&world, applications::application(&["1"])).await;
+    let token = applications::issue(&world, HashMap::new()).await;
+    let (kept, search) = (half_way(&world, &world.token("1")).await, half_way(&world, &token).await);
+    assert!(applications::revoke(&world, &token).await);
+    assert_eq!(rest(search).await, outdated());
+    // What others lost costs nobody else a search.
+    assert_eq!(rest(kept).await, (700, Ok(())));
+    let search = half_way(&world, &applications::issue(&world, HashMap::new()).await).await;
+    applications::put(&world, applications::application(&["1", "2"])).await;
+    assert_eq!(rest(search).await, outdated(), "it stands for other schools now");
+}
+
+#[tokio::test]
+async fn a_search_ends_with_its_policies_and_after_five_minutes() {
+    let world = World::start().await;
+    school(&world).await;
+    let search = half_way(&world, &world.token("1")).await;
+    world.clock.pass(299);
+    assert_eq!(rest(search).await, (700, Ok(())));
+    let search = half_way(&world, &world.token("1")).await;
+    world.clock.pass(300);
+    assert_eq!(rest(search).await, outdated());
+
+    let mut changed = files();
+    changed[0].content.push_str("// changed\n");
+    for (files, expected) in [(files(), (700, Ok(()))), (changed, outdated())] {
+        let token = world.token_saying(&serde_json::json!({ "schools": "1", "exp": super::world::NOW + 6_000 }));
+        let search = half_way(&world, &token).await;
+        *world.source.0.lock().unwrap() = Some(files);
+        assert_eq!(world.app.reload_policies(REALM).await.unwrap().1, []);
+        assert_eq!(rest(search).await, expected);
+    }
 }
 
 #[tokio::test]
