@@ -52,17 +52,14 @@ pub(super) fn forbidden(evaluation: &Evaluation<'_>, determining: &[usize]) -> V
 }
 
 fn forbidden_by(evaluation: &Evaluation<'_>, policy: &CompiledPolicy) -> Explained {
-    let (code, message, subjects) = match forbidden_without(evaluation, policy) {
-        Some((family, lacking)) => {
-            let (code, message) = missing(evaluation, family);
-            (code, Arc::from(message), lacking)
-        }
-        None => {
-            let mentioned = subjects_of(evaluation, policy.clauses.list.iter());
-            let code = policy.annotation("reason").map_or_else(|| "FORBIDDEN".to_owned(), ToString::to_string);
-            let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
-            (code, message, mentioned.iter().map(|found| found.subject).collect())
-        }
+    let (code, message, subjects) = if let Some((family, lacking)) = forbidden_without(evaluation, policy) {
+        let (code, message) = missing(evaluation, family);
+        (code, Arc::from(message), lacking)
+    } else {
+        let mentioned = subjects_of(evaluation, policy.clauses.list.iter());
+        let code = policy.annotation("reason").map_or_else(|| "FORBIDDEN".to_owned(), ToString::to_string);
+        let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
+        (code, message, mentioned.iter().map(|found| found.subject).collect())
     };
     let strategies = match guard(policy) {
         Some(strategy) => vec![Arc::clone(strategy)],
