@@ -1,5 +1,5 @@
 //! Strategies under which less would be checked than realm.toml says: unknown to the policies, permitted by the grant
-//! alone, or listed with attributes that no policy for them mentions.
+//! alone, or listed with other attributes than the policies for them mention.
 //!
 //! A policy that permits whatever isn't checked otherwise has to know what is. Where it doesn't know a strategy, an author's
 //! slip would allow everything under it, so that is a fault.
@@ -11,7 +11,7 @@ use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 use super::{REALM_FILE, Realm};
 use crate::domain::{
     access_request::SETTLED_CONTEXT, cedar::with_situation, decide::expression, fault::Fault,
-    policy_set::CompiledPolicy, realm_file::SETTINGS,
+    policy_set::CompiledPolicy, realm_file::SETTINGS, resource_type::LACKS,
 };
 
 /// The member of the context that holds the grant's strategies.
@@ -56,7 +56,8 @@ fn unchecked(realm: &Realm, strategy: &Arc<str>, attributes: &[Arc<str>]) -> Opt
 }
 
 /// A fault for each attribute of a strategy that isn't mentioned by the policies for it that can hold under the realm's
-/// settings.
+/// settings, and for each that they mention and the list leaves out: a resource type that has none of the listed ones is
+/// known to be unfit, one that has none of the others would pass.
 fn unmentioned(realm: &Realm, strategy: &Arc<str>, attributes: &[Arc<str>]) -> Vec<Fault> {
     let guarded: Vec<&CompiledPolicy> = guarded_by(realm, strategy).collect();
     let mut mentioned: BTreeSet<&Arc<str>> = BTreeSet::new();
@@ -78,7 +79,15 @@ fn unmentioned(realm: &Realm, strategy: &Arc<str>, attributes: &[Arc<str>]) -> V
         );
         Fault::in_file(REALM_FILE, message)
     });
-    faults.collect()
+    let unlisted = mentioned.iter().filter(|attribute| ****attribute != *LACKS && !attributes.contains(attribute));
+    let beside = unlisted.map(|attribute| {
+        let message = format!(
+            "the strategy `{strategy}` leaves out `{attribute}`, which a policy with it in its first block looks at: add it to \
+             the list in `grants.strategies`"
+        );
+        Fault::in_file(REALM_FILE, message)
+    });
+    faults.chain(beside).collect()
 }
 
 /// The policies that ask for the strategy in their first block.

@@ -357,6 +357,11 @@ fn an_attribute_that_no_policy_for_its_strategy_mentions_is_a_fault() {
     assert_eq!(faults(&format!("{boxed}{}", stamped("when { context.phase == \"past\" }"))), "", "may hold");
     let forbidding = rule("stamped", "forbid", "Boxed", "unless { resource has stamp }");
     assert_eq!(faults(&format!("{boxed}{forbidding}")), "");
+    assert_eq!(
+        strategy_faults("Boxed = [\"box\"]\n", &format!("{boxed}{forbidding}")),
+        "the strategy `Boxed` leaves out `stamp`, which a policy with it in its first block looks at: add it to the list in \
+         `grants.strategies`"
+    );
     let other = rule("other", "permit", "Other", "when { resource has stamp }");
     assert_eq!(faults(&format!("{boxed}{other}")), unmentioned("stamp"));
     let lists =
