@@ -51,7 +51,8 @@ const STOP_WAIT: Duration = Duration::from_secs(30);
 /// How often key sets that are about to be stale are fetched again.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
 
-/// The most requests that one connection may have in flight.
+/// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
+/// whose deadlines pass together: the connection stays. (hyper ends it after 20 by default, the answers to others with it.)
 const STREAMS_MAX: u32 = 4_096;
 
 /// The longest headers of a request, in bytes. Tokens come in messages.
@@ -85,6 +86,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
     let serving = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
+        .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(PING_AFTER))
         .initial_stream_window_size(1024 * 1024)
