@@ -59,7 +59,7 @@ def main(address, token_file, district):
         expect("ada", authorization.Outcome.Name(allowed.outcome), "OUTCOME_ALLOWED")
         denied = service.Authorize(read_student(token, "fay"), timeout=5)
         expect("fay", authorization.Outcome.Name(denied.outcome), "OUTCOME_NOT_PERMITTED")
-        expect("why", [reason.code for reason in denied.reasons], ["NO_RELATIONSHIP"])
+        expect("why", [reason.code for reason in denied.reasons], ["RELATIONSHIP_MISSING"])
         print("   ", denied.denial.errors[0])
 
         batch = service.BatchAuthorize(

@@ -142,7 +142,7 @@ pub(super) fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str
         return Ok(caller);
     }
     let message = format!("the token came with another scheme word than `{expected}`");
-    Err(Box::new(Reason::plain("TOKEN_SCHEME_NOT_ALLOWED", message)))
+    Err(Box::new(Reason::plain("TOKEN_SCHEME_MISMATCH", message)))
 }
 
 fn bad_token(error: &TokenError) -> Reason {

@@ -121,6 +121,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         request_id: arguments.request_id,
         media_type: arguments.media_type,
         supported_obligations: arguments.supports,
+        ..Default::default()
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

@@ -58,6 +58,7 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         request_id,
         duration_us,
         obligations,
+        actor: _,
     } = record;
     json!({
         "decision_id": decision_id,
@@ -122,7 +123,7 @@ fn reasons(reasons: &[Reason]) -> Json {
 }
 
 fn denial(denial: &Denial) -> Json {
-    let Denial { status, r#type, title, detail, errors } = denial;
+    let Denial { status, r#type, title, detail, errors, headers: _, members: _ } = denial;
     json!({ "status": status, "type": r#type, "title": title, "detail": detail, "errors": errors })
 }
 

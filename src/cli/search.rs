@@ -104,6 +104,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         filter_only: arguments.filter_only,
         media_type: arguments.media_type,
         supported_obligations: arguments.supports,
+        ..Default::default()
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

@@ -24,8 +24,8 @@ pub(super) enum Detail {
     Names(Vec<String>),
 }
 
-/// Renders a reason. Without a template for its code the one of the code's first word
-/// (`TOKEN` for `TOKEN_EXPIRED`), then `default`, then a plain 403 is used.
+/// Renders a reason. Without a template for its code that of all bad tokens (`TOKEN`) or of all that was asked about
+/// (`default`) is used, and without that a plain 401 or 403.
 pub(super) fn render(
     realm: &Realm,
     asked: Option<(&Principal, &AccessRequest, Phase)>,
@@ -43,10 +43,11 @@ pub(super) fn render_with(
     details: &Details,
 ) -> Denial {
     let Explained { reason, strategies } = explained;
-    let family = reason.code.split('_').next().unwrap_or_default();
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
-    let Some(template) = find(&reason.code).or_else(|| find(family)).or_else(|| find("default")) else {
-        let status = if family == "TOKEN" { 401 } else { 403 };
+    // What is refused before it is a question is refused for its token.
+    let of_token = || if asked.is_none() { find("TOKEN") } else { None };
+    let Some(template) = find(&reason.code).or_else(of_token).or_else(|| find("default")) else {
+        let status = if asked.is_none() { 401 } else { 403 };
         return Denial {
             status,
             title: reason.code.to_string(),

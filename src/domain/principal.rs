@@ -63,8 +63,8 @@ impl PrincipalError {
     /// A stable word for programs and logs; never changes once released.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::ClaimMissing(_) => "TOKEN_CLAIM_MISSING",
-            Self::ClaimInvalid { .. } => "TOKEN_CLAIM_TYPE_INVALID",
+            Self::ClaimMissing(_) => "CLAIM_MISSING",
+            Self::ClaimInvalid { .. } => "CLAIM_TYPE_INVALID",
             Self::AttributeInvalid { .. } => "TOKEN_APPLICATION_INVALID",
         }
     }

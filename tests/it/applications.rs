@@ -134,7 +134,7 @@ async fn the_command_line_keeps_applications_across_a_restart_and_shows_no_secre
         for (token, expected) in [
             (&*token, ["PERMITTED", "PERMITTED"]),
             ("a-guid", ["PERMITTED", "PERMITTED"]),
-            (&narrowed, ["NO_RELATIONSHIP", "PERMITTED"]),
+            (&narrowed, ["RELATIONSHIP_MISSING", "PERMITTED"]),
         ] {
             assert_eq!([asked(&service, token, "1").await, asked(&service, token, "2").await], expected);
         }
@@ -155,7 +155,7 @@ async fn the_command_line_keeps_applications_across_a_restart_and_shows_no_secre
         "educationOrganizations:=[255901001]",
     ];
     assert_eq!(fine(&service, &put, ""), "replaced");
-    assert_eq!(asked(&service, &token, "1").await, "RESOURCE_NOT_IN_CLAIM_SET");
+    assert_eq!(asked(&service, &token, "1").await, "RESOURCE_NOT_GRANTED");
     assert_eq!(fine(&service, &["revoke-token", "--token-file", "-"], "a-guid"), "taken back");
     assert_eq!(run(&service, &["revoke-token", "--token-file", "-"], "a-guid").0, Some(1));
     assert_eq!(asked(&service, "a-guid", "2").await, "TOKEN_UNKNOWN");
@@ -180,7 +180,11 @@ async fn applications_and_tokens_that_were_acknowledged_survive_kills() {
         service.kill();
         service = home.start().await;
         for earlier in 0..=round {
-            assert_eq!(asked(&service, &format!("token of app {earlier}"), "1").await, "NO_RELATIONSHIP", "{round}");
+            assert_eq!(
+                asked(&service, &format!("token of app {earlier}"), "1").await,
+                "RELATIONSHIP_MISSING",
+                "{round}"
+            );
             assert_eq!(asked(&service, &format!("token of gone {earlier}"), "1").await, "TOKEN_UNKNOWN", "{round}");
         }
     }
@@ -206,7 +210,7 @@ async fn a_flood_of_wrong_secrets_leaves_decisions_their_time() {
     let flood = tokio::spawn(flood.join_all());
     let mut answered = 0;
     while answered == 0 || !flood.is_finished() {
-        assert_eq!(asked(&service, "a-guid", "1").await, "NO_RELATIONSHIP");
+        assert_eq!(asked(&service, "a-guid", "1").await, "RELATIONSHIP_MISSING");
         answered += 1;
     }
     let codes = flood.await.unwrap();

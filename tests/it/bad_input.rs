@@ -191,7 +191,7 @@ async fn bad_tokens_are_recorded_denies_and_never_echoed() {
         assert_eq!(answer.decision(), pb::Decision::Deny);
         assert_eq!(answer.outcome(), pb::Outcome::Unauthenticated);
         let reason = &answer.reasons[0];
-        assert!(reason.code.starts_with("TOKEN_") && reason.code.starts_with(code), "{reason:?}");
+        assert!(reason.code.starts_with(code), "{reason:?}");
         assert_eq!(answer.denial.as_ref().unwrap().status, 401);
         let is_echoed = token.len() > 5 && format!("{answer:?}{}", service.stderr()).contains(&token[..6]);
         assert!(!is_echoed, "{reason:?}");

@@ -73,7 +73,7 @@ async fn readable(service: &Service, token: &str, resource: &str, property: &str
             Some(ItemResult::Response(response)) if response.decision() == pb::Decision::Allow => {
                 readable.insert(id.clone());
             }
-            Some(ItemResult::Response(response)) => assert_eq!(response.reasons[0].code, "NO_RELATIONSHIP"),
+            Some(ItemResult::Response(response)) => assert_eq!(response.reasons[0].code, "RELATIONSHIP_MISSING"),
             other => panic!("{resource} {id}: {other:?}"),
         }
     }

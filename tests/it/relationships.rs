@@ -28,7 +28,7 @@ async fn check_reads(service: &Service, token: &str, student: &str, expected: [b
         let answer = client.authorize(question.clone()).await.unwrap().into_inner();
         *found = answer.decision() == pb::Decision::Allow;
         if !*found {
-            assert_eq!(answer.reasons[0].code, "NO_RELATIONSHIP", "{student}, {action}");
+            assert_eq!(answer.reasons[0].code, "RELATIONSHIP_MISSING", "{student}, {action}");
         }
     }
     assert_eq!(found, expected, "{student}");

@@ -368,9 +368,9 @@ async fn a_search_is_refused_where_no_resource_could_be_found_and_empty_where_no
     let without_prefixes = token_of(&home, "AssessmentVendor", "1", "");
     let with_prefixes = token_of(&home, "AssessmentVendor", "1", "uri://a");
     for (token, resource_type, codes_expected) in [
-        (&*without_prefixes, "ed-fi/assessments", vec!["NAMESPACE_NO_PREFIXES"]),
+        (&*without_prefixes, "ed-fi/assessments", vec!["NAMESPACE_NONE"]),
         (&with_prefixes, "ed-fi/assessments", vec!["SEARCH_ALLOWED"]),
-        (&token_of(&home, "RosterVendor", "1", "uri://a"), "ed-fi/assessments", vec!["RESOURCE_NOT_IN_CLAIM_SET"]),
+        (&token_of(&home, "RosterVendor", "1", "uri://a"), "ed-fi/assessments", vec!["RESOURCE_NOT_GRANTED"]),
         (&token_of(&home, "NoSuchSet", "1", ""), "ed-fi/students", vec!["CONFIGURATION_ERROR"]),
         ("no token", "ed-fi/students", vec!["TOKEN_FORMAT"]),
     ] {

@@ -223,9 +223,9 @@ fn what_the_token_says_counts_and_what_it_does_not_say_comes_from_the_record() {
         assert_eq!(attributes.get(nested.0), Some(&value(&nested.1)));
     }
     let missing = told(&json!({ "client_id": "sis" }), &json!({})).unwrap_err();
-    assert_eq!(missing.code(), "TOKEN_CLAIM_MISSING");
+    assert_eq!(missing.code(), "CLAIM_MISSING");
     let wrong = told(&json!({ "client_id": "sis", "scope": 7 }), &recorded).unwrap_err();
-    assert_eq!(wrong.code(), "TOKEN_CLAIM_TYPE_INVALID", "a wrong claim is not made good by the record");
+    assert_eq!(wrong.code(), "CLAIM_TYPE_INVALID", "a wrong claim is not made good by the record");
 }
 
 #[test]

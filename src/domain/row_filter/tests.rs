@@ -407,8 +407,8 @@ fn what_refuses_whatever_the_values_are_refuses_the_whole_list_with_its_own_deni
         .find(|it| it.subjects.iter().any(|subject| &*subject.attribute == "namespace"))
         .unwrap();
     for (claim_set, resource_type, code) in [
-        ("NamespaceBased", &*survey.name, "NAMESPACE_NO_PREFIXES"),
-        ("NamespaceBased", "ed-fi/schools", "RESOURCE_NOT_IN_CLAIM_SET"),
+        ("NamespaceBased", &*survey.name, "NAMESPACE_NONE"),
+        ("NamespaceBased", "ed-fi/schools", "RESOURCE_NOT_GRANTED"),
         ("Nobody's", "ed-fi/students", "CONFIGURATION_ERROR"),
     ] {
         let Answer::Refused(refusal) = answer(claim_set, resource_type, &[1], &[]) else {

@@ -51,7 +51,7 @@ async fn an_unknown_realm_is_not_found_in_every_service() {
     let statuses = [
         authorize(&world, question).await.unwrap_err(),
         AuthorizationServiceClient::new(world.channel.clone())
-            .get_token_info(pb::GetTokenInfoRequest { realm: realm(), token: String::new() })
+            .get_token_info(pb::GetTokenInfoRequest { realm: realm(), token: String::new(), ..Default::default() })
             .await
             .unwrap_err(),
         RelationshipServiceClient::new(world.channel.clone())

@@ -240,13 +240,13 @@ impl IntoResponse for OauthRefusal {
 }
 
 /// No `Authorization` header.
-pub(super) const ABSENT: &str = "TOKEN_ABSENT";
+pub(super) const ABSENT: &str = "TOKEN_MISSING";
 /// A scheme word without a token.
 pub(super) const EMPTY: &str = "TOKEN_EMPTY";
 /// A header that is no scheme word and token.
 pub(super) const AUTHORIZATION_INVALID: &str = "TOKEN_AUTHORIZATION_INVALID";
 /// A scheme word that no issuer's tokens come with.
-pub(super) const SCHEME_NOT_ALLOWED: &str = "TOKEN_SCHEME_NOT_ALLOWED";
+pub(super) const SCHEME_NOT_ALLOWED: &str = "TOKEN_SCHEME_MISMATCH";
 /// No token in the body.
 pub(super) const UNREADABLE: &str = "TOKEN_INFO_UNREADABLE";
 /// Another token in the body than in the header.

@@ -54,7 +54,7 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
     let token = presented.as_ref().map(|presented| presented.token.clone()).unwrap_or_default();
     let found = shared.app.info_realm(realm, &token).map_err(|error| Problem::of(&error))?;
     let Some(realm) = found else {
-        return Err(Problem::unauthenticated(presented.err().unwrap_or("TOKEN_ISSUER_UNKNOWN"), None));
+        return Err(Problem::unauthenticated(presented.err().unwrap_or("ISSUER_UNKNOWN"), None));
     };
     let unauthenticated = |code: &str| Problem::unauthenticated(code, realm.denial_of_token(code));
     let presented = presented.map_err(unauthenticated)?;

@@ -81,6 +81,8 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         request_id,
         media_type,
         supported_obligations,
+        query_token: _,
+        proof: _,
     } = request;
     let pb::Resource { r#type, id, attributes, proposed, has_proposed, has_attributes } = resource.unwrap_or_default();
     let question = Question {
@@ -239,12 +241,13 @@ pub(super) fn reason(reason: &Reason) -> pb::Reason {
 
 fn denial(denial: Denial) -> pb::Denial {
     let Denial { status, problem_type, title, detail, errors } = denial;
-    pb::Denial { status: status.into(), r#type: problem_type, title, detail, errors }
+    let (headers, members) = (HashMap::new(), HashMap::new());
+    pb::Denial { status: status.into(), r#type: problem_type, title, detail, errors, headers, members }
 }
 
 /// The realm and the token of a question about a token.
 pub(crate) fn token_question(request: pb::GetTokenInfoRequest) -> (String, Secret) {
-    let pb::GetTokenInfoRequest { realm, token } = request;
+    let pb::GetTokenInfoRequest { realm, token, token_scheme: _, query_token: _, proof: _ } = request;
     (realm, Secret(shared(token)))
 }
 
@@ -313,6 +316,7 @@ mod tests {
             request_id: named("request"),
             media_type: named("media"),
             supported_obligations: vec![named("obligation")],
+            ..pb::AuthorizeRequest::default()
         }
     }
 

@@ -193,6 +193,7 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         request_id: request_id.to_string(),
         duration_us: *duration_us,
         obligations: texts(obligations),
+        actor: None,
     }
 }
 

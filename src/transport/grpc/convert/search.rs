@@ -44,6 +44,8 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         filter_only,
         media_type,
         supported_obligations,
+        query_token: _,
+        proof: _,
     } = request;
     let mut faults = Faults::default();
     let question = Question {

@@ -117,11 +117,11 @@ async fn an_opaque_token_stands_for_its_application() {
     assert!(issued.token.starts_with("hpt_") && issued.token.len() == 47, "{}", issued.token.len());
     assert_eq!(issued.expires_at_seconds, NOW + 1_800);
     assert_ne!(issue(&world, HashMap::new()).await, issued.token);
-    for (student, expected) in [("ada", "PERMITTED"), ("ben", "PERMITTED"), ("eve", "NO_RELATIONSHIP")] {
+    for (student, expected) in [("ada", "PERMITTED"), ("ben", "PERMITTED"), ("eve", "RELATIONSHIP_MISSING")] {
         assert_eq!(asked(&world, &issued.token, student).await, expected, "{student}");
     }
     let narrow = issue(&world, schools(&["1"])).await;
-    for (student, expected) in [("ada", "PERMITTED"), ("ben", "NO_RELATIONSHIP")] {
+    for (student, expected) in [("ada", "PERMITTED"), ("ben", "RELATIONSHIP_MISSING")] {
         assert_eq!(asked(&world, &narrow, student).await, expected, "{student}");
     }
     let recorded = world.log.records().last().unwrap().record.clone();
@@ -137,7 +137,7 @@ async fn an_opaque_token_finds_its_realm_and_comes_as_a_bearer_token() {
         ("", "", "PERMITTED"),
         ("", "bearer", "PERMITTED"),
         (REALM, "Bearer", "PERMITTED"),
-        (REALM, "DPoP", "TOKEN_SCHEME_NOT_ALLOWED"),
+        (REALM, "DPoP", "TOKEN_SCHEME_MISMATCH"),
     ] {
         let question = pb::AuthorizeRequest {
             realm: realm.to_owned(),
@@ -148,7 +148,7 @@ async fn an_opaque_token_finds_its_realm_and_comes_as_a_bearer_token() {
         let answer = authorize(&world, question).await.unwrap();
         assert_eq!(answer.reasons[0].code, expected, "{realm} {scheme}");
     }
-    let info = pb::GetTokenInfoRequest { realm: String::new(), token };
+    let info = pb::GetTokenInfoRequest { realm: String::new(), token, ..Default::default() };
     let mut client = pb::authorization_service_client::AuthorizationServiceClient::new(world.channel.clone());
     let info = client.get_token_info(info).await.unwrap().into_inner();
     assert!(info.active);
@@ -170,18 +170,18 @@ async fn every_change_counts_from_the_next_decision_on_though_the_token_was_veri
             assert_eq!(found, expected);
         }
     };
-    check(["PERMITTED", "NO_RELATIONSHIP", "NO_RELATIONSHIP", "PERMITTED"]).await;
+    check(["PERMITTED", "RELATIONSHIP_MISSING", "RELATIONSHIP_MISSING", "PERMITTED"]).await;
     assert!(!put(&world, application(&["2"])).await);
-    check(["NO_RELATIONSHIP", "PERMITTED", "NO_RELATIONSHIP", "PERMITTED"]).await;
+    check(["RELATIONSHIP_MISSING", "PERMITTED", "RELATIONSHIP_MISSING", "PERMITTED"]).await;
     put(&world, pb::Application { disabled: true, ..application(&["2"]) }).await;
     check(["TOKEN_APPLICATION_DISABLED"; 4]).await;
     put(&world, pb::Application { expires_at: Some(Timestamp { seconds: NOW, nanos: 0 }), ..application(&["2"]) })
         .await;
     check(["TOKEN_APPLICATION_EXPIRED"; 4]).await;
     put(&world, application(&["1", "2"])).await;
-    check(["PERMITTED", "PERMITTED", "NO_RELATIONSHIP", "PERMITTED"]).await;
+    check(["PERMITTED", "PERMITTED", "RELATIONSHIP_MISSING", "PERMITTED"]).await;
     assert!(revoke(&world, &opaque).await);
-    check(["TOKEN_UNKNOWN", "TOKEN_UNKNOWN", "NO_RELATIONSHIP", "PERMITTED"]).await;
+    check(["TOKEN_UNKNOWN", "TOKEN_UNKNOWN", "RELATIONSHIP_MISSING", "PERMITTED"]).await;
     assert!(!revoke(&world, &opaque).await);
 }
 
@@ -189,18 +189,18 @@ async fn every_change_counts_from_the_next_decision_on_though_the_token_was_veri
 async fn what_a_jwt_does_not_say_comes_from_its_application() {
     let world = world().await;
     let silent = world.token_saying(&serde_json::json!({}));
-    assert_eq!(asked(&world, &silent, "ada").await, "NO_RELATIONSHIP");
+    assert_eq!(asked(&world, &silent, "ada").await, "RELATIONSHIP_MISSING");
     put(&world, application(&["1"])).await;
     assert_eq!(asked(&world, &silent, "ada").await, "PERMITTED");
     assert_eq!(
         asked(&world, &world.token_saying(&serde_json::json!({ "schools": "" })), "ada").await,
-        "NO_RELATIONSHIP"
+        "RELATIONSHIP_MISSING"
     );
     let other = world.token_saying(&serde_json::json!({ "client_id": "other" }));
-    assert_eq!(asked(&world, &other, "ada").await, "NO_RELATIONSHIP");
+    assert_eq!(asked(&world, &other, "ada").await, "RELATIONSHIP_MISSING");
     let request = pb::DeleteApplicationRequest { realm: REALM.to_owned(), id: "client".to_owned() };
     client(&world).delete_application(request).await.unwrap();
-    assert_eq!(asked(&world, &silent, "ada").await, "NO_RELATIONSHIP");
+    assert_eq!(asked(&world, &silent, "ada").await, "RELATIONSHIP_MISSING");
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn a_registered_token_counts_until_it_ends_and_is_then_forgotten() {
     put(&world, application(&["1", "2"])).await;
     let narrowed = pb::RegisterTokenRequest { narrowed: schools(&["2"]), ..registering("a-guid", 600) };
     client(&world).register_token(narrowed).await.unwrap();
-    assert_eq!(asked(&world, "a-guid", "ada").await, "NO_RELATIONSHIP");
+    assert_eq!(asked(&world, "a-guid", "ada").await, "RELATIONSHIP_MISSING");
     // The same token again replaces what was said of it.
     client(&world).register_token(registering("a-guid", 600)).await.unwrap();
     assert_eq!(asked(&world, "a-guid", "ada").await, "PERMITTED");
@@ -473,9 +473,9 @@ async fn a_record_counts_for_the_clients_of_an_issuer_that_vouches_for_applicati
     // The token of the first issuer names no schools, so that they come from the record or from nowhere.
     for (issuers, expected) in [
         (one.to_owned(), "PERMITTED"),
-        (format!("{other}\n{one}"), "NO_RELATIONSHIP"),
+        (format!("{other}\n{one}"), "RELATIONSHIP_MISSING"),
         (format!("{other}\n{one}\napplications = true"), "PERMITTED"),
-        (format!("{one}\napplications = false"), "NO_RELATIONSHIP"),
+        (format!("{one}\napplications = false"), "RELATIONSHIP_MISSING"),
     ] {
         let mut files = files();
         let realm = files.iter_mut().find(|file| file.path == "realm.toml").unwrap();

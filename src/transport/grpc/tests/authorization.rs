@@ -43,7 +43,7 @@ async fn a_question_is_denied_with_reasons_and_the_realms_denial() {
     assert_eq!(
         answer.reasons,
         [pb::Reason {
-            code: "NO_RELATIONSHIP".to_owned(),
+            code: "RELATIONSHIP_MISSING".to_owned(),
             message: "The student is at none of the client's schools.".to_owned(),
             policy_id: "Enrolled".to_owned(),
             subjects: vec!["student".to_owned()],
@@ -58,6 +58,7 @@ async fn a_question_is_denied_with_reasons_and_the_realms_denial() {
             title: "Denied".to_owned(),
             detail: "Not yours. Hint: Is the student enrolled?".to_owned(),
             errors: vec!["No relationship with 'student'.".to_owned()],
+            ..pb::Denial::default()
         }
     );
 }
@@ -192,7 +193,7 @@ async fn a_question_ends_with_its_deadline() {
 async fn a_token_is_described() {
     let world = World::start().await;
     let mut client = AuthorizationServiceClient::new(world.channel.clone());
-    let request = pb::GetTokenInfoRequest { realm: String::new(), token: world.token("2,1") };
+    let request = pb::GetTokenInfoRequest { realm: String::new(), token: world.token("2,1"), ..Default::default() };
     let info = client.get_token_info(request).await.unwrap().into_inner();
     assert_eq!(
         (info.active, info.principal, info.expires_at_seconds),
@@ -200,7 +201,7 @@ async fn a_token_is_described() {
     );
     let reached: Vec<_> = info.reachable.into_iter().map(|reached| reached.entity.unwrap().id).collect();
     assert_eq!(reached, ["1", "2"]);
-    let request = pb::GetTokenInfoRequest { realm: REALM.to_owned(), token: "bad".to_owned() };
+    let request = pb::GetTokenInfoRequest { realm: REALM.to_owned(), token: "bad".to_owned(), ..Default::default() };
     let info = client.get_token_info(request).await.unwrap().into_inner();
     let inactive = pb::GetTokenInfoResponse { reason: "TOKEN_FORMAT".to_owned(), ..Default::default() };
     assert_eq!(info, inactive);

@@ -62,7 +62,7 @@ parents = ["schools"]
 [principal.attributes.schools]
 claim = "schools"
 separator = ","
-[denials.NO_RELATIONSHIP]
+[denials.RELATIONSHIP_MISSING]
 status = 403
 type = "urn:north:denied"
 title = "Denied"
@@ -100,7 +100,7 @@ object = "school"
 const POLICIES: &str = r#"
 @id("Enrolled")
 @title("the student is enrolled at one of the client's schools")
-@reason("NO_RELATIONSHIP")
+@reason("RELATIONSHIP_MISSING")
 @message("The student is at none of the client's schools.")
 permit (principal is Client, action == Action::"Read", resource is File)
 when { resource has student && resource.student in principal.schools };
