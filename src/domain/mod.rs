@@ -22,6 +22,7 @@ pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
+pub mod template;
 pub mod variant;
 
 pub mod application;
