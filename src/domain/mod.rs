@@ -13,6 +13,7 @@ pub mod value;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
+pub mod forms;
 pub mod grants;
 pub mod issuer;
 mod looks;
