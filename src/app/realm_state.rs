@@ -217,8 +217,7 @@ fn log_grant_faults(name: &RealmName, realm: &Realm) {
 
 fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
     let mut realm = Realm::compile(files, variant)?;
-    realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
-    realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    realm.trust(deployment_issuers)?;
     for warning in realm.warnings() {
         tracing::warn!("{warning}");
     }

@@ -157,6 +157,16 @@ impl<'a> Table<'a> {
         self.missing(key, self.texts(key), "a list of strings")
     }
 
+    /// A text alone or a list of texts.
+    pub(crate) fn one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        let value = self.find(key)?;
+        value.get_ref().as_str().map_or_else(|| self.texts(key), |text| Some(vec![Arc::from(text)]))
+    }
+
+    pub(crate) fn required_one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        self.missing(key, self.one_or_more(key), "a string or a list of strings")
+    }
+
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
         Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })
@@ -238,15 +248,24 @@ impl<'a> Table<'a> {
         .unwrap_or_default()
     }
 
+    /// A boolean, a whole number or a text, or a list of such.
+    pub(crate) fn value(&self, key: &str) -> Option<Value> {
+        let value = self.find(key)?;
+        let read = match value.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().map(|item| scalar(item.get_ref())).collect::<Option<_>>().map(Value::List)
+            }
+            single => scalar(single),
+        };
+        if read.is_none() {
+            self.wrong(key, value, "a boolean, a whole number or a string, or a list of such");
+        }
+        read
+    }
+
     /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text.
     pub(crate) fn scalars(&self, key: &str) -> Vec<(Arc<str>, Value)> {
         self.table(key, |outer| {
-            let scalar = |value: &DeValue<'_>| match value {
-                DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
-                DeValue::String(text) => Some(Value::String(text.as_ref().into())),
-                DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Long),
-                _ => None,
-            };
             let mut found = Vec::new();
             for (name, value) in outer.entries {
                 outer.asked.borrow_mut().push(name.get_ref().to_string());
@@ -269,5 +288,14 @@ impl<'a> Table<'a> {
             let message = format!("unknown key `{}`, expected one of {}", self.name(key.get_ref()), known.join(", "));
             self.faults.add(Some(key.span()), message);
         }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<Value> {
+    match value {
+        DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+        DeValue::String(text) => Some(Value::String(text.as_ref().into())),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Long),
+        _ => None,
     }
 }

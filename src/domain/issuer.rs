@@ -70,6 +70,8 @@ pub struct Issuer {
     /// Its clients are the realm's applications: the record of the application counts for its tokens. `None`: if it is
     /// the realm's only issuer.
     pub applications: Option<bool>,
+    /// Which groups of names that stand for others count in what its tokens say; `None`: all of the realm's.
+    pub aliases: Option<Vec<Arc<str>>>,
 }
 
 impl Issuer {
@@ -87,6 +89,7 @@ impl Issuer {
             skew_seconds: 30,
             lifetime_seconds_max: None,
             applications: None,
+            aliases: None,
         }
     }
 }

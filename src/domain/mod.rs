@@ -10,6 +10,7 @@
 pub mod id;
 pub mod value;
 
+pub mod aliases;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;

@@ -13,7 +13,7 @@ mod resources;
 mod settings;
 mod token_info;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
 pub(crate) use issuers::read_issuer;
@@ -24,7 +24,7 @@ pub use {
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
-    principal::{ClaimMapping, PrincipalMapping},
+    principal::{ClaimMapping, PrincipalMapping, TextRules},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
@@ -39,6 +39,8 @@ pub struct RealmFile {
     pub title: Arc<str>,
     /// The issuers it trusts.
     pub issuers: Vec<Issuer>,
+    /// Where each of them names the aliases that count, or else stands.
+    pub(super) issuer_places: Vec<Range<usize>>,
     /// How claims become a principal.
     pub principal: PrincipalMapping,
     /// Where the resource types come from; from the schema where it says nothing.
@@ -78,7 +80,8 @@ impl RealmFile {
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         let read = read_document(file, content, |root| {
             let title = root.required_text("title");
-            let issuers = root.tables("issuers", read_issuer);
+            let issuers = root.tables("issuers", |table| Some((read_issuer(table)?, table.place("aliases"))));
+            let (issuers, issuer_places) = issuers.into_iter().unzip();
             let principal = root.required_table("principal", principal::read_principal).flatten();
             let resources = root.table("resources", resources::read_resources);
             let settings = settings::read_settings(root);
@@ -96,6 +99,7 @@ impl RealmFile {
             Some(Self {
                 title: title?,
                 issuers,
+                issuer_places,
                 principal: principal?,
                 resources: resources.flatten(),
                 settings,

@@ -31,6 +31,7 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
     let vouches = table.flag("applications");
     let applications = table.has("applications").then_some(vouches);
+    let aliases = table.texts("aliases");
     Some(Issuer {
         audiences: audiences?,
         scheme,
@@ -39,6 +40,7 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         skew_seconds,
         lifetime_seconds_max,
         applications,
+        aliases,
         ..Issuer::new(&issuer?, &algorithms??, keys.flatten()?)
     })
 }
