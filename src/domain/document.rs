@@ -157,6 +157,21 @@ impl<'a> Table<'a> {
         self.missing(key, self.texts(key), "a list of strings")
     }
 
+    /// A text alone or a list of texts.
+    pub(crate) fn one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        let value = self.find(key)?;
+        value.get_ref().as_str().map_or_else(|| self.texts(key), |text| Some(vec![Arc::from(text)]))
+    }
+
+    pub(crate) fn required_one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        self.missing(key, self.one_or_more(key), "a string or a list of strings")
+    }
+
+    /// The keys of this table, as they come.
+    pub(crate) fn keys(&self) -> Vec<Arc<str>> {
+        self.entries.keys().map(|name| Arc::from(&**name.get_ref())).collect()
+    }
+
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
         Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })

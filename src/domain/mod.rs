@@ -54,6 +54,7 @@ mod cedar;
 pub mod decide;
 pub mod decision;
 mod denial;
+mod derived;
 mod entities;
 mod explanation;
 mod obligations;
