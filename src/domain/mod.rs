@@ -14,6 +14,7 @@ pub mod value;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
+pub mod forms;
 pub mod grants;
 pub mod issuer;
 mod looks;
@@ -36,6 +37,8 @@ pub(crate) mod strict_json;
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+pub mod token_facts;
+pub mod token_proof;
 
 mod breadth_first;
 pub mod graph;
