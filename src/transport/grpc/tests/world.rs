@@ -62,6 +62,9 @@ parents = ["schools"]
 [principal.attributes.schools]
 claim = "schools"
 separator = ","
+[trusted]
+File = ["student"]
+context = ["method"]
 [denials.RELATIONSHIP_MISSING]
 status = 403
 type = "urn:north:denied"
