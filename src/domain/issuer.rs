@@ -72,6 +72,32 @@ pub struct Issuer {
     pub applications: Option<bool>,
     /// Which groups of names that stand for others count in what its tokens say; `None`: all of the realm's.
     pub aliases: Option<Vec<Arc<str>>>,
+    /// Its tokens may come as a query parameter (RFC 6750 section 2.3), where they are easily written into logs.
+    pub query: bool,
+    /// Which versions of its tokens are understood; `None`: the version is not looked at.
+    pub version: Option<VersionRule>,
+}
+
+/// Which versions of an issuer's tokens are understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRule {
+    /// The claim that says the version: one to three whole numbers joined by dots.
+    pub claim: Arc<str>,
+    /// The highest major version, the first number, that is understood.
+    pub major_max: u64,
+    /// The version of a token that says none; `None`: it must say one.
+    pub default: Option<Arc<str>>,
+}
+
+/// The major version of a version: one to three whole numbers joined by dots.
+pub fn major_version(version: &str) -> Option<u64> {
+    let mut numbers = version.split('.').map(|part| {
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse().ok().filter(|_| is_number)
+    });
+    let major: Option<u64> = numbers.next()?;
+    let rest: Option<Vec<u64>> = numbers.collect();
+    major.filter(|_| rest.is_some_and(|rest| rest.len() <= 2))
 }
 
 impl Issuer {
@@ -90,6 +116,8 @@ impl Issuer {
             lifetime_seconds_max: None,
             applications: None,
             aliases: None,
+            query: false,
+            version: None,
         }
     }
 }

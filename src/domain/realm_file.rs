@@ -14,6 +14,7 @@ mod resources;
 mod settings;
 mod token_info;
 mod trusted;
+mod token_rules;
 
 use std::{ops::Range, sync::Arc};
 
