@@ -31,7 +31,7 @@ use crate::{
     domain::{
         fault::Fault,
         id::RealmName,
-        issuer::{Issuer, KeyLocation},
+        issuer::Issuer,
         key_set::KeySet,
         policy_set::SourceFile,
         pseudonym::PseudonymKey,
@@ -351,10 +351,8 @@ impl KeySource for RealmKeys {
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
         let mut issuers = issuers.to_vec();
         if let Some(folder) = self.folders.get(realm) {
-            for issuer in &mut issuers {
-                if let KeyLocation::File(file) = &mut issuer.keys {
-                    *file = folder.join(&*file);
-                }
+            for file in issuers.iter_mut().flat_map(Issuer::files_mut) {
+                *file = folder.join(&*file);
             }
         }
         self.jwks.set_issuers(realm, &issuers);

@@ -38,6 +38,7 @@ pub mod token_error;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod introspection;
 pub mod items;
 pub mod lineages;
 pub mod prefix;

@@ -3,6 +3,7 @@
 mod actions;
 mod denials;
 mod grants;
+mod introspection;
 mod issuers;
 mod oauth_token;
 mod obligations;
@@ -16,7 +17,7 @@ mod token_info;
 use std::sync::Arc;
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
-pub(crate) use issuers::read_issuer;
+pub(crate) use issuers::read_issuers;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
@@ -78,7 +79,7 @@ impl RealmFile {
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         let read = read_document(file, content, |root| {
             let title = root.required_text("title");
-            let issuers = root.tables("issuers", read_issuer);
+            let issuers = issuers::read_issuers(root);
             let principal = root.required_table("principal", principal::read_principal).flatten();
             let resources = root.table("resources", resources::read_resources);
             let settings = settings::read_settings(root);
