@@ -98,7 +98,7 @@ pub struct Issuer {
     pub issuer: Arc<str>,
     /// The token must be meant for one of these (RFC 7519 section 4.1.3); empty: the audience is not looked at.
     pub audiences: Vec<Arc<str>>,
-    /// The algorithms its tokens may be signed with; never empty.
+    /// The algorithms its tokens may be signed with; empty for an issuer of opaque tokens alone.
     pub algorithms: Vec<Algorithm>,
     /// Where its keys are.
     pub keys: KeyLocation,
@@ -133,5 +133,27 @@ impl Issuer {
         };
         let proof = self.introspection.as_mut().map(|introspection| introspection.authentication.file_mut());
         keys.into_iter().chain(self.servers.ca_file.as_mut()).chain(proof)
+    }
+}
+
+impl Issuer {
+    /// An issuer about whose tokens nothing further is said: what realm.toml may leave out has its default, any audience
+    /// counts.
+    pub fn new(issuer: &str, algorithms: &[Algorithm], keys: KeyLocation) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audiences: Vec::new(),
+            algorithms: algorithms.to_vec(),
+            keys,
+            scheme: "Bearer".into(),
+            types: Vec::new(),
+            required_claims: Vec::new(),
+            skew_seconds: 30,
+            lifetime_seconds_max: None,
+            applications: None,
+            refetch: Refetch::default(),
+            servers: Servers::default(),
+            introspection: None,
+        }
     }
 }

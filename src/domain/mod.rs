@@ -34,6 +34,8 @@ pub(crate) mod strict_json;
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+pub mod token_facts;
+pub mod token_proof;
 
 mod breadth_first;
 pub mod graph;

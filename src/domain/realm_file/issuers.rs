@@ -45,10 +45,7 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let applications = table.has("applications").then_some(vouches);
     check_use(table, &keys, &servers, introspection.as_ref());
     Some(Issuer {
-        issuer: issuer?,
         audiences: audiences?,
-        algorithms: algorithms??,
-        keys: keys?,
         scheme,
         types,
         required_claims,
@@ -58,6 +55,7 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         refetch,
         servers,
         introspection,
+        ..Issuer::new(&issuer?, &algorithms??, keys?)
     })
 }
 
