@@ -219,6 +219,15 @@ fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Is
     let mut realm = Realm::compile(files, variant)?;
     realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
     realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    let mut introspecting = realm.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+    if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
+        let message = format!(
+            "opaque tokens would go to `{}` and to `{}`: with the deployment's issuers, only one of a realm can have \
+             `introspection`",
+            first.issuer, second.issuer
+        );
+        return Err(vec![Fault::in_file("realm.toml", message)]);
+    }
     for warning in realm.warnings() {
         tracing::warn!("{warning}");
     }

@@ -4,6 +4,7 @@ mod addresses;
 pub mod claims_metadata;
 pub mod clock;
 mod discovery;
+pub mod introspection;
 pub mod jwks;
 mod key_fetch;
 mod outbound;
