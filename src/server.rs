@@ -29,12 +29,7 @@ use crate::{
     },
     config::{Config, ConfigError, RealmConfig},
     domain::{
-        fault::Fault,
-        id::RealmName,
-        issuer::Issuer,
-        key_set::KeySet,
-        policy_set::SourceFile,
-        pseudonym::PseudonymKey,
+        fault::Fault, id::RealmName, issuer::Issuer, key_set::KeySet, policy_set::SourceFile, pseudonym::PseudonymKey,
     },
     provider::{
         clock::SystemClock,
@@ -266,7 +261,8 @@ impl Service {
         let introspectors = Introspectors::new(Arc::clone(&clock));
         let introspector = RealmIntrospector { introspectors, folders: folders.clone() };
         let source = Arc::new(RealmFolders::new(folders));
-        let app = Arc::new(App::new(clock, keys, stores, source, tokens, states).with_introspector(Arc::new(introspector)));
+        let app =
+            Arc::new(App::new(clock, keys, stores, source, tokens, states).with_introspector(Arc::new(introspector)));
         Ok(Self { app, store, jwks })
     }
 

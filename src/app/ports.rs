@@ -232,8 +232,12 @@ pub trait TokenIntrospector: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`IntrospectionError`]: nothing is known about the token then.
-    async fn introspect(&self, realm: &RealmName, issuer: &str, token: &str)
-    -> Result<Introspected, IntrospectionError>;
+    async fn introspect(
+        &self,
+        realm: &RealmName,
+        issuer: &str,
+        token: &str,
+    ) -> Result<Introspected, IntrospectionError>;
 
     /// Replaces the issuers of a realm.
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);

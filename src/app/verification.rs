@@ -122,11 +122,7 @@ impl App {
     }
 
     /// The issuer of the realm that is asked about this token, as it takes the realm's opaque tokens.
-    fn introspecting<'r>(
-        &self,
-        realm: &'r Realm,
-        text: &str,
-    ) -> Option<(&'r Issuer, &Arc<dyn TokenIntrospector>)> {
+    fn introspecting<'r>(&self, realm: &'r Realm, text: &str) -> Option<(&'r Issuer, &Arc<dyn TokenIntrospector>)> {
         let introspector = self.introspector.as_ref()?;
         let issuer = realm.file.issuers.iter().find(|issuer| issuer.introspection.is_some())?;
         is_for_introspection(text).then_some((issuer, introspector))

@@ -20,8 +20,9 @@ impl Resolve for PublicNames {
             // Whoever configures this name means this machine.
             let is_this_machine = name.as_str() == "localhost";
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let is_allowed =
-                |address: &SocketAddr| if is_this_machine { address.ip().is_loopback() } else { is_public(address.ip()) };
+            let is_allowed = |address: &SocketAddr| {
+                if is_this_machine { address.ip().is_loopback() } else { is_public(address.ip()) }
+            };
             let allowed: Vec<SocketAddr> = found.filter(is_allowed).collect();
             if allowed.is_empty() {
                 let message = "the host's name leads to no public address; see `private_addresses`";
@@ -77,16 +78,47 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_internet_are_public() {
-        for public in ["8.8.8.8", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "2606:4700::1", "::ffff:8.8.8.8"]
+        for public in
+            ["8.8.8.8", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.1", "2606:4700::1", "::ffff:8.8.8.8"]
         {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
         for other in [
-            "0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.0.1", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1",
-            "169.254.169.254", "100.64.0.1", "100.127.0.1", "192.0.0.1", "198.18.0.1", "224.0.0.1", "240.0.0.1",
-            "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254",
-            "::127.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::1", "2002:7f00:1::", "2002:c0a8:101::1", "fe80::1", "fec0::1",
-            "fc00::1", "fd12::1", "ff02::1", "2001::1", "2001:db8::1", "100::1", "5f00::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "127.255.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "100.127.0.1",
+            "192.0.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:169.254.169.254",
+            "::127.0.0.1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2002:c0a8:101::1",
+            "fe80::1",
+            "fec0::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "2001::1",
+            "2001:db8::1",
+            "100::1",
+            "5f00::1",
         ] {
             assert!(!is_public(other.parse().unwrap()), "{other}");
         }

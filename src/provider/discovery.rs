@@ -111,8 +111,8 @@ impl Directory {
 
     /// Reads a document about this issuer.
     fn read(&self, json: &str) -> Result<Endpoints, String> {
-        let document = strict_json::read_object(json.as_bytes())
-            .map_err(|fault| format!("{DOCUMENT} {}", fault.reason()))?;
+        let document =
+            strict_json::read_object(json.as_bytes()).map_err(|fault| format!("{DOCUMENT} {}", fault.reason()))?;
         if document.get("issuer").and_then(serde_json::Value::as_str) != Some(&*self.issuer) {
             return Err(format!("{DOCUMENT} is about another issuer; names are compared exactly, slash by slash"));
         }
@@ -131,7 +131,10 @@ impl Directory {
         let authority = authority(&parsed);
         let is_listed = self.hosts.iter().any(|host| host.eq_ignore_ascii_case(&authority));
         let is_own = self::authority(&own) == authority;
-        let is_plain = parsed.username().is_empty() && parsed.password().is_none() && parsed.fragment().is_none() && !url.contains('\\');
+        let is_plain = parsed.username().is_empty()
+            && parsed.password().is_none()
+            && parsed.fragment().is_none()
+            && !url.contains('\\');
         let is_as_safe = parsed.scheme() == "https" || own.scheme() == "http";
         if (is_own || is_listed) && is_plain && is_as_safe {
             return Ok(parsed.into());
@@ -170,7 +173,11 @@ mod tests {
             (Discovery::Oidc, "https://idp.example", "https://idp.example/.well-known/openid-configuration"),
             (Discovery::Oidc, "https://idp.example/a/b/", "https://idp.example/a/b/.well-known/openid-configuration"),
             (Discovery::Oauth, "https://idp.example", "https://idp.example/.well-known/oauth-authorization-server"),
-            (Discovery::Oauth, "https://idp.example/a/", "https://idp.example/.well-known/oauth-authorization-server/a"),
+            (
+                Discovery::Oauth,
+                "https://idp.example/a/",
+                "https://idp.example/.well-known/oauth-authorization-server/a",
+            ),
         ] {
             assert_eq!(document_url(kind, issuer).unwrap(), url);
         }
@@ -190,14 +197,27 @@ mod tests {
     #[test]
     fn endpoints_are_taken_on_the_issuers_host_and_listed_ones_only() {
         let named = |url: &str| read(&json!({"issuer": "https://idp.example/realm", "jwks_uri": url}));
-        for good in ["https://idp.example/k", "https://IDP.example:443/k", "https://keys.example/", "https://keys.example:8443/"]
-        {
+        for good in [
+            "https://idp.example/k",
+            "https://IDP.example:443/k",
+            "https://keys.example/",
+            "https://keys.example:8443/",
+        ] {
             assert!(named(good).unwrap().keys.is_some(), "{good}");
         }
         for bad in [
-            "http://idp.example/k", "http://127.0.0.1/k", "https://idp.example:8443/k", "https://keys.example:1/",
-            "https://idp.example@evil.example/", "https://user@idp.example/k", "https://idp.example.evil.example/",
-            "https://169.254.169.254/latest", "https://idp.example\\@evil.example/", "file:///etc/passwd", "", "keys",
+            "http://idp.example/k",
+            "http://127.0.0.1/k",
+            "https://idp.example:8443/k",
+            "https://keys.example:1/",
+            "https://idp.example@evil.example/",
+            "https://user@idp.example/k",
+            "https://idp.example.evil.example/",
+            "https://169.254.169.254/latest",
+            "https://idp.example\\@evil.example/",
+            "file:///etc/passwd",
+            "",
+            "keys",
             "https://idp.example/k#f",
         ] {
             assert!(named(bad).is_err(), "{bad}");

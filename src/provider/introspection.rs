@@ -246,6 +246,3 @@ impl Endpoint {
 fn encoded(form: &[(&str, String)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish()
 }
-
-#[cfg(test)]
-mod tests;

@@ -76,7 +76,13 @@ impl Outbound {
     ///
     /// # Errors
     /// A sentence that says what failed, without the URL or what was read.
-    pub(crate) async fn get(&self, url: &str, what: &str, accept: &'static str, bytes_max: usize) -> Result<Body, String> {
+    pub(crate) async fn get(
+        &self,
+        url: &str,
+        what: &str,
+        accept: &'static str,
+        bytes_max: usize,
+    ) -> Result<Body, String> {
         let url = parse(url, what)?;
         let request = self.client(&url).await?.get(url).header(ACCEPT, accept);
         match answer(request, what, bytes_max).await {
@@ -107,7 +113,8 @@ impl Outbound {
         if !self.private_addresses {
             builder = builder.dns_resolver(Arc::new(PublicNames));
         }
-        let read = |file: &PathBuf| fs::read(file).map_err(|fault| format!("`{}` cannot be read: {fault}", file.display()));
+        let read =
+            |file: &PathBuf| fs::read(file).map_err(|fault| format!("`{}` cannot be read: {fault}", file.display()));
         match &self.ca_file {
             _ if !is_remote => builder = builder.tls_certs_only([]),
             Some(file) => {

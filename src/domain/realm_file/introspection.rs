@@ -32,8 +32,7 @@ pub(super) fn read(table: &Table<'_>, has_discovery: bool) -> Option<Introspecti
 /// Reads how this service proves itself; what it needs follows from `auth`, and the other way round.
 fn read_authentication(table: &Table<'_>) -> Option<ClientAuthentication> {
     let file = |key: &str| table.text(key).map(|file| PathBuf::from(&*file));
-    let (secret, key, certificate) =
-        (file("client_secret_file"), file("private_key_file"), file("certificate_file"));
+    let (secret, key, certificate) = (file("client_secret_file"), file("private_key_file"), file("certificate_file"));
     let (key_id, audience) = (table.text("key_id"), table.text("assertion_audience"));
     let said = table.text("auth");
     let is_assertion = said.as_deref() == Some("private_key_jwt") || said.is_none() && key.is_some();

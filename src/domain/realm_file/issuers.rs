@@ -71,9 +71,7 @@ fn read_keys(table: &Table<'_>, has_discovery: bool, is_opaque: bool) -> (Option
         let refetch = Refetch {
             seconds: keys.integer("refetch_seconds", 1..=3600).unwrap_or(default.seconds),
             burst: keys.integer("refetch_burst", 1..=10).unwrap_or(default.burst),
-            max_stale_seconds: keys
-                .integer("max_stale_seconds", 300..=604_800)
-                .unwrap_or(default.max_stale_seconds),
+            max_stale_seconds: keys.integer("max_stale_seconds", 300..=604_800).unwrap_or(default.max_stale_seconds),
         };
         let location = match (keys.text("file"), keys.text("url")) {
             (Some(file), None) => Some(KeyLocation::File(PathBuf::from(&*file))),
@@ -111,7 +109,10 @@ fn read_servers(table: &Table<'_>, issuer: Option<&str>) -> Servers {
     for host in &hosts {
         let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
         if host.is_empty() || !host.chars().all(is_host) {
-            table.fault(Some("hosts"), format!("`{host}` is no host, expected a name such as `keys.example` or `keys.example:8443`"));
+            table.fault(
+                Some("hosts"),
+                format!("`{host}` is no host, expected a name such as `keys.example` or `keys.example:8443`"),
+            );
         }
     }
     Servers {

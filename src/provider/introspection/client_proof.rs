@@ -112,7 +112,8 @@ impl ClientProof {
         let path = self.authentication.file().clone();
         let is_key = matches!(self.authentication, ClientAuthentication::PrivateKeyJwt { .. });
         let read = move || if is_key { key(&path) } else { secret(&path) };
-        let read = tokio::task::spawn_blocking(read).await.map_err(|_| "reading a file was interrupted".to_owned())??;
+        let read =
+            tokio::task::spawn_blocking(read).await.map_err(|_| "reading a file was interrupted".to_owned())??;
         let read = Arc::new(read);
         self.read.store(Some(Arc::clone(&read)));
         Ok(read)

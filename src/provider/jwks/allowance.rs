@@ -40,7 +40,8 @@ impl Allowance {
         self.saved_us = self.saved_us.saturating_add(passed_us).min(self.saved_us_max);
         self.saved_at_us = now_us;
         let can_spare = self.saved_us_max >= self.earned_us.saturating_mul(2);
-        let needed_us = if need == Need::Asked && can_spare { self.earned_us.saturating_mul(2) } else { self.earned_us };
+        let needed_us =
+            if need == Need::Asked && can_spare { self.earned_us.saturating_mul(2) } else { self.earned_us };
         if self.saved_us < needed_us {
             return Err(needed_us - self.saved_us);
         }

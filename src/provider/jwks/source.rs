@@ -118,9 +118,7 @@ impl Source {
         let next_us = self.next_refresh_us.load(Ordering::Relaxed);
         let claimed_until_us = now_us.saturating_add(self.rules.seconds.saturating_mul(1_000_000));
         let order = Ordering::Relaxed;
-        if now_us >= next_us
-            && self.next_refresh_us.compare_exchange(next_us, claimed_until_us, order, order).is_ok()
-        {
+        if now_us >= next_us && self.next_refresh_us.compare_exchange(next_us, claimed_until_us, order, order).is_ok() {
             let (source, outside) = (Arc::clone(self), Arc::clone(outside));
             tokio::spawn(async move { source.refresh(&outside).await });
         }
@@ -157,7 +155,8 @@ impl Source {
                     let earned_at = Instant::now() + Duration::from_micros(in_us.unsigned_abs());
                     let wait = tokio::time::timeout_at(earned_at.min(give_up_at), ended.changed());
                     if wait.await.is_err() && Instant::now() >= give_up_at {
-                        let reason = "the token's key is not among those at hand, and they were fetched too often lately";
+                        let reason =
+                            "the token's key is not among those at hand, and they were fetched too often lately";
                         return Err(reason.to_owned());
                     }
                 }

@@ -75,7 +75,8 @@ impl House {
         let listener = move |_: &RealmName| {
             told.fetch_add(1, Ordering::SeqCst);
         };
-        let outside = Outside { clock: Arc::clone(&clock) as _, listener: Box::new(listener), patience: Duration::ZERO };
+        let outside =
+            Outside { clock: Arc::clone(&clock) as _, listener: Box::new(listener), patience: Duration::ZERO };
         let jwks = Jwks { sources: ArcSwap::default(), outside: Arc::new(outside) };
         jwks.set_issuers(&realm(), &[issuer(keys)]);
         Self { jwks, clock, rotations }
@@ -332,6 +333,7 @@ async fn a_file_is_read_at_first_use_and_again_for_an_unknown_key_id() {
     assert!(house.knows(old.key_id()).await);
     fs::write(&path, new.jwks()).unwrap();
     assert!(house.knows(old.key_id()).await);
+    house.clock.advance_seconds(30);
     assert!(house.knows(new.key_id()).await);
     assert_eq!(house.rotations(), 1);
     assert_eq!(house.lacks("made up").await, None, "the allowance holds for files too");
