@@ -29,7 +29,9 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores},
+    ports::{
+        ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+    },
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -42,6 +44,7 @@ use crate::domain::{application::TokenDigest, id::RealmName};
 pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) introspector: Option<Arc<dyn TokenIntrospector>>,
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) applications: Arc<dyn ApplicationStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
@@ -67,6 +70,7 @@ impl App {
         let app = Self {
             clock,
             keys,
+            introspector: None,
             store,
             applications,
             revocations,
@@ -80,6 +84,16 @@ impl App {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }
         app
+    }
+
+    /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.
+    #[must_use]
+    pub fn with_introspector(mut self, introspector: Arc<dyn TokenIntrospector>) -> Self {
+        for realm in self.realms.values() {
+            introspector.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
+        }
+        self.introspector = Some(introspector);
+        self
     }
 
     /// The realms, by name.

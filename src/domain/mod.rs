@@ -45,6 +45,7 @@ pub mod token_proof;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod introspection;
 pub mod items;
 pub mod lineages;
 pub mod prefix;
