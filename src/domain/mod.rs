@@ -8,8 +8,10 @@
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
+pub mod id_path;
 pub mod value;
 
+pub mod aliases;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
@@ -30,16 +32,20 @@ pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
+pub mod revocation;
 mod rsa_modulus;
 pub(crate) mod strict_json;
 #[cfg(test)]
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+pub mod token_facts;
+pub mod token_proof;
 
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod introspection;
 pub mod items;
 pub mod lineages;
 pub mod prefix;

@@ -6,6 +6,7 @@ use cedar_policy_core::ast::{EntityType, EntityUID, Expr, Literal, Value as Ceda
 
 use super::{
     Condition, Filter, Test,
+    reach::{Way, way},
     symbolic::{Cases, Leaf, Symbolic, alone, failed, known, when},
 };
 use crate::domain::{id::EntityId, resource_type::LACKS, schema::AttributeType, value::Value};
@@ -248,8 +249,14 @@ impl Symbolic<'_> {
     pub(super) fn is_in(&self, left: &Leaf, right: &Leaf) -> Option<Filter> {
         match (left, right) {
             (Leaf::Subject(place), Leaf::Known(above)) => {
-                place.entity_type()?;
+                let tested = place.entity_type()?;
                 let above = entities(above)?;
+                // Paths before or after other ways are no test of the value alone.
+                let is_mixed =
+                    |above: &EntityId| way(self.realm, self.principal, tested, &above.entity_type) == Way::Mixed;
+                if above.iter().any(is_mixed) {
+                    return None;
+                }
                 Some(if above.is_empty() { Filter::None } else { place.test(Condition::Within(above)) })
             }
             (Leaf::Known(below), Leaf::Subject(place)) => {
