@@ -120,7 +120,8 @@ fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<F
     };
     for (name, _) in relations.entity_rules().filter(|(_, rules)| rules.path.is_some()) {
         if schema.entities.contains_key(name) && !is_in_itself(name) {
-            let message = format!("the ids of `{name}` are paths, but the schema doesn't say `entity {name} in [{name}]`");
+            let message =
+                format!("the ids of `{name}` are paths, but the schema doesn't say `entity {name} in [{name}]`");
             faults.push(Fault::in_file(RELATIONS_FILE, message));
         }
     }
