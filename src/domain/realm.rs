@@ -1,5 +1,6 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
+mod answers;
 mod cross_check;
 mod moot;
 #[cfg(test)]
@@ -128,6 +129,10 @@ impl Realm {
             .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
+            faults.extend(answers::placeholders(file, relations, schema));
+        }
+        if let (Some(file), Some(policies)) = (&file, &policies) {
+            faults.extend(answers::annotations(file, policies));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();

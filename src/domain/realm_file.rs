@@ -16,6 +16,7 @@ mod token_info;
 use std::sync::Arc;
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
+pub(super) use denials::{CONTEXT, context_paths, in_quotes};
 pub(crate) use issuers::read_issuer;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
@@ -23,7 +24,7 @@ pub use {
     denials::{DenialList, DenialTemplate},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
-    obligations::ObligationRule,
+    obligations::{ObligationParameter, ObligationRule},
     principal::{ClaimMapping, PrincipalMapping},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
@@ -83,7 +84,7 @@ impl RealmFile {
             let resources = root.table("resources", resources::read_resources);
             let settings = settings::read_settings(root);
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
-            let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
+            let obligations = root.named("obligations", |name, table| Some(obligations::read_obligation(name, table)));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
             let grants = root.table("grants", grants::read_grants);
             let profiles = root.table("profiles", profiles::read_profiles);
