@@ -20,6 +20,7 @@ mod trusted;
 use std::{ops::Range, sync::Arc};
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
+pub(super) use denials::{CONTEXT, context_paths, in_quotes};
 pub(crate) use issuers::read_issuers;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
@@ -28,7 +29,7 @@ pub use {
     derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
-    obligations::ObligationRule,
+    obligations::{ObligationParameter, ObligationRule},
     principal::{ClaimMapping, PrincipalMapping, TextRules},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
@@ -97,7 +98,7 @@ impl RealmFile {
             let context = root.named("context", |_, table| derived::read_derived(table));
             let trusted = root.table("trusted", trusted::read_trusted).unwrap_or_default();
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
-            let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
+            let obligations = root.named("obligations", |name, table| Some(obligations::read_obligation(name, table)));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
             let grants = root.table("grants", grants::read_grants);
             let profiles = root.table("profiles", profiles::read_profiles);
