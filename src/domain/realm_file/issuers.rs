@@ -32,9 +32,10 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let introspection = table.table("introspection", |table| introspection::read(table, has_discovery)).flatten();
     let is_opaque = table.has("introspection") && !table.has("keys") && !has_discovery;
     let (keys, refetch) = read_keys(table, has_discovery, is_opaque);
-    let algorithms = match table.has("algorithms") || !is_opaque {
-        true => table.required_texts("algorithms").map(|names| read_algorithms(table, &names)),
-        false => Some(Some(Vec::new())),
+    let algorithms = if is_opaque && !table.has("algorithms") {
+        Some(Some(Vec::new()))
+    } else {
+        table.required_texts("algorithms").map(|names| read_algorithms(table, &names))
     };
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
     let types = table.texts("types").unwrap_or_default();
@@ -43,7 +44,7 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
     let vouches = table.flag("applications");
     let applications = table.has("applications").then_some(vouches);
-    check_use(table, &keys, &servers, introspection.as_ref());
+    check_use(table, keys.as_ref(), &servers, introspection.as_ref());
     Some(Issuer {
         audiences: audiences?,
         scheme,
@@ -124,8 +125,8 @@ fn read_servers(table: &Table<'_>, issuer: Option<&str>) -> Servers {
 }
 
 /// Notes keys that would change nothing.
-fn check_use(table: &Table<'_>, keys: &Option<KeyLocation>, servers: &Servers, introspection: Option<&Introspection>) {
-    let is_discovered = *keys == Some(KeyLocation::Discovered)
+fn check_use(table: &Table<'_>, keys: Option<&KeyLocation>, servers: &Servers, introspection: Option<&Introspection>) {
+    let is_discovered = keys == Some(&KeyLocation::Discovered)
         || servers.discovery.is_some() && introspection.is_some_and(|introspection| introspection.url.is_none());
     if servers.discovery.is_some() && keys.is_some() && !is_discovered && !table.has("introspection") {
         table.fault(Some("discovery"), "`discovery` finds nothing that is not said already; leave it or `keys` out");
