@@ -329,7 +329,7 @@ impl Layers<'_> {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
             let folder = table.required_text("folder");
             let variant = table.text("variant");
-            let mut issuers = read_issuers(table);
+            let mut issuers: Vec<Issuer> = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
             for file in issuers.iter_mut().flat_map(Issuer::files_mut) {
                 let from_base = self.base.join(&*file);
                 *file = std::path::absolute(&from_base).unwrap_or(from_base);

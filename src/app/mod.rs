@@ -13,6 +13,8 @@ pub mod ports;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+mod revocation_index;
+pub mod revocations;
 pub mod search;
 pub mod secrets;
 pub mod token_cache;
@@ -27,7 +29,9 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, Stores, TokenIntrospector},
+    ports::{
+        ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+    },
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -43,6 +47,7 @@ pub struct App {
     pub(crate) introspector: Option<Arc<dyn TokenIntrospector>>,
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) applications: Arc<dyn ApplicationStore>,
+    pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
@@ -61,13 +66,14 @@ impl App {
         realms: Vec<RealmState>,
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
-        let Stores { relationships: store, applications } = stores;
+        let Stores { relationships: store, applications, revocations } = stores;
         let app = Self {
             clock,
             keys,
             introspector: None,
             store,
             applications,
+            revocations,
             source,
             tokens,
             secrets: Secrets::default(),

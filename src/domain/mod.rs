@@ -8,8 +8,10 @@
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
+pub mod id_path;
 pub mod value;
 
+pub mod aliases;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
@@ -30,6 +32,7 @@ pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
+pub mod revocation;
 mod rsa_modulus;
 pub(crate) mod strict_json;
 #[cfg(test)]
@@ -55,6 +58,7 @@ mod cedar;
 pub mod decide;
 pub mod decision;
 mod denial;
+mod derived;
 mod entities;
 mod explanation;
 mod obligations;

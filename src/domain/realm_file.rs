@@ -2,6 +2,7 @@
 
 mod actions;
 mod denials;
+mod derived;
 mod grants;
 mod introspection;
 mod issuers;
@@ -13,8 +14,10 @@ mod reasons;
 mod resources;
 mod settings;
 mod token_info;
+mod token_rules;
+mod trusted;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
 pub(crate) use issuers::read_issuers;
@@ -22,15 +25,17 @@ pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
+    derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
-    principal::{ClaimMapping, PrincipalMapping},
+    principal::{ClaimMapping, PrincipalMapping, TextRules},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
     token_info::TokenInfoSettings,
+    trusted::{Trusted, TrustedList},
 };
 
 /// The content of realm.toml.
@@ -40,12 +45,18 @@ pub struct RealmFile {
     pub title: Arc<str>,
     /// The issuers it trusts.
     pub issuers: Vec<Issuer>,
+    /// Where each of them names the aliases that count, or else stands.
+    pub(super) issuer_places: Vec<Range<usize>>,
     /// How claims become a principal.
     pub principal: PrincipalMapping,
     /// Where the resource types come from; from the schema where it says nothing.
     pub resources: Option<ResourceSettings>,
     /// What policies read in `context.settings`.
     pub settings: Attributes,
+    /// The members of the context that the host fills in itself, by name.
+    pub context: Vec<(Arc<str>, DerivedRule)>,
+    /// What callers are believed.
+    pub trusted: Trusted,
     /// Which values actions are judged by; nothing special for one that isn't named.
     pub actions: Vec<(Arc<str>, ActionRule)>,
     /// What callers must do with allows, by the name of the obligation.
@@ -79,10 +90,12 @@ impl RealmFile {
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         let read = read_document(file, content, |root| {
             let title = root.required_text("title");
-            let issuers = issuers::read_issuers(root);
+            let (issuers, issuer_places) = issuers::read_issuers(root).into_iter().unzip();
             let principal = root.required_table("principal", principal::read_principal).flatten();
             let resources = root.table("resources", resources::read_resources);
             let settings = settings::read_settings(root);
+            let context = root.named("context", |_, table| derived::read_derived(table));
+            let trusted = root.table("trusted", trusted::read_trusted).unwrap_or_default();
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
             let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
@@ -97,9 +110,12 @@ impl RealmFile {
             Some(Self {
                 title: title?,
                 issuers,
+                issuer_places,
                 principal: principal?,
                 resources: resources.flatten(),
                 settings,
+                context,
+                trusted,
                 actions,
                 obligations,
                 reasons,
@@ -152,7 +168,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info",
+                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
             ]
         );
     }

@@ -92,7 +92,9 @@ impl KeySource for Jwks {
             let known = sources.remove(realm).unwrap_or_default();
             let now_known = issuers.iter().map(|issuer| {
                 let kept = known.get(&issuer.issuer).filter(|known| known.serves(issuer));
-                kept.iter().for_each(|kept| kept.doubt());
+                if let Some(kept) = kept {
+                    kept.doubt();
+                }
                 (Arc::clone(&issuer.issuer), kept.map_or_else(|| new(issuer), Arc::clone))
             });
             let now_known: HashMap<_, _> = now_known.collect();

@@ -22,6 +22,7 @@ mod issuer_server;
 mod kill;
 mod oauth_token;
 mod relationships;
+mod revocations;
 mod rotation;
 mod search;
 mod support;

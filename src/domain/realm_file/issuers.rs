@@ -1,16 +1,17 @@
 //! `[[issuers]]`: whose tokens count.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
-use super::introspection;
+use super::{introspection, token_rules};
 use crate::domain::{
     document::Table,
     introspection::Introspection,
     issuer::{Algorithm, Discovery, Issuer, KeyLocation, Refetch, Servers},
 };
 
-/// Reads all issuers of a realm; the deployment's configuration writes issuers in the same words.
-pub(crate) fn read_issuers(root: &Table<'_>) -> Vec<Issuer> {
+/// Reads all issuers of a realm, each with the place of its aliases; the deployment's configuration writes issuers in the
+/// same words.
+pub(crate) fn read_issuers(root: &Table<'_>) -> Vec<(Issuer, Range<usize>)> {
     let mut introspects: Option<Arc<str>> = None;
     root.tables("issuers", |table| {
         let issuer = read_issuer(table)?;
@@ -20,7 +21,7 @@ pub(crate) fn read_issuers(root: &Table<'_>) -> Vec<Issuer> {
                 None => introspects = Some(Arc::clone(&issuer.issuer)),
             }
         }
-        Some(issuer)
+        Some((issuer, table.place("aliases")))
     })
 }
 
@@ -38,13 +39,13 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         table.required_texts("algorithms").map(|names| read_algorithms(table, &names))
     };
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
-    let types = table.texts("types").unwrap_or_default();
-    let required_claims = table.texts("required_claims").unwrap_or_default();
+    let (types, required_claims) = token_rules::read_shape(table, audiences.as_deref());
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
     let vouches = table.flag("applications");
     let applications = table.has("applications").then_some(vouches);
     check_use(table, keys.as_ref(), &servers, introspection.as_ref());
+    let aliases = table.texts("aliases");
     Some(Issuer {
         audiences: audiences?,
         scheme,
@@ -56,6 +57,9 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         refetch,
         servers,
         introspection,
+        aliases,
+        query: table.flag("query"),
+        version: token_rules::read_version(table),
         ..Issuer::new(&issuer?, &algorithms??, keys?)
     })
 }
