@@ -192,7 +192,10 @@ async fn prove_introspected(
         Introspected::Inactive => Err(TokenError::Inactive.into()),
         Introspected::Active(ActiveToken { members, until_seconds }) => {
             let claims = token::introspected(Map::clone(&members), issuer, until_seconds, now_seconds)?;
-            App::prove_claims(state, realm, issuer, &claims, now_seconds)
+            let mut proven = App::prove_claims(state, realm, issuer, &claims, now_seconds)?;
+            // What can be revoked has an id.
+            proven.token.id.get_or_insert_with(|| TokenDigest::of(text).to_string().into());
+            Ok(proven)
         }
     }
 }

@@ -162,7 +162,9 @@ impl Issuer {
         let proof = self.introspection.as_mut().map(|introspection| introspection.authentication.file_mut());
         keys.into_iter().chain(self.servers.ca_file.as_mut()).chain(proof)
     }
+}
 
+impl Issuer {
     /// An issuer about whose tokens nothing further is said: what realm.toml may leave out has its default, any audience
     /// counts.
     pub fn new(issuer: &str, algorithms: &[Algorithm], keys: KeyLocation) -> Self {
@@ -177,12 +179,12 @@ impl Issuer {
             skew_seconds: 30,
             lifetime_seconds_max: None,
             applications: None,
-            aliases: None,
-            query: false,
-            version: None,
             refetch: Refetch::default(),
             servers: Servers::default(),
             introspection: None,
+            aliases: None,
+            query: false,
+            version: None,
         }
     }
 }

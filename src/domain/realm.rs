@@ -205,6 +205,14 @@ impl Realm {
         }
         self.file.issuers.retain(|issuer| !issuers.iter().any(|other| other.issuer == issuer.issuer));
         self.file.issuers.extend(issuers.iter().cloned());
+        let mut introspecting = self.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+        if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
+            let message = format!(
+                "opaque tokens would go to `{}` and to `{}`; only one issuer of a realm can have `introspection`",
+                first.issuer, second.issuer
+            );
+            return Err(vec![Fault::in_file("the deployment's issuers", message)]);
+        }
         Ok(())
     }
 
