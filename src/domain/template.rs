@@ -14,8 +14,9 @@ pub struct Template {
     separators: Option<Arc<str>>,
 }
 
+/// A part of a template. No two texts stand side by side, and no two placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(Arc<str>),
     Placeholder(Arc<str>),
 }
@@ -79,6 +80,11 @@ impl Template {
             Part::Placeholder(name) => Some(&**name),
             Part::Text(_) => None,
         })
+    }
+
+    /// What it is made of, in order.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The text with its values, of which no two different lists give the same; `None` where a placeholder has none.
@@ -204,7 +210,7 @@ mod tests {
             let count = separators.len() + 1;
             let template = Template::parse(&text).unwrap();
             let fill = |values: &[String]| {
-                template.fill(|name| Some(values[name[1..].parse::<usize>().unwrap()].clone().into()))
+                template.fill(|name| Some(values[name.strip_prefix('n')?.parse::<usize>().unwrap()].clone().into()))
             };
             prop_assert_eq!(fill(&left) == fill(&right), left[..count] == right[..count]);
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use cedar_policy_core::ast::{EntityType, EntityUID, Expr, Literal, Value as CedarValue, ValueKind};
+use cedar_policy_core::ast::{EntityType, EntityUID, Expr, Literal, Value as CedarValue, ValueKind, Var};
 
 use super::{
     Condition, Filter, Test,
@@ -126,6 +126,10 @@ impl Symbolic<'_> {
                 })
             }
             Leaf::Record(fields) => Some(fields.get(name).map_or_else(failed, |field| alone(field.clone()))),
+            Leaf::Context => {
+                self.is_known(name)?;
+                Some(self.evaluated(&Expr::get_attr(Expr::var(Var::Context), name.into())))
+            }
             Leaf::Resource if name == LACKS && self.resource_type.has_lacks => Some(alone(Leaf::Lacks)),
             Leaf::Resource => {
                 let is_link = self.link(&self.resource_type.entity, name).is_some();
@@ -169,6 +173,10 @@ impl Symbolic<'_> {
                 })
             }
             Leaf::Record(fields) => Some(known(fields.contains_key(name))),
+            Leaf::Context => {
+                self.is_known(name)?;
+                Some(self.evaluated(&Expr::has_attr(Expr::var(Var::Context), name.into())))
+            }
             Leaf::Resource if name == LACKS && self.resource_type.has_lacks => Some(known(true)),
             Leaf::Resource if self.link(&self.resource_type.entity, name).is_some() => Some(known(true)),
             Leaf::Resource => {
@@ -183,6 +191,11 @@ impl Symbolic<'_> {
             }
             Leaf::Lacks | Leaf::Set(_) | Leaf::Failed => Some(failed()),
         }
+    }
+
+    /// `None` for a member of the context that depends on which resource it is.
+    fn is_known(&self, member: &str) -> Option<()> {
+        (!self.unknown.iter().any(|unknown| **unknown == *member)).then_some(())
     }
 
     /// `None` for an entity that may be the resource: its attributes aren't known then.
