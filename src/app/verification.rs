@@ -16,7 +16,6 @@ use crate::{
     domain::{
         application::TokenDigest,
         decision::Reason,
-        id::EntityId,
         issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
@@ -35,8 +34,6 @@ pub const APPLICATION_ISSUER: &str = "hallpass:application";
 struct Proven {
     principal: Principal,
     token: TokenFacts,
-    /// Who acts for the principal.
-    actor: Option<EntityId>,
     expires_at_seconds: i64,
 }
 
@@ -105,16 +102,16 @@ impl App {
             }
             (None, None) => self.prove_jwt(state, realm, text, now_seconds).await,
         };
-        let Proven { principal, token, actor, expires_at_seconds } = match proven {
+        let Proven { principal, token, expires_at_seconds } = match proven {
             Ok(proven) => proven,
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
         };
         let caller = Arc::new(Caller {
             recorded: recorded_principal(state, realm, &principal),
+            actor: principal.actor.as_ref().map(|actor| recorded_entity(state, realm, actor)),
             principal,
             token,
-            actor: actor.map(|actor| recorded_entity(state, realm, &actor)),
             policy_version: realm.version.clone(),
             expires_at_seconds,
         });
@@ -153,17 +150,17 @@ impl App {
         claims: &Claims,
         now_seconds: i64,
     ) -> Result<Proven, NotProven> {
-        let (token, actor) = (TokenFacts::of(claims), actor(realm, claims)?);
+        let token = TokenFacts::of(claims);
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
         let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
-            return Ok(Proven { principal, token, actor, expires_at_seconds });
+            return Ok(Proven { principal, token, expires_at_seconds });
         };
         application.check_in_use(now_seconds)?;
         let principal = Principal::from_claims_and_record(realm, entity, claims, &application.attributes)?;
-        Ok(Proven { principal, token, actor, expires_at_seconds: application.until(expires_at_seconds) })
+        Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
     }
 }
 
@@ -225,16 +222,7 @@ fn prove_opaque(
         client: named(),
         ..TokenFacts::default()
     };
-    Ok(Proven { principal, token, actor: None, expires_at_seconds })
-}
-
-/// Who acts for the principal: the subject of the outermost `act`; those within are history (RFC 8693 section 4.1). An
-/// entity of the principal's own type.
-fn actor(realm: &Realm, claims: &Claims) -> Result<Option<EntityId>, PrincipalError> {
-    let entity_type = &realm.file.principal.entity;
-    let actor = claims.actor().map(|id| realm.relations.entity_id(entity_type, id));
-    let invalid = |_| PrincipalError::ClaimInvalid { claim: "act".into(), expected: "of somebody the realm can name" };
-    actor.transpose().map_err(invalid)
+    Ok(Proven { principal, token, expires_at_seconds })
 }
 
 /// The token came as its issuer's tokens may come, in a header with their scheme word; an opaque one of an application in
