@@ -25,6 +25,8 @@ pub mod schema;
 pub mod variant;
 
 pub mod application;
+pub mod certificate_binding;
+pub mod dpop;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
@@ -34,6 +36,8 @@ pub(crate) mod strict_json;
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+mod uri_syntax;
+pub mod verifying_key;
 
 mod breadth_first;
 pub mod graph;

@@ -48,11 +48,13 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
 fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorithm>> {
     let known = |name: &str| Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
     let algorithms: Option<Vec<_>> = names.iter().map(|name| known(name)).collect();
-    let is_mixed = |list: &[Algorithm]| list.contains(&Algorithm::HS256) && list.len() > 1;
+    let is_mixed = |list: &[Algorithm]| {
+        list.iter().any(|algorithm| algorithm.is_symmetric()) && !list.iter().all(|algorithm| algorithm.is_symmetric())
+    };
     match algorithms {
         Some(list) if !list.is_empty() && !is_mixed(&list) => Some(list),
         Some(list) if is_mixed(&list) => {
-            table.fault(Some("algorithms"), "`HS256` cannot stand beside signatures in one issuer");
+            table.fault(Some("algorithms"), "algorithms with a shared secret (`HS…`) cannot stand beside signatures in one issuer");
             None
         }
         _ => {
