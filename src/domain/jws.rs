@@ -11,6 +11,7 @@ use crate::domain::{
     key_set::KeySet,
     strict_json::{self, JsonFault},
     token_error::TokenError,
+    verifying_key::VerifyingKey,
 };
 
 /// The longest token that is read, in bytes.
@@ -37,8 +38,11 @@ struct Header {
     algorithm: String,
     key_id: Option<String>,
     token_type: Option<String>,
-    forbidden: Option<&'static str>,
+    /// The forbidden members that are there, in the order of [`FORBIDDEN_MEMBERS`].
+    forbidden: Vec<&'static str>,
     demands_extension: bool,
+    /// `jwk`, where it is an object.
+    own_key: Option<Map<String, Value>>,
 }
 
 impl<'t> Jws<'t> {
@@ -79,16 +83,37 @@ impl<'t> Jws<'t> {
     /// # Errors
     /// [`TokenError`], in this order: algorithm, forbidden members, extensions, key, key and algorithm, signature.
     pub fn verify(&self, algorithms: &[Algorithm], keys: &KeySet) -> Result<(), TokenError> {
+        let algorithm = self.check_header(algorithms, None)?;
+        let key = keys.key(self.key_id(), algorithm)?;
+        self.check_signature(algorithm, key)
+    }
+
+    /// The public key that the header brings (`jwk`). A token with one is refused; a proof of possession needs one.
+    pub(crate) fn own_key(&self) -> Option<&Map<String, Value>> {
+        self.header.own_key.as_ref()
+    }
+
+    /// Checks that the key of the header itself, read as `key`, signed this. That proves nothing but that the signer has
+    /// this key.
+    ///
+    /// # Errors
+    /// [`TokenError`], in this order: algorithm, forbidden members beside the key, extensions, signature.
+    pub(crate) fn verify_by_own_key(&self, algorithms: &[Algorithm], key: &VerifyingKey) -> Result<(), TokenError> {
+        let algorithm = self.check_header(algorithms, Some("jwk"))?;
+        self.check_signature(algorithm, key)
+    }
+
+    fn check_header(&self, algorithms: &[Algorithm], expected: Option<&str>) -> Result<Algorithm, TokenError> {
         let header = &self.header;
         let algorithm = algorithms.iter().copied().find(|allowed| allowed.name() == header.algorithm);
         let algorithm = algorithm.ok_or(TokenError::AlgorithmNotAllowed)?;
-        if let Some(member) = header.forbidden {
+        if let Some(member) = header.forbidden.iter().copied().find(|member| Some(*member) != expected) {
             return Err(TokenError::HeaderForbidden { member });
         }
-        if header.demands_extension {
-            return Err(TokenError::ExtensionUnsupported);
-        }
-        let key = keys.key(self.key_id(), algorithm)?;
+        if header.demands_extension { Err(TokenError::ExtensionUnsupported) } else { Ok(algorithm) }
+    }
+
+    fn check_signature(&self, algorithm: Algorithm, key: &VerifyingKey) -> Result<(), TokenError> {
         let holds = key.holds(algorithm, self.signed.as_bytes(), &self.signature);
         if holds { Ok(()) } else { Err(TokenError::SignatureInvalid) }
     }
@@ -103,7 +128,7 @@ impl fmt::Debug for Jws<'_> {
 
 impl Header {
     fn read(bytes: &[u8]) -> Result<Self, TokenError> {
-        let header = strict_json::read_object(bytes).map_err(|fault| match fault {
+        let mut header = strict_json::read_object(bytes).map_err(|fault| match fault {
             JsonFault::DuplicateName => TokenError::DuplicateName { part: "header" },
             fault => TokenError::HeaderInvalid { reason: fault.reason() },
         })?;
@@ -121,9 +146,13 @@ impl Header {
             algorithm: algorithm.ok_or(TokenError::HeaderInvalid { reason: "has no `alg`" })?,
             key_id,
             token_type: text(&header, "typ", "has a `typ` that is not text")?,
-            forbidden: FORBIDDEN_MEMBERS.into_iter().find(|member| header.contains_key(*member)),
+            forbidden: FORBIDDEN_MEMBERS.into_iter().filter(|member| header.contains_key(*member)).collect(),
             // `b64` changes what is signed, so it must not be overlooked even where `crit` fails to list it.
             demands_extension: header.contains_key("crit") || header.contains_key("b64"),
+            own_key: match header.get_mut("jwk").map(Value::take) {
+                Some(Value::Object(key)) => Some(key),
+                _ => None,
+            },
         })
     }
 }

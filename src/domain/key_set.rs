@@ -224,6 +224,21 @@ fn admit(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'s
     }
 }
 
+/// Reads a public key that stands alone, such as that of a proof, by the rules of those in a set.
+///
+/// # Errors
+/// What is wrong with it: a sentence about the key.
+pub(crate) fn public_key(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'static str> {
+    if !matches!(member(key, "kty"), Some("RSA" | "EC" | "OKP")) {
+        return Err("its key is not a public key of a known type");
+    }
+    // `k` is a shared secret, which has no place in a public key of any type.
+    if PRIVATE_MEMBERS.iter().chain(&["k"]).any(|name| key.contains_key(*name)) {
+        return Err("its key has a private part");
+    }
+    admit(key)
+}
+
 /// Decodes the key itself; says what a key of its type and curve can be used with.
 fn decode(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'static str> {
     use Algorithm::{ES256, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};

@@ -153,7 +153,8 @@ fn check_type(token_type: Option<&str>, accepted: &[Arc<str>]) -> Result<(), Tok
     if fits { Ok(()) } else { Err(TokenError::TypeInvalid) }
 }
 
-fn media_type(token_type: &str) -> &str {
+/// A media type without the tree that a `typ` may leave out.
+pub(super) fn media_type(token_type: &str) -> &str {
     match token_type.split_once('/') {
         Some((tree, rest)) if tree.eq_ignore_ascii_case("application") => rest,
         _ => token_type,
@@ -254,9 +255,13 @@ impl Payload {
     /// A claim that is a time or not there, in seconds since the epoch (RFC 7519 section 2, `NumericDate`).
     fn seconds(&self, claim: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, TokenError> {
         let Some(value) = self.0.get(claim) else { return Ok(None) };
-        let seconds = value.as_i64().or_else(|| value.as_f64().map(round).and_then(whole));
-        seconds.map(Some).ok_or_else(|| invalid(claim, "seconds since 1970 as a number"))
+        seconds(value, round).map(Some).ok_or_else(|| invalid(claim, "seconds since 1970 as a number"))
     }
+}
+
+/// A time (RFC 7519 section 2, `NumericDate`) in whole seconds since the epoch; `None` when it is no such number.
+pub(super) fn seconds(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64().map(round).and_then(whole))
 }
 
 /// A float without a fraction as an integer, as far as floats are exact.

@@ -94,9 +94,18 @@ pub enum TokenError {
     /// `aud` names none of the accepted audiences.
     #[error("the token is meant for another audience")]
     AudienceMismatch,
-    /// The token is bound to a key of its bearer (`cnf`, RFC 7800), whose proof is not looked at here.
-    #[error("the token is bound to a key (`cnf`), and no proof of its possession can be checked here")]
+    /// The token is bound to a key of its bearer (`cnf`, RFC 7800), and the request shows no proof of that kind.
+    #[error("the token is bound to a key or certificate (`cnf`), and the request does not show its possession")]
     ProofRequired,
+    /// The request shows a proof, which does not hold (RFC 9449 section 4.3, RFC 8705 section 3).
+    #[error("the request's proof of possession does not hold: {reason}")]
+    ProofInvalid {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The request's proof was used before (RFC 9449 section 11.1).
+    #[error("the request's proof of possession was used before; each request needs a new one")]
+    ProofReplayed,
     /// An opaque token that no application of the realm has.
     #[error(
         "the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm"
@@ -135,6 +144,8 @@ impl TokenError {
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::AudienceMismatch => "AUDIENCE_MISMATCH",
             Self::ProofRequired => "PROOF_REQUIRED",
+            Self::ProofInvalid { .. } => "PROOF_INVALID",
+            Self::ProofReplayed => "PROOF_REPLAYED",
             Self::Unknown => "TOKEN_UNKNOWN",
             Self::ApplicationDisabled => "TOKEN_APPLICATION_DISABLED",
             Self::ApplicationExpired => "TOKEN_APPLICATION_EXPIRED",

@@ -54,7 +54,10 @@ fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorith
     match algorithms {
         Some(list) if !list.is_empty() && !is_mixed(&list) => Some(list),
         Some(list) if is_mixed(&list) => {
-            table.fault(Some("algorithms"), "algorithms with a shared secret (`HS…`) cannot stand beside signatures in one issuer");
+            table.fault(
+                Some("algorithms"),
+                "algorithms with a shared secret (`HS…`) cannot stand beside signatures in one issuer",
+            );
             None
         }
         _ => {
