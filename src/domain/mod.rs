@@ -36,6 +36,8 @@ pub(crate) mod strict_json;
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+pub mod token_facts;
+pub mod token_proof;
 mod uri_syntax;
 pub mod verifying_key;
 
