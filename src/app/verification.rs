@@ -9,6 +9,7 @@ use crate::{
         credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::KeyError,
+        proof_replays::Call,
         realm_state::RealmState,
     },
     domain::{
@@ -48,11 +49,36 @@ impl App {
         state: &RealmState,
         realm: &Realm,
         credentials: &Credentials,
+        call: Call,
     ) -> Result<Verified, Error> {
         let presented = match credentials.presented() {
             Ok(presented) => presented,
             Err(reason) => return Ok(Err(Box::new(reason))),
         };
+        match self.recognize(state, realm, presented).await? {
+            Ok(caller) => {
+                let shown = self.check_possession(realm, &caller, presented, credentials, call)?;
+                Ok(shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error))))
+            }
+            refused @ Err(_) => Ok(refused),
+        }
+    }
+
+    /// Who asked before: as [`App::authenticate`], for a call that has shown its proof already.
+    pub(crate) async fn authenticate_again(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+    ) -> Result<Verified, Error> {
+        match credentials.presented() {
+            Ok(presented) => self.recognize(state, realm, presented).await,
+            Err(reason) => Ok(Err(Box::new(reason))),
+        }
+    }
+
+    /// Whom a token stands for, whoever sent it.
+    async fn recognize(&self, state: &RealmState, realm: &Realm, presented: Presented<'_>) -> Result<Verified, Error> {
         let verified = self.verify(state, realm, presented.token()).await?;
         Ok(verified.and_then(|caller| with_right_scheme(realm, caller, presented)))
     }
@@ -107,6 +133,7 @@ impl App {
     ) -> Result<Proven, NotProven> {
         let unverified = token::read(text)?;
         let issuer = realm.issuer(unverified.issuer()).ok_or(TokenError::IssuerUnknown)?;
+        unverified.check_header(issuer)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
         let token = TokenFacts::of(&claims);
@@ -150,9 +177,13 @@ fn prove_opaque(
     Ok(Proven { principal, token, expires_at_seconds })
 }
 
-/// The token came with the scheme word that its issuer's tokens come with; an opaque one with `Bearer` (RFC 6750).
+/// The token came with the scheme word that its issuer's tokens come with; an opaque one with `Bearer` (RFC 6750). The
+/// word of a token that is bound to a key belongs to its proof.
 fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
     let Presented::Header(_, scheme) = presented else { return Ok(caller) };
+    if caller.token.confirmation.as_ref().is_some_and(|confirmation| confirmation.key_thumbprint.is_some()) {
+        return Ok(caller);
+    }
     let expected = match realm.issuer(&caller.token.issuer) {
         Some(issuer) => &issuer.scheme,
         None if *caller.token.issuer == *APPLICATION_ISSUER => "Bearer",

@@ -53,7 +53,7 @@ fn is_one_sequence(der: &[u8]) -> bool {
     let (length, rest) = match der {
         [DER_SEQUENCE, 0x81, length, rest @ ..] => (usize::from(*length), rest),
         [DER_SEQUENCE, 0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
-        [DER_SEQUENCE, length @ ..0x80, rest @ ..] => (usize::from(*length), rest),
+        [DER_SEQUENCE, length @ ..=0x7f, rest @ ..] => (usize::from(*length), rest),
         _ => return false,
     };
     rest.len() == length
@@ -106,8 +106,8 @@ mod tests {
         for content in [0_usize, 1, 127, 128, 255, 256, 16_000] {
             let bytes = content.to_be_bytes();
             let header = match content {
-                ..0x80 => vec![0x30, bytes[7]],
-                ..0x100 => vec![0x30, 0x81, bytes[7]],
+                ..=0x7f => vec![0x30, bytes[7]],
+                ..=0xff => vec![0x30, 0x81, bytes[7]],
                 _ => vec![0x30, 0x82, bytes[6], bytes[7]],
             };
             let der = [header, vec![7; content]].concat();

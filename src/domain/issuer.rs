@@ -108,6 +108,9 @@ pub struct Issuer {
     /// Its clients are the realm's applications: the record of the application counts for its tokens. `None`: if it is
     /// the realm's only issuer.
     pub applications: Option<bool>,
+    /// A token that is bound to no key or certificate (`cnf`, RFC 7800) is refused; without it, the token's own binding
+    /// alone counts.
+    pub is_proof_required: bool,
 }
 
 impl Issuer {
@@ -125,6 +128,7 @@ impl Issuer {
             skew_seconds: 30,
             lifetime_seconds_max: None,
             applications: None,
+            is_proof_required: false,
         }
     }
 }

@@ -103,7 +103,15 @@ impl<'t> Jws<'t> {
         self.check_signature(algorithm, key)
     }
 
-    fn check_header(&self, algorithms: &[Algorithm], expected: Option<&str>) -> Result<Algorithm, TokenError> {
+    /// Checks the header but for its key; `expected` is the one forbidden member that may be there.
+    ///
+    /// # Errors
+    /// [`TokenError`], in this order: algorithm, forbidden members, extensions.
+    pub(crate) fn check_header(
+        &self,
+        algorithms: &[Algorithm],
+        expected: Option<&str>,
+    ) -> Result<Algorithm, TokenError> {
         let header = &self.header;
         let algorithm = algorithms.iter().copied().find(|allowed| allowed.name() == header.algorithm);
         let algorithm = algorithm.ok_or(TokenError::AlgorithmNotAllowed)?;

@@ -44,7 +44,11 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
         Some(address) => address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte)),
         None => !host.bytes().any(|byte| b"@:[]".contains(&byte)),
     };
-    let host = if is_host && !host.is_empty() { percent_normalized(&host.to_ascii_lowercase())? } else { return None };
+    if !is_host || host.is_empty() {
+        return None;
+    }
+    // Once more after the letters are small, because what stays encoded has capitals.
+    let host = percent_normalized(&percent_normalized(host)?.to_ascii_lowercase())?;
     Some((host, port))
 }
 
@@ -112,6 +116,7 @@ mod tests {
             ("https://api.example:80/", "https://api.example:80/"),
             ("https://api.example?x=/y", "https://api.example/"),
             ("https://[2001:DB8::1]:443/", "https://[2001:db8::1]/"),
+            ("https://%41pi%2fx.example", "https://api%2Fx.example/"),
             ("https://api.example/%7euser/%2fetc/%c3%a9", "https://api.example/~user/%2Fetc/%C3%A9"),
             ("https://api.example/a/./b/../c", "https://api.example/a/c"),
             ("https://api.example/a/%2e%2E/c/.", "https://api.example/c/"),

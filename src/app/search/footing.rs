@@ -66,7 +66,9 @@ impl Work {
     pub(super) async fn verify_again(&mut self) -> Result<(), Error> {
         let now_seconds = self.app.clock.now_seconds();
         let generation = self.app.generation_of(&self.snapshot);
-        let verified = self.app.verify_for(&self.snapshot, &self.footing.asked).await?;
+        let Snapshot { state, loaded, .. } = &self.snapshot;
+        let credentials = &self.footing.asked.credentials;
+        let verified = self.app.authenticate_again(state, &loaded.realm, credentials).await?;
         let Ok(caller) = verified else {
             return Err(outdated("its token is not good any more; expected a new search with a good one"));
         };

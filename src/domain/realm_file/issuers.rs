@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use crate::domain::{
     document::Table,
     issuer::{Algorithm, Issuer, KeyLocation},
+    token_proof::DPOP_SCHEME,
 };
 
 /// Reads one issuer; the deployment's configuration writes issuers in the same words.
@@ -25,6 +26,17 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         }
     });
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
+    if scheme.eq_ignore_ascii_case(DPOP_SCHEME) {
+        let message = "tokens that are bound to a key come with `DPoP` whatever `scheme` says, and no others do; expected \
+                       `proof = \"required\"` to refuse those that are not bound";
+        table.fault(Some("scheme"), message);
+    }
+    let is_proof_required = table.text("proof").is_some_and(|proof| {
+        if *proof != *"required" {
+            table.fault(Some("proof"), "`proof` may say `required`; without it, what the token says counts");
+        }
+        true
+    });
     let types = table.texts("types").unwrap_or_default();
     let required_claims = table.texts("required_claims").unwrap_or_default();
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
@@ -39,6 +51,7 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         skew_seconds,
         lifetime_seconds_max,
         applications,
+        is_proof_required,
         ..Issuer::new(&issuer?, &algorithms??, keys.flatten()?)
     })
 }

@@ -4,6 +4,7 @@ mod applications;
 mod authorization;
 mod decisions;
 mod policies;
+mod proofs;
 mod relationships;
 mod search;
 mod world;
