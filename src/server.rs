@@ -243,7 +243,11 @@ impl Service {
         let verified = Arc::clone(&tokens);
         let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
         let folders: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
-        let stores = Stores { relationships: Arc::clone(&store) as Arc<_>, applications: Arc::clone(&store) as Arc<_> };
+        let stores = Stores {
+            relationships: Arc::clone(&store) as Arc<_>,
+            applications: Arc::clone(&store) as Arc<_>,
+            revocations: Arc::clone(&store) as Arc<_>,
+        };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
             let RealmConfig { name, variant, issuers, .. } = realm;

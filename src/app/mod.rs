@@ -15,6 +15,8 @@ pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+mod revocation_index;
+pub mod revocations;
 pub mod search;
 pub mod secrets;
 pub mod token_cache;
@@ -29,7 +31,7 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, Stores},
+    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores},
     proof_replays::ProofReplays,
     realm_state::RealmState,
     search::Searches,
@@ -45,6 +47,7 @@ pub struct App {
     pub(crate) keys: Arc<dyn KeySource>,
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) applications: Arc<dyn ApplicationStore>,
+    pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
@@ -64,12 +67,13 @@ impl App {
         realms: Vec<RealmState>,
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
-        let Stores { relationships: store, applications } = stores;
+        let Stores { relationships: store, applications, revocations } = stores;
         let app = Self {
             clock,
             keys,
             store,
             applications,
+            revocations,
             source,
             tokens,
             secrets: Secrets::default(),

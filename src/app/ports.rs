@@ -13,6 +13,7 @@ use crate::domain::{
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
+    revocation::{Revocation, RevokedTokens},
 };
 
 /// The only "now" in the program.
@@ -104,6 +105,32 @@ pub trait ApplicationStore: Send + Sync + std::fmt::Debug {
     ) -> Result<(Vec<Application>, Vec<ApplicationToken>), StoreError>;
 }
 
+/// One change of a realm's revocations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevocationChange {
+    /// Creates or replaces a revocation.
+    Put(Revocation),
+    /// Deletes the revocation of these tokens.
+    Delete(RevokedTokens),
+}
+
+/// Keeps the revocations of every realm, durably.
+#[async_trait]
+pub trait RevocationStore: Send + Sync + std::fmt::Debug {
+    /// Makes all changes, in order, or none, and returns when they are durable. To delete what is not there is no
+    /// failure. At most [`BATCH_CHANGES_MAX`] changes.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing counts as acknowledged, though all may have been kept.
+    async fn write_revocations(&self, realm: &RealmName, changes: Vec<RevocationChange>) -> Result<(), StoreError>;
+
+    /// All revocations of a realm, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a stored value's checksum does not hold.
+    async fn load_revocations(&self, realm: &RealmName) -> Result<Vec<Revocation>, StoreError>;
+}
+
 /// The stores that realms are read from.
 #[derive(Debug, Clone)]
 pub struct Stores {
@@ -111,6 +138,8 @@ pub struct Stores {
     pub relationships: Arc<dyn RelationshipStore>,
     /// Applications.
     pub applications: Arc<dyn ApplicationStore>,
+    /// Revocations.
+    pub revocations: Arc<dyn RevocationStore>,
 }
 
 /// Why the decision log could not take or give records.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     app::{
         App,
-        authorize::{Caller, Verified, recorded_principal},
+        authorize::{Caller, Verified, recorded_entity, recorded_principal},
         credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::KeyError,
@@ -15,9 +15,10 @@ use crate::{
     domain::{
         application::TokenDigest,
         decision::Reason,
+        id::EntityId,
         principal::{Principal, PrincipalError},
         realm::Realm,
-        token,
+        token::{self, Claims},
         token_error::TokenError,
         token_facts::TokenFacts,
         value::Attributes,
@@ -32,6 +33,8 @@ pub const APPLICATION_ISSUER: &str = "hallpass:application";
 struct Proven {
     principal: Principal,
     token: TokenFacts,
+    /// Who acts for the principal.
+    actor: Option<EntityId>,
     expires_at_seconds: i64,
 }
 
@@ -64,7 +67,8 @@ impl App {
         }
     }
 
-    /// Who asked before: as [`App::authenticate`], for a call that has shown its proof already.
+    /// Who asks, once more while an answer is under way: as [`App::authenticate`], but for what shows that the sender holds
+    /// the token's key, which is good for one time.
     pub(crate) async fn authenticate_again(
         &self,
         state: &RealmState,
@@ -80,7 +84,9 @@ impl App {
     /// Whom a token stands for, whoever sent it.
     async fn recognize(&self, state: &RealmState, realm: &Realm, presented: Presented<'_>) -> Result<Verified, Error> {
         let verified = self.verify(state, realm, presented.token()).await?;
-        Ok(verified.and_then(|caller| with_right_scheme(realm, caller, presented)))
+        Ok(verified
+            .and_then(|caller| well_carried(realm, caller, presented))
+            .and_then(|caller| self.unrevoked(state, caller)))
     }
 
     /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
@@ -106,7 +112,7 @@ impl App {
             Some(digest) => prove_opaque(state, realm, &digest, now_seconds),
             None => self.prove_jwt(state, realm, text, now_seconds).await,
         };
-        let Proven { principal, token, expires_at_seconds } = match proven {
+        let Proven { principal, token, actor, expires_at_seconds } = match proven {
             Ok(proven) => proven,
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
@@ -115,6 +121,7 @@ impl App {
             recorded: recorded_principal(state, realm, &principal),
             principal,
             token,
+            actor: actor.map(|actor| recorded_entity(state, realm, &actor)),
             policy_version: realm.version.clone(),
             expires_at_seconds,
         });
@@ -136,17 +143,17 @@ impl App {
         unverified.check_header(issuer)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
-        let token = TokenFacts::of(&claims);
+        let (token, actor) = (TokenFacts::of(&claims), actor(realm, &claims)?);
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
         let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
-            return Ok(Proven { principal, token, expires_at_seconds });
+            return Ok(Proven { principal, token, actor, expires_at_seconds });
         };
         application.check_in_use(now_seconds)?;
         let principal = Principal::from_claims_and_record(realm, entity, claims, &application.attributes)?;
-        Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
+        Ok(Proven { principal, token, actor, expires_at_seconds: application.until(expires_at_seconds) })
     }
 }
 
@@ -172,19 +179,39 @@ fn prove_opaque(
     let attributes = application.narrowed(realm, &token.narrowed)?;
     let principal = Principal::from_record(realm, &application.id, &attributes)?;
     let expires_at_seconds = application.until(token.expires_at_seconds);
-    let client = Some(Arc::clone(&application.id));
-    let token = TokenFacts { issuer: APPLICATION_ISSUER.into(), client, ..TokenFacts::default() };
-    Ok(Proven { principal, token, expires_at_seconds })
+    let named = || Some(Arc::clone(&application.id));
+    let token = TokenFacts {
+        issuer: APPLICATION_ISSUER.into(),
+        id: Some(digest.to_string().into()),
+        subject: named(),
+        client: named(),
+        ..TokenFacts::default()
+    };
+    Ok(Proven { principal, token, actor: None, expires_at_seconds })
 }
 
-/// The token came with the scheme word that its issuer's tokens come with; an opaque one with `Bearer` (RFC 6750). The
-/// word of a token that is bound to a key belongs to its proof.
-fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
-    let Presented::Header(_, scheme) = presented else { return Ok(caller) };
+/// Who acts for the principal: the subject of the outermost `act`; those within are history (RFC 8693 section 4.1). An
+/// entity of the principal's own type.
+fn actor(realm: &Realm, claims: &Claims) -> Result<Option<EntityId>, PrincipalError> {
+    let entity_type = &realm.file.principal.entity;
+    let actor = claims.actor().map(|id| realm.relations.entity_id(entity_type, id));
+    let invalid = |_| PrincipalError::ClaimInvalid { claim: "act".into(), expected: "of somebody the realm can name" };
+    actor.transpose().map_err(invalid)
+}
+
+/// The token came as its issuer's tokens may come, in a header with their scheme word; an opaque one of an application in
+/// a header with `Bearer` (RFC 6750). The scheme word of a token that is bound to a key belongs to its proof.
+fn well_carried(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
+    let issuer = realm.issuer(&caller.token.issuer);
+    let scheme = match presented {
+        Presented::Header(_, scheme) => scheme,
+        Presented::Query(_) if issuer.is_some_and(|issuer| issuer.query) => return Ok(caller),
+        Presented::Query(_) => return Err(Box::new(bad_token(&TokenError::TransportNotAllowed))),
+    };
     if caller.token.confirmation.as_ref().is_some_and(|confirmation| confirmation.key_thumbprint.is_some()) {
         return Ok(caller);
     }
-    let expected = match realm.issuer(&caller.token.issuer) {
+    let expected = match issuer {
         Some(issuer) => &issuer.scheme,
         None if *caller.token.issuer == *APPLICATION_ISSUER => "Bearer",
         None => return Err(Box::new(bad_token(&TokenError::IssuerUnknown))),
@@ -196,7 +223,8 @@ fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_
     Err(Box::new(Reason::plain("TOKEN_SCHEME_MISMATCH", message)))
 }
 
-fn bad_token(error: &TokenError) -> Reason {
+/// The reason of a token that isn't good.
+pub(super) fn bad_token(error: &TokenError) -> Reason {
     Reason::plain(error.code(), error.to_string())
 }
 

@@ -108,9 +108,35 @@ pub struct Issuer {
     /// Its clients are the realm's applications: the record of the application counts for its tokens. `None`: if it is
     /// the realm's only issuer.
     pub applications: Option<bool>,
+    /// Its tokens may come as a query parameter (RFC 6750 section 2.3), where they are easily written into logs.
+    pub query: bool,
+    /// Which versions of its tokens are understood; `None`: the version is not looked at.
+    pub version: Option<VersionRule>,
     /// A token that is bound to no key or certificate (`cnf`, RFC 7800) is refused; without it, the token's own binding
     /// alone counts.
     pub is_proof_required: bool,
+}
+
+/// Which versions of an issuer's tokens are understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRule {
+    /// The claim that says the version: one to three whole numbers joined by dots.
+    pub claim: Arc<str>,
+    /// The highest major version, the first number, that is understood.
+    pub major_max: u64,
+    /// The version of a token that says none; `None`: it must say one.
+    pub default: Option<Arc<str>>,
+}
+
+/// The major version of a version: one to three whole numbers joined by dots.
+pub fn major_version(version: &str) -> Option<u64> {
+    let mut numbers = version.split('.').map(|part| {
+        let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse().ok().filter(|_| is_number)
+    });
+    let major: Option<u64> = numbers.next()?;
+    let rest: Option<Vec<u64>> = numbers.collect();
+    major.filter(|_| rest.is_some_and(|rest| rest.len() <= 2))
 }
 
 impl Issuer {
@@ -128,6 +154,8 @@ impl Issuer {
             skew_seconds: 30,
             lifetime_seconds_max: None,
             applications: None,
+            query: false,
+            version: None,
             is_proof_required: false,
         }
     }

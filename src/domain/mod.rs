@@ -30,6 +30,7 @@ pub mod dpop;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
+pub mod revocation;
 mod rsa_modulus;
 pub(crate) mod strict_json;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod reasons;
 mod resources;
 mod settings;
 mod token_info;
+mod token_rules;
 
 use std::sync::Arc;
 

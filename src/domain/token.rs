@@ -1,16 +1,16 @@
 //! From a token's text to verified claims, by a fixed order of checks with one reason each.
 //!
 //! The order is: size, three parts, header, payload, `iss`, then [`UnverifiedToken::verify`]: algorithm, forbidden header
-//! members, extensions, key, signature, `typ`, claims and their types, times, audience, whether there is a way to prove
-//! possession of what the token is bound to. Of the payload nothing but `iss` is used before the signature holds. The proof
-//! itself belongs to a request, not to the token: see [`Confirmation::check`].
+//! members, extensions, key, signature, `typ`, claims and their types, times, audience, version, whether there is a way to
+//! prove possession of what the token is bound to. Of the payload nothing but `iss` is used before the signature holds. The
+//! proof itself belongs to a request, not to the token: see [`Confirmation::check`].
 
 use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    issuer::Issuer,
+    issuer::{Issuer, VersionRule, major_version},
     jws::Jws,
     key_set::KeySet,
     strict_json::{self, JsonFault},
@@ -87,6 +87,7 @@ impl UnverifiedToken<'_> {
         payload.check_types()?;
         let expires_at_seconds = payload.check_times(issuer, now_seconds)?;
         payload.check_audience(&issuer.audiences)?;
+        payload.check_version(issuer.version.as_ref())?;
         let confirmation = payload.confirmation(issuer)?;
         // Cut towards the longer ago, as what was issued before a time is revoked.
         let issued_at_seconds = payload.seconds("iat", f64::floor)?;
@@ -276,6 +277,18 @@ impl Payload {
             named.any(|audience| accepted.iter().any(|accepted| **accepted == *audience))
         };
         if accepted.is_empty() || named.is_some_and(is_meant) { Ok(()) } else { Err(TokenError::AudienceMismatch) }
+    }
+
+    /// A minor version more takes nothing away, so that only the major one counts.
+    fn check_version(&self, rule: Option<&VersionRule>) -> Result<(), TokenError> {
+        let Some(VersionRule { claim, major_max, default }) = rule else { return Ok(()) };
+        let version = match self.0.get(&**claim) {
+            None => default.as_deref().ok_or_else(|| missing(claim))?,
+            Some(said) => said.as_str().unwrap_or_default(),
+        };
+        let major = major_version(version);
+        let major = major.ok_or_else(|| invalid(claim, "one to three whole numbers joined by dots"))?;
+        if major > *major_max { Err(TokenError::VersionUnsupported) } else { Ok(()) }
     }
 
     /// A claim that is text or not there.

@@ -94,6 +94,9 @@ pub enum TokenError {
     /// `aud` names none of the accepted audiences.
     #[error("the token is meant for another audience")]
     AudienceMismatch,
+    /// The token's version is higher than those that are understood.
+    #[error("the token's version is not one that is understood here: its major version is too high")]
+    VersionUnsupported,
     /// The token is bound to a key of its bearer (`cnf`, RFC 7800), and the request shows no proof of that kind.
     #[error("the token is bound to a key or certificate (`cnf`), and the request does not show its possession")]
     ProofRequired,
@@ -106,6 +109,14 @@ pub enum TokenError {
     /// The request's proof was used before (RFC 9449 section 11.1).
     #[error("the request's proof of possession was used before; each request needs a new one")]
     ProofReplayed,
+    /// It came as a query parameter, and its issuer's may not.
+    #[error(
+        "the token came as a query parameter, which this issuer's tokens may not, expected the Authorization header"
+    )]
+    TransportNotAllowed,
+    /// It no longer counts although it has not expired.
+    #[error("the token was revoked; get a new one from its issuer")]
+    Revoked,
     /// An opaque token that no application of the realm has.
     #[error(
         "the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm"
@@ -146,6 +157,9 @@ impl TokenError {
             Self::ProofRequired => "PROOF_REQUIRED",
             Self::ProofInvalid { .. } => "PROOF_INVALID",
             Self::ProofReplayed => "PROOF_REPLAYED",
+            Self::VersionUnsupported => "TOKEN_VERSION_UNSUPPORTED",
+            Self::TransportNotAllowed => "TOKEN_TRANSPORT_NOT_ALLOWED",
+            Self::Revoked => "TOKEN_REVOKED",
             Self::Unknown => "TOKEN_UNKNOWN",
             Self::ApplicationDisabled => "TOKEN_APPLICATION_DISABLED",
             Self::ApplicationExpired => "TOKEN_APPLICATION_EXPIRED",

@@ -107,7 +107,8 @@ impl Service {
             revocations: store,
         };
         let (now_us, key) = (now_seconds * 1_000_000, PseudonymKey::new([7; 32]));
-        let state = RealmState::start(deployed, &realm_files(), &stores, Arc::clone(&log) as Arc<_>, key, now_us);
+        let files = realm_files();
+        let state = RealmState::start(deployed, &files, &stores, Arc::clone(&log) as Arc<_>, key, now_us);
         let tokens = Arc::new(TokenCache::new(if caching == TokenCaching::On { TOKENS_MAX_DEFAULT } else { 0 }));
         let (clock, source) = (Arc::new(Standing(AtomicI64::new(now_us))), Arc::new(NoSource));
         let realms = vec![state.await?];

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use super::token_rules;
 use crate::domain::{
     document::Table,
     issuer::{Algorithm, Issuer, KeyLocation},
@@ -37,8 +38,7 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         }
         true
     });
-    let types = table.texts("types").unwrap_or_default();
-    let required_claims = table.texts("required_claims").unwrap_or_default();
+    let (types, required_claims) = token_rules::read_shape(table, audiences.as_deref());
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
     let vouches = table.flag("applications");
@@ -52,6 +52,8 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         lifetime_seconds_max,
         applications,
         is_proof_required,
+        query: table.flag("query"),
+        version: token_rules::read_version(table),
         ..Issuer::new(&issuer?, &algorithms??, keys.flatten()?)
     })
 }
