@@ -82,7 +82,7 @@ fn token(key: &Ed25519KeyPair, number: usize) -> String {
     if number == 7 {
         claims["iss"] = json!("https://other.example");
     }
-    if number == 8 {
+    if number == 2 {
         claims["cnf"] = json!({ "jkt": encode([7; 32]) });
     }
     let header = json!({ "alg": "EdDSA", "kid": (number % 3).to_string() });
