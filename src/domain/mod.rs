@@ -13,6 +13,7 @@ pub mod value;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
+pub mod forms;
 pub mod grants;
 pub mod issuer;
 mod looks;
@@ -22,6 +23,7 @@ pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
+pub mod template;
 pub mod variant;
 
 pub mod application;

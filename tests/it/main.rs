@@ -20,6 +20,7 @@ mod grants;
 mod kill;
 mod oauth_token;
 mod relationships;
+mod revocations;
 mod search;
 mod signatures;
 mod support;
