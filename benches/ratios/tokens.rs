@@ -30,13 +30,18 @@ const TIMES: usize = 500;
 const NOW: i64 = 1_790_000_000;
 const ISSUER: &str = "https://idp.example";
 
+/// Signs a message.
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+/// Whether a message has this signature.
+type Bare = Box<dyn Fn(&[u8], &[u8]) -> bool>;
+
 /// A signature algorithm with a key: how it signs, how it is verified bare, the public key as a JWK.
 struct Signer {
     algorithm: Algorithm,
     goal: f64,
     jwk: Value,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
-    bare: Box<dyn Fn(&[u8], &[u8]) -> bool>,
+    sign: Sign,
+    bare: Bare,
 }
 
 /// How much more than its signature's check a token costs, by algorithm, and how little once it is known.
@@ -134,7 +139,7 @@ fn secret() -> Signer {
 }
 
 /// The check of a signature by a key that was parsed before, and nothing else.
-fn bare(algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Box<dyn Fn(&[u8], &[u8]) -> bool> {
+fn bare(algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Bare {
     let key = ParsedPublicKey::new(algorithm, key).unwrap();
     Box::new(move |message, signature| key.verify_sig(message, signature).is_ok())
 }

@@ -156,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    fn proof(jti: impl ToString, until_seconds: i64) -> Proof {
-        Proof { id: ProofId::new(&[7; 32], &jti.to_string()), until_seconds }
+    fn proof(jti: impl std::fmt::Display, until_seconds: i64) -> Proof {
+        Proof { id: ProofId::new(&[7; 32], &format!("{jti}")), until_seconds }
     }
 
     #[test]

@@ -51,9 +51,10 @@ const DER_SEQUENCE: u8 = 0x30;
 /// The bytes are one DER SEQUENCE and nothing behind it. What is in it does not matter: its digest is compared.
 fn is_one_sequence(der: &[u8]) -> bool {
     let (length, rest) = match der {
-        [DER_SEQUENCE, 0x81, length, rest @ ..] => (usize::from(*length), rest),
+        [DER_SEQUENCE, length @ ..=0x7f, rest @ ..] | [DER_SEQUENCE, 0x81, length, rest @ ..] => {
+            (usize::from(*length), rest)
+        }
         [DER_SEQUENCE, 0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
-        [DER_SEQUENCE, length @ ..=0x7f, rest @ ..] => (usize::from(*length), rest),
         _ => return false,
     };
     rest.len() == length
@@ -107,7 +108,7 @@ mod tests {
             let bytes = content.to_be_bytes();
             let header = match content {
                 ..=0x7f => vec![0x30, bytes[7]],
-                ..=0xff => vec![0x30, 0x81, bytes[7]],
+                0x80..=0xff => vec![0x30, 0x81, bytes[7]],
                 _ => vec![0x30, 0x82, bytes[6], bytes[7]],
             };
             let der = [header, vec![7; content]].concat();

@@ -247,13 +247,11 @@ fn decode(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'
         (Some("RSA"), _) => {
             let modulus = octets(key, "n").ok_or("its `n` is not a base64url number")?;
             let exponent = octets(key, "e").ok_or("its `e` is not a base64url number")?;
-            match rsa_modulus::fault(&modulus, &exponent) {
-                Some(reason) => Err(reason),
-                None => {
-                    let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-                    Ok((vec![RS256, RS384, RS512, PS256, PS384, PS512], key.into()))
-                }
+            if let Some(reason) = rsa_modulus::fault(&modulus, &exponent) {
+                return Err(reason);
             }
+            let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+            Ok((vec![RS256, RS384, RS512, PS256, PS384, PS512], key.into()))
         }
         (Some("EC"), Some("P-256")) => Ok((vec![ES256], DecodingKey::from_ec_der(&point(key, 32)?).into())),
         (Some("EC"), Some("P-384")) => Ok((vec![ES384], DecodingKey::from_ec_der(&point(key, 48)?).into())),

@@ -143,8 +143,9 @@ impl Service {
         }
         for id in &vector.state.seen_dpop_jti {
             let thumbprint = bound_key(&vector.token).context("the token of a used proof is bound to no key")?;
-            let proof = Proof { id: ProofId::new(&thumbprint, id), until_seconds: file.clock + 60 };
-            self.app.proofs().remember(&proof, file.clock).map_err(|_| anyhow::anyhow!("`{id}` is twice"))?;
+            let now_seconds = self.clock.now_seconds();
+            let proof = Proof { id: ProofId::new(&thumbprint, id), until_seconds: now_seconds + 60 };
+            self.app.proofs().remember(&proof, now_seconds).map_err(|_| anyhow::anyhow!("`{id}` is twice"))?;
         }
         Ok(())
     }
