@@ -31,7 +31,9 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores},
+    ports::{
+        ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+    },
     proof_replays::ProofReplays,
     realm_state::RealmState,
     search::Searches,
@@ -45,6 +47,7 @@ use crate::domain::{application::TokenDigest, id::RealmName};
 pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) introspector: Option<Arc<dyn TokenIntrospector>>,
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) applications: Arc<dyn ApplicationStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
@@ -71,6 +74,7 @@ impl App {
         let app = Self {
             clock,
             keys,
+            introspector: None,
             store,
             applications,
             revocations,
@@ -96,6 +100,16 @@ impl App {
     /// The proofs of possession that were used.
     pub fn proofs(&self) -> &ProofReplays {
         &self.proofs
+    }
+
+    /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.
+    #[must_use]
+    pub fn with_introspector(mut self, introspector: Arc<dyn TokenIntrospector>) -> Self {
+        for realm in self.realms.values() {
+            introspector.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
+        }
+        self.introspector = Some(introspector);
+        self
     }
 
     /// The realms, by name.

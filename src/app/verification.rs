@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Map;
+
 use crate::{
     app::{
         App,
         authorize::{Caller, Verified, recorded_entity, recorded_principal},
         credentials::{Credentials, Presented, Secret},
         error::Error,
-        ports::KeyError,
+        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
         proof_replays::Call,
         realm_state::RealmState,
     },
@@ -16,6 +18,7 @@ use crate::{
         application::TokenDigest,
         decision::Reason,
         id::EntityId,
+        issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
         token::{self, Claims},
@@ -108,9 +111,15 @@ impl App {
     ) -> Result<Verified, Error> {
         // Before keys and applications are looked at, so that what changes from here on is not undone by the cache.
         let generation = self.tokens.generation(&state.name);
-        let proven = match opaque(state, text) {
-            Some(digest) => prove_opaque(state, realm, &digest, now_seconds),
-            None => self.prove_jwt(state, realm, text, now_seconds).await,
+        let proven = match (opaque(state, text), self.introspecting(realm, text)) {
+            (Some(digest), None) => prove_opaque(state, realm, &digest, now_seconds),
+            (Some(digest), Some(_)) if state.applications.index().token(&digest).is_some() => {
+                prove_opaque(state, realm, &digest, now_seconds)
+            }
+            (_, Some((issuer, introspector))) => {
+                prove_introspected(state, realm, issuer, &**introspector, text, now_seconds).await
+            }
+            (None, None) => self.prove_jwt(state, realm, text, now_seconds).await,
         };
         let Proven { principal, token, actor, expires_at_seconds } = match proven {
             Ok(proven) => proven,
@@ -143,7 +152,25 @@ impl App {
         unverified.check_header(issuer)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
-        let (token, actor) = (TokenFacts::of(&claims), actor(realm, &claims)?);
+        Self::prove_claims(state, realm, issuer, &claims, now_seconds)
+    }
+
+    /// The issuer of the realm that is asked about this token, as it takes the realm's opaque tokens.
+    fn introspecting<'r>(&self, realm: &'r Realm, text: &str) -> Option<(&'r Issuer, &Arc<dyn TokenIntrospector>)> {
+        let introspector = self.introspector.as_ref()?;
+        let issuer = realm.file.issuers.iter().find(|issuer| issuer.introspection.is_some())?;
+        is_for_introspection(text).then_some((issuer, introspector))
+    }
+
+    /// Whom the claims of a good token stand for.
+    fn prove_claims(
+        state: &RealmState,
+        realm: &Realm,
+        issuer: &Issuer,
+        claims: &Claims,
+        now_seconds: i64,
+    ) -> Result<Proven, NotProven> {
+        let (token, actor) = (TokenFacts::of(claims), actor(realm, claims)?);
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
@@ -160,6 +187,31 @@ impl App {
 /// The digest of a token that is to be looked up: no JWT, in a realm that has applications.
 fn opaque(state: &RealmState, text: &str) -> Option<TokenDigest> {
     if state.applications.index().is_empty() { None } else { TokenDigest::of_opaque(text) }
+}
+
+/// The token is one that only its issuer can read, and may be sent to it. What looks like the beginning of a signed or
+/// encrypted token may be another issuer's.
+fn is_for_introspection(text: &str) -> bool {
+    let is_jose = text.starts_with("eyJ") || text.starts_with('{');
+    TokenDigest::of_opaque(text).is_some() && !is_jose && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// An opaque token stands for whom its issuer says.
+async fn prove_introspected(
+    state: &RealmState,
+    realm: &Realm,
+    issuer: &Issuer,
+    introspector: &dyn TokenIntrospector,
+    text: &str,
+    now_seconds: i64,
+) -> Result<Proven, NotProven> {
+    match introspector.introspect(&state.name, &issuer.issuer, text).await? {
+        Introspected::Inactive => Err(TokenError::Inactive.into()),
+        Introspected::Active(ActiveToken { members, until_seconds }) => {
+            let claims = token::introspected(Map::clone(&members), issuer, until_seconds, now_seconds)?;
+            App::prove_claims(state, realm, issuer, &claims, now_seconds)
+        }
+    }
 }
 
 /// An opaque token stands for its application, as the record has it.
@@ -242,6 +294,12 @@ impl From<PrincipalError> for NotProven {
 
 impl From<KeyError> for NotProven {
     fn from(error: KeyError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<IntrospectionError> for NotProven {
+    fn from(error: IntrospectionError) -> Self {
         Self::Failed(error.into())
     }
 }

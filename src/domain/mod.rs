@@ -8,8 +8,10 @@
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
+pub mod id_path;
 pub mod value;
 
+pub mod aliases;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
@@ -47,6 +49,7 @@ pub mod verifying_key;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod introspection;
 pub mod items;
 pub mod lineages;
 pub mod prefix;
@@ -59,6 +62,7 @@ mod cedar;
 pub mod decide;
 pub mod decision;
 mod denial;
+mod derived;
 mod entities;
 mod explanation;
 mod obligations;

@@ -122,6 +122,9 @@ pub enum TokenError {
         "the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm"
     )]
     Unknown,
+    /// Its issuer says that it does not count: it ended, was taken back, or was never issued (RFC 7662 section 2.2).
+    #[error("the token's issuer says that the token is not active; get a new one")]
+    Inactive,
     /// The application that the token stands for, or that it names, is disabled.
     #[error("the application is disabled in this realm")]
     ApplicationDisabled,
@@ -161,6 +164,7 @@ impl TokenError {
             Self::TransportNotAllowed => "TOKEN_TRANSPORT_NOT_ALLOWED",
             Self::Revoked => "TOKEN_REVOKED",
             Self::Unknown => "TOKEN_UNKNOWN",
+            Self::Inactive => "TOKEN_INACTIVE",
             Self::ApplicationDisabled => "TOKEN_APPLICATION_DISABLED",
             Self::ApplicationExpired => "TOKEN_APPLICATION_EXPIRED",
         }

@@ -485,3 +485,30 @@ fn a_time_of_issue_is_cut_to_its_second() {
     }
     assert_eq!(verify(&sign(HEADER, &without("iat")), &issuer()).unwrap().issued_at_seconds(), None);
 }
+
+#[test]
+fn an_answer_about_an_opaque_token_passes_the_checks_of_a_jwt() {
+    let issuer = Issuer { audiences: Vec::new(), required_claims: Vec::new(), ..issuer() };
+    let check = |answer: serde_json::Value, until_seconds: i64| {
+        super::introspected(answer.as_object().unwrap().clone(), &issuer, until_seconds, 1_000)
+    };
+    let bare = check(serde_json::json!({ "active": true }), 1_060).unwrap();
+    assert_eq!(
+        (bare.issuer(), bare.expires_at_seconds()),
+        (&issuer.issuer, 1_060),
+        "what it leaves out is known anyway"
+    );
+    let ending = check(serde_json::json!({ "active": true, "exp": 1_010 }), 1_060).unwrap();
+    assert_eq!(ending.expires_at_seconds(), 1_010);
+    for (answer, code) in [
+        (serde_json::json!({}), "TOKEN_INACTIVE"),
+        (serde_json::json!({ "active": "true" }), "TOKEN_INACTIVE"),
+        (serde_json::json!({ "active": true, "exp": 1 }), "TOKEN_EXPIRED"),
+        (serde_json::json!({ "active": true, "iss": "https://other.example" }), "ISSUER_UNKNOWN"),
+        (serde_json::json!({ "active": true, "iss": null }), "ISSUER_UNKNOWN"),
+        (serde_json::json!({ "active": true, "sub": 1 }), "CLAIM_TYPE_INVALID"),
+        (serde_json::json!({ "active": true, "cnf": { "unheard": "of" } }), "PROOF_REQUIRED"),
+    ] {
+        assert_eq!(check(answer.clone(), 1_060).unwrap_err().code(), code, "{answer}");
+    }
+}
