@@ -11,6 +11,7 @@ use crate::{
         credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
+        proof_replays::Call,
         realm_state::RealmState,
     },
     domain::{
@@ -51,8 +52,19 @@ impl App {
         state: &RealmState,
         realm: &Realm,
         credentials: &Credentials,
+        call: Call,
     ) -> Result<Verified, Error> {
-        self.authenticate_again(state, realm, credentials).await
+        let presented = match credentials.presented() {
+            Ok(presented) => presented,
+            Err(reason) => return Ok(Err(Box::new(reason))),
+        };
+        match self.recognize(state, realm, presented).await? {
+            Ok(caller) => {
+                let shown = self.check_possession(realm, &caller, presented, credentials, call)?;
+                Ok(shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error))))
+            }
+            refused @ Err(_) => Ok(refused),
+        }
     }
 
     /// Who asks, once more while an answer is under way: as [`App::authenticate`], but for what shows that the sender holds
@@ -63,10 +75,14 @@ impl App {
         realm: &Realm,
         credentials: &Credentials,
     ) -> Result<Verified, Error> {
-        let presented = match credentials.presented() {
-            Ok(presented) => presented,
-            Err(reason) => return Ok(Err(Box::new(reason))),
-        };
+        match credentials.presented() {
+            Ok(presented) => self.recognize(state, realm, presented).await,
+            Err(reason) => Ok(Err(Box::new(reason))),
+        }
+    }
+
+    /// Whom a token stands for, whoever sent it.
+    async fn recognize(&self, state: &RealmState, realm: &Realm, presented: Presented<'_>) -> Result<Verified, Error> {
         let verified = self.verify(state, realm, presented.token()).await?;
         Ok(verified
             .and_then(|caller| well_carried(realm, caller, presented))
@@ -130,6 +146,7 @@ impl App {
     ) -> Result<Proven, NotProven> {
         let unverified = token::read(text)?;
         let issuer = realm.issuer(unverified.issuer()).ok_or(TokenError::IssuerUnknown)?;
+        unverified.check_header(issuer)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
         Self::prove_claims(state, realm, issuer, &claims, now_seconds)
@@ -226,7 +243,7 @@ fn prove_opaque(
 }
 
 /// The token came as its issuer's tokens may come, in a header with their scheme word; an opaque one of an application in
-/// a header with `Bearer` (RFC 6750).
+/// a header with `Bearer` (RFC 6750). The scheme word of a token that is bound to a key belongs to its proof.
 fn well_carried(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
     let issuer = realm.issuer(&caller.token.issuer);
     let scheme = match presented {
@@ -234,6 +251,9 @@ fn well_carried(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) ->
         Presented::Query(_) if issuer.is_some_and(|issuer| issuer.query) => return Ok(caller),
         Presented::Query(_) => return Err(Box::new(bad_token(&TokenError::TransportNotAllowed))),
     };
+    if caller.token.confirmation.as_ref().is_some_and(|confirmation| confirmation.key_thumbprint.is_some()) {
+        return Ok(caller);
+    }
     let expected = match issuer {
         Some(issuer) => &issuer.scheme,
         None if *caller.token.issuer == *APPLICATION_ISSUER => "Bearer",

@@ -7,6 +7,7 @@ use crate::domain::{
     document::Table,
     introspection::Introspection,
     issuer::{Algorithm, Discovery, Issuer, KeyLocation, Refetch, Servers},
+    token_proof::DPOP_SCHEME,
 };
 
 /// Reads all issuers of a realm, each with the place of its aliases; the deployment's configuration writes issuers in the
@@ -39,6 +40,17 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         table.required_texts("algorithms").map(|names| read_algorithms(table, &names))
     };
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
+    if scheme.eq_ignore_ascii_case(DPOP_SCHEME) {
+        let message = "tokens that are bound to a key come with `DPoP` whatever `scheme` says, and no others do; expected \
+                       `proof = \"required\"` to refuse those that are not bound";
+        table.fault(Some("scheme"), message);
+    }
+    let is_proof_required = table.text("proof").is_some_and(|proof| {
+        if *proof != *"required" {
+            table.fault(Some("proof"), "`proof` may say `required`; without it, what the token says counts");
+        }
+        true
+    });
     let (types, required_claims) = token_rules::read_shape(table, audiences.as_deref());
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
@@ -54,6 +66,7 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         skew_seconds,
         lifetime_seconds_max,
         applications,
+        is_proof_required,
         refetch,
         servers,
         introspection,
@@ -149,11 +162,16 @@ fn check_use(table: &Table<'_>, keys: Option<&KeyLocation>, servers: &Servers, i
 fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorithm>> {
     let known = |name: &str| Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
     let algorithms: Option<Vec<_>> = names.iter().map(|name| known(name)).collect();
-    let is_mixed = |list: &[Algorithm]| list.contains(&Algorithm::HS256) && list.len() > 1;
+    let is_mixed = |list: &[Algorithm]| {
+        list.iter().any(|algorithm| algorithm.is_symmetric()) && !list.iter().all(|algorithm| algorithm.is_symmetric())
+    };
     match algorithms {
         Some(list) if !list.is_empty() && !is_mixed(&list) => Some(list),
         Some(list) if is_mixed(&list) => {
-            table.fault(Some("algorithms"), "`HS256` cannot stand beside signatures in one issuer");
+            table.fault(
+                Some("algorithms"),
+                "algorithms with a shared secret (`HS…`) cannot stand beside signatures in one issuer",
+            );
             None
         }
         _ => {

@@ -337,9 +337,25 @@ fn the_type_is_a_media_type() {
 }
 
 #[test]
-fn a_token_bound_to_a_key_is_refused_as_long_as_no_proof_is_checked() {
-    check_claims(&with("cnf", json!({ "jkt": "x" })), "PROOF_REQUIRED");
-    check_claims(&with("cnf", Value::Null), "PROOF_REQUIRED");
+fn what_a_token_is_bound_to_is_kept_or_there_is_no_way_to_show_it() {
+    let thumbprint = encode([7; 32]);
+    let bound = with("cnf", json!({ "jkt": thumbprint, "x5t#S256": thumbprint, "kid": "k" }));
+    let claims = verify(&sign(HEADER, &bound), &issuer()).unwrap();
+    let both = Confirmation { key_thumbprint: Some([7; 32]), certificate_thumbprint: Some([7; 32]) };
+    assert_eq!(claims.confirmation(), Some(&both));
+    for unknown in [json!({}), json!({ "kid": "k" }), json!({ "jwk": { "kty": "EC" } })] {
+        check_claims(&with("cnf", unknown), "PROOF_REQUIRED");
+    }
+    for malformed in [json!({ "jkt": "x" }), json!({ "x5t#S256": 1 }), json!("key"), json!([]), Value::Null] {
+        check_claims(&with("cnf", malformed), "CLAIM_TYPE_INVALID");
+    }
+}
+
+#[test]
+fn an_issuer_may_demand_that_its_tokens_are_bound() {
+    let strict = Issuer { is_proof_required: true, ..issuer() };
+    check(&sign(HEADER, &claims()), &strict, "PROOF_REQUIRED");
+    check(&sign(HEADER, &with("cnf", json!({ "jkt": encode([7; 32]) }))), &strict, "OK");
 }
 
 #[test]
