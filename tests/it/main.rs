@@ -19,6 +19,7 @@ mod grandbend;
 mod grants;
 mod kill;
 mod oauth_token;
+mod realms_page;
 mod relationships;
 mod search;
 mod support;
