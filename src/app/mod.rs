@@ -4,6 +4,7 @@ pub mod application_index;
 pub mod applications;
 pub mod authorize;
 pub mod batch;
+pub mod credentials;
 pub mod decisions;
 pub mod error;
 pub mod oauth_token;

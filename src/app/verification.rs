@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::{
     app::{
         App,
-        authorize::{Caller, Secret, Verified, recorded_principal},
+        authorize::{Caller, Verified, recorded_principal},
+        credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::KeyError,
         realm_state::RealmState,
@@ -17,6 +18,7 @@ use crate::{
         realm::Realm,
         token,
         token_error::TokenError,
+        token_facts::TokenFacts,
         value::Attributes,
     },
 };
@@ -28,7 +30,7 @@ pub const APPLICATION_ISSUER: &str = "hallpass:application";
 /// Who a good token stands for.
 struct Proven {
     principal: Principal,
-    issuer: Arc<str>,
+    token: TokenFacts,
     expires_at_seconds: i64,
 }
 
@@ -39,8 +41,24 @@ enum NotProven {
 }
 
 impl App {
+    /// Who asks: the holder of the request's one token. What counts against the token in this request is looked at each
+    /// time, however often it was verified before. Bad credentials are an answer, not an error.
+    pub(crate) async fn authenticate(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+    ) -> Result<Verified, Error> {
+        let presented = match credentials.presented() {
+            Ok(presented) => presented,
+            Err(reason) => return Ok(Err(Box::new(reason))),
+        };
+        let verified = self.verify(state, realm, presented.token()).await?;
+        Ok(verified.and_then(|caller| with_right_scheme(realm, caller, presented)))
+    }
+
     /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
-    pub(crate) async fn verify(&self, state: &RealmState, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
+    async fn verify(&self, state: &RealmState, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
         let now_seconds = self.clock.now_seconds();
         match self.tokens.get(&state.name, &token.0, now_seconds) {
             // What other rules made of the token doesn't count.
@@ -62,7 +80,7 @@ impl App {
             Some(digest) => prove_opaque(state, realm, &digest, now_seconds),
             None => self.prove_jwt(state, realm, text, now_seconds).await,
         };
-        let Proven { principal, issuer, expires_at_seconds } = match proven {
+        let Proven { principal, token, expires_at_seconds } = match proven {
             Ok(proven) => proven,
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
@@ -70,7 +88,7 @@ impl App {
         let caller = Arc::new(Caller {
             recorded: recorded_principal(state, realm, &principal),
             principal,
-            issuer,
+            token,
             policy_version: realm.version.clone(),
             expires_at_seconds,
         });
@@ -91,17 +109,17 @@ impl App {
         let issuer = realm.issuer(unverified.issuer()).ok_or(TokenError::IssuerUnknown)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
+        let token = TokenFacts::of(&claims);
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
-        let issuer = Arc::clone(&issuer.issuer);
         let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
-            return Ok(Proven { principal, issuer, expires_at_seconds });
+            return Ok(Proven { principal, token, expires_at_seconds });
         };
         application.check_in_use(now_seconds)?;
         let principal = Principal::from_claims_and_record(realm, entity, claims, &application.attributes)?;
-        Ok(Proven { principal, issuer, expires_at_seconds: application.until(expires_at_seconds) })
+        Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
     }
 }
 
@@ -127,15 +145,17 @@ fn prove_opaque(
     let attributes = application.narrowed(realm, &token.narrowed)?;
     let principal = Principal::from_record(realm, &application.id, &attributes)?;
     let expires_at_seconds = application.until(token.expires_at_seconds);
-    Ok(Proven { principal, issuer: APPLICATION_ISSUER.into(), expires_at_seconds })
+    let client = Some(Arc::clone(&application.id));
+    let token = TokenFacts { issuer: APPLICATION_ISSUER.into(), client, ..TokenFacts::default() };
+    Ok(Proven { principal, token, expires_at_seconds })
 }
 
 /// The token came with the scheme word that its issuer's tokens come with; an opaque one with `Bearer` (RFC 6750).
-pub(super) fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str) -> Verified {
-    let scheme = if scheme.is_empty() { "Bearer" } else { scheme };
-    let expected = match realm.issuer(&caller.issuer) {
+fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
+    let Presented::Header(_, scheme) = presented else { return Ok(caller) };
+    let expected = match realm.issuer(&caller.token.issuer) {
         Some(issuer) => &issuer.scheme,
-        None if *caller.issuer == *APPLICATION_ISSUER => "Bearer",
+        None if *caller.token.issuer == *APPLICATION_ISSUER => "Bearer",
         None => return Err(Box::new(bad_token(&TokenError::IssuerUnknown))),
     };
     if expected.eq_ignore_ascii_case(scheme) {

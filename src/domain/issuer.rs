@@ -71,3 +71,22 @@ pub struct Issuer {
     /// the realm's only issuer.
     pub applications: Option<bool>,
 }
+
+impl Issuer {
+    /// An issuer about whose tokens nothing further is said: what realm.toml may leave out has its default, any audience
+    /// counts.
+    pub fn new(issuer: &str, algorithms: &[Algorithm], keys: KeyLocation) -> Self {
+        Self {
+            issuer: issuer.into(),
+            audiences: Vec::new(),
+            algorithms: algorithms.to_vec(),
+            keys,
+            scheme: "Bearer".into(),
+            types: Vec::new(),
+            required_claims: Vec::new(),
+            skew_seconds: 30,
+            lifetime_seconds_max: None,
+            applications: None,
+        }
+    }
+}

@@ -13,6 +13,7 @@ pub mod value;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
+pub mod forms;
 pub mod grants;
 pub mod issuer;
 mod looks;
@@ -22,6 +23,7 @@ pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
+pub mod template;
 pub mod variant;
 
 pub mod application;
@@ -34,6 +36,8 @@ pub(crate) mod strict_json;
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+pub mod token_facts;
+pub mod token_proof;
 
 mod breadth_first;
 pub mod graph;

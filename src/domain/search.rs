@@ -60,7 +60,10 @@ pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph
         return Opening { decision, filter: None };
     }
     let first = match &filter {
-        Some(filter) => row_filter::obligation(filter, realm, principal, &request.resource_type, graph),
+        Some(filter) => {
+            let obligation = row_filter::obligation(filter, realm, principal, &request.resource_type, graph);
+            with_strategies(obligation, realm, principal, request)
+        }
         None => Obligation { id: AUTHORIZE_EACH.into(), parameters: Attributes::default() },
     };
     let mut duties = vec![first];
@@ -75,6 +78,15 @@ pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph
         policy_version: realm.version.clone(),
     };
     Opening { decision, filter }
+}
+
+/// The filter with the strategies that the caller's grant asks for, where the realm has grants: they say what it stands for.
+fn with_strategies(filter: Obligation, realm: &Realm, principal: &Principal, request: &AccessRequest) -> Obligation {
+    let Ok(Some(granted)) = realm.grant(principal, &request.resource_type.name, &request.action) else { return filter };
+    let strategies = granted.grant.strategies.iter().map(|name| Value::String(Arc::clone(name))).collect();
+    let strategies = (Arc::from("strategies"), Value::List(strategies));
+    let parameters = filter.parameters.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
+    Obligation { parameters: parameters.chain([strategies]).collect(), ..filter }
 }
 
 /// The question about a known item: the search's own, with the item's id and the values that the service knows.

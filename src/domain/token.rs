@@ -30,6 +30,7 @@ pub struct UnverifiedToken<'t> {
 pub struct Claims {
     issuer: Arc<str>,
     expires_at_seconds: i64,
+    issued_at_seconds: Option<i64>,
     payload: Payload,
 }
 
@@ -77,7 +78,9 @@ impl UnverifiedToken<'_> {
         if payload.0.contains_key("cnf") {
             return Err(TokenError::ProofRequired);
         }
-        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, payload })
+        // Cut towards the longer ago, as what was issued before a time is revoked.
+        let issued_at_seconds = payload.seconds("iat", f64::floor)?;
+        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, issued_at_seconds, payload })
     }
 }
 
@@ -90,6 +93,11 @@ impl Claims {
     /// `exp`, in seconds since the epoch; the skew that was granted is not part of it.
     pub fn expires_at_seconds(&self) -> i64 {
         self.expires_at_seconds
+    }
+
+    /// `iat`, in seconds since the epoch, if it is there.
+    pub fn issued_at_seconds(&self) -> Option<i64> {
+        self.issued_at_seconds
     }
 
     /// Whom the token is about: `sub`.

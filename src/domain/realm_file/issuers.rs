@@ -32,16 +32,14 @@ pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let vouches = table.flag("applications");
     let applications = table.has("applications").then_some(vouches);
     Some(Issuer {
-        issuer: issuer?,
         audiences: audiences?,
-        algorithms: algorithms??,
-        keys: keys.flatten()?,
         scheme,
         types,
         required_claims,
         skew_seconds,
         lifetime_seconds_max,
         applications,
+        ..Issuer::new(&issuer?, &algorithms??, keys.flatten()?)
     })
 }
 

@@ -22,16 +22,10 @@ static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
 
 fn issuer() -> Issuer {
     Issuer {
-        issuer: ISSUER.into(),
         audiences: vec!["https://api.example/".into(), "api".into()],
-        algorithms: vec![Algorithm::ES256, Algorithm::RS256],
-        keys: KeyLocation::File(PathBuf::new()),
-        scheme: "Bearer".into(),
-        types: Vec::new(),
         required_claims: vec!["sub".into(), "preferred_username".into()],
-        skew_seconds: 30,
         lifetime_seconds_max: Some(86_400),
-        applications: None,
+        ..Issuer::new(ISSUER, &[Algorithm::ES256, Algorithm::RS256], KeyLocation::File(PathBuf::new()))
     }
 }
 

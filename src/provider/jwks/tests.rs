@@ -105,18 +105,7 @@ fn realm() -> RealmName {
 }
 
 fn issuer(keys: KeyLocation) -> Issuer {
-    Issuer {
-        issuer: ISSUER.into(),
-        audiences: Vec::new(),
-        algorithms: Vec::new(),
-        keys,
-        scheme: "Bearer".into(),
-        types: Vec::new(),
-        required_claims: Vec::new(),
-        skew_seconds: 0,
-        lifetime_seconds_max: None,
-        applications: None,
-    }
+    Issuer::new(ISSUER, &[], keys)
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 pub(super) mod applications;
 pub(super) mod authorization;
+mod credentials;
 pub(super) mod decisions;
 pub(super) mod policies;
 pub(super) mod relationships;

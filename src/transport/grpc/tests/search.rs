@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::{
-        authorize::Secret,
+        credentials::Credentials,
         error::Error,
         search::{Candidate, Part as Found, SEARCHES_MAX, Search, SearchRequest},
     },
@@ -163,7 +163,7 @@ async fn half_way(world: &World, token: &str) -> Search {
     let attributes = [("student".into(), Value::String("ada".into()))].into_iter().collect();
     let request = SearchRequest {
         realm: REALM.into(),
-        token: Secret(token.into()),
+        credentials: Credentials::bearer(token),
         question: Question { action: "Read".into(), resource_type: "File".into(), ..Question::default() },
         candidates: Some(vec![Candidate { id: "f".into(), attributes }; 1_200]),
         ..SearchRequest::default()
