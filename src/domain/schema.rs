@@ -93,7 +93,8 @@ impl RealmSchema {
 impl RealmSchema {
     /// An entity of the one type can be in one of the other, directly or by others between them; `None` where one of the types is unknown.
     pub(super) fn may_contain(&self, container: &str, contained: &str) -> Option<bool> {
-        let (container, contained): (EntityTypeName, EntityTypeName) = (container.parse().ok()?, contained.parse().ok()?);
+        let (container, contained): (EntityTypeName, EntityTypeName) =
+            (container.parse().ok()?, contained.parse().ok()?);
         self.cedar.entity_types().find(|name| **name == container)?;
         Some(self.cedar.ancestors(&contained)?.any(|name| *name == container))
     }

@@ -28,7 +28,10 @@ enum Shape {
 const SHAPES: [Shape; 3] = [Shape::Plain, Shape::Named, Shape::Listed];
 
 fn explore(parse: &dyn Fn(&str) -> Vec<Fault>, path: &mut Vec<(String, Shape)>, found: &mut BTreeSet<String>) -> bool {
-    let name: String = path.iter().map(|(key, shape)| format!("{key}{}.", if matches!(shape, Shape::Named) { ".*" } else { "" })).collect();
+    let name: String = path
+        .iter()
+        .map(|(key, shape)| format!("{key}{}.", if matches!(shape, Shape::Named) { ".*" } else { "" }))
+        .collect();
     let Some(keys) = told(&parse(&document(path)), path) else { return false };
     for key in keys {
         let mut is_table = false;

@@ -42,7 +42,8 @@ fn start() -> Reader {
     let is_reload = |step: &&Step| matches!(step, Step::Run { command, .. } if command.starts_with("hallpass reload"));
     for step in steps.iter().take_while(|step| !is_reload(step)) {
         // The page's own people are no people of the scenario.
-        if !matches!(step, Step::Run { command, .. } if command.contains("relationships") || command.contains("authorize")) {
+        if !matches!(step, Step::Run { command, .. } if command.contains("relationships") || command.contains("authorize"))
+        {
             reader.follow(step);
         }
     }
@@ -105,9 +106,7 @@ impl Asker {
         let results = answer.into_inner().results.into_iter();
         results
             .map(|result| match result.result {
-                Some(pb::batch_authorize_result::Result::Response(answer)) => {
-                    answer.decision() == pb::Decision::Allow
-                }
+                Some(pb::batch_authorize_result::Result::Response(answer)) => answer.decision() == pb::Decision::Allow,
                 other => panic!("{other:?}"),
             })
             .collect()
