@@ -58,6 +58,12 @@ pub trait RelationshipStore: Send + Sync + std::fmt::Debug {
         remembered: &Remembered,
     ) -> Result<Vec<Written>, StoreError>;
 
+    /// Whether the store can keep a record, so that one that it can't is refused alone and not with its batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]: how large it is and may be, without any of its values.
+    fn check(&self, record: &Record) -> Result<(), StoreError>;
+
     /// Hands every record of a realm to `each`, in the order of the keys, and returns the realm's revision.
     ///
     /// # Errors

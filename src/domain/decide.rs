@@ -9,6 +9,7 @@ use super::{
     cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Obligation, Outcome, Reason},
     denial,
+    derived::Filled,
     entities::Gathering,
     explanation::{self, Explained},
     grants::{Grant, ResolvedGrant},
@@ -187,12 +188,15 @@ pub(super) fn prepared<T>(
     let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
         return Err(unfit("its resource types"));
     };
-    let asked = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource.clone());
+    let derived = realm.derived.of(&realm.relations, principal, request, values);
+    let asked = context_of(realm, request, values.phase, grant.as_ref(), &derived)
+        .and_then(|context| cedar_request(realm, principal, request, resource.clone(), context));
     let Some(cedar_request) = asked else { return Err(unfit("the request's context")) };
     // Of a realm without grants the caller may fill in what grants would.
     let settled = if grant.is_some() { &SETTLED_CONTEXT[..] } else { &[SETTINGS] };
-    let plan = realm.policies.plan(&key, settled, || Some(cedar_request.clone()));
-    let mut gathering = Gathering::new(realm, principal, request, values, graph);
+    let derived_settled = realm.derived.settled(&request.action);
+    let plan = realm.policies.plan(&key, settled, derived_settled, || Some(cedar_request.clone()));
+    let mut gathering = Gathering::new(realm, principal, request, values, &derived, graph);
     let candidates = gathering.candidates(&plan, &resource);
     let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
     let (candidates, names_resources) = (&*candidates, plan.names_resources());
@@ -240,21 +244,32 @@ fn cedar_request(
     realm: &Realm,
     principal: &Principal,
     request: &AccessRequest,
-    phase: Phase,
-    grant: Option<&ResolvedGrant>,
     resource: EntityUid,
+    context: Context,
 ) -> Option<Request> {
     let action = realm.policies.action(&request.action)?;
+    Request::new(principal.uid().clone(), action.clone(), resource, context, None).ok()
+}
+
+/// The whole context. What is kept ready-made holds no derived members: they depend on the question.
+fn context_of(
+    realm: &Realm,
+    request: &AccessRequest,
+    phase: Phase,
+    grant: Option<&ResolvedGrant>,
+    derived: &Filled<'_>,
+) -> Option<Context> {
     let context = if request.context.is_empty() {
         let key = (Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1));
         realm.contexts.get_or_make(key, || context(realm, request, phase, grant))?
     } else {
         context(realm, request, phase, grant)?
     };
-    Request::new(principal.uid().clone(), action.clone(), resource, context, None).ok()
+    derived.added_to(context, &realm.cedar_types)
 }
 
-/// The context: what the request says, and what the host adds where the action's context declares it.
+/// The context without derived members: what the request says, and what else the host adds where the action's context
+/// declares it.
 fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&ResolvedGrant>) -> Option<Context> {
     let declared = &realm.schema.actions.get(&request.action)?.context;
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());

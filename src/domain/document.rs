@@ -39,6 +39,7 @@ pub(crate) struct Table<'a> {
     entries: &'a DeTable<'a>,
     faults: Faults<'a>,
     asked: RefCell<Vec<String>>,
+    otherwise: RefCell<Vec<String>>,
 }
 
 /// Parses a document and hands its root to `read`.
@@ -53,7 +54,7 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
     };
     let span = root.span();
     let table =
-        Table { path: String::new(), span, entries: root.get_ref(), faults: faults.clone(), asked: RefCell::default() };
+        Table { path: String::new(), span, entries: root.get_ref(), faults: faults.clone(), asked: RefCell::default(), otherwise: RefCell::default() };
     let value = read(&table);
     table.finish();
     let found = faults.take();
@@ -157,9 +158,24 @@ impl<'a> Table<'a> {
         self.missing(key, self.texts(key), "a list of strings")
     }
 
+    /// A text alone or a list of texts.
+    pub(crate) fn one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        let value = self.find(key)?;
+        value.get_ref().as_str().map_or_else(|| self.texts(key), |text| Some(vec![Arc::from(text)]))
+    }
+
+    pub(crate) fn required_one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        self.missing(key, self.one_or_more(key), "a string or a list of strings")
+    }
+
+    /// The keys of this table, as they come.
+    pub(crate) fn keys(&self) -> Vec<Arc<str>> {
+        self.entries.keys().map(|name| Arc::from(&**name.get_ref())).collect()
+    }
+
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
-        Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })
+        Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default(), otherwise: RefCell::default() })
     }
 
     /// Reads a table within this one; `None` when it is absent or no table.
@@ -238,15 +254,31 @@ impl<'a> Table<'a> {
         .unwrap_or_default()
     }
 
+    /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text, or a list of such.
+    pub(crate) fn scalar_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Value>)> {
+        self.table(key, |outer| {
+            let mut found = Vec::new();
+            for (name, value) in outer.entries {
+                outer.asked.borrow_mut().push(name.get_ref().to_string());
+                let values: Option<Vec<Value>> = match value.get_ref() {
+                    DeValue::Array(items) => items.iter().map(|item| scalar(item.get_ref())).collect(),
+                    single => scalar(single).map(|single| vec![single]),
+                };
+                match values {
+                    Some(values) => found.push((Arc::from(&**name.get_ref()), values)),
+                    None => {
+                        outer.wrong(name.get_ref(), value, "a boolean, a whole number or a string, or a list of such");
+                    }
+                }
+            }
+            found
+        })
+        .unwrap_or_default()
+    }
+
     /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text.
     pub(crate) fn scalars(&self, key: &str) -> Vec<(Arc<str>, Value)> {
         self.table(key, |outer| {
-            let scalar = |value: &DeValue<'_>| match value {
-                DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
-                DeValue::String(text) => Some(Value::String(text.as_ref().into())),
-                DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Long),
-                _ => None,
-            };
             let mut found = Vec::new();
             for (name, value) in outer.entries {
                 outer.asked.borrow_mut().push(name.get_ref().to_string());
@@ -260,14 +292,33 @@ impl<'a> Table<'a> {
         .unwrap_or_default()
     }
 
+    /// Names keys that a table of another kind has in this place: an unknown key may be meant for one.
+    pub(crate) fn could_have(&self, keys: &[&str]) {
+        self.otherwise.borrow_mut().extend(keys.iter().map(ToString::to_string));
+    }
+
     fn finish(&self) {
-        let asked = self.asked.borrow();
+        let (asked, otherwise) = (self.asked.borrow(), self.otherwise.borrow());
         for (key, _) in self.entries.iter().filter(|(key, _)| !asked.iter().any(|asked| asked == key.get_ref())) {
-            let mut known: Vec<&str> = asked.iter().map(String::as_str).collect();
+            let mut known: Vec<&str> = asked.iter().chain(otherwise.iter()).map(String::as_str).collect();
             known.sort_unstable();
             known.dedup();
-            let message = format!("unknown key `{}`, expected one of {}", self.name(key.get_ref()), known.join(", "));
+            let name = self.name(key.get_ref());
+            let message = if otherwise.iter().any(|other| other == key.get_ref()) {
+                format!("`{name}` does not go with the other keys here")
+            } else {
+                format!("unknown key `{name}`, expected one of {}", known.join(", "))
+            };
             self.faults.add(Some(key.span()), message);
         }
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<Value> {
+    match value {
+        DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
+        DeValue::String(text) => Some(Value::String(text.as_ref().into())),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::Long),
+        _ => None,
     }
 }

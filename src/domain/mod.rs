@@ -8,6 +8,7 @@
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
+pub mod id_path;
 pub mod value;
 
 pub mod clause;
@@ -54,6 +55,7 @@ mod cedar;
 pub mod decide;
 pub mod decision;
 mod denial;
+mod derived;
 mod entities;
 mod explanation;
 mod obligations;

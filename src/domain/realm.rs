@@ -4,6 +4,7 @@ mod cross_check;
 mod moot;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access_request::Phase,
     cedar::{CedarEntity, CedarTypes, action_entities},
+    derived::{self, Derived},
     fault::Fault,
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
@@ -57,6 +59,8 @@ pub struct Realm {
     pub(super) settings: BTreeMap<Arc<str>, Value>,
     pub(super) cedar_types: CedarTypes,
     pub(super) action_entities: BTreeMap<Arc<str>, CedarEntity>,
+    /// The members of the context that `[context.*]` says.
+    pub(super) derived: Derived,
     pub(super) contexts: Contexts,
 }
 
@@ -126,14 +130,33 @@ impl Realm {
             .as_ref()
             .zip(types.as_ref())
             .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
+        let cedar_types = schema.as_ref().map(CedarTypes::of).unwrap_or_default();
+        let derived = match (&file, &schema, &relations, &types) {
+            (Some(file), Some(schema), Some(relations), Some(resource_types)) => {
+                let parts = derived::Parts {
+                    files,
+                    path: REALM_FILE,
+                    file,
+                    schema,
+                    relations,
+                    resource_types,
+                    cedar_types: &cedar_types,
+                };
+                derived::compile(&parts).map_err(&mut keep).ok()
+            }
+            _ => None,
+        };
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
+            faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
         }
-        let (Some(profiles), Some(grants)) = (profiles, grants) else { return Err(in_order(faults)) };
+        let (Some(profiles), Some(grants), Some(derived)) = (profiles, grants, derived) else {
+            return Err(in_order(faults));
+        };
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
             (file, relations, schema, policies, types, faults.is_empty())
         else {
@@ -146,8 +169,9 @@ impl Realm {
             version: digest(files, None),
             variant: None,
             settings: settings.collect(),
-            cedar_types: CedarTypes::of(&schema),
+            cedar_types,
             action_entities: action_entities(&schema),
+            derived,
             contexts: Contexts(Cache::new(4_096)),
             file,
             relations,
@@ -246,7 +270,7 @@ fn resource_types(
     relations: &Relations,
 ) -> Result<ResourceTypes, Vec<Fault>> {
     match &file.resources {
-        None => Ok(resource_type::from_schema(schema, relations)),
+        None => Ok(resource_type::from_schema(schema, relations, &file.trusted)),
         Some(settings) => {
             let table = required(files, &settings.file)?;
             resource_type::parse(&table.path, &table.content, settings, schema)

@@ -2,6 +2,7 @@
 
 mod actions;
 mod denials;
+mod derived;
 mod grants;
 mod issuers;
 mod oauth_token;
@@ -12,6 +13,7 @@ mod reasons;
 mod resources;
 mod settings;
 mod token_info;
+mod trusted;
 
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
+    derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
     obligations::ObligationRule,
@@ -30,6 +33,7 @@ pub use {
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
     token_info::TokenInfoSettings,
+    trusted::{Trusted, TrustedList},
 };
 
 /// The content of realm.toml.
@@ -45,6 +49,10 @@ pub struct RealmFile {
     pub resources: Option<ResourceSettings>,
     /// What policies read in `context.settings`.
     pub settings: Attributes,
+    /// The members of the context that the host fills in itself, by name.
+    pub context: Vec<(Arc<str>, DerivedRule)>,
+    /// What callers are believed.
+    pub trusted: Trusted,
     /// Which values actions are judged by; nothing special for one that isn't named.
     pub actions: Vec<(Arc<str>, ActionRule)>,
     /// What callers must do with allows, by the name of the obligation.
@@ -82,6 +90,8 @@ impl RealmFile {
             let principal = root.required_table("principal", principal::read_principal).flatten();
             let resources = root.table("resources", resources::read_resources);
             let settings = settings::read_settings(root);
+            let context = root.named("context", |_, table| derived::read_derived(table));
+            let trusted = root.table("trusted", trusted::read_trusted).unwrap_or_default();
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
             let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
@@ -99,6 +109,8 @@ impl RealmFile {
                 principal: principal?,
                 resources: resources.flatten(),
                 settings,
+                context,
+                trusted,
                 actions,
                 obligations,
                 reasons,
@@ -151,7 +163,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info",
+                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
             ]
         );
     }

@@ -17,6 +17,7 @@ pub use self::{
 };
 use super::{
     access_request::{AccessRequest, Phase, Question},
+    ancestors,
     decide::{denied, shaped_by_profile, unsupported},
     decision::{Decision, Obligation, Outcome, Reason},
     graph::Graph,
@@ -127,15 +128,10 @@ fn only_object(graph: &Graph, subject: &EntityId, relation: &str) -> Option<Opti
     objects.next().is_none().then(|| object.map(|object| graph.entity(object)))
 }
 
-/// One of the resource's stored values is this entity or lies within it, by the relationships of now.
-pub fn is_within(graph: &Graph, request: &AccessRequest, entity: &EntityId) -> bool {
-    let container = graph.node(&entity.entity_type, &entity.id);
-    let lies_within = |value: &EntityId| {
-        let node = graph.node(&value.entity_type, &value.id);
-        node.zip(container).is_some_and(|(node, container)| graph.ancestors(node, |_| true).contains(&container))
-    };
+/// One of the resource's stored values is this entity or lies within it, by the relationships of now and by paths.
+pub fn is_within(realm: &Realm, graph: &Graph, request: &AccessRequest, entity: &EntityId) -> bool {
     let values = request.phases.iter().flat_map(|phase| &phase.values).flatten();
-    values.flat_map(entities).any(|value| value == entity || lies_within(value))
+    values.flat_map(entities).any(|value| ancestors::is_within(&realm.relations, graph, value, entity))
 }
 
 fn entities(value: &Value) -> impl Iterator<Item = &EntityId> {

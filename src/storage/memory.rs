@@ -64,6 +64,10 @@ impl RelationshipStore for MemoryStore {
         Ok(batches.into_iter().map(|batch| realm.write(batch, remembered)).collect())
     }
 
+    fn check(&self, record: &Record) -> Result<(), StoreError> {
+        record::checked(record).map(|_| ()).map_err(StoreError::Limit)
+    }
+
     async fn load(&self, realm: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {
         let realms = self.realms();
         let Some(realm) = realms.get(realm) else { return Ok(Revision::default()) };

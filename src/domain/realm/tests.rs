@@ -119,7 +119,7 @@ when { context.settings.isOpen && context.settings.limit == 3 && context.setting
         let names = ["Look", "Clerk", "Item"].map(Arc::from);
         let [action, principal_type, resource_type] = names;
         let key = PlanKey { action, principal_type, resource_type, grant: 0 };
-        let plan = realm.policies.plan(&key, &[], || None);
+        let plan = realm.policies.plan(&key, &[], &[], || None);
         realm.policies.candidates(&plan, [].iter(), [].iter()).indexes.len()
     };
     assert_eq!((candidates(&day), candidates(&night)), (1, 0), "what is switched off is not even asked");

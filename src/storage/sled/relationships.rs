@@ -69,7 +69,10 @@ impl Batch {
         let write = |(index, change): (usize, &Change)| {
             let key = keys::record_key(&prefix, change.key());
             let value = match change {
-                Change::Put(record) => Some(keys::value(&key, PLAIN, &record::body(index, record)?)),
+                Change::Put(record) => {
+                    let (version, body) = record::body(index, record)?;
+                    Some(keys::value(&key, version, &body))
+                }
                 Change::Delete(_) | Change::Forget(_) => None,
             };
             Ok((key, value))
@@ -256,7 +259,8 @@ fn settle(
     match &effect {
         Effect::Unchanged => None,
         Effect::Created(after) | Effect::Replaced { after, .. } | Effect::Removed { after, .. } => {
-            tree.insert(key, keys::value(key, record::version(after), &record::encode(after)))?
+            let (version, body) = record::encode(after);
+            tree.insert(key, keys::value(key, version, &body))?
         }
         Effect::Deleted(_) => tree.remove(key)?,
     };
