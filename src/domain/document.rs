@@ -53,8 +53,14 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
         }
     };
     let span = root.span();
-    let table =
-        Table { path: String::new(), span, entries: root.get_ref(), faults: faults.clone(), asked: RefCell::default(), otherwise: RefCell::default() };
+    let table = Table {
+        path: String::new(),
+        span,
+        entries: root.get_ref(),
+        faults: faults.clone(),
+        asked: RefCell::default(),
+        otherwise: RefCell::default(),
+    };
     let value = read(&table);
     table.finish();
     let found = faults.take();
@@ -175,7 +181,14 @@ impl<'a> Table<'a> {
 
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
-        Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default(), otherwise: RefCell::default() })
+        Some(Table {
+            path,
+            span: value.span(),
+            entries,
+            faults: self.faults.clone(),
+            asked: RefCell::default(),
+            otherwise: RefCell::default(),
+        })
     }
 
     /// Reads a table within this one; `None` when it is absent or no table.
