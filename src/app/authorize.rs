@@ -60,6 +60,8 @@ pub struct Caller {
     pub recorded: (EntityId, Arc<Attributes>),
     /// What the token says of itself.
     pub token: TokenFacts,
+    /// Who acts for the principal, as the decision log names it.
+    pub actor: Option<EntityId>,
     /// The policies by which the claims were understood.
     pub policy_version: PolicyVersion,
     /// Until when, in seconds since the epoch.
@@ -186,6 +188,7 @@ impl App {
             request_id: Arc::clone(request_id),
             duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
             obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
+            actor: caller.as_ref().ok().and_then(|caller| caller.actor.clone()),
         }
     }
 }

@@ -178,7 +178,7 @@ impl App {
         };
         let loaded = Arc::clone(&snapshot.loaded);
         let checked = blocking(move || check::check(&loaded.realm, request)).await??;
-        let generation = self.generation_of(&snapshot);
+        let moment = self.moment_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
         let holder = verified.as_ref().map(|caller| holder(&snapshot.state, caller)).unwrap_or_default();
@@ -202,7 +202,7 @@ impl App {
                 app: Arc::clone(self),
                 snapshot,
                 caller: verified,
-                footing: Footing::new(asked, generation, until_seconds, started_us),
+                footing: Footing::new(asked, moment, until_seconds, started_us),
                 question: checked.question,
                 request_id: checked.request_id,
                 key,

@@ -46,8 +46,9 @@ pub(super) fn render_with(
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
     // What is refused before it is a question is refused for its token.
     let of_token = || if asked.is_none() { find("TOKEN") } else { None };
-    let Some(template) = find(&reason.code).or_else(of_token).or_else(|| find("default")) else {
-        let status = if asked.is_none() { 401 } else { 403 };
+    let own = find(&reason.code);
+    let Some(template) = own.or_else(of_token).or_else(|| find("default")) else {
+        let status = if asked.is_none() { status_of_token(&reason.code).unwrap_or(401) } else { 403 };
         return Denial {
             status,
             title: reason.code.to_string(),
@@ -61,13 +62,20 @@ pub(super) fn render_with(
     let is_many = reason.subjects.len() > 1 || details.iter().any(names_many);
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
     let errors = errors_many.as_ref().filter(|_| is_many).unwrap_or(errors);
+    let unlike_others = if own.is_none() && asked.is_none() { status_of_token(&reason.code) } else { None };
     Denial {
-        status: *status,
+        status: unlike_others.unwrap_or(*status),
         problem_type: problem_type.to_string(),
         title: title.to_string(),
         detail: filler.fill(detail),
         errors: errors.iter().flat_map(|error| filler.fill_each(error)).collect(),
     }
+}
+
+/// The status of a refusal for which the realm has no words of its own, where it is another than that of bad tokens: a
+/// request that is malformed (RFC 6750 section 3.1, `invalid_request`).
+fn status_of_token(code: &str) -> Option<u16> {
+    (code == "TOKEN_AMBIGUOUS").then_some(400)
 }
 
 struct Filler<'a> {

@@ -267,6 +267,21 @@ impl<'a> Table<'a> {
         .unwrap_or_default()
     }
 
+    /// A boolean, a whole number or a text, or a list of such.
+    pub(crate) fn value(&self, key: &str) -> Option<Value> {
+        let value = self.find(key)?;
+        let read = match value.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().map(|item| scalar(item.get_ref())).collect::<Option<_>>().map(Value::List)
+            }
+            single => scalar(single),
+        };
+        if read.is_none() {
+            self.wrong(key, value, "a boolean, a whole number or a string, or a list of such");
+        }
+        read
+    }
+
     /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text, or a list of such.
     pub(crate) fn scalar_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Value>)> {
         self.table(key, |outer| {

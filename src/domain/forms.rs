@@ -8,24 +8,19 @@
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
+use super::template::{Part, Template};
+
 /// Forms of which the first that fits counts. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forms(Vec<Form>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Form {
-    pieces: Vec<Piece>,
+    template: Template,
     /// What no placeholder stands for, besides control characters.
     separators: BTreeSet<char>,
     /// What a text of this form is read as; without it, the text itself.
-    result: Option<Vec<Piece>>,
-}
-
-/// A part of a form or of a result. No two literals stand side by side.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Literal(String),
-    Placeholder(Arc<str>),
+    result: Option<Template>,
 }
 
 impl Forms {
@@ -37,8 +32,7 @@ impl Forms {
         if forms.is_empty() {
             return Err("no form is given, so no text would fit".to_owned());
         }
-        let form = |text: &Arc<str>| Form::parse(text).map_err(|fault| format!("the form `{text}` {fault}"));
-        forms.iter().map(form).collect::<Result<_, _>>().map(Self)
+        forms.iter().map(|form| Form::parse(form)).collect::<Result<_, _>>().map(Self)
     }
 
     /// What the text is read as by the first form that it fits as a whole; `None` if it fits none.
@@ -64,56 +58,55 @@ impl Form {
             None => (text, None),
         };
         if result.is_some_and(|result| result.contains("=>")) {
-            return Err("has more than one `=>`".to_owned());
+            return Err(format!("`{text}` has more than one `=>`"));
         }
-        let pieces = pieces(form)?;
-        let mut separators = separators(&pieces)?;
-        let names: Vec<&Arc<str>> = placeholders(&pieces).collect();
-        if let Some(twice) =
-            names.iter().enumerate().find_map(|(at, name)| names.get(..at)?.contains(name).then_some(name))
-        {
-            return Err(format!("has the placeholder `{{{twice}}}` twice"));
+        if form.is_empty() || result.is_some_and(str::is_empty) {
+            return Err(format!("`{text}` is empty, expected a form, or a form, `=>` and its result"));
         }
-        let result = result.map(self::pieces).transpose().map_err(|fault| format!("{fault} in its result"))?;
-        if let Some(result) = &result {
-            if let Some(unknown) = placeholders(result).find(|name| !names.contains(name)) {
-                return Err(format!("has no placeholder `{{{unknown}}}`, which its result asks for"));
+        if text.contains(char::is_control) {
+            return Err("a form has a control character, which no text may have".to_owned());
+        }
+        let template = Template::parse(form)?;
+        let mut separators = separators(form, &template)?;
+        let names: Vec<&str> = template.names().collect();
+        let twice = names.iter().enumerate().find(|(at, name)| names.iter().skip(at + 1).any(|other| other == *name));
+        if let Some((_, twice)) = twice {
+            return Err(format!("`{form}` has the placeholder `{{{twice}}}` twice"));
+        }
+        let result = result.map(|result| Template::parse(result).map(|read| (result, read))).transpose()?;
+        if let Some((result, read)) = &result {
+            if let Some(unknown) = read.names().find(|name| !names.contains(name)) {
+                return Err(format!("`{form}` has no placeholder `{{{unknown}}}`, which its result asks for"));
             }
-            if placeholders(result).count() > 1 {
-                separators.extend(self::separators(result).map_err(|fault| format!("{fault} in its result"))?);
+            if read.names().count() > 1 {
+                separators.extend(self::separators(result, read)?);
             }
         }
-        Ok(Self { pieces, separators, result })
+        Ok(Self { separators, result: result.map(|(_, result)| result), template })
     }
 
     fn read<'t>(&self, text: &'t str) -> Option<Cow<'t, str>> {
         let values = self.values(text)?;
         let Some(result) = &self.result else { return Some(Cow::Borrowed(text)) };
-        let value = |wanted: &Arc<str>| values.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
-        if let [Piece::Placeholder(name)] = result.as_slice() {
-            return value(name).map(Cow::Borrowed);
-        }
-        let texts = result.iter().map(|piece| match piece {
-            Piece::Literal(literal) => Some(literal.as_str()),
-            Piece::Placeholder(name) => value(name),
-        });
-        texts.collect::<Option<String>>().map(Cow::Owned)
+        let value =
+            |wanted: &str| values.iter().find(|(name, _)| *name == wanted).map(|(_, value)| Cow::Borrowed(*value));
+        result.fill_plain(value).map(Cow::Owned)
     }
 
     /// What each placeholder stands for in a text of this form.
-    fn values<'t>(&self, text: &'t str) -> Option<Vec<(&Arc<str>, &'t str)>> {
+    fn values<'t>(&self, text: &'t str) -> Option<Vec<(&str, &'t str)>> {
         let mut values = Vec::new();
         let mut rest = text;
-        let mut pieces = self.pieces.iter().peekable();
-        while let Some(piece) = pieces.next() {
-            match piece {
-                Piece::Literal(literal) => rest = rest.strip_prefix(literal.as_str())?,
-                Piece::Placeholder(name) => {
-                    let next = pieces.next_if(|piece| matches!(piece, Piece::Literal(_)));
-                    let literal = if let Some(Piece::Literal(literal)) = next { literal.as_str() } else { "" };
+        let mut parts = self.template.parts().iter().peekable();
+        while let Some(part) = parts.next() {
+            match part {
+                Part::Text(literal) => rest = rest.strip_prefix(&**literal)?,
+                Part::Placeholder(name) => {
+                    let next = parts.next_if(|part| matches!(part, Part::Text(_)));
+                    let literal = if let Some(Part::Text(literal)) = next { literal } else { "" };
                     let value;
-                    (value, rest) = self.value(rest, literal, pieces.peek().is_none())?;
-                    values.push((name, value));
+                    (value, rest) = self.value(rest, literal, parts.peek().is_none())?;
+                    values.push((&**name, value));
                 }
             }
         }
@@ -122,91 +115,47 @@ impl Form {
 
     /// Takes what a placeholder stands for and the literal behind it from the beginning of a text.
     fn value<'t>(&self, text: &'t str, literal: &str, is_last: bool) -> Option<(&'t str, &'t str)> {
+        let separates = |c: char| self.separators.contains(&c);
         let (value, rest) = if is_last {
             (text.strip_suffix(literal)?, "")
         } else {
             // INVARIANT: a literal between placeholders has a separator, so that its first one is the text's first one.
-            let before = literal.find(|c| self.separators.contains(&c))?;
-            let end = text.find(|c| self.separators.contains(&c))?.checked_sub(before)?;
+            let end = text.find(separates)?.checked_sub(literal.find(separates)?)?;
             (text.get(..end)?, text.get(end..)?.strip_prefix(literal)?)
         };
-        let counts = |c: char| !c.is_control() && !self.separators.contains(&c);
-        (!value.is_empty() && value.chars().all(counts)).then_some((value, rest))
+        (!value.is_empty() && !value.contains(|c: char| c.is_control() || separates(c))).then_some((value, rest))
     }
-}
-
-fn placeholders(pieces: &[Piece]) -> impl Iterator<Item = &Arc<str>> {
-    pieces.iter().filter_map(|piece| if let Piece::Placeholder(name) = piece { Some(name) } else { None })
-}
-
-/// Takes a text with placeholders apart.
-fn pieces(text: &str) -> Result<Vec<Piece>, String> {
-    if text.is_empty() {
-        return Err("is empty".to_owned());
-    }
-    let mut pieces = Vec::new();
-    let mut literal = String::new();
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let behind = rest.get(c.len_utf8()..).unwrap_or_default();
-        match c {
-            '{' | '}' if behind.starts_with(c) => {
-                literal.push(c);
-                rest = behind.get(1..).unwrap_or_default();
-            }
-            '{' => {
-                let (name, behind) = behind.split_once('}').ok_or("has a `{` that no `}` closes")?;
-                if name.is_empty() || !name.chars().all(is_of_name) {
-                    return Err(format!("has `{{{name}}}`, expected a name of letters, digits, `_`, `.` and `-`"));
-                }
-                if !literal.is_empty() {
-                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-                }
-                pieces.push(Piece::Placeholder(name.into()));
-                rest = behind;
-            }
-            '}' => return Err("has a `}` that no `{` opens".to_owned()),
-            c if c.is_control() => return Err("has a control character".to_owned()),
-            c => {
-                literal.push(c);
-                rest = behind;
-            }
-        }
-    }
-    if !literal.is_empty() {
-        pieces.push(Piece::Literal(literal));
-    }
-    Ok(pieces)
-}
-
-fn is_of_name(c: char) -> bool {
-    c.is_alphanumeric() || ['_', '.', '-'].contains(&c)
 }
 
 /// What stands beside placeholders and is neither letter nor digit; each literal between two must have such a
 /// character.
-fn separators(pieces: &[Piece]) -> Result<BTreeSet<char>, String> {
+fn separators(text: &str, template: &Template) -> Result<BTreeSet<char>, String> {
     let mut separators = BTreeSet::new();
-    for pair in pieces.windows(2) {
+    for pair in template.parts().windows(2) {
         match pair {
-            [Piece::Literal(literal), Piece::Placeholder(_)] => separators.extend(literal.chars().next_back()),
-            [Piece::Placeholder(_), Piece::Literal(literal)] => separators.extend(literal.chars().next()),
+            [Part::Text(literal), Part::Placeholder(_)] => separators.extend(literal.chars().next_back()),
+            [Part::Placeholder(_), Part::Text(literal)] => separators.extend(literal.chars().next()),
             _ => {}
         }
     }
     separators.retain(|c| !c.is_alphanumeric());
-    let placeholders = pieces.iter().enumerate().filter(|(_, piece)| matches!(piece, Piece::Placeholder(_)));
-    let places: Vec<usize> = placeholders.map(|(place, _)| place).collect();
-    let separates = |piece: &Piece| matches!(piece, Piece::Literal(text) if text.contains(|c| separators.contains(&c)));
-    let is_apart = |pair: &[usize]| match pair {
-        [one, other] => pieces.get(one + 1..*other).is_some_and(|between| between.iter().any(separates)),
-        _ => true,
+    let joins = |part: &[Part]| match part {
+        [Part::Placeholder(_), Part::Text(literal), Part::Placeholder(_)] => {
+            !literal.contains(|c| separators.contains(&c))
+        }
+        _ => false,
     };
-    if places.windows(2).all(is_apart) {
-        return Ok(separators);
+    if template.parts().windows(3).any(joins) {
+        let expected = "expected one that is neither letter nor digit";
+        return Err(format!("`{text}` has two placeholders without a separator beside them, {expected}"));
     }
-    Err("has two placeholders without a separator beside them, expected one that is neither letter nor digit"
-        .to_owned())
+    Ok(separators)
+}
+
+/// The text in lower case, character by character as Unicode's simple mapping has it.
+pub fn lower_case(text: &str) -> String {
+    // The first character of a longer mapping is the simple one: `İ` is the only such character.
+    text.chars().filter_map(|c| c.to_lowercase().next()).collect()
 }
 
 #[cfg(test)]
@@ -281,38 +230,35 @@ mod tests {
 
     #[test]
     fn what_is_no_form_is_told() {
+        let joined =
+            "has two placeholders without a separator beside them, expected one that is neither letter nor digit";
         for (text, fault) in [
-            ("", "is empty"),
-            (" => {x}", "is empty"),
-            ("{x} => ", "is empty in its result"),
-            ("{x", "has a `{` that no `}` closes"),
-            ("x}", "has a `}` that no `{` opens"),
-            ("{}", "has `{}`, expected a name of letters, digits, `_`, `.` and `-`"),
-            ("{a b}", "has `{a b}`, expected a name of letters, digits, `_`, `.` and `-`"),
-            ("a\tb", "has a control character"),
-            ("{x}/{x}", "has the placeholder `{x}` twice"),
-            ("{x} => {y}", "has no placeholder `{y}`, which its result asks for"),
-            ("{x} => {x} => {x}", "has more than one `=>`"),
-            (
-                "{x}{y}",
-                "has two placeholders without a separator beside them, expected one that is neither letter nor digit",
-            ),
-            (
-                "{x}a{y}",
-                "has two placeholders without a separator beside them, expected one that is neither letter nor digit",
-            ),
-            (
-                "{x}a-b{y}",
-                "has two placeholders without a separator beside them, expected one that is neither letter nor digit",
-            ),
-            (
-                "{x}/{y} => {x}{y}",
-                "has two placeholders without a separator beside them, expected one that is neither letter nor digit in its result",
-            ),
+            ("", "is empty, expected a form, or a form, `=>` and its result".to_owned()),
+            (" => {x}", "is empty, expected a form, or a form, `=>` and its result".to_owned()),
+            ("{x} => ", "is empty, expected a form, or a form, `=>` and its result".to_owned()),
+            ("{x", "has a brace that is not closed".to_owned()),
+            ("{x}/{x}", "has the placeholder `{x}` twice".to_owned()),
+            ("{x} => {x} => {x}", "has more than one `=>`".to_owned()),
+            ("{x}{y}", "has two placeholders with nothing between them".to_owned()),
+            ("{x}a{y}", joined.to_owned()),
+            ("{x}a-b{y}", joined.to_owned()),
         ] {
-            assert_eq!(forms(&["{fine}", text]), Err(format!("the form `{text}` {fault}")));
+            assert_eq!(forms(&["{fine}", text]), Err(format!("`{text}` {fault}")));
         }
+        assert_eq!(forms(&["{x}/{y} => {x}1{y}"]), Err(format!("`{{x}}1{{y}}` {joined}")));
+        let unknown = "`{x}` has no placeholder `{y}`, which its result asks for";
+        assert_eq!(forms(&["{x} => {y}"]), Err(unknown.to_owned()));
+        assert_eq!(forms(&["a\tb"]), Err("a form has a control character, which no text may have".to_owned()));
         assert_eq!(forms(&[]), Err("no form is given, so no text would fit".to_owned()));
+    }
+
+    #[test]
+    fn lower_case_is_made_of_each_character_alone() {
+        for (text, lower) in [("ÄbC1_", "äbc1_"), ("\u{130}", "i"), ("ΟΔΟΣ", "οδοσ"), ("ß", "ß")] {
+            assert_eq!(lower_case(text), lower);
+        }
+        let longer = |c: &char| c.to_lowercase().count() > 1;
+        assert_eq!(('\0'..=char::MAX).filter(longer).collect::<String>(), "\u{130}");
     }
 
     /// Literals around and between two placeholders, with the separators `/`, `:` and `+` beside them.

@@ -11,6 +11,7 @@ pub mod id;
 pub mod id_path;
 pub mod value;
 
+pub mod aliases;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
@@ -31,6 +32,7 @@ pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
+pub mod revocation;
 mod rsa_modulus;
 pub(crate) mod strict_json;
 #[cfg(test)]
@@ -43,6 +45,7 @@ pub mod token_proof;
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod introspection;
 pub mod items;
 pub mod lineages;
 pub mod prefix;

@@ -1,5 +1,6 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
+mod claims;
 mod cross_check;
 mod moot;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use super::{
     value::Value,
     variant,
 };
+use claims::{AliasFiles, check_principal, read_aliases, unknown_groups};
 use cross_check::cross_check;
 use moot::moot_strategies;
 
@@ -55,6 +57,8 @@ pub struct Realm {
     pub version: PolicyVersion,
     /// The variant of the files that this is; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
+    /// Names that stand for others in what claims say.
+    pub(super) aliases: AliasFiles,
     /// The settings as the context of each action wants them.
     pub(super) settings: BTreeMap<Arc<str>, Value>,
     pub(super) cedar_types: CedarTypes,
@@ -130,6 +134,7 @@ impl Realm {
             .as_ref()
             .zip(types.as_ref())
             .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
+        let aliases = file.as_ref().and_then(|file| read_aliases(files, file).map_err(&mut keep).ok());
         let cedar_types = schema.as_ref().map(CedarTypes::of).unwrap_or_default();
         let derived = match (&file, &schema, &relations, &types) {
             (Some(file), Some(schema), Some(relations), Some(resource_types)) => {
@@ -148,13 +153,14 @@ impl Realm {
         };
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
+            faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
         }
-        let (Some(profiles), Some(grants), Some(derived)) = (profiles, grants, derived) else {
+        let (Some(profiles), Some(grants), Some(aliases), Some(derived)) = (profiles, grants, aliases, derived) else {
             return Err(in_order(faults));
         };
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
@@ -173,6 +179,7 @@ impl Realm {
             action_entities: action_entities(&schema),
             derived,
             contexts: Contexts(Cache::new(4_096)),
+            aliases,
             file,
             relations,
             schema,
@@ -193,6 +200,21 @@ impl Realm {
     /// The issuer of this exact name, if the realm trusts it.
     pub fn issuer(&self, name: &str) -> Option<&Issuer> {
         self.file.issuers.iter().find(|issuer| *issuer.issuer == *name)
+    }
+
+    /// Trusts the issuers of a deployment too. One of a name that the realm itself lists takes its place.
+    ///
+    /// # Errors
+    /// What they say that the realm's files have nothing for.
+    pub fn trust(&mut self, issuers: &[Issuer]) -> Result<(), Vec<Fault>> {
+        let unknown = issuers.iter().flat_map(|issuer| unknown_groups(issuer, &self.aliases));
+        let faults: Vec<Fault> = unknown.map(|message| Fault::in_file("the deployment's issuers", message)).collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.file.issuers.retain(|issuer| !issuers.iter().any(|other| other.issuer == issuer.issuer));
+        self.file.issuers.extend(issuers.iter().cloned());
+        Ok(())
     }
 
     /// The issuer's clients are the realm's applications. Unless the realm says so, those of its only issuer are; where

@@ -14,8 +14,9 @@ pub struct Template {
     separators: Option<Arc<str>>,
 }
 
+/// A part of a template. No two texts stand side by side, and no two placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     Text(Arc<str>),
     Placeholder(Arc<str>),
 }
@@ -79,6 +80,11 @@ impl Template {
             Part::Placeholder(name) => Some(&**name),
             Part::Text(_) => None,
         })
+    }
+
+    /// What it is made of, in order.
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// The text with its values, of which no two different lists give the same; `None` where a placeholder has none.

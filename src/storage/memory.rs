@@ -1,6 +1,7 @@
 //! Keeps records and applications in memory: for tests and demonstrations. Nothing outlives the process.
 
 mod applications;
+mod revocations;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,6 +24,7 @@ use crate::{
 pub struct MemoryStore {
     realms: Mutex<HashMap<RealmName, Realm>>,
     applications: applications::Realms,
+    revocations: revocations::Realms,
 }
 
 #[derive(Debug, Default)]

@@ -101,8 +101,7 @@ fn entity(text: &str) -> EntityId {
 }
 
 fn record((subject, relation, object): &(&str, &str, &str)) -> Record {
-    let relationship =
-        Relationship { subject: entity(subject), relation: (*relation).into(), object: entity(object) };
+    let relationship = Relationship { subject: entity(subject), relation: (*relation).into(), object: entity(object) };
     let key = RecordKey { resource: RecordKey::DIRECT.into(), key: format!("{subject} {relation} {object}").into() };
     Record::new(key, vec![relationship], None)
 }
@@ -205,8 +204,7 @@ fn a_type_that_cannot_have_paths_is_a_fault() {
     let with = |text: &str| RELATIONS.replace(path, text);
     let history = format!("{RELATIONS}[entities.Group]\nhistory_of = \"Scope\"\n");
     let prefixes = format!("{RELATIONS}[entities.Group]\nprefixes = \"scopes\"\n");
-    let no_separator =
-        "`path` is not one character that is neither letter, digit nor blank, as in `\"/\"`";
+    let no_separator = "`path` is not one character that is neither letter, digit nor blank, as in `\"/\"`";
     for (realm, relations, schema, expected) in [
         (
             REALM,
@@ -284,7 +282,8 @@ impl Steps {
         let mut place = 0;
         while let Some(current) = met.get(place).cloned() {
             place += 1;
-            let mut next: Vec<String> = self.related.iter().filter(|it| it.1 == current).map(|it| it.2.clone()).collect();
+            let mut next: Vec<String> =
+                self.related.iter().filter(|it| it.1 == current).map(|it| it.2.clone()).collect();
             if current == "Client:c" {
                 next.extend(self.scopes.iter().map(|id| format!("Scope:{id}")));
             }
@@ -464,13 +463,15 @@ fn check_search(realm: &Realm, principal: &Principal, graph: &Graph, steps: &Ste
         for within in [None, Some(entity("Scope:a")), Some(entity("Group:1"))] {
             let scope = Scope { item, resource_type, filter: filter.as_ref(), within: within.as_ref() };
             let known = known_items(realm, principal, graph, scope);
-            let found: Vec<String> = (0..known.ids.len()).filter_map(|at| known.ids.get(at)).map(str::to_owned).collect();
+            let found: Vec<String> =
+                (0..known.ids.len()).filter_map(|at| known.ids.get(at)).map(str::to_owned).collect();
             for id in ids.iter().filter(|id| graph.node(&item.entity, id).is_some_and(|node| graph.is_known(node))) {
                 let request = asked(realm, &resource_type.name, &[(attribute, id)]);
                 let is_there = within.as_ref().is_none_or(|within| is_within(realm, graph, &request, within));
                 let named = format!("{}:{id}", item.entity);
-                let lies_there =
-                    within.as_ref().is_none_or(|it| steps.above(&named).contains(&format!("{}:{}", it.entity_type, it.id)));
+                let lies_there = within
+                    .as_ref()
+                    .is_none_or(|it| steps.above(&named).contains(&format!("{}:{}", it.entity_type, it.id)));
                 prop_assert_eq!(is_there, lies_there, "{} within {:?}", named, within);
                 if is_there && decide(realm, principal, &request, graph).outcome == Outcome::Allowed {
                     prop_assert!(found.iter().any(|it| it == id), "{} of {:?} within {:?}", named, found, within);

@@ -9,7 +9,7 @@ use crate::domain::{
     fault::Fault,
     realm_file::{RealmFile, settings_for, undeclared},
     record_mapping::Relations,
-    schema::{AttributeType, Member, RealmSchema},
+    schema::{AttributeType, RealmSchema},
 };
 
 /// What the files say of each other.
@@ -26,38 +26,7 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
     }
     faults.extend(ends(relations, schema));
     faults.extend(paths(file, relations, schema));
-    let principal = &file.principal;
-    let Some(members) = schema.entities.get(&principal.entity) else {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("the schema has no entity type `{}`, expected one of {types}", principal.entity),
-        ));
-        return faults;
-    };
-    for mapping in &principal.attributes {
-        let wrong = match members.get(&mapping.attribute).map(|member| &member.value_type) {
-            None => Some("is not declared in the schema"),
-            Some(AttributeType::Record(_) | AttributeType::Other) => Some("is of a type that no claim can fill"),
-            Some(AttributeType::Set(_)) => None,
-            Some(_) if mapping.restricts => Some("is no set, and only sets can say `restricts`"),
-            Some(_) => None,
-        };
-        if let Some(wrong) = wrong {
-            let name = format!("`{}.{}`", principal.entity, mapping.attribute);
-            faults.push(Fault::in_file(REALM_FILE, format!("the principal's attribute {name} {wrong}")));
-        }
-    }
-    let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    let is_link =
-        |name: &Arc<str>| relations.entity(&principal.entity).is_some_and(|rules| rules.links.contains_key(name));
-    for (name, _) in
-        members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name) && !is_link(name))
-    {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),
-        ));
-    }
+    let is_mapped = |name: &Arc<str>| file.principal.attribute(name).is_some();
     if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
         faults.push(Fault::in_file(
             REALM_FILE,
@@ -133,7 +102,8 @@ fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<F
     };
     for (name, _) in relations.entity_rules().filter(|(_, rules)| rules.path.is_some()) {
         if schema.entities.contains_key(name) && !is_in_itself(name) {
-            let message = format!("the ids of `{name}` are paths, but the schema doesn't say `entity {name} in [{name}]`");
+            let message =
+                format!("the ids of `{name}` are paths, but the schema doesn't say `entity {name} in [{name}]`");
             faults.push(Fault::in_file(RELATIONS_FILE, message));
         }
     }

@@ -162,7 +162,10 @@ pub(super) fn read_relationship(
     let object = read_either(table, ["object", "object_id"], ends.map(|ends| end_type(&ends.object)));
     let is_optional = table.flag("optional");
     if is_optional && matches!(object, Some(End::Always(_))) {
-        table.fault(Some("optional"), "`optional` is for an object that may be missing, and `object_id` is always there");
+        table.fault(
+            Some("optional"),
+            "`optional` is for an object that may be missing, and `object_id` is always there",
+        );
     }
     let when = read_when(table);
     let relation = relation?;

@@ -25,9 +25,8 @@ fn relations() -> Relations {
 
 #[test]
 fn a_record_brings_its_relationships_under_its_key() {
-    let record = relations()
-        .map("enrolments", r#"{"school":{"id":7},"student":"s1","day":"2026-01-01","more":[1]}"#)
-        .unwrap();
+    let record =
+        relations().map("enrolments", r#"{"school":{"id":7},"student":"s1","day":"2026-01-01","more":[1]}"#).unwrap();
     assert_eq!(&*record.key.key, "7\u{1f}s1\u{1f}2026-01-01");
     assert_eq!(record.relationships[0].object, EntityId::new("School", "7"));
 }
@@ -42,10 +41,7 @@ fn a_bad_record_is_refused_with_the_property_and_without_its_value() {
             r#"{"school":{"id":1.5},"student":"s1","day":"d"}"#,
             "`school.id` is a number with a fraction, expected a string or a whole number",
         ),
-        (
-            r#"{"school":{"id":"x"},"student":"s1","day":"d"}"#,
-            "`school.id` is another value, expected a whole number",
-        ),
+        (r#"{"school":{"id":"x"},"student":"s1","day":"d"}"#, "`school.id` is another value, expected a whole number"),
         (
             r#"{"school":{"id":1},"student":"","day":"d"}"#,
             "`student` is another value, expected an id that is not empty",
@@ -269,7 +265,10 @@ fn a_record_that_says_neither_so_nor_otherwise_is_refused() {
 fn a_list_brings_one_relationship_for_each_member() {
     for (json, expected) in [
         (r#"{"party":"p","grants":{"names":["b","a","b"]}}"#, &["p takes p/a", "p takes p/b"][..]),
-        (r#"{"party":"p","grants":[{"names":"a"},{"names":["b","c"]}]}"#, &["p takes p/a", "p takes p/b", "p takes p/c"]),
+        (
+            r#"{"party":"p","grants":[{"names":"a"},{"names":["b","c"]}]}"#,
+            &["p takes p/a", "p takes p/b", "p takes p/c"],
+        ),
         (r#"{"party":"p/q","grants":{"names":["a/b"]}}"#, &["p/q takes p%2Fq/a%2Fb"]),
         (r#"{"party":"p","grants":{"names":[]},"seats":[]}"#, &[]),
         (r#"{"party":"p"}"#, &[]),
@@ -339,7 +338,12 @@ fn a_rule_that_could_not_bring_what_it_says_is_a_fault_with_its_line() {
     let seat_id = "object_id = \"007\"";
     for (from, to, line, message) in [
         (object, "object = \"{giver\"", 19, "`{giver` has a brace that is not closed"),
-        (object, "object = \"{{all}}\"", 19, "`{{all}}` has no placeholder, so that it names the same for every record"),
+        (
+            object,
+            "object = \"{{all}}\"",
+            19,
+            "`{{all}}` has no placeholder, so that it names the same for every record",
+        ),
         (object, "object = \"a\"\nobject_id = \"b\"", 20, "`object_id` stands beside `object`, expected one of them"),
         (object, "", 16, "`records[0].relationships[0].object` is missing, expected a string"),
         (seat, "object = \"{a}-{b}\"", 31, "the ids of `Seat` are whole numbers, and `{a}-{b}` gives none"),
@@ -363,7 +367,12 @@ fn a_rule_that_could_not_bring_what_it_says_is_a_fault_with_its_line() {
             44,
             "`records[2].relationships[1].when.is` is of type table, expected a boolean, a whole number or a string, or a list of such",
         ),
-        ("relation = \"sits\"", "relation = \"sit\"", 29, "unknown relation `sit`, expected one of registered, sits, takes"),
+        (
+            "relation = \"sits\"",
+            "relation = \"sit\"",
+            29,
+            "unknown relation `sit`, expected one of registered, sits, takes",
+        ),
     ] {
         let content = AGREEMENTS.replacen(from, to, 1);
         assert_ne!(content, AGREEMENTS);

@@ -252,9 +252,8 @@ impl Symbolic<'_> {
                 let tested = place.entity_type()?;
                 let above = entities(above)?;
                 // Paths before or after other ways are no test of the value alone.
-                let is_mixed = |above: &EntityId| {
-                    way(self.realm, self.principal, tested, &above.entity_type) == Way::Mixed
-                };
+                let is_mixed =
+                    |above: &EntityId| way(self.realm, self.principal, tested, &above.entity_type) == Way::Mixed;
                 if above.iter().any(is_mixed) {
                     return None;
                 }

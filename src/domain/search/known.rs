@@ -198,8 +198,7 @@ impl<'a> Walk<'a> {
                 let is_related = relations.relation_rules().any(|(_, ends)| ends.subject == *present);
                 let is_found_by_id =
                     |name: &Arc<str>| relations.prefixes(name).is_some() || relations.path(name).is_some();
-                let has_more =
-                    |name: &Arc<str>| is_found_by_id(name) || *name == self.realm.file.principal.entity;
+                let has_more = |name: &Arc<str>| is_found_by_id(name) || *name == self.realm.file.principal.entity;
                 is_related && !through.iter().any(has_more)
             }
         }

@@ -10,6 +10,7 @@ mod applications;
 mod folder;
 mod keys;
 mod relationships;
+mod revocations;
 
 use std::{
     fmt,
