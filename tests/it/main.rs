@@ -21,6 +21,7 @@ mod introspection;
 mod issuer_server;
 mod kill;
 mod oauth_token;
+mod realms_page;
 mod relationships;
 mod revocations;
 mod rotation;

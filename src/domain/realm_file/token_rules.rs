@@ -47,8 +47,8 @@ pub(super) fn read_version(table: &Table<'_>) -> Option<VersionRule> {
         if !table.has("major_max") {
             table.fault(None, "`major_max` is missing, expected the highest major version that is understood");
         }
-        let major_max = u64::try_from(major_max?).ok()?;
         let default = table.text("default");
+        let major_max = u64::try_from(major_max?).ok()?;
         if default.as_deref().is_some_and(|version| major_version(version).is_none_or(|major| major > major_max)) {
             let message = format!("`default` is no version of at most {major_max}, expected for example `1.0.0`");
             table.fault(Some("default"), message);
