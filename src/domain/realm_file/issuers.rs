@@ -7,7 +7,6 @@ use crate::domain::{
     document::Table,
     introspection::Introspection,
     issuer::{Algorithm, Discovery, Issuer, KeyLocation, Refetch, Servers},
-    token_proof::DPOP_SCHEME,
 };
 
 /// Reads all issuers of a realm, each with the place of its aliases; the deployment's configuration writes issuers in the
@@ -40,17 +39,6 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         table.required_texts("algorithms").map(|names| read_algorithms(table, &names))
     };
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
-    if scheme.eq_ignore_ascii_case(DPOP_SCHEME) {
-        let message = "tokens that are bound to a key come with `DPoP` whatever `scheme` says, and no others do; expected \
-                       `proof = \"required\"` to refuse those that are not bound";
-        table.fault(Some("scheme"), message);
-    }
-    let is_proof_required = table.text("proof").is_some_and(|proof| {
-        if *proof != *"required" {
-            table.fault(Some("proof"), "`proof` may say `required`; without it, what the token says counts");
-        }
-        true
-    });
     let (types, required_claims) = token_rules::read_shape(table, audiences.as_deref());
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
