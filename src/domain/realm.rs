@@ -126,31 +126,17 @@ impl Realm {
             file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
                 resource_types(files, file, schema, relations).map_err(&mut keep).ok()
             });
-        let grants = file
-            .as_ref()
-            .zip(types.as_ref())
-            .and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
-        let profiles = file
-            .as_ref()
-            .zip(types.as_ref())
-            .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
+        let typed = file.as_ref().zip(types.as_ref());
+        let grants = typed.and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
+        let profiles = typed.and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         let aliases = file.as_ref().and_then(|file| read_aliases(files, file).map_err(&mut keep).ok());
         let cedar_types = schema.as_ref().map(CedarTypes::of).unwrap_or_default();
-        let derived = match (&file, &schema, &relations, &types) {
-            (Some(file), Some(schema), Some(relations), Some(resource_types)) => {
-                let parts = derived::Parts {
-                    files,
-                    path: REALM_FILE,
-                    file,
-                    schema,
-                    relations,
-                    resource_types,
-                    cedar_types: &cedar_types,
-                };
-                derived::compile(&parts).map_err(&mut keep).ok()
-            }
-            _ => None,
-        };
+        let derived = typed.zip(schema.as_ref().zip(relations.as_ref())).and_then(|(typed, known)| {
+            let ((file, resource_types), (schema, relations), cedar_types) = (typed, known, &cedar_types);
+            let path = REALM_FILE;
+            let parts = derived::Parts { files, path, file, schema, relations, resource_types, cedar_types };
+            derived::compile(&parts).map_err(&mut keep).ok()
+        });
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
             faults.extend(check_principal(files, file, relations, schema));

@@ -13,8 +13,8 @@ mod reasons;
 mod resources;
 mod settings;
 mod token_info;
-mod trusted;
 mod token_rules;
+mod trusted;
 
 use std::{ops::Range, sync::Arc};
 

@@ -11,9 +11,7 @@ use std::{
     },
 };
 
-use hallpass::proto::v1::{
-    self as pb, revocation_service_client::RevocationServiceClient, revoked_tokens::Tokens,
-};
+use hallpass::proto::v1::{self as pb, revocation_service_client::RevocationServiceClient, revoked_tokens::Tokens};
 use serde_json::json;
 use tokio::{
     sync::mpsc::{UnboundedSender, unbounded_channel},
