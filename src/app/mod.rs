@@ -10,6 +10,8 @@ pub mod error;
 pub mod oauth_token;
 pub mod policies;
 pub mod ports;
+mod possession;
+pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
@@ -29,7 +31,10 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores},
+    ports::{
+        ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+    },
+    proof_replays::ProofReplays,
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -42,12 +47,14 @@ use crate::domain::{application::TokenDigest, id::RealmName};
 pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) introspector: Option<Arc<dyn TokenIntrospector>>,
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) applications: Arc<dyn ApplicationStore>,
     pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
+    proofs: ProofReplays,
     searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -67,12 +74,14 @@ impl App {
         let app = Self {
             clock,
             keys,
+            introspector: None,
             store,
             applications,
             revocations,
             source,
             tokens,
             secrets: Secrets::default(),
+            proofs: ProofReplays::default(),
             searches: Searches::default(),
             realms,
         };
@@ -80,6 +89,27 @@ impl App {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }
         app
+    }
+
+    /// The same service with another memory of proofs that were used.
+    #[must_use]
+    pub fn with_proofs(self, proofs: ProofReplays) -> Self {
+        Self { proofs, ..self }
+    }
+
+    /// The proofs of possession that were used.
+    pub fn proofs(&self) -> &ProofReplays {
+        &self.proofs
+    }
+
+    /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.
+    #[must_use]
+    pub fn with_introspector(mut self, introspector: Arc<dyn TokenIntrospector>) -> Self {
+        for realm in self.realms.values() {
+            introspector.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
+        }
+        self.introspector = Some(introspector);
+        self
     }
 
     /// The realms, by name.

@@ -225,6 +225,59 @@ pub trait KeySource: Send + Sync + std::fmt::Debug {
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);
 }
 
+/// What an issuer says about an opaque token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Introspected {
+    /// It does not count.
+    Inactive,
+    /// It counts.
+    Active(ActiveToken),
+}
+
+/// What an issuer says about a token that counts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ActiveToken {
+    /// The members of the answer, nothing of them checked but `active`.
+    pub members: Arc<serde_json::Map<String, serde_json::Value>>,
+    /// Until when the answer may be used, in seconds since the epoch; the token's `exp` may come first.
+    pub until_seconds: i64,
+}
+
+/// Shows until when it counts; the rest is about people.
+impl std::fmt::Debug for ActiveToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ActiveToken").field("until_seconds", &self.until_seconds).finish_non_exhaustive()
+    }
+}
+
+/// Why an issuer could not be asked about a token.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("issuer `{issuer}` cannot be asked about its tokens: {reason}")]
+pub struct IntrospectionError {
+    /// The issuer.
+    pub issuer: String,
+    /// What failed; holds no secret, no token, and nothing that was answered.
+    pub reason: String,
+}
+
+/// Asks issuers about their opaque tokens (RFC 7662).
+#[async_trait]
+pub trait TokenIntrospector: Send + Sync + std::fmt::Debug {
+    /// What the issuer of a realm says about a token, now or not long ago.
+    ///
+    /// # Errors
+    /// [`IntrospectionError`]: nothing is known about the token then.
+    async fn introspect(
+        &self,
+        realm: &RealmName,
+        issuer: &str,
+        token: &str,
+    ) -> Result<Introspected, IntrospectionError>;
+
+    /// Replaces the issuers of a realm.
+    fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);
+}
+
 /// Reads the files of realms.
 pub trait RealmSource: Send + Sync + std::fmt::Debug {
     /// All files of the realm's folder, sorted by path.

@@ -90,7 +90,7 @@ impl App {
         self.change_revocations(state, move |index, now_seconds| {
             let known = index.get(&tokens);
             let counted = known.is_some_and(|revocation| revocation.counts(now_seconds));
-            Ok((known.is_some().then(|| RevocationChange::Delete(tokens)), counted))
+            Ok((known.is_some().then_some(RevocationChange::Delete(tokens)), counted))
         })
         .await
     }

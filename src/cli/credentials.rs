@@ -36,7 +36,7 @@ struct TokenArguments {
 
 #[derive(Debug, clap::Args)]
 struct ProofArguments {
-    /// A file with the DPoP header of the original request; - is standard input; repeatable
+    /// A file with the proof header (RFC 9449) of the original request; - is standard input; repeatable
     #[arg(long, value_name = "FILE")]
     dpop: Vec<PathBuf>,
     /// The method of the original request, for example GET

@@ -39,6 +39,7 @@ pub(crate) struct Table<'a> {
     entries: &'a DeTable<'a>,
     faults: Faults<'a>,
     asked: RefCell<Vec<String>>,
+    otherwise: RefCell<Vec<String>>,
 }
 
 /// Parses a document and hands its root to `read`.
@@ -52,8 +53,14 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
         }
     };
     let span = root.span();
-    let table =
-        Table { path: String::new(), span, entries: root.get_ref(), faults: faults.clone(), asked: RefCell::default() };
+    let table = Table {
+        path: String::new(),
+        span,
+        entries: root.get_ref(),
+        faults: faults.clone(),
+        asked: RefCell::default(),
+        otherwise: RefCell::default(),
+    };
     let value = read(&table);
     table.finish();
     let found = faults.take();
@@ -174,7 +181,14 @@ impl<'a> Table<'a> {
 
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
-        Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })
+        Some(Table {
+            path,
+            span: value.span(),
+            entries,
+            faults: self.faults.clone(),
+            asked: RefCell::default(),
+            otherwise: RefCell::default(),
+        })
     }
 
     /// Reads a table within this one; `None` when it is absent or no table.
@@ -292,13 +306,32 @@ impl<'a> Table<'a> {
 
     /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text.
     pub(crate) fn scalars(&self, key: &str) -> Vec<(Arc<str>, Value)> {
+        self.values(key, scalar, "a boolean, a whole number or a string")
+    }
+
+    /// Reads a table of names of the author's choice, each with a boolean, a whole number, a text, or a list of these.
+    pub(crate) fn constants(&self, key: &str) -> Vec<(Arc<str>, Value)> {
+        let list = |value: &DeValue<'_>| {
+            let items: Option<_> = value.as_array()?.iter().map(|item| scalar(item.get_ref())).collect();
+            items.map(Value::List)
+        };
+        let expected = "a boolean, a whole number, a string or a list of these";
+        self.values(key, |value| scalar(value).or_else(|| list(value)), expected)
+    }
+
+    fn values(
+        &self,
+        key: &str,
+        read: impl Fn(&DeValue<'_>) -> Option<Value>,
+        expected: &str,
+    ) -> Vec<(Arc<str>, Value)> {
         self.table(key, |outer| {
             let mut found = Vec::new();
             for (name, value) in outer.entries {
                 outer.asked.borrow_mut().push(name.get_ref().to_string());
-                match scalar(value.get_ref()) {
-                    Some(scalar) => found.push((Arc::from(&**name.get_ref()), scalar)),
-                    None => outer.wrong(name.get_ref(), value, "a boolean, a whole number or a string"),
+                match read(value.get_ref()) {
+                    Some(value) => found.push((Arc::from(&**name.get_ref()), value)),
+                    None => outer.wrong(name.get_ref(), value, expected),
                 }
             }
             found
@@ -306,13 +339,51 @@ impl<'a> Table<'a> {
         .unwrap_or_default()
     }
 
+    /// Reads a table of names of the author's choice, each with a text or a table.
+    pub(crate) fn texts_or_tables<T>(
+        &self,
+        key: &str,
+        of_text: impl Fn(Arc<str>) -> T,
+        read: impl Fn(&Table<'_>) -> Option<T>,
+    ) -> Vec<(Arc<str>, T)> {
+        self.table(key, |outer| {
+            let mut found = Vec::new();
+            for (name, value) in outer.entries {
+                let name = &**name.get_ref();
+                let read = if value.get_ref().is_table() {
+                    outer.table(name, &read).flatten()
+                } else {
+                    outer.asked.borrow_mut().push(name.to_owned());
+                    let text = value.get_ref().as_str();
+                    if text.is_none() {
+                        outer.wrong(name, value, "a string or a table");
+                    }
+                    text.map(|text| of_text(text.into()))
+                };
+                found.extend(read.map(|read| (Arc::from(name), read)));
+            }
+            found
+        })
+        .unwrap_or_default()
+    }
+
+    /// Names keys that a table of another kind has in this place: an unknown key may be meant for one.
+    pub(crate) fn could_have(&self, keys: &[&str]) {
+        self.otherwise.borrow_mut().extend(keys.iter().map(ToString::to_string));
+    }
+
     fn finish(&self) {
-        let asked = self.asked.borrow();
+        let (asked, otherwise) = (self.asked.borrow(), self.otherwise.borrow());
         for (key, _) in self.entries.iter().filter(|(key, _)| !asked.iter().any(|asked| asked == key.get_ref())) {
-            let mut known: Vec<&str> = asked.iter().map(String::as_str).collect();
+            let mut known: Vec<&str> = asked.iter().chain(otherwise.iter()).map(String::as_str).collect();
             known.sort_unstable();
             known.dedup();
-            let message = format!("unknown key `{}`, expected one of {}", self.name(key.get_ref()), known.join(", "));
+            let name = self.name(key.get_ref());
+            let message = if otherwise.iter().any(|other| other == key.get_ref()) {
+                format!("`{name}` does not go with the other keys here")
+            } else {
+                format!("unknown key `{name}`, expected one of {}", known.join(", "))
+            };
             self.faults.add(Some(key.span()), message);
         }
     }

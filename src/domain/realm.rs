@@ -1,5 +1,6 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
+mod answers;
 mod claims;
 mod cross_check;
 mod moot;
@@ -16,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access_request::Phase,
     cedar::{CedarEntity, CedarTypes, action_entities},
-    derived::{self, Derived},
+    derived::{self, Derived, Parts},
     fault::Fault,
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
@@ -131,16 +132,20 @@ impl Realm {
         let profiles = typed.and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         let aliases = file.as_ref().and_then(|file| read_aliases(files, file).map_err(&mut keep).ok());
         let cedar_types = schema.as_ref().map(CedarTypes::of).unwrap_or_default();
-        let derived = typed.zip(schema.as_ref().zip(relations.as_ref())).and_then(|(typed, known)| {
-            let ((file, resource_types), (schema, relations), cedar_types) = (typed, known, &cedar_types);
-            let path = REALM_FILE;
-            let parts = derived::Parts { files, path, file, schema, relations, resource_types, cedar_types };
+        let parts = typed.zip(schema.as_ref().zip(relations.as_ref()));
+        let derived = parts.and_then(|((file, resource_types), (schema, relations))| {
+            let cedar_types = &cedar_types;
+            let parts = Parts { files, path: REALM_FILE, file, schema, relations, resource_types, cedar_types };
             derived::compile(&parts).map_err(&mut keep).ok()
         });
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
+            faults.extend(answers::placeholders(file, relations, schema));
+        }
+        if let (Some(file), Some(policies)) = (&file, &policies) {
+            faults.extend(answers::annotations(file, policies));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
@@ -200,6 +205,14 @@ impl Realm {
         }
         self.file.issuers.retain(|issuer| !issuers.iter().any(|other| other.issuer == issuer.issuer));
         self.file.issuers.extend(issuers.iter().cloned());
+        let mut introspecting = self.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+        if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
+            let message = format!(
+                "opaque tokens would go to `{}` and to `{}`; only one issuer of a realm can have `introspection`",
+                first.issuer, second.issuer
+            );
+            return Err(vec![Fault::in_file("the deployment's issuers", message)]);
+        }
         Ok(())
     }
 

@@ -27,12 +27,12 @@ async fn revocations(service: &Service) -> RevocationServiceClient<Channel> {
     RevocationServiceClient::connect(format!("http://{}", service.address)).await.unwrap()
 }
 
-fn named(which: Tokens) -> Option<pb::RevokedTokens> {
-    Some(pb::RevokedTokens { issuer: ISSUER.to_owned(), tokens: Some(which) })
+fn named(which: Tokens) -> pb::RevokedTokens {
+    pb::RevokedTokens { issuer: ISSUER.to_owned(), tokens: Some(which) }
 }
 
 fn revoking(which: Tokens) -> pb::RevokeRequest {
-    let revocation = Some(pb::Revocation { tokens: named(which), ..pb::Revocation::default() });
+    let revocation = Some(pb::Revocation { tokens: Some(named(which)), ..pb::Revocation::default() });
     pb::RevokeRequest { realm: REALM.to_owned(), revocation }
 }
 
@@ -44,7 +44,8 @@ async fn asked(service: &Service, token: &str) -> String {
 
 #[tokio::test]
 async fn a_revocation_counts_from_the_next_decision_on_and_after_a_power_cut() {
-    let home = Home::new();
+    let mut home = Home::new();
+    home.copy_rules();
     let mut service = home.start().await;
     service.relationships().write_relationships(creating(vec![enrolled_at("1", &SCHOOL.to_string())])).await.unwrap();
     let token = home.token_with("SISVendor", &[SCHOOL], &json!({ "jti": "one", "sub": "somebody" }));
@@ -56,7 +57,7 @@ async fn a_revocation_counts_from_the_next_decision_on_and_after_a_power_cut() {
         service.kill();
         service = home.start().await;
         assert_eq!(asked(&service, &token).await, "TOKEN_REVOKED");
-        let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: named(which) };
+        let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: Some(named(which)) };
         assert!(revocations(&service).await.reinstate(request).await.unwrap().into_inner().reinstated);
         assert_eq!(asked(&service, &token).await, "PERMITTED");
         service.kill();
@@ -85,7 +86,7 @@ async fn revoke_on(
             done.send(()).ok();
             continue;
         }
-        let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: named(which) };
+        let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: Some(named(which)) };
         if client.reinstate(request).await.is_err() {
             break;
         }

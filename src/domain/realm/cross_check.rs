@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cedar_policy::EntityTypeName;
 
-use super::{REALM_FILE, RELATIONS_FILE};
+use super::{REALM_FILE, RELATIONS_FILE, SCHEMA_FILE};
 use crate::domain::{
     fault::Fault,
     realm_file::{RealmFile, settings_for, undeclared},
@@ -15,7 +15,7 @@ use crate::domain::{
 /// What the files say of each other.
 pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = actions_and_settings(file, schema);
-    faults.extend(resources_and_obligations(file, schema));
+    faults.extend(subjects(file, schema));
     faults.extend(profiles(file, schema));
     let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
     for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
@@ -24,6 +24,7 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
             format!("the schema has no entity type `{entity}`, expected one of {types}"),
         ));
     }
+    faults.extend(ends(relations, schema));
     faults.extend(paths(file, relations, schema));
     let is_mapped = |name: &Arc<str>| file.principal.attribute(name).is_some();
     if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
@@ -33,6 +34,18 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
         ));
     }
     faults
+}
+
+/// Relations whose object the schema does not let contain the subject: policies would be checked as if it never could.
+fn ends(relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let rules = relations.relation_rules();
+    let apart = rules.filter(|(_, rule)| schema.may_contain(&rule.object, &rule.subject) == Some(false));
+    let fault = |name: &Arc<str>, subject: &str, object: &str| {
+        let message = format!("relation `{name}` puts a `{subject}` in a `{object}`");
+        let expected = format!("expected `entity {subject} in [{object}]` in {SCHEMA_FILE}");
+        Fault::in_file(RELATIONS_FILE, format!("{message}, which the schema rules out, {expected}"))
+    };
+    apart.map(|(name, rule)| fault(name, &rule.subject, &rule.object)).collect()
 }
 
 /// Actions that the schema doesn't have, and settings that are missing, of another type, or asked for by no action.
@@ -118,8 +131,8 @@ fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<F
     faults
 }
 
-/// Attributes that `[[resources.subjects]]` and `[obligations.*]` name and that are not there.
-fn resources_and_obligations(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
+/// Attributes that `[[resources.subjects]]` names and that are not there.
+fn subjects(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
     if let Some(resources) = &file.resources {
         let members = schema.entities.get(&resources.entity);
@@ -129,13 +142,6 @@ fn resources_and_obligations(file: &RealmFile, schema: &RealmSchema) -> Vec<Faul
                 "`resources.subjects`: `{}` has no attribute `{}` in the schema",
                 resources.entity, subject.attribute
             );
-            faults.push(Fault::in_file(REALM_FILE, message));
-        }
-    }
-    let is_mapped = |name: &Arc<str>| file.principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    for (id, rule) in &file.obligations {
-        for (_, attribute) in rule.parameters.iter().filter(|(_, attribute)| !is_mapped(attribute)) {
-            let message = format!("obligation `{id}`: `{attribute}` is none of the principal's attributes");
             faults.push(Fault::in_file(REALM_FILE, message));
         }
     }

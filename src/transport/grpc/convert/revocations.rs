@@ -1,5 +1,7 @@
 //! Revocations.
 
+use std::sync::Arc;
+
 use prost_types::Timestamp;
 
 use super::{
@@ -44,7 +46,7 @@ impl Faults {
             Some(Tokens::Client(id)) => Which::Client(id.into()),
             None => {
                 self.add(field, "names no tokens, expected one of `token_id`, `subject` and `client`");
-                Which::Token(Default::default())
+                Which::Token(Arc::default())
             }
         };
         RevokedTokens { issuer: issuer.into(), which }

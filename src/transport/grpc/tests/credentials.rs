@@ -1,5 +1,7 @@
 //! How tokens come, and who acts with them.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::{
@@ -76,7 +78,7 @@ async fn a_request_has_one_token_in_a_way_that_its_issuer_allows() {
 async fn an_opaque_token_of_an_application_comes_in_the_header_alone() {
     let world = world("query = true\nscheme = \"JWT\"", "").await;
     applications::put(&world, applications::application(&["1"])).await;
-    let token = applications::issue(&world, Default::default()).await;
+    let token = applications::issue(&world, HashMap::new()).await;
     assert_eq!(answered(&world, &token, "Bearer", "").await.0, "PERMITTED");
     assert_eq!(answered(&world, &token, "JWT", "").await.0, "TOKEN_SCHEME_MISMATCH");
     assert_eq!(answered(&world, "", "", &token).await.0, "TOKEN_TRANSPORT_NOT_ALLOWED");

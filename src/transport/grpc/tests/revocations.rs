@@ -23,16 +23,16 @@ fn client(world: &World) -> Client {
     RevocationServiceClient::new(world.channel.clone())
 }
 
-fn tokens(issuer: &str, tokens: Tokens) -> Option<pb::RevokedTokens> {
-    Some(pb::RevokedTokens { issuer: issuer.to_owned(), tokens: Some(tokens) })
+fn tokens(issuer: &str, tokens: Tokens) -> pb::RevokedTokens {
+    pb::RevokedTokens { issuer: issuer.to_owned(), tokens: Some(tokens) }
 }
 
-fn at(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp { seconds, nanos: 0 })
+fn at(seconds: i64) -> Timestamp {
+    Timestamp { seconds, nanos: 0 }
 }
 
-fn revoking(tokens: Option<pb::RevokedTokens>) -> pb::RevokeRequest {
-    let revocation = Some(pb::Revocation { tokens, ..pb::Revocation::default() });
+fn revoking(tokens: pb::RevokedTokens) -> pb::RevokeRequest {
+    let revocation = Some(pb::Revocation { tokens: Some(tokens), ..pb::Revocation::default() });
     pb::RevokeRequest { realm: REALM.to_owned(), revocation }
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn revoke(world: &World, which: Tokens) -> pb::Revocation {
 }
 
 async fn reinstate(world: &World, which: Tokens) -> bool {
-    let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: tokens(ISSUER, which) };
+    let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: Some(tokens(ISSUER, which)) };
     client(world).reinstate(request).await.unwrap().into_inner().reinstated
 }
 
@@ -73,7 +73,7 @@ async fn asked(world: &World, token: &str) -> String {
     authorize(world, question).await.unwrap().reasons[0].code.clone()
 }
 
-fn token(world: &World, further: Json) -> String {
+fn token(world: &World, further: &Json) -> String {
     let mut claims = json!({ "schools": "1" });
     claims.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
     world.token_saying(&claims)
@@ -88,7 +88,7 @@ async fn world() -> World {
 #[tokio::test]
 async fn a_revoked_token_is_denied_from_the_next_decision_on_though_it_was_verified_before() {
     let world = world().await;
-    let (token, other) = (token(&world, json!({ "jti": "one" })), token(&world, json!({ "jti": "two" })));
+    let (token, other) = (token(&world, &json!({ "jti": "one" })), token(&world, &json!({ "jti": "two" })));
     assert_eq!((asked(&world, &token).await, asked(&world, &other).await), ("PERMITTED".into(), "PERMITTED".into()));
     let kept = revoke(&world, Tokens::TokenId("one".into())).await;
     assert_eq!((kept.issued_before, kept.forget_at), (None, None));
@@ -121,11 +121,11 @@ async fn tokens_of_a_subject_or_a_client_are_revoked_by_when_they_were_issued() 
             if !iat.is_null() {
                 claim["iat"] = iat;
             }
-            token(&world, claim)
+            token(&world, &claim)
         };
         let tokens = [issued(json!(NOW - 9)), issued(json!(NOW)), issued(json!(NOW + 1)), issued(Json::Null)];
         // The clock stands a quarter after the second, whose first part is past.
-        assert_eq!(revoke(&world, which.clone()).await.issued_before, at(NOW + 1));
+        assert_eq!(revoke(&world, which.clone()).await.issued_before, Some(at(NOW + 1)));
         for (token, expected) in tokens.iter().zip(["TOKEN_REVOKED", "TOKEN_REVOKED", "PERMITTED", "TOKEN_REVOKED"]) {
             assert_eq!(asked(&world, token).await, expected, "{which:?}");
         }
@@ -133,7 +133,7 @@ async fn tokens_of_a_subject_or_a_client_are_revoked_by_when_they_were_issued() 
         let before = Some(Timestamp { seconds: NOW - 10, nanos: 1 });
         earlier.revocation.as_mut().unwrap().issued_before = before;
         let kept = client(&world).revoke(earlier).await.unwrap().into_inner().revocation.unwrap();
-        assert_eq!(kept.issued_before, at(NOW - 9), "a part of a second revokes more");
+        assert_eq!(kept.issued_before, Some(at(NOW - 9)), "a part of a second revokes more");
         assert_eq!(asked(&world, &tokens[0]).await, "PERMITTED", "the later revocation replaced the earlier one");
         assert!(reinstate(&world, which).await);
         assert_eq!(asked(&world, &tokens[3]).await, "PERMITTED");
@@ -143,9 +143,9 @@ async fn tokens_of_a_subject_or_a_client_are_revoked_by_when_they_were_issued() 
 #[tokio::test]
 async fn a_revocation_is_forgotten_when_it_says_so_and_purged_with_the_next_change() {
     let world = world().await;
-    let lasting = token(&world, json!({ "jti": "one" }));
+    let lasting = token(&world, &json!({ "jti": "one" }));
     let mut request = revoking(tokens(ISSUER, Tokens::TokenId("one".into())));
-    request.revocation.as_mut().unwrap().forget_at = at(NOW + 100);
+    request.revocation.as_mut().unwrap().forget_at = Some(at(NOW + 100));
     client(&world).revoke(request).await.unwrap();
     world.clock.pass(99);
     assert_eq!((asked(&world, &lasting).await, listed(&world, "", 0).await.len()), ("TOKEN_REVOKED".into(), 1));
@@ -169,7 +169,7 @@ async fn opaque_tokens_are_revoked_by_their_application_or_their_digest() {
         let revoked = || tokens("hallpass:application", which.clone());
         client(&world).revoke(revoking(revoked())).await.unwrap();
         assert_eq!(asked(&world, &token).await, "TOKEN_REVOKED", "{which:?}");
-        let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: revoked() };
+        let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: Some(revoked()) };
         assert!(client(&world).reinstate(request).await.unwrap().into_inner().reinstated);
         assert_eq!(asked(&world, &token).await, "PERMITTED");
     }
@@ -205,15 +205,16 @@ async fn all_faults_of_a_revocation_come_at_once() {
     };
     let of_token = Tokens::TokenId(String::new());
     let wrong = pb::Revocation {
-        tokens: tokens("https://idp.example/", of_token),
-        issued_before: at(NOW),
-        forget_at: at(NOW),
+        tokens: Some(tokens("https://idp.example/", of_token)),
+        issued_before: Some(at(NOW)),
+        forget_at: Some(at(NOW)),
         revoked_at: None,
     };
     let expected = ["forget_at", "issued_before", "tokens.issuer", "tokens.token_id"];
     assert_eq!(faults(wrong).await, expected.map(|field| format!("revocation.{field}")));
     assert_eq!(faults(pb::Revocation::default()).await, ["revocation.tokens"]);
-    let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: tokens("", Tokens::Client("c".into())) };
+    let unnamed = Some(tokens("", Tokens::Client("c".into())));
+    let request = pb::ReinstateRequest { realm: REALM.to_owned(), tokens: unnamed };
     assert_eq!(violations(&client(&world).reinstate(request).await.unwrap_err()), ["tokens.issuer"]);
     assert_eq!(world.revocations.len(), 0);
 }
@@ -221,7 +222,7 @@ async fn all_faults_of_a_revocation_come_at_once() {
 #[tokio::test]
 async fn what_a_failed_write_left_counts_after_the_next_one() {
     let world = world().await;
-    let token = token(&world, json!({ "jti": "one" }));
+    let token = token(&world, &json!({ "jti": "one" }));
     world.revocations.is_failing.store(true, Ordering::Relaxed);
     let failing = revoking(tokens(ISSUER, Tokens::TokenId("one".into())));
     let status = client(&world).revoke(failing).await.unwrap_err();
