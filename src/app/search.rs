@@ -179,7 +179,7 @@ impl App {
         let loaded = Arc::clone(&snapshot.loaded);
         let checked = blocking(move || check::check(&loaded.realm, request)).await??;
         let moment = self.moment_of(&snapshot);
-        let verified = self.verify_for(&snapshot, &asked).await?;
+        let verified = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
         let holder = verified.as_ref().map(|caller| holder(&snapshot.state, caller)).unwrap_or_default();
         if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {
@@ -187,6 +187,7 @@ impl App {
         }
         let record = self.record(&snapshot, &verified, &checked.about, &decision, &checked.request_id, started_us);
         let is_allowed = decision.outcome.effect() == Effect::Allow;
+        let announced = decision.obligations.iter().map(|duty| Arc::clone(&duty.id)).collect();
         let answer = Box::new(Answer { decision_id: record.id, decision, data_revision: record.data_revision });
         snapshot.state.log.append(vec![record]).await?;
         let rest = if is_allowed && !checked.filter_only {
@@ -207,6 +208,7 @@ impl App {
                 request_id: checked.request_id,
                 key,
                 source,
+                announced,
                 is_first_page: checked.after.is_none(),
                 place,
                 has_gap,

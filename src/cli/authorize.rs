@@ -122,6 +122,14 @@ fn show(answer: &AuthorizeResponse, screen: &mut Screen) -> io::Result<()> {
         for text in std::iter::once(&denial.detail).chain(&denial.errors).filter(|text| !text.is_empty()) {
             screen.line(format_args!("  {}", plain(text)))?;
         }
+        let mut headers: Vec<_> = denial.headers.iter().collect();
+        headers.sort();
+        for (name, value) in headers {
+            screen.line(format_args!("  header {}: {}", plain(name), plain(value)))?;
+        }
+        if !denial.members.is_empty() {
+            screen.line(format_args!("  members {}", plain(&json::values(&denial.members).to_string())))?;
+        }
     }
     let version: String = answer.policy_version.chars().take(12).collect();
     let origin =

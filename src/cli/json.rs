@@ -138,8 +138,16 @@ fn reasons(reasons: &[Reason]) -> Json {
 }
 
 fn denial(denial: &Denial) -> Json {
-    let Denial { status, r#type, title, detail, errors, headers: _, members: _ } = denial;
-    json!({ "status": status, "type": r#type, "title": title, "detail": detail, "errors": errors })
+    let Denial { status, r#type, title, detail, errors, headers, members } = denial;
+    json!({
+        "status": status,
+        "type": r#type,
+        "title": title,
+        "detail": detail,
+        "errors": errors,
+        "headers": headers,
+        "members": values(members),
+    })
 }
 
 fn subject(subject: &RecordedSubject) -> Json {
@@ -154,7 +162,8 @@ fn entity(entity: &EntityReference) -> Json {
     json!({ "type": r#type, "id": id })
 }
 
-fn values<'a>(values: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Json {
+/// Named values, sorted by name.
+pub(super) fn values<'a>(values: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Json {
     let mut named: Vec<_> = values.into_iter().map(|(name, json)| (name.clone(), value(json))).collect();
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
     Json::Object(named.into_iter().collect::<Map<_, _>>())

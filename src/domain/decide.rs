@@ -8,13 +8,13 @@ use super::{
     access_request::{AccessRequest, Phase, PhaseValues, SETTLED_CONTEXT},
     cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Obligation, Outcome, Reason},
-    denial,
+    denial::{self, Asked},
     derived::Filled,
     entities::Gathering,
     explanation::{self, Explained},
     grants::{Grant, ResolvedGrant},
     graph::Graph,
-    obligations::obligations,
+    obligations::{carried_by_all, obligations},
     policy_set::{Candidates, PlanKey},
     principal::Principal,
     profile::selection::{Refusal, select},
@@ -47,23 +47,29 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
         Err(refused) => return *refused,
     };
     let request = shaped.as_ref().unwrap_or(request);
-    let mut allowed: Vec<Reason> = Vec::new();
-    for values in &request.phases {
-        let (outcome, reasons) = evaluate(realm, principal, request, values, graph);
+    let (mut allowed, mut carried) = (Vec::<Reason>::new(), Vec::new());
+    for (index, values) in request.phases.iter().enumerate() {
+        let (outcome, mut reasons) = evaluate(realm, principal, request, values, graph);
         if outcome != Outcome::Allowed {
+            if index > 0 {
+                reasons = explanation::of_second_phase(realm, reasons);
+            }
             return denied(realm, principal, request, values.phase, outcome, reasons);
         }
+        carried.extend(carried_by_all(reasons.iter().map(|permit| permit.obligations.as_slice())));
         for Explained { reason, .. } in reasons {
             if !allowed.iter().any(|known| known.policy == reason.policy) {
                 allowed.push(reason);
             }
         }
     }
-    let obligations = obligations(realm, principal, request);
-    if let Some(reason) = unsupported(request, &obligations) {
-        let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
-        return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason.into()]);
-    }
+    let obligations = match supported(request, obligations(realm, principal, request, &carried)) {
+        Ok(obligations) => obligations,
+        Err(reason) => {
+            let phase = request.phases.last().map_or(Phase::Existing, |values| values.phase);
+            return denied(realm, principal, request, phase, Outcome::Indeterminate, vec![reason.into()]);
+        }
+    };
     Decision {
         outcome: Outcome::Allowed,
         determining_policies: policies_of(&allowed),
@@ -74,12 +80,21 @@ pub fn decide(realm: &Realm, principal: &Principal, request: &AccessRequest, gra
     }
 }
 
-/// Why an allow can't be given: the first obligation that the caller has not said it can fulfil.
-pub(super) fn unsupported(request: &AccessRequest, obligations: &[Obligation]) -> Option<Reason> {
-    let supported = request.supported_obligations.as_ref()?;
-    let obligation = obligations.iter().find(|obligation| !supported.contains(&obligation.id))?;
+/// The obligations of an allow that can be given.
+///
+/// # Errors
+/// Why it can't: they are not complete, or the caller has not said of one that it can fulfil it.
+pub(super) fn supported(
+    request: &AccessRequest,
+    obligations: Result<Vec<Obligation>, Reason>,
+) -> Result<Vec<Obligation>, Reason> {
+    let obligations = obligations?;
+    let Some(supported) = &request.supported_obligations else { return Ok(obligations) };
+    let Some(obligation) = obligations.iter().find(|obligation| !supported.contains(&obligation.id)) else {
+        return Ok(obligations);
+    };
     let message = format!("an allow would carry the obligation `{}`, which the caller does not support", obligation.id);
-    Some(Reason::plain("OBLIGATION_NOT_SUPPORTED", message))
+    Err(Reason::plain("OBLIGATION_NOT_SUPPORTED", message))
 }
 
 /// The request as its profile lets the policies see it; `None` as it stands.
@@ -97,10 +112,12 @@ pub(super) fn shaped_by_profile(
 }
 
 fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusal: Refusal) -> Decision {
-    let Refusal { outcome, code, message, details } = refusal;
+    let Refusal { outcome, code, template, message, details } = refusal;
     let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
-    let explained = Explained::from(Reason::plain(code, message));
-    let denial = denial::render_with(realm, Some((principal, request, phase)), &explained, &details);
+    let template = template.map(Arc::from);
+    let explained = Explained { template, ..Explained::from(Reason::plain(code, message)) };
+    let asked = Asked { principal, request, phase, context: &request.context };
+    let denial = denial::render_with(realm, Some(asked), &explained, &details);
     Decision {
         outcome,
         determining_policies: Vec::new(),
@@ -119,7 +136,8 @@ pub(super) fn denied(
     outcome: Outcome,
     reasons: Vec<Explained>,
 ) -> Decision {
-    let denial = denial::render(realm, Some((principal, request, phase)), reasons.first());
+    let asked = Asked { principal, request, phase, context: &request.context };
+    let denial = denial::render(realm, Some(asked), reasons.first());
     let reasons: Vec<Reason> = reasons.into_iter().map(|explained| explained.reason).collect();
     // A near miss explains a denial; it did not determine it.
     let determining_policies = if outcome == Outcome::NotPermitted { Vec::new() } else { policies_of(&reasons) };

@@ -70,6 +70,10 @@ pub struct Denial {
     pub detail: String,
     /// Further errors, one sentence each.
     pub errors: Vec<String>,
+    /// Headers of the response, each name once, the values of visible ASCII and blanks alone (RFC 9110 section 5.5).
+    pub headers: Vec<(Arc<str>, String)>,
+    /// Further members of the problem (RFC 9457 section 3.2): whole numbers, booleans and texts.
+    pub members: Attributes,
 }
 
 /// What the caller must do with an allow.

@@ -306,14 +306,61 @@ impl<'a> Table<'a> {
 
     /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text.
     pub(crate) fn scalars(&self, key: &str) -> Vec<(Arc<str>, Value)> {
+        self.values(key, scalar, "a boolean, a whole number or a string")
+    }
+
+    /// Reads a table of names of the author's choice, each with a boolean, a whole number, a text, or a list of these.
+    pub(crate) fn constants(&self, key: &str) -> Vec<(Arc<str>, Value)> {
+        let list = |value: &DeValue<'_>| {
+            let items: Option<_> = value.as_array()?.iter().map(|item| scalar(item.get_ref())).collect();
+            items.map(Value::List)
+        };
+        let expected = "a boolean, a whole number, a string or a list of these";
+        self.values(key, |value| scalar(value).or_else(|| list(value)), expected)
+    }
+
+    fn values(
+        &self,
+        key: &str,
+        read: impl Fn(&DeValue<'_>) -> Option<Value>,
+        expected: &str,
+    ) -> Vec<(Arc<str>, Value)> {
         self.table(key, |outer| {
             let mut found = Vec::new();
             for (name, value) in outer.entries {
                 outer.asked.borrow_mut().push(name.get_ref().to_string());
-                match scalar(value.get_ref()) {
-                    Some(scalar) => found.push((Arc::from(&**name.get_ref()), scalar)),
-                    None => outer.wrong(name.get_ref(), value, "a boolean, a whole number or a string"),
+                match read(value.get_ref()) {
+                    Some(value) => found.push((Arc::from(&**name.get_ref()), value)),
+                    None => outer.wrong(name.get_ref(), value, expected),
                 }
+            }
+            found
+        })
+        .unwrap_or_default()
+    }
+
+    /// Reads a table of names of the author's choice, each with a text or a table.
+    pub(crate) fn texts_or_tables<T>(
+        &self,
+        key: &str,
+        of_text: impl Fn(Arc<str>) -> T,
+        read: impl Fn(&Table<'_>) -> Option<T>,
+    ) -> Vec<(Arc<str>, T)> {
+        self.table(key, |outer| {
+            let mut found = Vec::new();
+            for (name, value) in outer.entries {
+                let name = &**name.get_ref();
+                let read = if value.get_ref().is_table() {
+                    outer.table(name, &read).flatten()
+                } else {
+                    outer.asked.borrow_mut().push(name.to_owned());
+                    let text = value.get_ref().as_str();
+                    if text.is_none() {
+                        outer.wrong(name, value, "a string or a table");
+                    }
+                    text.map(|text| of_text(text.into()))
+                };
+                found.extend(read.map(|read| (Arc::from(name), read)));
             }
             found
         })

@@ -10,29 +10,52 @@ use super::{
     decide::Evaluation,
     decision::Reason,
     policy_set::CompiledPolicy,
+    realm::Realm,
     realm_file::{MissingPeople, NamedSubjects},
     resource_type::{LACKS, Subject},
     schema::AttributeType,
     value::Value,
 };
 
-/// A reason, and the strategies of the grant that it comes from.
+/// A reason, and what follows from the policies that it comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Explained {
     pub(super) reason: Reason,
+    /// The strategies of the grant that it comes from.
     pub(super) strategies: Vec<Arc<str>>,
+    /// The template of the denial, where it is not the one of the reason's code.
+    pub(super) template: Option<Arc<str>>,
+    /// The obligations that the permit carries.
+    pub(super) obligations: Vec<Arc<str>>,
 }
 
 impl From<Reason> for Explained {
     fn from(reason: Reason) -> Self {
-        Self { reason, strategies: Vec::new() }
+        Self { reason, strategies: Vec::new(), template: None, obligations: Vec::new() }
     }
 }
 
 /// Why it is allowed: the permits that hold.
 pub(super) fn permitted(evaluation: &Evaluation<'_>, determining: &[usize]) -> Vec<Explained> {
     let policies = sorted(evaluation, determining).into_iter();
-    policies.map(|policy| of_policy("PERMITTED", title(policy), policy).into()).collect()
+    let explained = policies.map(|policy| {
+        let reason = of_policy("PERMITTED", title(policy), policy);
+        Explained { obligations: policy.obligations.clone(), ..Explained::from(reason) }
+    });
+    explained.collect()
+}
+
+/// Reasons of the proposed values of a question whose stored values passed, with the codes that the realm has for these.
+pub(super) fn of_second_phase(realm: &Realm, mut reasons: Vec<Explained>) -> Vec<Explained> {
+    for Explained { reason, template, .. } in &mut reasons {
+        let told = realm.file.reasons.second_phase.iter().find(|(code, _)| *code == reason.code);
+        let Some((_, told)) = told else { continue };
+        let code = std::mem::replace(&mut reason.code, Arc::clone(told));
+        if template.is_none() && !realm.file.denials.iter().any(|(name, _)| name == told) {
+            *template = Some(code);
+        }
+    }
+    reasons
 }
 
 /// Which policies could not be evaluated. The error's own text may hold values, so it isn't repeated.
@@ -52,10 +75,12 @@ pub(super) fn forbidden(evaluation: &Evaluation<'_>, determining: &[usize]) -> V
 }
 
 fn forbidden_by(evaluation: &Evaluation<'_>, policy: &CompiledPolicy) -> Explained {
+    let mut template = None;
     let (code, message, subjects) = if let Some((family, lacking)) = forbidden_without(evaluation, policy) {
         let (code, message) = missing(evaluation, family);
         (code, Arc::from(message), lacking)
     } else {
+        template = policy.annotation("denial").cloned();
         let mentioned = subjects_of(evaluation, policy.clauses.list.iter());
         let code = policy.annotation("reason").map_or_else(|| "FORBIDDEN".to_owned(), ToString::to_string);
         let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
@@ -67,7 +92,8 @@ fn forbidden_by(evaluation: &Evaluation<'_>, policy: &CompiledPolicy) -> Explain
     };
     let hints = policy.annotation("hint").into_iter().cloned().collect();
     let subjects = subjects.into_iter().flat_map(|subject| names(evaluation, subject)).cloned().collect();
-    Explained { reason: Reason { subjects, hints, ..of_policy(&code, message, policy) }, strategies }
+    let reason = Reason { subjects, hints, ..of_policy(&code, message, policy) };
+    Explained { strategies, template, ..Explained::from(reason) }
 }
 
 /// The values whose lack a forbid tells instead of its own reason, with the family of the codes that do.
@@ -149,7 +175,8 @@ fn near_misses(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Vec<Explai
         };
         let message = policy.annotation("message").cloned().unwrap_or_else(|| title(policy));
         let reason = Reason { subjects, hints, ..of_policy(code, message, policy) };
-        reasons.push(Explained { reason, strategies: guards(&same) });
+        let (strategies, template) = (guards(&same), policy.annotation("denial").cloned());
+        reasons.push(Explained { strategies, template, ..Explained::from(reason) });
     }
     reasons
 }
@@ -169,7 +196,7 @@ fn value_required(evaluation: &Evaluation<'_>, missed: &[Missed<'_>]) -> Explain
         hints,
         ..Reason::plain(&code, message)
     };
-    Explained { reason, strategies: guards(&lacking) }
+    Explained { strategies: guards(&lacking), ..Explained::from(reason) }
 }
 
 /// The value is not there, and may be told to be missing.

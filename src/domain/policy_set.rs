@@ -18,6 +18,7 @@ use super::{
     clause::Clauses,
     fault::Fault,
     looks::Looks,
+    obligations::named_obligations,
     schema::RealmSchema,
 };
 
@@ -44,10 +45,14 @@ pub(super) struct CompiledPolicy {
     pub(super) effect: Effect,
     pub(super) clauses: Clauses,
     pub(super) precedence: i64,
+    /// The obligations that it carries where it permits.
+    pub(super) obligations: Vec<Arc<str>>,
     /// When it applies, given that it is one of a question's [`Candidates`].
     pub(super) condition: Condition,
     annotations: BTreeMap<Arc<str>, Arc<str>>,
     scope: Scope,
+    /// Where it stands, as a fault without a message.
+    place: Fault,
 }
 
 #[derive(Debug)]
@@ -67,7 +72,8 @@ struct Constraint {
 }
 
 /// The annotations that mean something here.
-const ANNOTATIONS: [&str; 7] = ["id", "title", "reason", "missing", "message", "hint", "precedence"];
+const ANNOTATIONS: [&str; 9] =
+    ["id", "title", "reason", "missing", "message", "hint", "precedence", "denial", "obligation"];
 
 /// The question that a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -162,7 +168,7 @@ impl PolicySet {
                 }
                 let named = policy.new_id(PolicyId::new(id));
                 places.insert(id.to_owned(), file);
-                match CompiledPolicy::of(&named) {
+                match CompiledPolicy::of(&named, fault_at(file, start, "")) {
                     Ok(compiled) => policies.push(compiled),
                     Err(message) => faults.push(fault_at(file, start, message)),
                 }
@@ -332,7 +338,7 @@ impl PolicySet {
 }
 
 impl CompiledPolicy {
-    fn of(policy: &Policy) -> Result<Self, String> {
+    fn of(policy: &Policy, place: Fault) -> Result<Self, String> {
         let annotations: BTreeMap<Arc<str>, Arc<str>> =
             policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
         let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
@@ -343,6 +349,7 @@ impl CompiledPolicy {
         if let Some(code) = annotations.get("reason").filter(|code| !is_code(code)) {
             return Err(format!("the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`"));
         }
+        let obligations = named_obligations(policy.effect(), annotations.get("obligation"))?;
         let fault = |error: &dyn std::fmt::Display| format!("the policy has no JSON form: {error}");
         let json = policy.to_json().map_err(|error| fault(&error))?;
         // Read back, it has no places in the file, which the evaluator would copy for every value on its way.
@@ -353,10 +360,17 @@ impl CompiledPolicy {
             effect: policy.effect(),
             clauses: Clauses::of(&json).map_err(|error| fault(&error))?,
             precedence,
+            obligations,
             annotations,
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
+            place,
         })
+    }
+
+    /// A fault at the place where it stands.
+    pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault { message: message.into(), ..self.place.clone() }
     }
 
     /// Its scope says nothing more about a question that it is a candidate of: its condition is that of its clauses.
@@ -369,7 +383,8 @@ impl CompiledPolicy {
     }
 }
 
-fn is_code(code: &str) -> bool {
+/// The text has the form of a reason's code.
+pub(super) fn is_code(code: &str) -> bool {
     code.starts_with(|c: char| c.is_ascii_uppercase())
         && code.len() <= 63
         && code.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')

@@ -384,9 +384,13 @@ fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
             "title" => Json::from(denial.title),
             "detail" => Json::from(denial.detail),
             "errors" => Json::from(denial.errors),
+            "headers" => denial.headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+            "members" => json_of(&Value::Record(denial.members)),
             _ => Json::Null,
         };
-        compare(&format!("problem.{member}"), expected.to_string(), found.to_string());
+        // The order of an object's members says nothing.
+        let sorted = |json: &Json| json_of(&value(json)).to_string();
+        compare(&format!("problem.{member}"), sorted(expected), sorted(&found));
     }
     differences
 }

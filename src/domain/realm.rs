@@ -1,5 +1,6 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
+mod answers;
 mod claims;
 mod cross_check;
 mod moot;
@@ -141,6 +142,10 @@ impl Realm {
             faults.extend(cross_check(file, relations, schema));
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
+            faults.extend(answers::placeholders(file, relations, schema));
+        }
+        if let (Some(file), Some(policies)) = (&file, &policies) {
+            faults.extend(answers::annotations(file, policies));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
@@ -200,6 +205,14 @@ impl Realm {
         }
         self.file.issuers.retain(|issuer| !issuers.iter().any(|other| other.issuer == issuer.issuer));
         self.file.issuers.extend(issuers.iter().cloned());
+        let mut introspecting = self.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+        if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
+            let message = format!(
+                "opaque tokens would go to `{}` and to `{}`; only one issuer of a realm can have `introspection`",
+                first.issuer, second.issuer
+            );
+            return Err(vec![Fault::in_file("the deployment's issuers", message)]);
+        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod trusted;
 use std::{ops::Range, sync::Arc};
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
+pub(super) use denials::{CONTEXT, context_paths, in_quotes};
 pub(crate) use issuers::read_issuers;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
@@ -28,7 +29,7 @@ pub use {
     derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
-    obligations::ObligationRule,
+    obligations::{ObligationParameter, ObligationRule},
     principal::{ClaimMapping, PrincipalMapping, TextRules},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
@@ -97,7 +98,7 @@ impl RealmFile {
             let context = root.named("context", |_, table| derived::read_derived(table));
             let trusted = root.table("trusted", trusted::read_trusted).unwrap_or_default();
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
-            let obligations = root.named("obligations", |_, table| obligations::read_obligation(table));
+            let obligations = root.named("obligations", |name, table| Some(obligations::read_obligation(name, table)));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
             let grants = root.table("grants", grants::read_grants);
             let profiles = root.table("profiles", profiles::read_profiles);
@@ -234,6 +235,18 @@ separator = ","
         assert_eq!((found.keys, found.servers.discovery), (KeyLocation::Discovered, Some(Discovery::Oauth)));
         assert_eq!(found.refetch, Refetch { seconds: 60, burst: 2, max_stale_seconds: 3600 });
         assert_eq!(issuer("algorithms = [\"RS256\"]\ndiscovery = \"oidc\"").keys, KeyLocation::Discovered);
+    }
+
+    #[test]
+    fn an_issuer_may_demand_bound_tokens_and_does_so_by_no_scheme_word() {
+        let keys = "algorithms = [\"RS256\"]\nkeys = { file = \"k\" }";
+        assert!(!issuer(keys).is_proof_required);
+        assert!(issuer(&format!("{keys}\nproof = \"required\"")).is_proof_required);
+        for wrong in ["proof = \"optional\"", "proof = \"\"", "proof = true", "scheme = \"dpop\""] {
+            assert_eq!(faults(&trusting(&format!("{keys}\n{wrong}"))).len(), 1, "{wrong}");
+        }
+        let secrets = "algorithms = [\"HS256\", \"HS512\"]\nkeys = { file = \"k\" }";
+        assert_eq!(issuer(secrets).algorithms.len(), 2);
     }
 
     #[test]

@@ -28,8 +28,8 @@ use self::symbolic::{Symbolic, Verdict};
 use super::{
     access_request::{AccessRequest, Phase, PhaseValues},
     ancestors::ancestors,
-    decide::{Evaluation, denied, prepared, shaped_by_profile, unsupported},
-    decision::{Decision, Outcome},
+    decide::{Evaluation, denied, prepared, shaped_by_profile, supported},
+    decision::{Decision, Obligation, Outcome},
     explanation::{self, Explained},
     graph::Graph,
     id::EntityId,
@@ -107,31 +107,42 @@ pub enum Answer {
 /// Holds for this graph only: the stored relationships of principal and context are settled in the filter, those of the
 /// resource's values are not.
 pub fn row_filter(realm: &Realm, principal: &Principal, request: &AccessRequest, graph: &Graph) -> Answer {
+    filtered(realm, principal, request, graph).0
+}
+
+/// The row filter, and what the caller must do with whatever passes: also what only some of the allows would carry.
+pub(super) fn filtered(
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    graph: &Graph,
+) -> (Answer, Vec<Obligation>) {
     let phase = Phase::Existing;
     let values = PhaseValues::none(phase, &request.resource_type);
     let request = &AccessRequest { phases: vec![values.clone()], ..request.clone() };
     if let Err(refused) = shaped_by_profile(realm, principal, request) {
-        return Answer::Refused(refused);
+        return (Answer::Refused(refused), Vec::new());
     }
-    let refused =
-        |outcome, reasons| Answer::Refused(Box::new(denied(realm, principal, request, phase, outcome, reasons)));
-    let found = prepared(realm, principal, request, &values, graph, judge);
-    let filter = match found {
-        Err((outcome, reasons)) | Ok(Found::Refused(outcome, reasons)) => return refused(outcome, reasons),
-        Ok(Found::Inexpressible) => return Answer::Inexpressible,
-        Ok(Found::Filter(filter)) => filter,
+    let refused = |outcome, reasons| {
+        let decision = denied(realm, principal, request, phase, outcome, reasons);
+        (Answer::Refused(Box::new(decision)), Vec::new())
     };
-    let obligations = obligations(realm, principal, request);
-    match unsupported(request, &obligations) {
-        Some(reason) if filter != Filter::None => refused(Outcome::Indeterminate, vec![reason.into()]),
-        _ => Answer::Filtered(filter),
+    let (answer, carried) = match prepared(realm, principal, request, &values, graph, judge) {
+        Err((outcome, reasons)) | Ok(Found::Refused(outcome, reasons)) => return refused(outcome, reasons),
+        Ok(Found::Inexpressible(carried)) => (Answer::Inexpressible, carried),
+        Ok(Found::Filter(filter, carried)) => (Answer::Filtered(filter), carried),
+    };
+    match supported(request, obligations(realm, principal, request, &carried)) {
+        Ok(obligations) => (answer, obligations),
+        Err(reason) => refused(Outcome::Indeterminate, vec![reason.into()]),
     }
 }
 
+/// What was found, with the obligations that permits may bring to what passes.
 enum Found {
     Refused(Outcome, Vec<Explained>),
-    Filter(Filter),
-    Inexpressible,
+    Filter(Filter, Vec<Arc<str>>),
+    Inexpressible(Vec<Arc<str>>),
 }
 
 /// As `decide` judges: no forbid may hold or fail, and a permit must hold.
@@ -139,7 +150,7 @@ fn judge(evaluation: &Evaluation<'_>) -> Found {
     let (resource_type, principal) = (&*evaluation.request.resource_type, evaluation.principal);
     // Facts of the token would count for the resource that is the principal, and which one that is isn't known.
     if evaluation.names_resources || resource_type.entity == principal.entity.entity_type {
-        return Found::Inexpressible;
+        return Found::Inexpressible(carried_by_any(evaluation));
     }
     let symbolic = Symbolic {
         realm: evaluation.realm,
@@ -172,13 +183,38 @@ fn judge(evaluation: &Evaluation<'_>) -> Found {
     } else {
         Some(vec![Filter::All])
     };
-    let (Some(open), Some(permitted)) = (open, permitted) else { return Found::Inexpressible };
+    let carried = carried(evaluation, &permits);
+    let (Some(open), Some(permitted)) = (open, permitted) else { return Found::Inexpressible(carried) };
     let permitted = Filter::any_of(permitted);
     let failing = where_always(&permits, |verdict| &verdict.fails);
     if permitted == Filter::None && !failing.is_empty() {
         return Found::Refused(Outcome::Indeterminate, explanation::errored(evaluation, &failing));
     }
-    Found::Filter(Filter::all_of(open.into_iter().chain([permitted])))
+    Found::Filter(Filter::all_of(open.into_iter().chain([permitted])), carried)
+}
+
+/// The obligations that some allow carries: those of the permits that may hold, but for those that a permit lifts that
+/// always holds.
+fn carried(evaluation: &Evaluation<'_>, permits: &[(usize, Option<Verdict>)]) -> Vec<Arc<str>> {
+    let mut carried: Vec<Arc<str>> = Vec::new();
+    let obligations = |index: usize| evaluation.realm.policies.get(index).map(|policy| policy.obligations.as_slice());
+    let may_hold = permits.iter().filter(|(_, verdict)| verdict.as_ref().is_none_or(|it| it.holds != Filter::None));
+    for id in may_hold.filter_map(|(index, _)| obligations(*index)).flatten() {
+        if !carried.contains(id) {
+            carried.push(Arc::clone(id));
+        }
+    }
+    let always = where_always(permits, |verdict| &verdict.holds);
+    carried.retain(|id| always.iter().all(|index| obligations(*index).is_some_and(|named| named.contains(id))));
+    carried
+}
+
+/// The obligations of all permits for the action, where it isn't known which of them come into question.
+fn carried_by_any(evaluation: &Evaluation<'_>) -> Vec<Arc<str>> {
+    let policies = &evaluation.realm.policies;
+    let Some(action) = policies.action(&evaluation.request.action) else { return Vec::new() };
+    let taking = policies.iter().filter(|policy| policies.takes(policy, action));
+    taking.flat_map(|policy| &policy.obligations).cloned().collect()
 }
 
 /// The policies of which this is so whatever the values are.

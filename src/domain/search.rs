@@ -16,14 +16,13 @@ pub use self::{
     known::{ITEMS_MAX, Known, Scope, known_items},
 };
 use super::{
-    access_request::{AccessRequest, Phase, Question},
+    access_request::{AccessRequest, Question},
     ancestors,
-    decide::{denied, shaped_by_profile, unsupported},
+    decide::shaped_by_profile,
     decision::{Decision, Obligation, Outcome, Reason},
     graph::Graph,
     id::EntityId,
     items::{Item, Origin},
-    obligations::obligations,
     principal::Principal,
     realm::Realm,
     resource_type::ResourceType,
@@ -49,17 +48,12 @@ pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph
     if let Err(refused) = shaped_by_profile(realm, principal, request) {
         return Opening { decision: *refused, filter: None };
     }
-    let filter = match row_filter::row_filter(realm, principal, request, graph) {
+    let (answer, further) = row_filter::filtered(realm, principal, request, graph);
+    let filter = match answer {
         Answer::Refused(decision) => return Opening { decision: *decision, filter: None },
         Answer::Filtered(filter) => Some(filter),
         Answer::Inexpressible => None,
     };
-    let further = obligations(realm, principal, request);
-    if let Some(reason) = unsupported(request, &further) {
-        let reasons = vec![reason.into()];
-        let decision = denied(realm, principal, request, Phase::Existing, Outcome::Indeterminate, reasons);
-        return Opening { decision, filter: None };
-    }
     let first = match &filter {
         Some(filter) => {
             let obligation = row_filter::obligation(filter, realm, principal, &request.resource_type, graph);

@@ -36,6 +36,8 @@ pub(super) struct Work {
     pub(super) request_id: Arc<str>,
     pub(super) key: ItemsKey,
     pub(super) source: Source,
+    /// The obligations that the answer names.
+    pub(super) announced: Vec<Arc<str>>,
     pub(super) is_first_page: bool,
     /// How many resources were gone through, on all pages.
     pub(super) place: usize,
@@ -172,7 +174,9 @@ impl Work {
         }
         let started_us = self.app.clock.now_us();
         let decision = decide(&self.snapshot.loaded.realm, &caller.principal, request, graph);
-        let is_allowed = decision.outcome.effect() == Effect::Allow;
+        let is_announced = decision.obligations.iter().all(|duty| self.announced.contains(&duty.id));
+        // Nobody is shown what was allowed on a condition that they weren't told.
+        let is_allowed = decision.outcome.effect() == Effect::Allow && is_announced;
         if is_allowed || candidate.is_some() {
             let (snapshot, request_id) = (&self.snapshot, &self.request_id);
             records.push(self.app.record(snapshot, &self.caller, request, &decision, request_id, started_us));
@@ -180,7 +184,7 @@ impl Work {
         if is_allowed {
             found.push(Found { id: Arc::clone(&request.resource_id), candidate: candidate.unwrap_or(0) });
             self.left = self.left.map(|left| left.saturating_sub(1));
-        } else if candidate.is_none() && decision.outcome == Outcome::Indeterminate {
+        } else if candidate.is_none() && (decision.outcome == Outcome::Indeterminate || !is_announced) {
             self.has_gap = true;
         }
     }

@@ -63,7 +63,7 @@ impl Selected<'_> {
     fn data_policy(&self) -> Refusal {
         let message = "the profile hides a member without which the resource cannot be created";
         let (outcome, code) = (Outcome::Forbidden, "PROFILE_DATA_POLICY");
-        Refusal { outcome, code, message: message.into(), details: Details::new() }
+        Refusal { outcome, code, template: None, message: message.into(), details: Details::new() }
             .with("profile", &self.profile.name)
             .with("usage", self.usage.name())
     }

@@ -37,11 +37,20 @@ pub(in crate::domain) struct Refusal {
     pub(in crate::domain) outcome: Outcome,
     /// The code of its reason.
     pub(in crate::domain) code: &'static str,
+    /// The template of the denial, where it is not the one of the code.
+    pub(in crate::domain) template: Option<&'static str>,
     /// A sentence for a person.
     pub(in crate::domain) message: Arc<str>,
     /// What the texts of the refusal can name.
     pub(in crate::domain) details: Details,
 }
+
+/// Profiles are assigned for what is asked, and the request names none of these.
+const REQUIRED: (&str, &str) =
+    ("PROFILE_REQUIRED", "the media type names none of the profiles that are assigned to the caller for this");
+/// The request names a profile, but the caller has others.
+const NOT_ASSIGNED: (&str, &str) =
+    ("PROFILE_NOT_ASSIGNED", "the media type names a profile that is not assigned to the caller");
 
 /// Finds the profile of a request; none where no profile has a say.
 ///
@@ -73,7 +82,7 @@ pub(in crate::domain) fn select<'r>(
         (Asked::Profile(named), available) => asking.named(&named, &known, available)?,
         (Asked::Nothing, []) => return Ok(None),
         (Asked::Nothing, [only]) => only,
-        (Asked::Nothing, several) => return Err(asking.required(several)),
+        (Asked::Nothing, several) => return Err(asking.required(REQUIRED, several)),
     };
     asking.take(profile).map(Some)
 }
@@ -125,7 +134,8 @@ impl<'r> Asking<'r, '_> {
         }
         let counting = if by_facets { available } else { assigned };
         if !available.is_empty() && !is_among(counting, profile) {
-            return Err(self.required(available));
+            let why = if is_among(assigned, profile) { REQUIRED } else { NOT_ASSIGNED };
+            return Err(self.required(why, available));
         }
         if !named.resource.eq_ignore_ascii_case(&self.resource_type.member_name()) {
             return Err(self.mismatch(named));
@@ -134,7 +144,7 @@ impl<'r> Asking<'r, '_> {
             self.check_usage(named)?;
         }
         match profile.resource(self.resource_type) {
-            None if !available.is_empty() => Err(self.required(available)),
+            None if !available.is_empty() => Err(self.required(REQUIRED, available)),
             None => Err(self.not_contained(named)),
             Some(resource) if resource.members(self.usage).is_none() => Err(self.usage_missing(named, &resource.name)),
             Some(_) => Ok(profile),
@@ -184,16 +194,16 @@ impl<'r> Asking<'r, '_> {
         self.refuse("PROFILE_MISCONFIGURED", Outcome::Indeterminate, message).with("profile", profile)
     }
 
-    fn required(&self, available: &[&Profile]) -> Refusal {
-        let code = match self.usage {
+    fn required(&self, (code, message): (&'static str, &str), available: &[&Profile]) -> Refusal {
+        let template = match self.usage {
             Usage::Readable => "PROFILE_REQUIRED_ON_READ",
             Usage::Writable => "PROFILE_REQUIRED_ON_WRITE",
         };
         let resource = self.resource_type.member_name();
         let written = |profile: &&Profile| media_type::write(self.settings, &resource, &profile.name, self.usage);
         let media_types = available.iter().map(written).collect();
-        let message = "the media type names none of the profiles that are assigned to the caller for this";
         let mut refusal = self.refuse(code, Outcome::Forbidden, message);
+        refusal.template = Some(template);
         refusal.details.push(("media_types", Detail::Names(media_types)));
         refusal
     }
@@ -217,7 +227,7 @@ impl<'r> Asking<'r, '_> {
     }
 
     fn refuse(&self, code: &'static str, outcome: Outcome, message: &str) -> Refusal {
-        Refusal { outcome, code, message: message.into(), details: Details::new() }
+        Refusal { outcome, code, template: None, message: message.into(), details: Details::new() }
             .with("header", self.usage.header())
             .with("method", self.method)
             .with("usage", self.usage.name())

@@ -347,11 +347,11 @@ fn the_profile_follows_from_header_and_assignment() {
         (&["Box"], "", "all", "all"),
         (&["Write"], "", "all", "all"),
         (&["Write", "Two-Lid"], "", "Two-Lid", "Two-Lid"),
-        (&["One-Lid", "Two-Lid"], "", "PROFILE_REQUIRED_ON_READ", "PROFILE_REQUIRED_ON_READ"),
+        (&["One-Lid", "Two-Lid"], "", "PROFILE_REQUIRED", "PROFILE_REQUIRED"),
         (&["One-Lid", "Two-Lid"], &two, "Two-Lid", "Two-Lid"),
-        (&["One-Lid"], &two, "PROFILE_REQUIRED_ON_READ", "PROFILE_REQUIRED_ON_READ"),
-        (&["One-Lid", "Box"], &boxes, "PROFILE_REQUIRED_ON_READ", "PROFILE_REQUIRED_ON_READ"),
-        (&["One-Lid", "Write"], &write, "PROFILE_USAGE_MISSING", "PROFILE_REQUIRED_ON_READ"),
+        (&["One-Lid"], &two, "PROFILE_NOT_ASSIGNED", "PROFILE_NOT_ASSIGNED"),
+        (&["One-Lid", "Box"], &boxes, "PROFILE_REQUIRED", "PROFILE_REQUIRED"),
+        (&["One-Lid", "Write"], &write, "PROFILE_USAGE_MISSING", "PROFILE_REQUIRED"),
         (&["Box"], &boxes, "PROFILE_NOT_CONTAINED", "PROFILE_NOT_CONTAINED"),
         (&["Write"], &write, "PROFILE_USAGE_MISSING", "PROFILE_USAGE_MISSING"),
         (&[], &one, "One-Lid", "One-Lid"),
@@ -360,7 +360,7 @@ fn the_profile_follows_from_header_and_assignment() {
         // An invalid profile: nobody's business where it is dropped, in the way where it is kept.
         (&[], &bad, "PROFILE_UNKNOWN_ON_READ", "PROFILE_MISCONFIGURED"),
         (&["Bad-Lid"], "", "all", "PROFILE_MISCONFIGURED"),
-        (&["Bad-Lid", "One-Lid"], "", "One-Lid", "PROFILE_REQUIRED_ON_READ"),
+        (&["Bad-Lid", "One-Lid"], "", "One-Lid", "PROFILE_REQUIRED"),
     ] {
         assert_eq!(came_of(&look(&by_pattern, assigned, header)), pattern, "{assigned:?} {header}");
         assert_eq!(came_of(&look(&by_facets, assigned, header)), facets, "{assigned:?} {header}");
@@ -495,8 +495,7 @@ fn a_resource_of_another_schema_is_another_resource() {
 fn a_row_filter_is_refused_where_each_row_would_be() {
     let realm = realm(&[LIDS], "").unwrap();
     let question = Question { action: "View".into(), resource_type: "core/lids".into(), ..Question::default() };
-    for (assigned, expected) in [(&["One-Lid"][..], None), (&["One-Lid", "Two-Lid"], Some("PROFILE_REQUIRED_ON_READ"))]
-    {
+    for (assigned, expected) in [(&["One-Lid"][..], None), (&["One-Lid", "Two-Lid"], Some("PROFILE_REQUIRED"))] {
         let claims = json!({"id": "c", "profiles": assigned});
         let principal = Principal::from_claims(&realm, claims.as_object().unwrap()).unwrap();
         let request = AccessRequest::check(&realm, &question).unwrap();

@@ -15,7 +15,7 @@ use crate::domain::{
 /// What the files say of each other.
 pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = actions_and_settings(file, schema);
-    faults.extend(resources_and_obligations(file, schema));
+    faults.extend(subjects(file, schema));
     faults.extend(profiles(file, schema));
     let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
     for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
@@ -131,8 +131,8 @@ fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<F
     faults
 }
 
-/// Attributes that `[[resources.subjects]]` and `[obligations.*]` name and that are not there.
-fn resources_and_obligations(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
+/// Attributes that `[[resources.subjects]]` names and that are not there.
+fn subjects(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
     if let Some(resources) = &file.resources {
         let members = schema.entities.get(&resources.entity);
@@ -142,13 +142,6 @@ fn resources_and_obligations(file: &RealmFile, schema: &RealmSchema) -> Vec<Faul
                 "`resources.subjects`: `{}` has no attribute `{}` in the schema",
                 resources.entity, subject.attribute
             );
-            faults.push(Fault::in_file(REALM_FILE, message));
-        }
-    }
-    let is_mapped = |name: &Arc<str>| file.principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    for (id, rule) in &file.obligations {
-        for (_, attribute) in rule.parameters.iter().filter(|(_, attribute)| !is_mapped(attribute)) {
-            let message = format!("obligation `{id}`: `{attribute}` is none of the principal's attributes");
             faults.push(Fault::in_file(REALM_FILE, message));
         }
     }

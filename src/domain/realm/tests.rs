@@ -396,6 +396,7 @@ fn a_relation_that_the_schema_rules_out_is_a_fault() {
     assert_eq!(faults("Shelf"), [ruled_out]);
     let unknown = "relations.toml: the schema has no entity type `Box`, expected one of Badge, Clerk, Item, Shelf";
     assert_eq!(faults("Box"), [unknown]);
+}
 
 /// The faults of a realm of notes whose types come from the schema, with this `[trusted]`.
 fn believed(trusted: &str, schema: &str, policies: &str) -> Result<Realm, Vec<String>> {

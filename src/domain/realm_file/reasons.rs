@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{document::Table, value::Value};
+use crate::domain::{document::Table, policy_set::is_code, value::Value};
 
 /// How reasons are put together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct ReasonSettings {
     pub missing_people: MissingPeople,
     /// Precedences by reason code, in place of those of the policies.
     pub precedence: Vec<(Arc<str>, i64)>,
+    /// The codes that reasons have where the stored values passed and the proposed ones don't, by their own codes.
+    pub second_phase: Vec<(Arc<str>, Arc<str>)>,
 }
 
 /// Which values the reason of a missed permit names.
@@ -60,5 +62,13 @@ pub(super) fn read_reasons(table: &Table<'_>) -> ReasonSettings {
         table.fault(Some("precedence"), format!("`{code}` is no whole number"));
         None
     });
-    ReasonSettings { subjects, missing_people, precedence: precedence.collect() }
+    let precedence = precedence.collect();
+    let second_phase = table.scalars("second_phase").into_iter().filter_map(|(code, value)| match value {
+        Value::String(told) if is_code(&told) => Some((code, told)),
+        _ => {
+            table.fault(Some("second_phase"), format!("`{code}` is no code of the form `UPPER_SNAKE_CASE`"));
+            None
+        }
+    });
+    ReasonSettings { subjects, missing_people, precedence, second_phase: second_phase.collect() }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     document::Table,
     issuer::{VersionRule, major_version},
+    token_proof::DPOP_SCHEME,
 };
 
 /// Claims of every access token of RFC 9068 (section 2.2). `aud` and `exp` are looked at in any case.
@@ -37,6 +38,20 @@ pub(super) fn read_shape(table: &Table<'_>, audiences: Option<&[Arc<str>]>) -> (
         RFC9068_CLAIMS.iter().filter(|claim| claims.iter().all(|known| **known != ***claim)).collect();
     claims.extend(missing.into_iter().map(|claim| Arc::from(*claim)));
     (types.unwrap_or_else(|| vec!["at+jwt".into()]), claims)
+}
+
+/// Whether tokens that are bound to no key or certificate are refused.
+pub(super) fn read_proof(table: &Table<'_>) -> bool {
+    if table.text("scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(DPOP_SCHEME)) {
+        let message = "tokens that are bound to a key come with `DPoP` whatever `scheme` says, and no others do; expected \
+                       `proof = \"required\"` to refuse those that are not bound";
+        table.fault(Some("scheme"), message);
+    }
+    let proof = table.text("proof");
+    if proof.as_deref().is_some_and(|proof| proof != "required") {
+        table.fault(Some("proof"), "`proof` may say `required`; without it, what the token says counts");
+    }
+    proof.is_some()
 }
 
 /// The versions of tokens that are understood; any without the table.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::answer;
 use crate::{
     app::error::{Error, Kind},
-    domain::decision::Denial,
+    domain::{decision::Denial, value::Value},
 };
 
 /// A refusal on its way to the client.
@@ -178,11 +178,12 @@ impl Problem {
         }
     }
 
-    /// The members, as far as they say something. A realm's words without type, title and detail mean no body at all.
+    /// The members, as far as they say something. A realm's words without type, title, detail and further members mean no
+    /// body at all.
     fn body(&self) -> Option<Json> {
         let Content { status, denial, has_empty_members, correlation_id, .. } = &*self.0;
-        let Denial { status: _, problem_type, title, detail, errors } = denial;
-        if problem_type.is_empty() && title.is_empty() && detail.is_empty() {
+        let Denial { status: _, problem_type, title, detail, errors, headers: _, members: further } = denial;
+        if problem_type.is_empty() && title.is_empty() && detail.is_empty() && further.is_empty() {
             return None;
         }
         let mut members = Map::new();
@@ -197,6 +198,8 @@ impl Problem {
         if *has_empty_members {
             members.insert("validationErrors".to_owned(), json!({}));
         }
+        // A realm may have a member `status` of its own.
+        members.extend(further.iter().map(|(name, value)| (name.to_string(), member(value))));
         Some(Json::Object(members))
     }
 }
@@ -261,8 +264,24 @@ fn plain(status: StatusCode, detail: &str) -> Denial {
         problem_type: "about:blank".to_owned(),
         title: status.canonical_reason().unwrap_or_default().to_owned(),
         detail: detail.to_owned(),
-        errors: Vec::new(),
+        ..Denial::default()
     }
+}
+
+/// A further member of a problem.
+fn member(value: &Value) -> Json {
+    match value {
+        Value::Bool(flag) => json!(flag),
+        Value::Long(number) => json!(number),
+        Value::String(text) => json!(text),
+        Value::Entity(_) | Value::List(_) | Value::Record(_) | Value::Null => Json::Null,
+    }
+}
+
+/// The headers that the realm has for a refusal.
+fn headers_of(denial: &Denial) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let headers = denial.headers.iter();
+    headers.filter_map(|(name, value)| Some((name.parse().ok()?, HeaderValue::from_str(value).ok()?)))
 }
 
 /// Carries the problem along, so that it can still be told which request it is about.
@@ -274,6 +293,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.0.headers.iter().cloned());
+        // Those of the realm take the place of ours.
+        for (name, value) in headers_of(&self.0.denial) {
+            headers.insert(name, value);
+        }
         if let Some(body) = body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             *response.body_mut() = Body::from(body.to_string());
@@ -286,6 +309,26 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_realm_has_members_and_headers_of_its_own_and_those_take_the_place_of_ours() {
+        let denial = Denial {
+            status: 401,
+            headers: vec![("www-authenticate".into(), "JWT realm=\"x\"".to_owned()), ("X-A".into(), "1".to_owned())],
+            members: [("status".into(), Value::Long(3)), ("isFinal".into(), Value::Bool(true))].into_iter().collect(),
+            ..Denial::default()
+        };
+        let problem = Problem::unauthenticated("TOKEN_EXPIRED", Some(denial));
+        assert_eq!(problem.body(), Some(json!({ "status": 3, "isFinal": true })));
+        let response = problem.into_response();
+        let said = |name: HeaderName| {
+            let values = response.headers().get_all(name).iter();
+            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(said(WWW_AUTHENTICATE), ["JWT realm=\"x\""]);
+        assert_eq!(said(HeaderName::from_static("x-a")), ["1"]);
+    }
 
     #[test]
     fn what_fails_here_is_said_in_words_that_name_no_realm_and_no_file() {

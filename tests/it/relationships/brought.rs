@@ -96,8 +96,8 @@ fn folder(home: &Home, files: &[(&str, &[serde_json::Value])]) -> PathBuf {
     let folder = home.path("records");
     fs::create_dir_all(&folder).unwrap();
     for (name, records) in files {
-        let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-        fs::write(folder.join(name), lines).unwrap();
+        let lines: Vec<String> = records.iter().map(ToString::to_string).collect();
+        fs::write(folder.join(name), lines.join("\n")).unwrap();
     }
     folder
 }

@@ -244,8 +244,9 @@ pub(super) fn reason(reason: &Reason) -> pb::Reason {
 }
 
 fn denial(denial: Denial) -> pb::Denial {
-    let Denial { status, problem_type, title, detail, errors } = denial;
-    let (headers, members) = (HashMap::new(), HashMap::new());
+    let Denial { status, problem_type, title, detail, errors, headers, members } = denial;
+    let headers = headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+    let members = value::attributes(&members);
     pb::Denial { status: status.into(), r#type: problem_type, title, detail, errors, headers, members }
 }
 

@@ -58,9 +58,18 @@ async fn a_question_is_denied_with_reasons_and_the_realms_denial() {
             title: "Denied".to_owned(),
             detail: "Not yours. Hint: Is the student enrolled?".to_owned(),
             errors: vec!["No relationship with 'student'.".to_owned()],
-            ..pb::Denial::default()
+            headers: [("X-Denied".to_owned(), "not yours".to_owned())].into(),
+            members: [
+                ("status".to_owned(), value(pb::value::Kind::IntValue(4))),
+                ("about".to_owned(), value(pb::value::Kind::StringValue("'student'".to_owned()))),
+            ]
+            .into(),
         }
     );
+}
+
+fn value(kind: pb::value::Kind) -> pb::Value {
+    pb::Value { kind: Some(kind) }
 }
 
 #[tokio::test]

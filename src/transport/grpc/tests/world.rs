@@ -72,6 +72,8 @@ type = "urn:north:denied"
 title = "Denied"
 detail = "Not yours.{hints}"
 errors = ["No relationship with {subjects}."]
+members = { status = 4, about = "{subjects}" }
+headers = { "X-Denied" = "not yours" }
 "#;
 const SCHEMA: &str = r"
 entity School;

@@ -1,0 +1,116 @@
+//! What policies and realm.toml say of each other's denials, obligations and reasons.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::REALM_FILE;
+use crate::domain::{
+    fault::Fault,
+    policy_set::PolicySet,
+    realm_file::{ObligationParameter, RealmFile, context_paths},
+    record_mapping::Relations,
+    schema::{AttributeType, Member, RealmSchema},
+};
+
+/// Names in `@denial` and `@obligation` that realm.toml doesn't have, and what realm.toml says of reasons and obligations
+/// that no policy gives.
+pub(super) fn annotations(file: &RealmFile, policies: &PolicySet) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for policy in policies.iter() {
+        let denial = policy.annotation("denial").filter(|name| !has(&file.denials, name));
+        faults.extend(denial.map(|name| {
+            policy.fault(format!("unknown denial `{name}`, expected one that realm.toml has as `[denials.{name}]`"))
+        }));
+        let unknown = policy.obligations.iter().filter(|id| !has(&file.obligations, id));
+        faults.extend(unknown.map(|id| {
+            policy.fault(format!("unknown obligation `{id}`, expected one that realm.toml has as `[obligations.{id}]`"))
+        }));
+    }
+    for (id, rule) in &file.obligations {
+        let is_named = policies.iter().any(|policy| policy.obligations.contains(id));
+        if rule.actions.is_empty() && !is_named {
+            let message = format!("obligation `{id}` has no `actions`, and no permit carries it with `@obligation`");
+            faults.push(Fault::in_file(REALM_FILE, message));
+        }
+    }
+    let is_given = |code: &str| {
+        let of_lack = |family: &str| code.strip_prefix(family) == Some("_REQUIRED");
+        let of_policy = |name, is_it: &dyn Fn(&str) -> bool| {
+            policies.iter().any(|policy| policy.annotation(name).is_some_and(|text| is_it(text)))
+        };
+        ["NO_POLICY_PERMITS", "FORBIDDEN", "VALUE_REQUIRED"].contains(&code)
+            || of_policy("reason", &|reason| reason == code)
+            || of_policy("missing", &of_lack)
+    };
+    for (code, _) in file.reasons.second_phase.iter().filter(|(code, _)| !is_given(code)) {
+        let message = format!("`reasons.second_phase`: no policy gives the reason `{code}`");
+        faults.push(Fault::in_file(REALM_FILE, message));
+    }
+    faults
+}
+
+fn has<T>(named: &[(Arc<str>, T)], wanted: &str) -> bool {
+    named.iter().any(|(name, _)| **name == *wanted)
+}
+
+/// Attributes that `[obligations.*]` names and that are not there or cannot be taken apart, and members of the context that
+/// denials name and that no action has or no text may show.
+pub(super) fn placeholders(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut wrong = |message: String| faults.push(Fault::in_file(REALM_FILE, message));
+    let is_mapped = |name: &Arc<str>| file.principal.attributes.iter().any(|mapping| mapping.attribute == *name);
+    let declared = schema.entities.get(&file.principal.entity);
+    for (id, rule) in &file.obligations {
+        for (_, ObligationParameter { attribute, split }) in &rule.parameters {
+            let member = declared.and_then(|members| members.get(attribute));
+            if !is_mapped(attribute) {
+                wrong(format!("obligation `{id}`: `{attribute}` is none of the principal's attributes"));
+            } else if split.is_some() && !member.is_some_and(|member| is_one_text(&member.value_type, relations)) {
+                wrong(format!("obligation `{id}`: `{attribute}` is no single text that could be split"));
+            }
+        }
+    }
+    for (name, template) in &file.denials {
+        for path in template.texts().flat_map(|text| context_paths(text)) {
+            let contexts = schema.actions.values().map(|shape| &shape.context);
+            let found: Vec<&AttributeType> = contexts.filter_map(|context| member_at(context, path)).collect();
+            if found.is_empty() {
+                wrong(format!("denial `{name}`: no action's context has `{path}`"));
+            } else if let Some(why) = found.iter().find_map(|value_type| unshown(value_type, relations)) {
+                wrong(format!("denial `{name}`: `context.{path}` {why}"));
+            }
+        }
+    }
+    faults
+}
+
+fn is_one_text(value_type: &AttributeType, relations: &Relations) -> bool {
+    match value_type {
+        AttributeType::String => true,
+        AttributeType::Entity(name) => relations.entity(name).is_none_or(|rules| !rules.is_integer),
+        _ => false,
+    }
+}
+
+fn member_at<'s>(members: &'s BTreeMap<Arc<str>, Member>, path: &str) -> Option<&'s AttributeType> {
+    if let Some(member) = members.get(path) {
+        return Some(&member.value_type);
+    }
+    let (name, rest) = path.split_once('.')?;
+    match &members.get(name)?.value_type {
+        AttributeType::Record(fields) => member_at(fields, rest),
+        _ => None,
+    }
+}
+
+/// Why a text may not show values of this type.
+fn unshown(value_type: &AttributeType, relations: &Relations) -> Option<&'static str> {
+    match value_type {
+        AttributeType::Bool | AttributeType::Long | AttributeType::String => None,
+        AttributeType::Entity(name) => relations.is_person(name).then_some("names people, which no text may show"),
+        AttributeType::Set(element) => unshown(element, relations),
+        AttributeType::Record(_) | AttributeType::Other => Some("is of a type that has no text"),
+    }
+}
