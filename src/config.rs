@@ -19,8 +19,8 @@ use crate::{
         document::{Table, read_document},
         fault::Fault,
         id::RealmName,
-        issuer::{Issuer, KeyLocation},
-        realm_file::read_issuer,
+        issuer::Issuer,
+        realm_file::read_issuers,
     },
     storage::{segment_log, sled},
     telemetry,
@@ -329,12 +329,10 @@ impl Layers<'_> {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
             let folder = table.required_text("folder");
             let variant = table.text("variant");
-            let mut issuers = table.tables("issuers", read_issuer);
-            for issuer in &mut issuers {
-                if let KeyLocation::File(file) = &mut issuer.keys {
-                    let from_base = self.base.join(&*file);
-                    *file = std::path::absolute(&from_base).unwrap_or(from_base);
-                }
+            let mut issuers: Vec<Issuer> = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
+            for file in issuers.iter_mut().flat_map(Issuer::files_mut) {
+                let from_base = self.base.join(&*file);
+                *file = std::path::absolute(&from_base).unwrap_or(from_base);
             }
             Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers })
         });
@@ -423,7 +421,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::issuer::Algorithm;
+    use crate::domain::issuer::{Algorithm, KeyLocation};
 
     fn read(content: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {
         let environment = variables.iter().copied().collect();

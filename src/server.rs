@@ -23,21 +23,17 @@ use crate::{
     app::{
         App,
         policies::validate,
-        ports::{Clock, KeyError, KeySource, Stores},
+        ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
     config::{Config, ConfigError, RealmConfig},
     domain::{
-        fault::Fault,
-        id::RealmName,
-        issuer::{Issuer, KeyLocation},
-        key_set::KeySet,
-        policy_set::SourceFile,
-        pseudonym::PseudonymKey,
+        fault::Fault, id::RealmName, issuer::Issuer, key_set::KeySet, policy_set::SourceFile, pseudonym::PseudonymKey,
     },
     provider::{
         clock::SystemClock,
+        introspection::Introspectors,
         jwks::Jwks,
         realm_files::{RealmFolders, read_folder},
     },
@@ -203,11 +199,14 @@ async fn finish<T>(mut serving: JoinHandle<T>) {
 
 /// Fetches every issuer's keys, and then again before they are stale. What fails is logged where it is fetched.
 async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
+    let mut first = tokio::task::JoinSet::new();
     for realm in app.realms() {
         for issuer in &realm.policies().realm.file.issuers {
-            drop(jwks.keys(&realm.name, &issuer.issuer, None).await);
+            let (jwks, realm, issuer) = (Arc::clone(&jwks), realm.name.clone(), Arc::clone(&issuer.issuer));
+            first.spawn(async move { drop(jwks.keys(&realm, &issuer, None).await) });
         }
     }
+    first.join_all().await;
     let mut ticks = tokio::time::interval(KEYS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -243,7 +242,11 @@ impl Service {
         let verified = Arc::clone(&tokens);
         let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
         let folders: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
-        let stores = Stores { relationships: Arc::clone(&store) as Arc<_>, applications: Arc::clone(&store) as Arc<_> };
+        let stores = Stores {
+            relationships: Arc::clone(&store) as Arc<_>,
+            applications: Arc::clone(&store) as Arc<_>,
+            revocations: Arc::clone(&store) as Arc<_>,
+        };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
             let RealmConfig { name, variant, issuers, .. } = realm;
@@ -259,8 +262,11 @@ impl Service {
             states.push(state);
         }
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
+        let introspectors = Introspectors::new(Arc::clone(&clock));
+        let introspector = RealmIntrospector { introspectors, folders: folders.clone() };
         let source = Arc::new(RealmFolders::new(folders));
-        let app = Arc::new(App::new(clock, keys, stores, source, tokens, states));
+        let app =
+            Arc::new(App::new(clock, keys, stores, source, tokens, states).with_introspector(Arc::new(introspector)));
         Ok(Self { app, store, jwks })
     }
 
@@ -349,16 +355,42 @@ impl KeySource for RealmKeys {
     }
 
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
-        let mut issuers = issuers.to_vec();
-        if let Some(folder) = self.folders.get(realm) {
-            for issuer in &mut issuers {
-                if let KeyLocation::File(file) = &mut issuer.keys {
-                    *file = folder.join(&*file);
-                }
-            }
-        }
-        self.jwks.set_issuers(realm, &issuers);
+        self.jwks.set_issuers(realm, &with_files(&self.folders, realm, issuers));
     }
+}
+
+/// Asks the issuers of realms about their opaque tokens. A file that realm.toml names is looked for from the realm's folder.
+#[derive(Debug)]
+struct RealmIntrospector {
+    introspectors: Introspectors,
+    folders: BTreeMap<RealmName, PathBuf>,
+}
+
+#[async_trait]
+impl TokenIntrospector for RealmIntrospector {
+    async fn introspect(
+        &self,
+        realm: &RealmName,
+        issuer: &str,
+        token: &str,
+    ) -> Result<Introspected, IntrospectionError> {
+        self.introspectors.introspect(realm, issuer, token).await
+    }
+
+    fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
+        self.introspectors.set_issuers(realm, &with_files(&self.folders, realm, issuers));
+    }
+}
+
+/// Issuers whose files are where they are looked for.
+fn with_files(folders: &BTreeMap<RealmName, PathBuf>, realm: &RealmName, issuers: &[Issuer]) -> Vec<Issuer> {
+    let mut issuers = issuers.to_vec();
+    if let Some(folder) = folders.get(realm) {
+        for file in issuers.iter_mut().flat_map(Issuer::files_mut) {
+            *file = folder.join(&*file);
+        }
+    }
+    issuers
 }
 
 #[cfg(test)]

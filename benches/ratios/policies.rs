@@ -57,7 +57,7 @@ fn realm(scope: &str, organizations: usize) -> Realm {
         entity Document in [Organization] { level: Long };
         action Read appliesTo { principal: [Person], resource: [Document] };";
     let realm = "title = \"Documents\"\n[principal]\nentity = \"Person\"\nid = \"sub\"\nparents = [\"organizations\"]\n
-        [principal.attributes.organizations]\nclaim = \"organizations\"\n[principal.attributes.level]\nclaim = \"level\"";
+        [principal.attributes.organizations]\nclaim = \"organizations\"\n[principal.attributes.level]\nclaim = \"level\"\n[trusted]\nDocument = [\"level\"]";
     let relations = "[relations.filed]\nsubject = \"Document\"\nobject = \"Organization\"";
     let mut policies = String::new();
     for organization in 0..organizations {

@@ -120,18 +120,7 @@ fn token(key: &LocalKey) -> String {
 }
 
 fn issuer(keys: &Path) -> Issuer {
-    Issuer {
-        issuer: ISSUER.into(),
-        audiences: Vec::new(),
-        algorithms: vec![Algorithm::EdDSA],
-        keys: KeyLocation::File(keys.to_owned()),
-        scheme: "Bearer".into(),
-        types: Vec::new(),
-        required_claims: Vec::new(),
-        skew_seconds: 30,
-        lifetime_seconds_max: None,
-        applications: None,
-    }
+    Issuer::new(ISSUER, &[Algorithm::EdDSA], KeyLocation::File(keys.to_owned()))
 }
 
 struct Echo;

@@ -12,6 +12,8 @@
 
 mod cases;
 mod drive;
+#[path = "../support/process.rs"]
+mod process;
 mod questions;
 mod realms;
 mod report;

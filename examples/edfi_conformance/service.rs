@@ -1,9 +1,7 @@
 //! The service as a process of its own, as it is shipped.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,6 +12,7 @@ use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::cases::Token;
+use crate::process::Process;
 use crate::realms::Realm;
 
 const ISSUER: &str = "https://conformance.example";
@@ -21,7 +20,8 @@ const ISSUER: &str = "https://conformance.example";
 /// A running service; ends with the value.
 #[derive(Debug)]
 pub(crate) struct Service {
-    process: Child,
+    /// Ends with the value.
+    _process: Process,
     channel: Channel,
     signer: Arc<Signer>,
 }
@@ -35,22 +35,11 @@ impl Service {
     pub(crate) async fn start(folder: &Path, realms: &[Realm]) -> anyhow::Result<Self> {
         let signer = Arc::new(Signer(LocalKey::generate()?));
         fs::write(folder.join("issuer.jwks.json"), signer.0.jwks())?;
-        let config = folder.join("hallpass.toml");
-        fs::write(&config, settings(realms))?;
-        let log = folder.join("stderr.txt");
-        let mut command = Command::new(binary()?);
-        command.args(["serve", "--grpc-address", "127.0.0.1:0", "--config"]).arg(&config);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&log)?);
-        let mut process = command.spawn().context("cannot start the service")?;
-        let mut line = String::new();
-        let output = process.stdout.take().context("the service has no standard output")?;
-        BufReader::new(output).read_line(&mut line)?;
-        let Some(address) = line.trim().strip_prefix("listening on ") else {
-            let status = process.wait()?;
-            anyhow::bail!("the service did not start ({status}):\n{}", fs::read_to_string(&log)?);
-        };
+        fs::write(folder.join("hallpass.toml"), settings(realms))?;
+        let process = Process::start(folder, 1)?;
+        let address = process.addresses.first().context("the service listens nowhere")?;
         let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await;
-        Ok(Self { process, channel: channel.context("cannot connect to the service")?, signer })
+        Ok(Self { _process: process, channel: channel.context("cannot connect to the service")?, signer })
     }
 
     /// A connection to it.
@@ -61,15 +50,6 @@ impl Service {
     /// What it trusts.
     pub(crate) fn signer(&self) -> Arc<Signer> {
         Arc::clone(&self.signer)
-    }
-}
-
-/// Nothing of it is kept, so it need not end in order.
-impl Drop for Service {
-    fn drop(&mut self) {
-        if self.process.kill().is_ok() {
-            self.process.wait().ok();
-        }
     }
 }
 
@@ -108,18 +88,4 @@ fn settings(realms: &[Realm]) -> String {
         )
     });
     format!("data_dir = \"data\"\n[log]\nlevel = \"warn\"\n{}", tables.collect::<String>())
-}
-
-/// The binary beside this example, built anew if something changed.
-fn binary() -> anyhow::Result<PathBuf> {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--bin", "hallpass", "--manifest-path"]);
-    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    anyhow::ensure!(build.status().context("cannot run cargo")?.success(), "the service could not be built");
-    let example = std::env::current_exe()?;
-    let folder = example.parent().and_then(Path::parent).context("this example is not where cargo puts examples")?;
-    Ok(folder.join("hallpass"))
 }

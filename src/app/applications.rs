@@ -12,7 +12,8 @@ use crate::{
     app::{
         App,
         application_index::ApplicationIndex,
-        authorize::{Caller, Secret},
+        authorize::Caller,
+        credentials::Secret,
         error::{Error, Kind},
         ports::{ApplicationChange, ApplicationStore, StoreError},
         realm_state::RealmState,

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     app::{
         App,
+        credentials::Credentials,
         error::{Error, Kind},
         realm_state::{LoadedRealm, RealmState},
-        verification::with_right_scheme,
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Phase, Question},
@@ -20,6 +20,7 @@ use crate::{
         principal::Principal,
         realm::Realm,
         token,
+        token_facts::TokenFacts,
         value::{Attributes, Value},
     },
 };
@@ -29,26 +30,14 @@ use crate::{
 pub struct AuthorizeRequest {
     /// The realm's name; empty: the only one that trusts the token's issuer, or that knows an opaque token.
     pub realm: Arc<str>,
-    /// The token. Never logged, never echoed.
-    pub token: Secret,
-    /// The scheme word it came with; empty means `Bearer`.
-    pub token_scheme: Arc<str>,
+    /// What shows who asks.
+    pub credentials: Credentials,
     /// The question.
     pub question: Question,
     /// Decide on relationships at least this fresh.
     pub at_least_revision: Revision,
     /// The caller's request id.
     pub request_id: Arc<str>,
-}
-
-/// A text that must not be printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(pub Arc<str>);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
 }
 
 /// An answer.
@@ -69,8 +58,10 @@ pub struct Caller {
     pub principal: Principal,
     /// Who asks, as the decision log names it.
     pub recorded: (EntityId, Arc<Attributes>),
-    /// Who vouches for it.
-    pub issuer: Arc<str>,
+    /// What the token says of itself.
+    pub token: TokenFacts,
+    /// Who acts for the principal, as the decision log names it.
+    pub actor: Option<EntityId>,
     /// The policies by which the claims were understood.
     pub policy_version: PolicyVersion,
     /// Until when, in seconds since the epoch.
@@ -108,13 +99,11 @@ impl App {
     }
 
     pub(super) async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
-        let realm = &snapshot.loaded.realm;
-        let verified = self.verify(&snapshot.state, realm, &request.token).await?;
-        Ok(verified.and_then(|caller| with_right_scheme(realm, caller, &request.token_scheme)))
+        self.authenticate(&snapshot.state, &snapshot.loaded.realm, &request.credentials).await
     }
 
     pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&request.realm, &request.token)?);
+        let state = Arc::clone(self.realm_of(&request.realm, &request.credentials)?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
             && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
@@ -130,14 +119,16 @@ impl App {
         Ok(Snapshot { state, loaded, graph })
     }
 
-    /// The realm by name, or by the token: its issuer, or the application that it stands for.
-    pub(crate) fn realm_of(&self, name: &str, token: &Secret) -> Result<&Arc<RealmState>, Error> {
+    /// The realm by name, or by a token: its issuer, or the application that it stands for.
+    pub(crate) fn realm_of(&self, name: &str, credentials: &Credentials) -> Result<&Arc<RealmState>, Error> {
         if !name.is_empty() {
             return self.realm(name);
         }
-        let issuer = token::read(&token.0).ok().map(|unverified| unverified.issuer().to_owned());
-        let of_issuer = issuer.and_then(|issuer| self.realm_of_issuer(&issuer));
-        let of_token = of_issuer.or_else(|| self.realm_of_digest(&TokenDigest::of_opaque(&token.0)?));
+        let of_token = credentials.tokens().find_map(|token| {
+            let issuer = token::read(&token.0).ok().map(|unverified| unverified.issuer().to_owned());
+            let of_issuer = issuer.and_then(|issuer| self.realm_of_issuer(&issuer));
+            of_issuer.or_else(|| self.realm_of_digest(&TokenDigest::of_opaque(&token.0)?))
+        });
         // Where there is only one realm, it answers for tokens that can't be read or are nobody's, too.
         of_token.or_else(|| self.only_realm()).ok_or_else(|| {
             let message = format!(
@@ -190,13 +181,14 @@ impl App {
             resource_id: recorded_id(snapshot, checked),
             subjects: recorded_subjects(snapshot, checked),
             principal: caller.as_ref().ok().map(|caller| caller.recorded.0.clone()),
-            issuer: caller.as_ref().map(|caller| Arc::clone(&caller.issuer)).unwrap_or_default(),
+            issuer: caller.as_ref().map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
             attributes: caller.as_ref().map(|caller| Arc::clone(&caller.recorded.1)).unwrap_or_default(),
             policy_version: decision.policy_version.clone(),
             data_revision: snapshot.graph.revision(),
             request_id: Arc::clone(request_id),
             duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
             obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
+            actor: caller.as_ref().ok().and_then(|caller| caller.actor.clone()),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::{
     app::{
         App,
-        authorize::{Answer, AuthorizeRequest, Secret, Snapshot, Verified},
+        authorize::{Answer, AuthorizeRequest, Snapshot, Verified},
+        credentials::Credentials,
         error::Error,
     },
     domain::{decision_record::DecisionRecord, id::Revision},
@@ -27,8 +28,7 @@ const DIFFERENT_TOKENS_REMEMBERED: usize = 64;
 /// What an item must have in common with another to share.
 struct Asked {
     realm: Arc<str>,
-    token: Secret,
-    scheme: Arc<str>,
+    credentials: Credentials,
     at_least_revision: Revision,
 }
 
@@ -49,16 +49,14 @@ impl Asked {
     fn of(request: &AuthorizeRequest) -> Self {
         Self {
             realm: Arc::clone(&request.realm),
-            token: request.token.clone(),
-            scheme: Arc::clone(&request.token_scheme),
+            credentials: request.credentials.clone(),
             at_least_revision: request.at_least_revision,
         }
     }
 
     fn is_of(&self, request: &AuthorizeRequest) -> bool {
         self.realm == request.realm
-            && self.token == request.token
-            && self.scheme == request.token_scheme
+            && self.credentials == request.credentials
             && self.at_least_revision == request.at_least_revision
     }
 }

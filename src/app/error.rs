@@ -1,7 +1,7 @@
 //! What can go wrong in a use case: a kind for transports, a sentence for callers.
 
 use crate::{
-    app::ports::{KeyError, LogError, StoreError},
+    app::ports::{IntrospectionError, KeyError, LogError, StoreError},
     domain::access_request::FieldFault,
 };
 
@@ -80,5 +80,11 @@ impl From<LogError> for Error {
 impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         Self::new(Kind::Unavailable, "KEYS_UNAVAILABLE", error.to_string())
+    }
+}
+
+impl From<IntrospectionError> for Error {
+    fn from(error: IntrospectionError) -> Self {
+        Self::new(Kind::Unavailable, "TOKEN_INTROSPECTION_UNAVAILABLE", error.to_string())
     }
 }

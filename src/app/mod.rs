@@ -4,6 +4,7 @@ pub mod application_index;
 pub mod applications;
 pub mod authorize;
 pub mod batch;
+pub mod credentials;
 pub mod decisions;
 pub mod error;
 pub mod oauth_token;
@@ -12,6 +13,8 @@ pub mod ports;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+mod revocation_index;
+pub mod revocations;
 pub mod search;
 pub mod secrets;
 pub mod token_cache;
@@ -26,7 +29,9 @@ use std::{
 use self::{
     authorize::Caller,
     error::{Error, Kind},
-    ports::{ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, Stores},
+    ports::{
+        ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+    },
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -39,8 +44,10 @@ use crate::domain::{application::TokenDigest, id::RealmName};
 pub struct App {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) introspector: Option<Arc<dyn TokenIntrospector>>,
     pub(crate) store: Arc<dyn RelationshipStore>,
     pub(crate) applications: Arc<dyn ApplicationStore>,
+    pub(crate) revocations: Arc<dyn RevocationStore>,
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
@@ -59,12 +66,14 @@ impl App {
         realms: Vec<RealmState>,
     ) -> Self {
         let realms = realms.into_iter().map(|realm| (realm.name.clone(), Arc::new(realm))).collect();
-        let Stores { relationships: store, applications } = stores;
+        let Stores { relationships: store, applications, revocations } = stores;
         let app = Self {
             clock,
             keys,
+            introspector: None,
             store,
             applications,
+            revocations,
             source,
             tokens,
             secrets: Secrets::default(),
@@ -75,6 +84,16 @@ impl App {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }
         app
+    }
+
+    /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.
+    #[must_use]
+    pub fn with_introspector(mut self, introspector: Arc<dyn TokenIntrospector>) -> Self {
+        for realm in self.realms.values() {
+            introspector.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
+        }
+        self.introspector = Some(introspector);
+        self
     }
 
     /// The realms, by name.

@@ -6,7 +6,7 @@ use crate::{
     app::{
         App,
         applications::{IssueToken, IssuedToken},
-        authorize::Secret,
+        credentials::Secret,
         error::{Error, Kind},
         realm_state::RealmState,
     },

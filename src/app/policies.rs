@@ -98,6 +98,9 @@ impl App {
             Ok(realm) => {
                 let version = realm.version.clone();
                 self.keys.set_issuers(&state.name, &realm.file.issuers);
+                if let Some(introspector) = &self.introspector {
+                    introspector.set_issuers(&state.name, &realm.file.issuers);
+                }
                 state.replace_policies(realm, self.clock.now_us());
                 self.tokens.drop_realm(&state.name);
                 tracing::info!(realm = name, policy_version = %version, "policies reloaded");

@@ -13,6 +13,7 @@ use crate::domain::{
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
+    revocation::{Revocation, RevokedTokens},
 };
 
 /// The only "now" in the program.
@@ -57,6 +58,12 @@ pub trait RelationshipStore: Send + Sync + std::fmt::Debug {
         batches: Vec<Vec<Change>>,
         remembered: &Remembered,
     ) -> Result<Vec<Written>, StoreError>;
+
+    /// Whether the store can keep a record, so that one that it can't is refused alone and not with its batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]: how large it is and may be, without any of its values.
+    fn check(&self, record: &Record) -> Result<(), StoreError>;
 
     /// Hands every record of a realm to `each`, in the order of the keys, and returns the realm's revision.
     ///
@@ -104,6 +111,32 @@ pub trait ApplicationStore: Send + Sync + std::fmt::Debug {
     ) -> Result<(Vec<Application>, Vec<ApplicationToken>), StoreError>;
 }
 
+/// One change of a realm's revocations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevocationChange {
+    /// Creates or replaces a revocation.
+    Put(Revocation),
+    /// Deletes the revocation of these tokens.
+    Delete(RevokedTokens),
+}
+
+/// Keeps the revocations of every realm, durably.
+#[async_trait]
+pub trait RevocationStore: Send + Sync + std::fmt::Debug {
+    /// Makes all changes, in order, or none, and returns when they are durable. To delete what is not there is no
+    /// failure. At most [`BATCH_CHANGES_MAX`] changes.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then nothing counts as acknowledged, though all may have been kept.
+    async fn write_revocations(&self, realm: &RealmName, changes: Vec<RevocationChange>) -> Result<(), StoreError>;
+
+    /// All revocations of a realm, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when a stored value's checksum does not hold.
+    async fn load_revocations(&self, realm: &RealmName) -> Result<Vec<Revocation>, StoreError>;
+}
+
 /// The stores that realms are read from.
 #[derive(Debug, Clone)]
 pub struct Stores {
@@ -111,6 +144,8 @@ pub struct Stores {
     pub relationships: Arc<dyn RelationshipStore>,
     /// Applications.
     pub applications: Arc<dyn ApplicationStore>,
+    /// Revocations.
+    pub revocations: Arc<dyn RevocationStore>,
 }
 
 /// Why the decision log could not take or give records.
@@ -185,6 +220,59 @@ pub trait KeySource: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`KeyError::Unavailable`] when there are no usable keys at hand.
     async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError>;
+
+    /// Replaces the issuers of a realm.
+    fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);
+}
+
+/// What an issuer says about an opaque token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Introspected {
+    /// It does not count.
+    Inactive,
+    /// It counts.
+    Active(ActiveToken),
+}
+
+/// What an issuer says about a token that counts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ActiveToken {
+    /// The members of the answer, nothing of them checked but `active`.
+    pub members: Arc<serde_json::Map<String, serde_json::Value>>,
+    /// Until when the answer may be used, in seconds since the epoch; the token's `exp` may come first.
+    pub until_seconds: i64,
+}
+
+/// Shows until when it counts; the rest is about people.
+impl std::fmt::Debug for ActiveToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ActiveToken").field("until_seconds", &self.until_seconds).finish_non_exhaustive()
+    }
+}
+
+/// Why an issuer could not be asked about a token.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("issuer `{issuer}` cannot be asked about its tokens: {reason}")]
+pub struct IntrospectionError {
+    /// The issuer.
+    pub issuer: String,
+    /// What failed; holds no secret, no token, and nothing that was answered.
+    pub reason: String,
+}
+
+/// Asks issuers about their opaque tokens (RFC 7662).
+#[async_trait]
+pub trait TokenIntrospector: Send + Sync + std::fmt::Debug {
+    /// What the issuer of a realm says about a token, now or not long ago.
+    ///
+    /// # Errors
+    /// [`IntrospectionError`]: nothing is known about the token then.
+    async fn introspect(
+        &self,
+        realm: &RealmName,
+        issuer: &str,
+        token: &str,
+    ) -> Result<Introspected, IntrospectionError>;
 
     /// Replaces the issuers of a realm.
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);

@@ -14,6 +14,7 @@ use crate::{
         error::{Error, Kind},
         ports::{DecisionLog, RelationshipStore, Stores},
         recent::Recent,
+        revocation_index::Revocations,
     },
     domain::{
         fault::Fault,
@@ -60,6 +61,7 @@ pub struct RealmState {
     /// Held from the reading of the files until they count.
     pub(crate) reloads: Mutex<()>,
     pub(crate) applications: Applications,
+    pub(super) revocations: Revocations,
     deployment_issuers: Vec<Issuer>,
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
@@ -72,7 +74,7 @@ pub struct RealmState {
 }
 
 impl RealmState {
-    /// Puts a realm to work with the relationships and applications of the stores.
+    /// Puts a realm to work with the relationships, applications and revocations of the stores.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -89,6 +91,7 @@ impl RealmState {
         log_grant_faults(&name, &realm);
         let graph = load_graph(&name, &*stores.relationships).await?;
         let applications = Applications::new(ApplicationIndex::load(&*stores.applications, &name).await?);
+        let revocations = Revocations::load(&*stores.revocations, &name).await?;
         let revision = graph.revision();
         Ok(Self {
             name,
@@ -98,6 +101,7 @@ impl RealmState {
             writer: Arc::default(),
             reloads: Mutex::default(),
             applications,
+            revocations,
             deployment_issuers,
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
@@ -198,7 +202,7 @@ pub enum StartError {
     /// Its files have faults.
     #[error("{}", list(.0))]
     Faults(Vec<Fault>),
-    /// Its relationships or applications cannot be read.
+    /// Its relationships, applications or revocations cannot be read.
     #[error(transparent)]
     Store(#[from] Error),
 }
@@ -217,8 +221,16 @@ fn log_grant_faults(name: &RealmName, realm: &Realm) {
 
 fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
     let mut realm = Realm::compile(files, variant)?;
-    realm.file.issuers.retain(|issuer| !deployment_issuers.iter().any(|other| other.issuer == issuer.issuer));
-    realm.file.issuers.extend(deployment_issuers.iter().cloned());
+    realm.trust(deployment_issuers)?;
+    let mut introspecting = realm.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+    if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
+        let message = format!(
+            "opaque tokens would go to `{}` and to `{}`: with the deployment's issuers, only one of a realm can have \
+             `introspection`",
+            first.issuer, second.issuer
+        );
+        return Err(vec![Fault::in_file("realm.toml", message)]);
+    }
     for warning in realm.warnings() {
         tracing::warn!("{warning}");
     }

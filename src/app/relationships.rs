@@ -294,7 +294,9 @@ impl Import<'_> {
             let mapped = if record.len() > RECORD_BYTES_MAX {
                 Err(format!("is longer than {RECORD_BYTES_MAX} bytes"))
             } else {
-                relations.map(resource, record).map_err(|error| error.to_string())
+                relations.map(resource, record).map_err(|error| error.to_string()).and_then(|record| {
+                    self.app.store.check(&record).map(|()| record).map_err(|error| error.to_string())
+                })
             };
             match mapped {
                 Ok(record) => {

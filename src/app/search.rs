@@ -20,7 +20,8 @@ use self::{
 use crate::{
     app::{
         App,
-        authorize::{Answer, AuthorizeRequest, Caller, Secret, Snapshot, Verified},
+        authorize::{Answer, AuthorizeRequest, Caller, Snapshot, Verified},
+        credentials::Credentials,
         error::{Error, Kind},
         realm_state::RealmState,
         recent::ItemsKey,
@@ -48,10 +49,8 @@ pub const PAGE_JUDGED_MAX: usize = 200_000;
 pub struct SearchRequest {
     /// The realm's name; empty as in [`AuthorizeRequest`].
     pub realm: Arc<str>,
-    /// The token.
-    pub token: Secret,
-    /// The scheme word it came with; empty means `Bearer`.
-    pub token_scheme: Arc<str>,
+    /// What shows who asks.
+    pub credentials: Credentials,
     /// What is asked about each resource: action, type, context and media type.
     pub question: Question,
     /// Only these resources; `None` for all that the service knows.
@@ -179,7 +178,7 @@ impl App {
         };
         let loaded = Arc::clone(&snapshot.loaded);
         let checked = blocking(move || check::check(&loaded.realm, request)).await??;
-        let generation = self.generation_of(&snapshot);
+        let moment = self.moment_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
         let holder = verified.as_ref().map(|caller| holder(&snapshot.state, caller)).unwrap_or_default();
@@ -204,7 +203,7 @@ impl App {
                 app: Arc::clone(self),
                 snapshot,
                 caller: verified,
-                footing: Footing::new(asked, generation, until_seconds, started_us),
+                footing: Footing::new(asked, moment, until_seconds, started_us),
                 question: checked.question,
                 request_id: checked.request_id,
                 key,
@@ -259,7 +258,7 @@ impl App {
 
     /// The state that the pages before saw.
     fn snapshot_again(&self, asked: &AuthorizeRequest, cursor: &Cursor) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&asked.realm, &asked.token)?);
+        let state = Arc::clone(self.realm_of(&asked.realm, &asked.credentials)?);
         let expired = |message: &str| Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message.to_owned());
         if cursor.revision < asked.at_least_revision {
             return Err(expired(
@@ -337,8 +336,7 @@ impl SearchRequest {
     fn asked(&self) -> AuthorizeRequest {
         AuthorizeRequest {
             realm: Arc::clone(&self.realm),
-            token: self.token.clone(),
-            token_scheme: Arc::clone(&self.token_scheme),
+            credentials: self.credentials.clone(),
             question: Question::default(),
             at_least_revision: self.at_least_revision,
             request_id: Arc::clone(&self.request_id),

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     app::{
-        authorize::Secret,
+        credentials::Secret,
         error::{Error, Kind},
     },
     domain::application::SecretHash,

@@ -5,10 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use crate::{
     app::{
         App,
-        authorize::{Caller, Secret},
+        authorize::Caller,
+        credentials::Credentials,
         error::{Error, Kind},
         realm_state::{LoadedRealm, RealmState},
-        verification::with_right_scheme,
     },
     domain::{
         decide::refuse,
@@ -90,9 +90,13 @@ impl App {
     ///
     /// # Errors
     /// An unknown realm, or keys that cannot be had. A bad token is an answer.
-    pub async fn token_info(&self, realm: &str, token: &Secret) -> Result<Result<TokenInfo, Inactive>, Error> {
-        let state = self.realm_of(realm, token)?;
-        let holder = match self.holder(state, state.policies(), token, None).await? {
+    pub async fn token_info(
+        &self,
+        realm: &str,
+        credentials: &Credentials,
+    ) -> Result<Result<TokenInfo, Inactive>, Error> {
+        let state = self.realm_of(realm, credentials)?;
+        let holder = match self.holder(state, state.policies(), credentials).await? {
             Ok(holder) => holder,
             Err(inactive) => return Ok(Err(inactive)),
         };
@@ -105,8 +109,8 @@ impl App {
     ///
     /// # Errors
     /// A realm that isn't there or tells nothing.
-    pub fn info_realm(&self, name: &str, token: &Secret) -> Result<Option<InfoRealm>, Error> {
-        let state = match self.realm_of(name, token) {
+    pub fn info_realm(&self, name: &str, credentials: &Credentials) -> Result<Option<InfoRealm>, Error> {
+        let state = match self.realm_of(name, credentials) {
             Ok(state) => Arc::clone(state),
             Err(error) if error.kind == Kind::NotFound => return Err(error),
             Err(_) => return Ok(None),
@@ -119,32 +123,25 @@ impl App {
         Ok(Some(InfoRealm { state, loaded }))
     }
 
-    /// Who holds the token that came with this scheme word.
+    /// Who holds the token of these credentials.
     ///
     /// # Errors
     /// Keys that cannot be had. A bad token is an answer.
     pub async fn token_holder(
         &self,
         realm: &InfoRealm,
-        token: &Secret,
-        scheme: &str,
+        credentials: &Credentials,
     ) -> Result<Result<Holder, Inactive>, Error> {
-        self.holder(&realm.state, Arc::clone(&realm.loaded), token, Some(scheme)).await
+        self.holder(&realm.state, Arc::clone(&realm.loaded), credentials).await
     }
 
     async fn holder(
         &self,
         state: &Arc<RealmState>,
         loaded: Arc<LoadedRealm>,
-        token: &Secret,
-        scheme: Option<&str>,
+        credentials: &Credentials,
     ) -> Result<Result<Holder, Inactive>, Error> {
-        let verified = self.verify(state, &loaded.realm, token).await?;
-        let verified = verified.and_then(|caller| match scheme {
-            Some(scheme) => with_right_scheme(&loaded.realm, caller, scheme),
-            None => Ok(caller),
-        });
-        Ok(match verified {
+        Ok(match self.authenticate(state, &loaded.realm, credentials).await? {
             Ok(caller) => Ok(Holder { graph: state.graph(), loaded, caller }),
             Err(reason) => Err(Inactive(Arc::clone(&reason.code))),
         })

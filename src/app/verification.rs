@@ -2,21 +2,27 @@
 
 use std::sync::Arc;
 
+use serde_json::Map;
+
 use crate::{
     app::{
         App,
-        authorize::{Caller, Secret, Verified, recorded_principal},
+        authorize::{Caller, Verified, recorded_entity, recorded_principal},
+        credentials::{Credentials, Presented, Secret},
         error::Error,
-        ports::KeyError,
+        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
         realm_state::RealmState,
     },
     domain::{
         application::TokenDigest,
         decision::Reason,
+        id::EntityId,
+        issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
-        token,
+        token::{self, Claims},
         token_error::TokenError,
+        token_facts::TokenFacts,
         value::Attributes,
     },
 };
@@ -28,7 +34,9 @@ pub const APPLICATION_ISSUER: &str = "hallpass:application";
 /// Who a good token stands for.
 struct Proven {
     principal: Principal,
-    issuer: Arc<str>,
+    token: TokenFacts,
+    /// Who acts for the principal.
+    actor: Option<EntityId>,
     expires_at_seconds: i64,
 }
 
@@ -39,8 +47,37 @@ enum NotProven {
 }
 
 impl App {
+    /// Who asks: the holder of the request's one token. What counts against the token in this request is looked at each
+    /// time, however often it was verified before. Bad credentials are an answer, not an error.
+    pub(crate) async fn authenticate(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+    ) -> Result<Verified, Error> {
+        self.authenticate_again(state, realm, credentials).await
+    }
+
+    /// Who asks, once more while an answer is under way: as [`App::authenticate`], but for what shows that the sender holds
+    /// the token's key, which is good for one time.
+    pub(crate) async fn authenticate_again(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+    ) -> Result<Verified, Error> {
+        let presented = match credentials.presented() {
+            Ok(presented) => presented,
+            Err(reason) => return Ok(Err(Box::new(reason))),
+        };
+        let verified = self.verify(state, realm, presented.token()).await?;
+        Ok(verified
+            .and_then(|caller| well_carried(realm, caller, presented))
+            .and_then(|caller| self.unrevoked(state, caller)))
+    }
+
     /// Verifies a token, or finds that it was verified before. A bad token is an answer, not an error.
-    pub(crate) async fn verify(&self, state: &RealmState, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
+    async fn verify(&self, state: &RealmState, realm: &Realm, token: &Secret) -> Result<Verified, Error> {
         let now_seconds = self.clock.now_seconds();
         match self.tokens.get(&state.name, &token.0, now_seconds) {
             // What other rules made of the token doesn't count.
@@ -58,11 +95,17 @@ impl App {
     ) -> Result<Verified, Error> {
         // Before keys and applications are looked at, so that what changes from here on is not undone by the cache.
         let generation = self.tokens.generation(&state.name);
-        let proven = match opaque(state, text) {
-            Some(digest) => prove_opaque(state, realm, &digest, now_seconds),
-            None => self.prove_jwt(state, realm, text, now_seconds).await,
+        let proven = match (opaque(state, text), self.introspecting(realm, text)) {
+            (Some(digest), None) => prove_opaque(state, realm, &digest, now_seconds),
+            (Some(digest), Some(_)) if state.applications.index().token(&digest).is_some() => {
+                prove_opaque(state, realm, &digest, now_seconds)
+            }
+            (_, Some((issuer, introspector))) => {
+                prove_introspected(state, realm, issuer, &**introspector, text, now_seconds).await
+            }
+            (None, None) => self.prove_jwt(state, realm, text, now_seconds).await,
         };
-        let Proven { principal, issuer, expires_at_seconds } = match proven {
+        let Proven { principal, token, actor, expires_at_seconds } = match proven {
             Ok(proven) => proven,
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
@@ -70,7 +113,8 @@ impl App {
         let caller = Arc::new(Caller {
             recorded: recorded_principal(state, realm, &principal),
             principal,
-            issuer,
+            token,
+            actor: actor.map(|actor| recorded_entity(state, realm, &actor)),
             policy_version: realm.version.clone(),
             expires_at_seconds,
         });
@@ -91,23 +135,66 @@ impl App {
         let issuer = realm.issuer(unverified.issuer()).ok_or(TokenError::IssuerUnknown)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
+        Self::prove_claims(state, realm, issuer, &claims, now_seconds)
+    }
+
+    /// The issuer of the realm that is asked about this token, as it takes the realm's opaque tokens.
+    fn introspecting<'r>(&self, realm: &'r Realm, text: &str) -> Option<(&'r Issuer, &Arc<dyn TokenIntrospector>)> {
+        let introspector = self.introspector.as_ref()?;
+        let issuer = realm.file.issuers.iter().find(|issuer| issuer.introspection.is_some())?;
+        is_for_introspection(text).then_some((issuer, introspector))
+    }
+
+    /// Whom the claims of a good token stand for.
+    fn prove_claims(
+        state: &RealmState,
+        realm: &Realm,
+        issuer: &Issuer,
+        claims: &Claims,
+        now_seconds: i64,
+    ) -> Result<Proven, NotProven> {
+        let (token, actor) = (TokenFacts::of(claims), actor(realm, claims)?);
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
-        let issuer = Arc::clone(&issuer.issuer);
         let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
-            return Ok(Proven { principal, issuer, expires_at_seconds });
+            return Ok(Proven { principal, token, actor, expires_at_seconds });
         };
         application.check_in_use(now_seconds)?;
         let principal = Principal::from_claims_and_record(realm, entity, claims, &application.attributes)?;
-        Ok(Proven { principal, issuer, expires_at_seconds: application.until(expires_at_seconds) })
+        Ok(Proven { principal, token, actor, expires_at_seconds: application.until(expires_at_seconds) })
     }
 }
 
 /// The digest of a token that is to be looked up: no JWT, in a realm that has applications.
 fn opaque(state: &RealmState, text: &str) -> Option<TokenDigest> {
     if state.applications.index().is_empty() { None } else { TokenDigest::of_opaque(text) }
+}
+
+/// The token is one that only its issuer can read, and may be sent to it. What looks like the beginning of a signed or
+/// encrypted token may be another issuer's.
+fn is_for_introspection(text: &str) -> bool {
+    let is_jose = text.starts_with("eyJ") || text.starts_with('{');
+    TokenDigest::of_opaque(text).is_some() && !is_jose && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// An opaque token stands for whom its issuer says.
+async fn prove_introspected(
+    state: &RealmState,
+    realm: &Realm,
+    issuer: &Issuer,
+    introspector: &dyn TokenIntrospector,
+    text: &str,
+    now_seconds: i64,
+) -> Result<Proven, NotProven> {
+    match introspector.introspect(&state.name, &issuer.issuer, text).await? {
+        Introspected::Inactive => Err(TokenError::Inactive.into()),
+        Introspected::Active(ActiveToken { members, until_seconds }) => {
+            let claims = token::introspected(Map::clone(&members), issuer, until_seconds, now_seconds)?;
+            App::prove_claims(state, realm, issuer, &claims, now_seconds)
+        }
+    }
 }
 
 /// An opaque token stands for its application, as the record has it.
@@ -127,15 +214,38 @@ fn prove_opaque(
     let attributes = application.narrowed(realm, &token.narrowed)?;
     let principal = Principal::from_record(realm, &application.id, &attributes)?;
     let expires_at_seconds = application.until(token.expires_at_seconds);
-    Ok(Proven { principal, issuer: APPLICATION_ISSUER.into(), expires_at_seconds })
+    let named = || Some(Arc::clone(&application.id));
+    let token = TokenFacts {
+        issuer: APPLICATION_ISSUER.into(),
+        id: Some(digest.to_string().into()),
+        subject: named(),
+        client: named(),
+        ..TokenFacts::default()
+    };
+    Ok(Proven { principal, token, actor: None, expires_at_seconds })
 }
 
-/// The token came with the scheme word that its issuer's tokens come with; an opaque one with `Bearer` (RFC 6750).
-pub(super) fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str) -> Verified {
-    let scheme = if scheme.is_empty() { "Bearer" } else { scheme };
-    let expected = match realm.issuer(&caller.issuer) {
+/// Who acts for the principal: the subject of the outermost `act`; those within are history (RFC 8693 section 4.1). An
+/// entity of the principal's own type.
+fn actor(realm: &Realm, claims: &Claims) -> Result<Option<EntityId>, PrincipalError> {
+    let entity_type = &realm.file.principal.entity;
+    let actor = claims.actor().map(|id| realm.relations.entity_id(entity_type, id));
+    let invalid = |_| PrincipalError::ClaimInvalid { claim: "act".into(), expected: "of somebody the realm can name" };
+    actor.transpose().map_err(invalid)
+}
+
+/// The token came as its issuer's tokens may come, in a header with their scheme word; an opaque one of an application in
+/// a header with `Bearer` (RFC 6750).
+fn well_carried(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
+    let issuer = realm.issuer(&caller.token.issuer);
+    let scheme = match presented {
+        Presented::Header(_, scheme) => scheme,
+        Presented::Query(_) if issuer.is_some_and(|issuer| issuer.query) => return Ok(caller),
+        Presented::Query(_) => return Err(Box::new(bad_token(&TokenError::TransportNotAllowed))),
+    };
+    let expected = match issuer {
         Some(issuer) => &issuer.scheme,
-        None if *caller.issuer == *APPLICATION_ISSUER => "Bearer",
+        None if *caller.token.issuer == *APPLICATION_ISSUER => "Bearer",
         None => return Err(Box::new(bad_token(&TokenError::IssuerUnknown))),
     };
     if expected.eq_ignore_ascii_case(scheme) {
@@ -145,7 +255,8 @@ pub(super) fn with_right_scheme(realm: &Realm, caller: Arc<Caller>, scheme: &str
     Err(Box::new(Reason::plain("TOKEN_SCHEME_MISMATCH", message)))
 }
 
-fn bad_token(error: &TokenError) -> Reason {
+/// The reason of a token that isn't good.
+pub(super) fn bad_token(error: &TokenError) -> Reason {
     Reason::plain(error.code(), error.to_string())
 }
 
@@ -163,6 +274,12 @@ impl From<PrincipalError> for NotProven {
 
 impl From<KeyError> for NotProven {
     fn from(error: KeyError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<IntrospectionError> for NotProven {
+    fn from(error: IntrospectionError) -> Self {
         Self::Failed(error.into())
     }
 }

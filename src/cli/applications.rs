@@ -61,7 +61,7 @@ pub(super) struct Put {
     #[arg(long, value_name = "NAME=VALUE")]
     attribute: Vec<Named>,
     /// Until when its tokens count: 2027-08-01 or 2027-08-01T00:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
     expires_at: Option<Timestamp>,
     /// Refuse its tokens
     #[arg(long)]
@@ -166,10 +166,6 @@ impl DigestArguments {
             (None, digest) => Ok(digest.unwrap_or_default()),
         }
     }
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| "expected a date or a time such as `2027-08-01T00:00:00Z`".to_owned())
 }
 
 pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {

@@ -3,13 +3,15 @@
 use std::{
     fs,
     io::{self, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, Result};
 
 use super::{
-    Outcome, json,
+    Outcome,
+    credentials::{CredentialArguments, Credentials},
+    json,
     parse::{Named, wire_values},
     render::{Form, Screen, Tone, plain},
     target::{Target, failed},
@@ -27,10 +29,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    token: TokenArguments,
-    /// The scheme word that the token came with
-    #[arg(long, value_name = "WORD", default_value = "Bearer")]
-    scheme: String,
+    credentials: CredentialArguments,
     /// The realm's name of the action, for example Read
     #[arg(long, value_name = "NAME")]
     action: String,
@@ -66,29 +65,6 @@ pub(super) struct Arguments {
     output: Form,
 }
 
-/// Where a token is.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-pub(super) struct TokenArguments {
-    /// The access token; others on this machine may see it in the list of processes
-    #[arg(long, value_name = "TOKEN")]
-    token: Option<String>,
-    /// A file with the access token; - is standard input
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
-
-impl TokenArguments {
-    /// The token, without blanks and line ends around it.
-    pub(super) fn read(self) -> Result<String> {
-        match (self.token, self.token_file) {
-            (Some(token), _) => Ok(token.trim().to_owned()),
-            (None, Some(file)) => read_token(&file),
-            (None, None) => Ok(String::new()),
-        }
-    }
-}
-
 /// A token from a file; `-` is standard input.
 pub(super) fn read_token(file: &Path) -> Result<String> {
     let mut text = String::new();
@@ -101,11 +77,12 @@ pub(super) fn read_token(file: &Path) -> Result<String> {
 }
 
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
-    let Arguments { target, token, scheme, action, resource, id, .. } = arguments;
+    let Arguments { target, credentials, action, resource, id, .. } = arguments;
+    let Credentials { token, scheme, query_token, proof } = credentials.read()?;
     let (has_attributes, has_proposed) = (!arguments.attribute.is_empty(), !arguments.proposed.is_empty());
     let mut request = AuthorizeRequest {
         realm: String::new(),
-        token: token.read()?,
+        token,
         token_scheme: scheme,
         action,
         resource: Some(Resource {
@@ -121,7 +98,8 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         request_id: arguments.request_id,
         media_type: arguments.media_type,
         supported_obligations: arguments.supports,
-        ..Default::default()
+        query_token,
+        proof,
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

@@ -239,6 +239,7 @@ fn show_record(record: &DecisionRecord, screen: &mut Screen) -> Result<()> {
         || "none, the token was not good".to_owned(),
         |principal| format!("{}:{} of {}", principal.r#type, principal.id, record.issuer),
     );
+    let actor = record.actor.as_ref().map(|actor| format!("{}:{}", actor.r#type, actor.id)).unwrap_or_default();
     let mut attributes: Vec<_> = record.attributes.iter().collect();
     attributes.sort_by_key(|(name, _)| name.as_str());
     let attributes = attributes.iter().map(|(name, value)| (format!("  {name}"), json::value(value).to_string()));
@@ -263,7 +264,11 @@ fn show_record(record: &DecisionRecord, screen: &mut Screen) -> Result<()> {
         ("request".to_owned(), record.request_id.clone()),
         ("duration".to_owned(), format!("{} µs", record.duration_us)),
     ];
-    let fields = fields.into_iter().chain(subjects).chain([("principal".to_owned(), principal)]).chain(attributes);
+    let fields = fields
+        .into_iter()
+        .chain(subjects)
+        .chain([("principal".to_owned(), principal), ("actor".to_owned(), actor)])
+        .chain(attributes);
     for (name, value) in fields.chain(rest).filter(|(_, value)| !value.trim().is_empty()) {
         screen.line(format_args!("{name:<26} {}", plain(value.trim())))?;
     }

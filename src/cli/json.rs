@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::revocations::names;
 use crate::proto::v1::{
     Application, AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Obligation, Outcome, Reason,
-    RecordedSubject, Relationship, Value, value::Kind,
+    RecordedSubject, Relationship, Revocation, Value, value::Kind,
 };
 
 pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
@@ -58,7 +59,7 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         request_id,
         duration_us,
         obligations,
-        actor: _,
+        actor,
     } = record;
     json!({
         "decision_id": decision_id,
@@ -80,6 +81,7 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         "request_id": request_id,
         "duration_us": duration_us,
         "obligations": obligations,
+        "actor": actor.as_ref().map(entity),
     })
 }
 
@@ -97,6 +99,19 @@ pub(super) fn application(application: &Application) -> Json {
         "expires_at": expires_at.as_ref().map(ToString::to_string),
         "disabled": disabled,
         "has_secret": has_secret,
+    })
+}
+
+pub(super) fn revocation(revocation: &Revocation) -> Json {
+    let (issuer, kind, id) = names(revocation);
+    let Revocation { tokens: _, issued_before, forget_at, revoked_at } = revocation;
+    json!({
+        "issuer": issuer,
+        "kind": kind,
+        "id": id,
+        "issued_before": issued_before.as_ref().map(ToString::to_string),
+        "forget_at": forget_at.as_ref().map(ToString::to_string),
+        "revoked_at": revoked_at.as_ref().map(ToString::to_string),
     })
 }
 

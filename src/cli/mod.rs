@@ -5,6 +5,7 @@
 mod applications;
 mod authorize;
 mod check;
+mod credentials;
 mod decisions;
 mod demo;
 mod grants;
@@ -13,6 +14,7 @@ mod parse;
 mod record_files;
 mod relationships;
 mod render;
+mod revocations;
 mod search;
 mod serve;
 mod target;
@@ -58,6 +60,9 @@ enum Verb {
     /// Keeps the clients that the realms know, and opaque tokens for them
     #[command(subcommand)]
     Applications(applications::Verb),
+    /// Revokes tokens that have not expired
+    #[command(subcommand)]
+    Revocations(revocations::Verb),
     /// Reads the decision log
     #[command(subcommand)]
     Decisions(decisions::Verb),
@@ -115,6 +120,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Search(arguments) => on_runtime(search::run(arguments, environment, screen)),
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
         Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),
+        Verb::Revocations(verb) => on_runtime(revocations::run(verb, environment, screen)),
         Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),
         Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
     }

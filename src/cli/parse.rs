@@ -113,6 +113,11 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "expected a date, a time such as `2026-08-04T10:30:00Z`, or how long ago, such as `2h`".to_owned())
 }
 
+/// A moment that may lie ahead: `2027-08-01`, `2027-08-01T00:00:00Z`.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| "expected a date or a time such as `2027-08-01T00:00:00Z`".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -12,7 +12,8 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Outcome,
-    authorize::{TokenArguments, show_reasons},
+    authorize::show_reasons,
+    credentials::{CredentialArguments, Credentials},
     json,
     parse::{Named, entity, wire_values},
     render::{Form, Screen, Tone, counted, plain},
@@ -31,10 +32,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    token: TokenArguments,
-    /// The scheme word that the token came with
-    #[arg(long, value_name = "WORD", default_value = "Bearer")]
-    scheme: String,
+    credentials: CredentialArguments,
     /// The realm's name of the action
     #[arg(long, value_name = "NAME", default_value = "Read")]
     action: String,
@@ -85,11 +83,12 @@ struct Whole {
 }
 
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
-    let Arguments { target, token, scheme, action, resource, within, candidates, context, output, .. } = arguments;
+    let Arguments { target, credentials, action, resource, within, candidates, context, output, .. } = arguments;
+    let Credentials { token, scheme, query_token, proof } = credentials.read()?;
     let has_candidates = candidates.is_some();
     let mut request = SearchResourcesRequest {
         realm: String::new(),
-        token: token.read()?,
+        token,
         token_scheme: scheme,
         action,
         resource_type: resource,
@@ -104,7 +103,8 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         filter_only: arguments.filter_only,
         media_type: arguments.media_type,
         supported_obligations: arguments.supports,
-        ..Default::default()
+        query_token,
+        proof,
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

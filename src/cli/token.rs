@@ -173,15 +173,14 @@ async fn verify(text: &str, config: &Config, screen: &mut Screen) -> Result<bool
     let issuer = token::read(text)?.issuer().to_owned();
     let (mut is_good, mut is_known) = (false, false);
     for RealmConfig { name, folder, variant, issuers } in config.realms()? {
-        let mut realm = match Realm::compile(&check::read(&folder)?, variant.as_deref()) {
+        let compiled = Realm::compile(&check::read(&folder)?, variant.as_deref());
+        let realm = match compiled.and_then(|mut realm| realm.trust(&issuers).map(|()| realm)) {
             Ok(realm) => realm,
             Err(faults) => {
                 check::show(&folder, faults, screen)?;
                 bail!("realm `{name}` has faults; mend them, `hallpass check` shows them too");
             }
         };
-        realm.file.issuers.retain(|known| !issuers.iter().any(|other| other.issuer == known.issuer));
-        realm.file.issuers.extend(issuers);
         let Some(trusted) = realm.issuer(&issuer) else { continue };
         is_known = true;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

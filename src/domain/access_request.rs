@@ -9,7 +9,7 @@ use self::given::{given, missing_parts};
 use super::{
     id::EntityId,
     realm::Realm,
-    realm_file::SETTINGS,
+    realm_file::{RealmFile, SETTINGS},
     record_mapping::Relations,
     resource_type::ResourceType,
     schema::{AttributeType, Member},
@@ -205,14 +205,19 @@ fn missing_values<'a>(
 }
 
 /// The members of the context that the host fills in from grants.
-const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
+pub(super) const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
 
 /// The members of the context that follow from the action and the grant.
 pub(super) const SETTLED_CONTEXT: [&str; 4] = ["claimSetHasResource", "actionGranted", "strategies", SETTINGS];
 
 /// The member of an action's context is filled in by the host, never by a request.
-pub(super) fn is_hosts(realm: &Realm, name: &str) -> bool {
-    realm.grants.is_some() && GRANT_CONTEXT.contains(&name) || name == "phase" || name == SETTINGS
+pub(super) fn is_hosts(file: &RealmFile, name: &str) -> bool {
+    is_filled_otherwise(file, name) || file.context.iter().any(|(derived, _)| **derived == *name)
+}
+
+/// The host fills the member in without being told by `[context.*]`.
+pub(super) fn is_filled_otherwise(file: &RealmFile, name: &str) -> bool {
+    file.grants.is_some() && GRANT_CONTEXT.contains(&name) || name == "phase" || name == SETTINGS
 }
 
 fn unknown<'a>(field: &str, what: &str, given: &str, known: impl Iterator<Item = &'a Arc<str>>) -> FieldFault {
@@ -341,18 +346,21 @@ fn context_values(
     realm: &Realm,
     faults: &mut Vec<FieldFault>,
 ) -> Attributes {
-    let is_hosts = |name: &str| is_hosts(realm, name);
+    let is_hosts = |name: &str| is_hosts(&realm.file, name);
+    let is_callers = |name: &str| !is_hosts(name) && realm.file.trusted.takes_context(name);
     let mut values = Vec::new();
     for (name, value) in question.context.iter() {
-        match declared.get(name).filter(|_| !is_hosts(name)) {
+        match declared.get(name).filter(|_| is_callers(name)) {
             None => {
-                let known: Vec<&str> = declared.keys().map(|name| &**name).filter(|name| !is_hosts(name)).collect();
+                let known: Vec<&str> = declared.keys().map(|name| &**name).filter(|name| is_callers(name)).collect();
                 let known = if known.is_empty() { "nothing here".to_owned() } else { known.join(", ") };
+                let wrong = match declared.contains_key(name) {
+                    false => "is not declared for this action",
+                    true if is_hosts(name) => "is filled in by the service",
+                    true => "is not believed of a caller, as `[trusted]` of the realm has it",
+                };
                 let name: String = name.chars().take(80).collect();
-                faults.push(FieldFault::new(
-                    format!("context.{name}"),
-                    format!("is not declared for this action, expected {known}"),
-                ));
+                faults.push(FieldFault::new(format!("context.{name}"), format!("{wrong}, expected {known}")));
             }
             Some(member) => match typed(value, &member.value_type, &realm.relations) {
                 Ok(value) => values.push((Arc::clone(name), value)),

@@ -1,5 +1,10 @@
 //! Everything that contains an entity, however it comes to contain it.
 
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, sync::Arc};
+
 use cedar_policy::EntityUid;
 
 use super::{
@@ -8,19 +13,24 @@ use super::{
     id::EntityId,
     principal::Principal,
     realm::Realm,
+    record_mapping::Relations,
 };
 
 /// Everything that contains an entity, the entity itself left out, in no order that means anything: by the stored
-/// relationships, for the principal by its token too, and for a type with prefixes by those of the principal's that
-/// the entity's id starts with. Types that the schema doesn't have are left out.
+/// relationships, for the principal by its token too, for a type with prefixes by those of the principal's that
+/// the entity's id starts with, and for a type with paths by what its id names up to each separator. Types that the
+/// schema doesn't have are left out.
 ///
 /// An entity of a history is in what the entity whose past it shows is in, or was in by a relation that is remembered;
 /// in the past of what has a history itself, and so on upwards. What has none contains as it does now.
 pub(super) fn ancestors(realm: &Realm, principal: &Principal, graph: &Graph, entity: &EntityId) -> Vec<EntityUid> {
     let mut climb =
         Climb { realm, principal, graph, found: Vec::with_capacity(8), open: vec![entity.clone()], paths: 0 };
-    let mut entered: Vec<EntityId> = Vec::new();
+    let mut entered: BTreeSet<EntityId> = BTreeSet::new();
     while let Some(current) = climb.open.pop() {
+        if entered.contains(&current) {
+            continue;
+        }
         let base = realm.relations.history_of(&current.entity_type);
         if let Some(node) = graph.node(base.unwrap_or(&current.entity_type), &current.id) {
             if base.is_some() { climb.through_the_past(node) } else { climb.through_the_present(node) }
@@ -35,8 +45,11 @@ pub(super) fn ancestors(realm: &Realm, principal: &Principal, graph: &Graph, ent
             climb.found.extend(realm.cedar_types.uid(&above.entity_type, &above.id));
             climb.open.push(above.clone());
         }
-        entered.push(current);
-        climb.open.retain(|next| !entered.contains(next));
+        if let Some(above) = realm.relations.path_parent(&current.entity_type, &current.id) {
+            climb.found.extend(realm.cedar_types.uid(&current.entity_type, above));
+            climb.open.push(EntityId::new(Arc::clone(&current.entity_type), above));
+        }
+        entered.insert(current);
     }
     let Climb { mut found, paths, .. } = climb;
     if entered.len() > 1 || paths > 1 {
@@ -115,6 +128,9 @@ fn meet(
     found.extend(realm.cedar_types.uid(entity_type, id));
     if is_more_known(realm, principal, entity_type, id) {
         open.push(EntityId::new(entity_type, id));
+    } else if let Some(above) = realm.relations.path_parent(entity_type, id) {
+        found.extend(realm.cedar_types.uid(entity_type, above));
+        open.push(EntityId::new(entity_type, above));
     }
 }
 
@@ -122,4 +138,31 @@ fn meet(
 fn is_more_known(realm: &Realm, principal: &Principal, entity_type: &str, id: &str) -> bool {
     (*principal.entity.entity_type == *entity_type && *principal.entity.id == *id)
         || realm.relations.prefixes(entity_type).is_some()
+}
+
+/// An entity is another or lies within it, by the relationships of now and by paths; what a token says doesn't count.
+pub(super) fn is_within(relations: &Relations, graph: &Graph, entity: &EntityId, container: &EntityId) -> bool {
+    let within = graph.node(&container.entity_type, &container.id);
+    let mut open = vec![entity.clone()];
+    let mut entered: BTreeSet<EntityId> = BTreeSet::new();
+    while let Some(current) = open.pop() {
+        if current == *container {
+            return true;
+        }
+        if entered.contains(&current) {
+            continue;
+        }
+        let path_parent = |entity_type: &str, id: &str| {
+            relations.path_parent(entity_type, id).map(|above| EntityId::new(entity_type, above))
+        };
+        open.extend(path_parent(&current.entity_type, &current.id));
+        let node = graph.node(&current.entity_type, &current.id);
+        let above = node.map(|node| graph.ancestors(node, |_| true)).unwrap_or_default();
+        if within.is_some_and(|within| above.contains(&within)) {
+            return true;
+        }
+        open.extend(above.into_iter().filter_map(|above| graph.with_name(above, path_parent)));
+        entered.insert(current);
+    }
+    false
 }

@@ -12,9 +12,12 @@ use std::{
     sync::Arc,
 };
 
-use cedar_policy::{EntityUid, Policy, Request};
+use cedar_policy::{Context, EntityUid, Policy, Request};
 use cedar_policy_core::{
-    ast::{Eid, Entity, EntityType, EntityUID, Expr, Literal, PartialValue, SlotEnv, Value as CedarValue, ValueKind},
+    ast::{
+        Context as CedarContext, Eid, Entity, EntityType, EntityUID, Expr, Literal, PartialValue, SlotEnv,
+        Value as CedarValue, ValueKind,
+    },
     entities::{Entities, NoEntitiesSchema, TCComputation},
     evaluator::Evaluator,
     extensions::Extensions,
@@ -25,8 +28,28 @@ use smol_str::SmolStr;
 use super::{id::EntityId, schema::RealmSchema, value::Value};
 
 /// The entity types of a schema, parsed once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct CedarTypes(BTreeMap<Arc<str>, EntityType>);
+
+/// A value as Cedar takes it. A copy costs no more than a pointer.
+#[derive(Clone, Debug)]
+pub(super) struct ReadyValue(CedarValue);
+
+/// The context with more members; one of a name that it has takes its place. `None` where one of them is not ready, and for
+/// a context that isn't known as a whole.
+pub(super) fn with_members<'m>(
+    context: &Context,
+    members: impl Iterator<Item = (&'m str, Option<ReadyValue>)>,
+) -> Option<Context> {
+    let inner: &CedarContext = context.as_ref();
+    let CedarContext::Value(known) = inner else { return None };
+    let mut all = BTreeMap::clone(known);
+    for (name, ready) in members {
+        let ReadyValue(value) = ready?;
+        all.insert(SmolStr::new(name), value);
+    }
+    Some(CedarContext::Value(Arc::new(all)).into())
+}
 
 /// An entity ready for Cedar, with all its ancestors.
 #[derive(Clone, Debug)]
@@ -47,6 +70,11 @@ impl CedarTypes {
     fn core_uid(&self, entity_type: &str, id: &str) -> Option<EntityUID> {
         let parsed = self.0.get(entity_type)?;
         Some(EntityUID::from_components(parsed.clone(), Eid::new(SmolStr::new(id)), None))
+    }
+
+    /// The value as Cedar takes it; `None` for what it has no words for.
+    pub(super) fn ready(&self, value: &Value) -> Option<ReadyValue> {
+        self.value(value).map(ReadyValue)
     }
 
     fn value(&self, value: &Value) -> Option<CedarValue> {

@@ -19,6 +19,8 @@ pub(super) struct Clause {
     pub(super) looks_at_resource: bool,
     /// The members of the context that it mentions, when it mentions nothing else; `None` when it does.
     pub(super) only_context: Option<BTreeSet<Arc<str>>>,
+    /// The members of the context that it mentions; `None` where it takes the context as a whole.
+    pub(super) context_members: Option<BTreeSet<Arc<str>>>,
     /// What it asks, without the rest of the policy.
     pub(super) condition: Condition,
 }
@@ -47,12 +49,16 @@ impl Clauses {
             let scope = json!({ "op": "All" });
             let alone = json!({ "effect": "permit", "principal": scope, "action": scope, "resource": scope, "conditions": [condition] });
             let alone = Policy::from_json(None, alone).map_err(|error| error.to_string())?;
-            let (resource_paths, looks_at_resource, condition_alone) =
-                (BTreeSet::new(), false, Condition::of_clauses(&alone));
-            let mut clause =
-                Clause { resource_paths, looks_at_resource, only_context: None, condition: condition_alone };
+            let mut clause = Clause {
+                resource_paths: BTreeSet::new(),
+                looks_at_resource: false,
+                only_context: None,
+                context_members: Some(BTreeSet::new()),
+                condition: Condition::of_clauses(&alone),
+            };
             if let Some(body) = condition.get("body") {
                 find_resource(body, &mut clause);
+                find_context(body, &mut clause.context_members);
                 let mut members = BTreeSet::new();
                 clause.only_context = only_context(body, &mut members).then_some(members);
             }
@@ -85,6 +91,12 @@ impl Clauses {
 }
 
 impl Clause {
+    /// It mentions one of these members of the context, or may.
+    pub(super) fn mentions_context(&self, members: &[Arc<str>]) -> bool {
+        self.context_members.as_ref().is_none_or(|mentioned| members.iter().any(|name| mentioned.contains(name)))
+            && !members.is_empty()
+    }
+
     fn is_settled(&self, settled: &[&str]) -> bool {
         self.only_context.as_ref().is_some_and(|members| members.iter().all(|name| settled.contains(&&**name)))
     }
@@ -112,6 +124,25 @@ fn find_resource(expression: &Json, clause: &mut Clause) {
     match expression {
         Json::Array(items) => items.iter().for_each(|item| find_resource(item, clause)),
         Json::Object(fields) => fields.values().for_each(|field| find_resource(field, clause)),
+        _ => {}
+    }
+}
+
+/// Notes the members of the context that an expression mentions; of one that takes it as a whole nothing is noted.
+fn find_context(expression: &Json, found: &mut Option<BTreeSet<Arc<str>>>) {
+    if let Some(path) = path(expression, "context") {
+        match (path.first(), &mut *found) {
+            (Some(first), Some(members)) => {
+                members.insert(Arc::from(*first));
+            }
+            (Some(_), None) => {}
+            (None, _) => *found = None,
+        }
+        return;
+    }
+    match expression {
+        Json::Array(items) => items.iter().for_each(|item| find_context(item, found)),
+        Json::Object(fields) => fields.values().for_each(|field| find_context(field, found)),
         _ => {}
     }
 }

@@ -9,6 +9,7 @@ use super::{
     cedar::{ConditionError, Situation, with_situation},
     decision::{Decision, Obligation, Outcome, Reason},
     denial::{self, Asked},
+    derived::Filled,
     entities::Gathering,
     explanation::{self, Explained},
     grants::{Grant, ResolvedGrant},
@@ -19,7 +20,7 @@ use super::{
     profile::selection::{Refusal, select},
     realm::Realm,
     realm_file::SETTINGS,
-    value::Value,
+    value::{Attributes, Value},
 };
 
 /// All that a reason may want to know of one evaluation.
@@ -115,7 +116,7 @@ fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusa
     let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
     let template = template.map(Arc::from);
     let explained = Explained { template, ..Explained::from(Reason::plain(code, message)) };
-    let asked = Asked { principal, request, phase, context: &request.context };
+    let asked = Asked { principal, request, phase, context: &seen_context(realm, principal, request, phase) };
     let denial = denial::render_with(realm, Some(asked), &explained, &details);
     Decision {
         outcome,
@@ -135,7 +136,7 @@ pub(super) fn denied(
     outcome: Outcome,
     reasons: Vec<Explained>,
 ) -> Decision {
-    let asked = Asked { principal, request, phase, context: &request.context };
+    let asked = Asked { principal, request, phase, context: &seen_context(realm, principal, request, phase) };
     let denial = denial::render(realm, Some(asked), reasons.first());
     let reasons: Vec<Reason> = reasons.into_iter().map(|explained| explained.reason).collect();
     // A near miss explains a denial; it did not determine it.
@@ -205,12 +206,15 @@ pub(super) fn prepared<T>(
     let Some(resource) = realm.cedar_types.uid(&request.resource.entity_type, &request.resource.id) else {
         return Err(unfit("its resource types"));
     };
-    let asked = cedar_request(realm, principal, request, values.phase, grant.as_ref(), resource.clone());
+    let derived = realm.derived.of(&realm.relations, principal, request, values);
+    let asked = context_of(realm, request, values.phase, grant.as_ref(), &derived)
+        .and_then(|context| cedar_request(realm, principal, request, resource.clone(), context));
     let Some(cedar_request) = asked else { return Err(unfit("the request's context")) };
     // Of a realm without grants the caller may fill in what grants would.
     let settled = if grant.is_some() { &SETTLED_CONTEXT[..] } else { &[SETTINGS] };
-    let plan = realm.policies.plan(&key, settled, || Some(cedar_request.clone()));
-    let mut gathering = Gathering::new(realm, principal, request, values, graph);
+    let derived_settled = realm.derived.settled(&request.action);
+    let plan = realm.policies.plan(&key, settled, derived_settled, || Some(cedar_request.clone()));
+    let mut gathering = Gathering::new(realm, principal, request, values, &derived, graph);
     let candidates = gathering.candidates(&plan, &resource);
     let Some(entities) = gathering.entities(&candidates.looks) else { return Err(unfit("its resource types")) };
     let (candidates, names_resources) = (&*candidates, plan.names_resources());
@@ -258,21 +262,43 @@ fn cedar_request(
     realm: &Realm,
     principal: &Principal,
     request: &AccessRequest,
-    phase: Phase,
-    grant: Option<&ResolvedGrant>,
     resource: EntityUid,
+    context: Context,
 ) -> Option<Request> {
     let action = realm.policies.action(&request.action)?;
+    Request::new(principal.uid().clone(), action.clone(), resource, context, None).ok()
+}
+
+/// The whole context. What is kept ready-made holds no derived members: they depend on the question.
+fn context_of(
+    realm: &Realm,
+    request: &AccessRequest,
+    phase: Phase,
+    grant: Option<&ResolvedGrant>,
+    derived: &Filled<'_>,
+) -> Option<Context> {
     let context = if request.context.is_empty() {
         let key = (Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1));
         realm.contexts.get_or_make(key, || context(realm, request, phase, grant))?
     } else {
         context(realm, request, phase, grant)?
     };
-    Request::new(principal.uid().clone(), action.clone(), resource, context, None).ok()
+    derived.added_to(context, &realm.cedar_types)
 }
 
-/// The context: what the request says, and what the host adds where the action's context declares it.
+/// The context that policies see by the values of a phase, as far as texts can show it: without what follows from the grant.
+fn seen_context(realm: &Realm, principal: &Principal, request: &AccessRequest, phase: Phase) -> Attributes {
+    let values = request.phases.iter().find(|values| values.phase == phase);
+    let derived = values.map(|values| realm.derived.of(&realm.relations, principal, request, values));
+    let derived = derived.iter().flat_map(Filled::iter).map(|(name, value)| (Arc::clone(name), value.clone()));
+    let said = request.context.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
+    let settings = realm.settings.get(&request.action).map(|settings| (SETTINGS.into(), settings.clone()));
+    let phase = [("phase".into(), Value::String(phase.name().into()))];
+    said.chain(derived).chain(settings).chain(phase).collect()
+}
+
+/// The context without derived members: what the request says, and what else the host adds where the action's context
+/// declares it.
 fn context(realm: &Realm, request: &AccessRequest, phase: Phase, grant: Option<&ResolvedGrant>) -> Option<Context> {
     let declared = &realm.schema.actions.get(&request.action)?.context;
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());

@@ -58,6 +58,8 @@ pub struct DecisionRecord {
     pub duration_us: u32,
     /// The ids of the obligations that the allow carried.
     pub obligations: Vec<Arc<str>>,
+    /// Who acted for the principal, as the token says (RFC 8693 section 4.1).
+    pub actor: Option<EntityId>,
 }
 
 /// A record with its place in the realm's log.

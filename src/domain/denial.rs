@@ -53,8 +53,9 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
     // What is refused before it is a question is refused for its token.
     let of_token = || if asked.is_none() { find("TOKEN") } else { None };
     let named = template.as_deref().and_then(find);
-    let Some(template) = named.or_else(|| find(&reason.code)).or_else(of_token).or_else(|| find("default")) else {
-        let status = if asked.is_none() { 401 } else { 403 };
+    let own = named.or_else(|| find(&reason.code));
+    let Some(template) = own.or_else(of_token).or_else(|| find("default")) else {
+        let status = if asked.is_none() { status_of_token(&reason.code).unwrap_or(401) } else { 403 };
         return Denial {
             status,
             title: reason.code.to_string(),
@@ -63,14 +64,25 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
         };
     };
     let filler = Filler { realm, asked, reason, strategies, details };
-    let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many, headers, members } =
-        template;
+    let DenialTemplate {
+        status,
+        problem_type,
+        title,
+        detail,
+        detail_many,
+        errors,
+        errors_many,
+        headers,
+        members,
+        place: _,
+    } = template;
     let names_many = |(_, detail): &(&str, Detail)| matches!(detail, Detail::Names(names) if names.len() > 1);
     let is_many = reason.subjects.len() > 1 || details.iter().any(names_many);
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
     let errors = errors_many.as_ref().filter(|_| is_many).unwrap_or(errors);
+    let unlike_others = if own.is_none() && asked.is_none() { status_of_token(&reason.code) } else { None };
     Denial {
-        status: *status,
+        status: unlike_others.unwrap_or(*status),
         problem_type: problem_type.to_string(),
         title: title.to_string(),
         detail: filler.fill(detail),
@@ -82,6 +94,12 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
             .collect(),
         members: members.iter().map(|(name, value)| (Arc::clone(name), filler.fill_member(value))).collect(),
     }
+}
+
+/// The status of a refusal for which the realm has no words of its own, where it is another than that of bad tokens: a
+/// request that is malformed (RFC 6750 section 3.1, `invalid_request`).
+fn status_of_token(code: &str) -> Option<u16> {
+    (code == "TOKEN_AMBIGUOUS").then_some(400)
 }
 
 struct Filler<'a> {

@@ -157,6 +157,21 @@ impl<'a> Table<'a> {
         self.missing(key, self.texts(key), "a list of strings")
     }
 
+    /// A text alone or a list of texts.
+    pub(crate) fn one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        let value = self.find(key)?;
+        value.get_ref().as_str().map_or_else(|| self.texts(key), |text| Some(vec![Arc::from(text)]))
+    }
+
+    pub(crate) fn required_one_or_more(&self, key: &str) -> Option<Vec<Arc<str>>> {
+        self.missing(key, self.one_or_more(key), "a string or a list of strings")
+    }
+
+    /// The keys of this table, as they come.
+    pub(crate) fn keys(&self) -> Vec<Arc<str>> {
+        self.entries.keys().map(|name| Arc::from(&**name.get_ref())).collect()
+    }
+
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
         Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })
@@ -234,6 +249,43 @@ impl<'a> Table<'a> {
                     texts.map(|texts| (Arc::from(name.as_str()), texts))
                 })
                 .collect()
+        })
+        .unwrap_or_default()
+    }
+
+    /// A boolean, a whole number or a text, or a list of such.
+    pub(crate) fn value(&self, key: &str) -> Option<Value> {
+        let value = self.find(key)?;
+        let read = match value.get_ref() {
+            DeValue::Array(items) => {
+                items.iter().map(|item| scalar(item.get_ref())).collect::<Option<_>>().map(Value::List)
+            }
+            single => scalar(single),
+        };
+        if read.is_none() {
+            self.wrong(key, value, "a boolean, a whole number or a string, or a list of such");
+        }
+        read
+    }
+
+    /// Reads a table of names of the author's choice, each with a boolean, a whole number or a text, or a list of such.
+    pub(crate) fn scalar_lists(&self, key: &str) -> Vec<(Arc<str>, Vec<Value>)> {
+        self.table(key, |outer| {
+            let mut found = Vec::new();
+            for (name, value) in outer.entries {
+                outer.asked.borrow_mut().push(name.get_ref().to_string());
+                let values: Option<Vec<Value>> = match value.get_ref() {
+                    DeValue::Array(items) => items.iter().map(|item| scalar(item.get_ref())).collect(),
+                    single => scalar(single).map(|single| vec![single]),
+                };
+                match values {
+                    Some(values) => found.push((Arc::from(&**name.get_ref()), values)),
+                    None => {
+                        outer.wrong(name.get_ref(), value, "a boolean, a whole number or a string, or a list of such");
+                    }
+                }
+            }
+            found
         })
         .unwrap_or_default()
     }

@@ -8,6 +8,7 @@ use super::{
     access_request::{AccessRequest, PhaseValues},
     ancestors::ancestors,
     cedar::CedarEntity,
+    derived::Filled,
     graph::Graph,
     id::EntityId,
     looks::{Look, Looks},
@@ -25,6 +26,7 @@ pub(super) struct Gathering<'a> {
     principal: &'a Principal,
     request: &'a AccessRequest,
     values: &'a PhaseValues,
+    derived: &'a Filled<'a>,
     graph: &'a Graph,
     above_principal: Option<Arc<Ancestry>>,
     above_resource: Option<Vec<EntityUid>>,
@@ -40,6 +42,7 @@ impl<'a> Gathering<'a> {
         principal: &'a Principal,
         request: &'a AccessRequest,
         values: &'a PhaseValues,
+        derived: &'a Filled<'a>,
         graph: &'a Graph,
     ) -> Self {
         Self {
@@ -47,6 +50,7 @@ impl<'a> Gathering<'a> {
             principal,
             request,
             values,
+            derived,
             graph,
             above_principal: None,
             above_resource: None,
@@ -76,7 +80,8 @@ impl<'a> Gathering<'a> {
     pub(super) fn entities(mut self, looks: &Looks) -> Option<Vec<CedarEntity>> {
         self.visit(&self.principal.entity, &looks.principal);
         self.visit(&self.request.resource, &looks.resource);
-        for (name, value) in self.request.context.iter() {
+        let derived = self.derived;
+        for (name, value) in self.request.context.iter().chain(derived.iter()) {
             self.visit_value(value, looks.context.member(name));
         }
         for (entity, look) in &looks.named {

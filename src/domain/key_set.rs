@@ -142,7 +142,8 @@ impl KeySet {
         self.rejected.iter().map(|key| (key.id.as_deref(), key.reason))
     }
 
-    fn ids(&self) -> impl Iterator<Item = &str> {
+    /// The ids of all keys of the set, usable or not.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
         let admitted = self.admitted.iter().map(|key| &key.id);
         admitted.chain(self.rejected.iter().map(|key| &key.id)).filter_map(|id| id.as_deref())
     }

@@ -8,11 +8,14 @@
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
+pub mod id_path;
 pub mod value;
 
+pub mod aliases;
 pub mod clause;
 pub(crate) mod document;
 pub mod fault;
+pub mod forms;
 pub mod grants;
 pub mod issuer;
 mod looks;
@@ -22,22 +25,27 @@ pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
 pub mod schema;
+pub mod template;
 pub mod variant;
 
 pub mod application;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
+pub mod revocation;
 mod rsa_modulus;
 pub(crate) mod strict_json;
 #[cfg(test)]
 pub(crate) mod test_keys;
 pub mod token;
 pub mod token_error;
+pub mod token_facts;
+pub mod token_proof;
 
 mod breadth_first;
 pub mod graph;
 mod interner;
+pub mod introspection;
 pub mod items;
 pub mod lineages;
 pub mod prefix;
@@ -50,6 +58,7 @@ mod cedar;
 pub mod decide;
 pub mod decision;
 mod denial;
+mod derived;
 mod entities;
 mod explanation;
 mod obligations;

@@ -226,19 +226,31 @@ impl PolicySet {
         policy.scope.fits_action(Some(action), &self.groups)
     }
 
+    /// The policy's scope takes resources of this type.
+    pub(super) fn takes_type(policy: &CompiledPolicy, resource_type: &str) -> bool {
+        policy.scope.resource.fits_type(resource_type)
+    }
+
     pub(super) fn action(&self, action: &str) -> Option<&EntityUid> {
         self.actions.get(action)
     }
 
-    /// The plan for a kind of question. `settled` names the members of the context that are the same for all of them,
-    /// and `example` is one of them: what a policy asks of these members alone is found out here, once.
-    pub(super) fn plan(&self, key: &PlanKey, settled: &[&str], example: impl FnOnce() -> Option<Request>) -> Arc<Plan> {
+    /// The plan for a kind of question. `settled` and `derived` name the members of the context that are the same for all
+    /// of them, and `example` is one of them: what a policy asks of these members alone is found out here, once.
+    pub(super) fn plan(
+        &self,
+        key: &PlanKey,
+        settled: &[&str],
+        derived: &[Arc<str>],
+        example: impl FnOnce() -> Option<Request>,
+    ) -> Arc<Plan> {
         if let Some(plan) = self.plans.get(key) {
             return plan;
         }
+        let settled: Vec<&str> = settled.iter().copied().chain(derived.iter().map(|name| &**name)).collect();
         let passing = example().and_then(|request| {
             with_situation(&request, [], |situation| {
-                let passes = |policy: &CompiledPolicy| policy.clauses.may_hold(settled, situation);
+                let passes = |policy: &CompiledPolicy| policy.clauses.may_hold(&settled, situation);
                 self.policies.iter().map(passes).collect::<Vec<bool>>()
             })
         });

@@ -1,5 +1,7 @@
 //! Who asks: the claims of a verified token as the realm understands them.
 
+mod claim;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -13,11 +15,11 @@ use super::{
     graph::Graph,
     id::{EntityId, Revision},
     realm::Realm,
-    realm_file::ClaimMapping,
-    record_mapping::Relations,
+    realm_file::{ClaimMapping, PrincipalMapping},
     schema::{AttributeType, Member},
     value::{Attributes, Value},
 };
+use claim::Told;
 
 /// The principal of a request. Immutable but for a cache of what the organization tree says of it.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct Principal {
     pub attributes: Arc<Attributes>,
     /// The name of its claim set, where the realm has grants.
     pub claim_set: Option<Arc<str>>,
+    /// Who acts for it, if the token says that somebody does: the `sub` of the outermost `act` (RFC 8693 section 4.1).
+    pub actor: Option<EntityId>,
     /// What contains it, as the token says.
     pub(super) parents: Vec<EntityId>,
     uid: EntityUid,
@@ -90,26 +94,59 @@ impl Principal {
         claims: &Map<String, Json>,
         recorded: &Attributes,
     ) -> Result<Self, PrincipalError> {
+        Self::told(realm, entity, Told::by_token(claims), recorded)
+    }
+
+    /// Maps the answer of an introspection (RFC 7662 section 2.2) to the principal that its token stands for, as claims
+    /// are mapped. The answer must say `iss` where it counts: names that stand for others may differ by issuer.
+    ///
+    /// # Errors
+    /// The first member that is missing or wrong. The message holds no value.
+    pub fn from_introspection(realm: &Realm, answer: &Map<String, Json>) -> Result<Self, PrincipalError> {
+        let entity = Self::named_in(realm, answer)?;
+        Self::from_introspection_and_record(realm, entity, answer, &Attributes::default())
+    }
+
+    /// As [`Principal::from_introspection`], with what the application of that name has on record, as
+    /// [`Principal::from_claims_and_record`] has it. [`Principal::named_in`] gives the name.
+    ///
+    /// # Errors
+    /// The first member or attribute that is missing or wrong. The message holds no value.
+    pub fn from_introspection_and_record(
+        realm: &Realm,
+        entity: EntityId,
+        answer: &Map<String, Json>,
+        recorded: &Attributes,
+    ) -> Result<Self, PrincipalError> {
+        Self::told(realm, entity, Told::by_introspection(answer), recorded)
+    }
+
+    fn told(realm: &Realm, entity: EntityId, told: Told<'_>, recorded: &Attributes) -> Result<Self, PrincipalError> {
         let mapping = &realm.file.principal;
         let declared = realm.schema.entities.get(&mapping.entity);
         let mut attributes =
             typed_records(realm, recorded, |name| mapping.attributes.iter().all(|claim| *claim.attribute != **name))?;
         for claim in &mapping.attributes {
             let Some(member) = declared.and_then(|members| members.get(&claim.attribute)) else { continue };
-            let told = claims.get(&*claim.claim).filter(|told| !told.is_null());
-            let kept = recorded.get(&claim.attribute).filter(|_| told.is_none() || claim.restricts);
+            let said = told.of(claim)?;
+            let kept = recorded.get(&claim.attribute).filter(|_| said.is_none() || claim.restricts);
             let kept = kept.map(|value| typed_record(realm, &claim.attribute, member, value)).transpose()?;
-            let said = match &kept {
-                Some(_) if told.is_none() => None,
-                _ => attribute(claim, member, told, &realm.relations)?,
-            };
-            let value = match (kept, said) {
-                (Some((_, Value::List(kept))), Some(Value::List(said))) => Some(united(kept, said)),
-                (kept, said) => said.or(kept.map(|(_, value)| value)),
+            let kept = kept.map(|(_, value)| value);
+            let value = match (said, kept) {
+                (None, Some(kept)) => Some(kept),
+                (None, None) => match unsaid(realm, claim, member)? {
+                    None if member.is_required => return Err(PrincipalError::ClaimMissing(told.name(claim))),
+                    value => value,
+                },
+                (Some(said), kept) => match (told.attribute(realm, claim, member, &said)?, kept) {
+                    (Some(Value::List(said)), Some(Value::List(kept))) => Some(united(kept, said)),
+                    (said, _) => said,
+                },
             };
             attributes.extend(value.map(|value| (Arc::clone(&claim.attribute), value)));
         }
-        Self::new(realm, entity, attributes.into_iter().collect())
+        let actor = actor(realm, &told)?;
+        Self::new(realm, entity, attributes.into_iter().collect(), actor)
     }
 
     /// The principal of an application by its record alone. A set that the record does not have is empty.
@@ -125,38 +162,37 @@ impl Principal {
         let entity = realm.relations.entity_id(&mapping.entity, id).map_err(|expected| invalid("id", expected))?;
         let mut attributes = typed_records(realm, recorded, |_| true)?;
         for claim in mapping.attributes.iter().filter(|claim| recorded.get(&claim.attribute).is_none()) {
-            match application::member(realm, &claim.attribute) {
-                Some(Member { value_type: AttributeType::Set(_), .. }) => {
-                    attributes.push((Arc::clone(&claim.attribute), Value::List(Vec::new())));
-                }
-                Some(Member { is_required: true, .. }) => {
+            let Some(member) = application::member(realm, &claim.attribute) else { continue };
+            match unsaid(realm, claim, member)? {
+                Some(value) => attributes.push((Arc::clone(&claim.attribute), value)),
+                None if member.is_required => {
                     return Err(invalid(&claim.attribute, "there, and the realm's schema requires it"));
                 }
-                _ => {}
+                None => {}
             }
         }
-        Self::new(realm, entity, attributes.into_iter().collect())
+        Self::new(realm, entity, attributes.into_iter().collect(), None)
     }
 
-    /// The name of the principal that claims stand for.
+    /// The name of the principal that claims stand for, or the answer of an introspection: what the first of the realm's
+    /// claims for it that is there says.
     ///
     /// # Errors
     /// A claim that is missing or wrong. The message holds no value.
     pub fn named_in(realm: &Realm, claims: &Map<String, Json>) -> Result<EntityId, PrincipalError> {
         let mapping = &realm.file.principal;
-        let id = match claims.get(&*mapping.id_claim) {
-            Some(Json::String(id)) if !id.is_empty() && id.len() <= EntityId::ID_BYTES_MAX => Arc::from(id.as_str()),
-            None | Some(Json::Null) => return Err(PrincipalError::ClaimMissing(Arc::clone(&mapping.id_claim))),
-            Some(_) => {
-                let expected = "a string of 1 to 512 bytes";
-                return Err(PrincipalError::ClaimInvalid { claim: Arc::clone(&mapping.id_claim), expected });
-            }
-        };
-        let invalid = |expected| PrincipalError::ClaimInvalid { claim: Arc::clone(&mapping.id_claim), expected };
-        realm.relations.entity_id(&mapping.entity, &id).map_err(invalid)
+        let told = Told::by_token(claims);
+        let found = mapping.id_claims.iter().find_map(|name| told.claim(name).map(|claim| (name, claim)));
+        let Some((name, claim)) = found else { return Err(PrincipalError::ClaimMissing(id_claims(mapping))) };
+        entity_id(realm, &mapping.entity, name, Some(claim))
     }
 
-    fn new(realm: &Realm, entity: EntityId, attributes: Attributes) -> Result<Self, PrincipalError> {
+    fn new(
+        realm: &Realm,
+        entity: EntityId,
+        attributes: Attributes,
+        actor: Option<EntityId>,
+    ) -> Result<Self, PrincipalError> {
         let mapping = &realm.file.principal;
         let claim_set = realm.file.grants.as_ref().and_then(|grants| match attributes.get(&grants.claim_set) {
             Some(Value::String(name)) => Some(Arc::clone(name)),
@@ -167,9 +203,9 @@ impl Principal {
         let links: Vec<(&str, Value)> = realm.links(&entity).collect();
         let (types, all) = (&realm.cedar_types, with_links(&attributes, &links));
         let made = types.uid(&entity.entity_type, &entity.id).zip(types.entity(&entity, all, []));
-        let Some((uid, alone)) = made else { return Err(PrincipalError::ClaimMissing(Arc::clone(&mapping.id_claim))) };
+        let Some((uid, alone)) = made else { return Err(PrincipalError::ClaimMissing(id_claims(mapping))) };
         let attributes = Arc::new(attributes);
-        Ok(Self { entity, attributes, claim_set, parents, uid, alone, ancestry: ArcSwapOption::empty() })
+        Ok(Self { entity, attributes, claim_set, actor, parents, uid, alone, ancestry: ArcSwapOption::empty() })
     }
 
     /// Cedar's name of the principal.
@@ -246,6 +282,42 @@ fn with_links<'a>(
     attributes.iter().map(|(name, value)| (&**name, value)).chain(links.map(|(name, value)| (*name, value)))
 }
 
+/// The value of an attribute that nothing is said of: its default, or of a set no members.
+fn unsaid(realm: &Realm, claim: &ClaimMapping, member: &Member) -> Result<Option<Value>, PrincipalError> {
+    match (&claim.default, &member.value_type) {
+        (Some(default), _) => typed_record(realm, &claim.attribute, member, default).map(|(_, value)| Some(value)),
+        (None, AttributeType::Set(_)) => Ok(Some(Value::List(Vec::new()))),
+        (None, _) => Ok(None),
+    }
+}
+
+/// Who acts for the principal, as the claims say it.
+fn actor(realm: &Realm, told: &Told<'_>) -> Result<Option<EntityId>, PrincipalError> {
+    let Some(act) = told.claim("act") else { return Ok(None) };
+    entity_id(realm, realm.file.principal.actor_type(), "act.sub", act.get("sub")).map(Some)
+}
+
+/// The entity of this type that a claim names.
+fn entity_id(
+    realm: &Realm,
+    entity_type: &Arc<str>,
+    claim: &str,
+    said: Option<&Json>,
+) -> Result<EntityId, PrincipalError> {
+    let invalid = |expected| PrincipalError::ClaimInvalid { claim: claim.into(), expected };
+    match said {
+        Some(Json::String(id)) if !id.is_empty() && id.len() <= EntityId::ID_BYTES_MAX => {
+            realm.relations.entity_id(entity_type, id).map_err(invalid)
+        }
+        _ => Err(invalid("a string of 1 to 512 bytes")),
+    }
+}
+
+/// What an error calls the claims that give the id.
+fn id_claims(mapping: &PrincipalMapping) -> Arc<str> {
+    mapping.id_claims.join("` or `").into()
+}
+
 fn entities_of(value: &Value) -> impl Iterator<Item = &EntityId> {
     let items = match value {
         Value::List(items) => items.as_slice(),
@@ -286,61 +358,5 @@ fn typed_record(
     Ok((Arc::clone(name), value))
 }
 
-fn attribute(
-    mapping: &ClaimMapping,
-    member: &Member,
-    claim: Option<&Json>,
-    relations: &Relations,
-) -> Result<Option<Value>, PrincipalError> {
-    let invalid = |expected| PrincipalError::ClaimInvalid { claim: Arc::clone(&mapping.claim), expected };
-    match (&member.value_type, claim) {
-        (AttributeType::Set(_), None | Some(Json::Null)) => Ok(Some(Value::List(Vec::new()))),
-        (AttributeType::Set(element), Some(claim)) => {
-            let items: Vec<Json> = match (claim, &mapping.separator) {
-                // A blank text names nothing.
-                (Json::Array(items), _) => items.iter().filter(|item| !is_blank(item)).cloned().collect(),
-                (Json::String(text), Some(separator)) => {
-                    let parts = text.split(&**separator).map(str::trim).filter(|part| !part.is_empty());
-                    parts.map(|part| Json::String(part.to_owned())).collect()
-                }
-                (single, _) => vec![single.clone()],
-            };
-            let values: Result<Vec<Value>, _> = items.iter().map(|item| scalar(element, item, relations)).collect();
-            let mut values = values.map_err(invalid)?;
-            values.sort();
-            values.dedup();
-            Ok(Some(Value::List(values)))
-        }
-        (_, None | Some(Json::Null)) if member.is_required => {
-            Err(PrincipalError::ClaimMissing(Arc::clone(&mapping.claim)))
-        }
-        (_, None | Some(Json::Null)) => Ok(None),
-        (single, Some(claim)) => scalar(single, claim, relations).map(Some).map_err(invalid),
-    }
-}
-
-fn is_blank(item: &Json) -> bool {
-    item.as_str().is_some_and(|text| text.trim().is_empty())
-}
-
-fn scalar(wanted: &AttributeType, json: &Json, relations: &Relations) -> Result<Value, &'static str> {
-    match (wanted, json) {
-        (AttributeType::Bool, Json::Bool(flag)) => Ok(Value::Bool(*flag)),
-        (AttributeType::Bool, _) => Err("a boolean"),
-        (AttributeType::Long, Json::Number(number)) => number.as_i64().map(Value::Long).ok_or("a whole number"),
-        (AttributeType::Long, Json::String(text)) => text.parse().map(Value::Long).map_err(|_| "a whole number"),
-        (AttributeType::Long, _) => Err("a whole number"),
-        (AttributeType::String, Json::String(text)) => Ok(Value::String(text.as_str().into())),
-        (AttributeType::String, _) => Err("a string"),
-        (AttributeType::Entity(entity_type), Json::String(id)) => {
-            relations.entity_id(entity_type, id).map(Value::Entity)
-        }
-        (AttributeType::Entity(entity_type), Json::Number(id)) if id.is_i64() => {
-            relations.entity_id(entity_type, &id.to_string()).map(Value::Entity)
-        }
-        (AttributeType::Entity(_), _) => Err("a string or a whole number"),
-        (AttributeType::Set(_) | AttributeType::Record(_) | AttributeType::Other, _) => {
-            Err("a value that a claim can hold")
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

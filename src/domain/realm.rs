@@ -1,10 +1,12 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod answers;
+mod claims;
 mod cross_check;
 mod moot;
 #[cfg(test)]
 mod tests;
+mod trusted;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access_request::Phase,
     cedar::{CedarEntity, CedarTypes, action_entities},
+    derived::{self, Derived},
     fault::Fault,
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
@@ -30,6 +33,7 @@ use super::{
     value::Value,
     variant,
 };
+use claims::{AliasFiles, check_principal, read_aliases, unknown_groups};
 use cross_check::cross_check;
 use moot::moot_strategies;
 
@@ -54,10 +58,14 @@ pub struct Realm {
     pub version: PolicyVersion,
     /// The variant of the files that this is; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
+    /// Names that stand for others in what claims say.
+    pub(super) aliases: AliasFiles,
     /// The settings as the context of each action wants them.
     pub(super) settings: BTreeMap<Arc<str>, Value>,
     pub(super) cedar_types: CedarTypes,
     pub(super) action_entities: BTreeMap<Arc<str>, CedarEntity>,
+    /// The members of the context that `[context.*]` says.
+    pub(super) derived: Derived,
     pub(super) contexts: Contexts,
 }
 
@@ -127,18 +135,39 @@ impl Realm {
             .as_ref()
             .zip(types.as_ref())
             .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
+        let aliases = file.as_ref().and_then(|file| read_aliases(files, file).map_err(&mut keep).ok());
+        let cedar_types = schema.as_ref().map(CedarTypes::of).unwrap_or_default();
+        let derived = match (&file, &schema, &relations, &types) {
+            (Some(file), Some(schema), Some(relations), Some(resource_types)) => {
+                let parts = derived::Parts {
+                    files,
+                    path: REALM_FILE,
+                    file,
+                    schema,
+                    relations,
+                    resource_types,
+                    cedar_types: &cedar_types,
+                };
+                derived::compile(&parts).map_err(&mut keep).ok()
+            }
+            _ => None,
+        };
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
-            faults.extend(answers::placeholders(file, relations, schema));
+            faults.extend(answers::placeholders(files, file, relations, schema));
+            faults.extend(check_principal(files, file, relations, schema));
+            faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
         }
         if let (Some(file), Some(policies)) = (&file, &policies) {
-            faults.extend(answers::annotations(file, policies));
+            faults.extend(answers::annotations(files, file, policies));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
         }
-        let (Some(profiles), Some(grants)) = (profiles, grants) else { return Err(in_order(faults)) };
+        let (Some(profiles), Some(grants), Some(aliases), Some(derived)) = (profiles, grants, aliases, derived) else {
+            return Err(in_order(faults));
+        };
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
             (file, relations, schema, policies, types, faults.is_empty())
         else {
@@ -151,9 +180,11 @@ impl Realm {
             version: digest(files, None),
             variant: None,
             settings: settings.collect(),
-            cedar_types: CedarTypes::of(&schema),
+            cedar_types,
             action_entities: action_entities(&schema),
+            derived,
             contexts: Contexts(Cache::new(4_096)),
+            aliases,
             file,
             relations,
             schema,
@@ -174,6 +205,21 @@ impl Realm {
     /// The issuer of this exact name, if the realm trusts it.
     pub fn issuer(&self, name: &str) -> Option<&Issuer> {
         self.file.issuers.iter().find(|issuer| *issuer.issuer == *name)
+    }
+
+    /// Trusts the issuers of a deployment too. One of a name that the realm itself lists takes its place.
+    ///
+    /// # Errors
+    /// What they say that the realm's files have nothing for.
+    pub fn trust(&mut self, issuers: &[Issuer]) -> Result<(), Vec<Fault>> {
+        let unknown = issuers.iter().flat_map(|issuer| unknown_groups(issuer, &self.aliases));
+        let faults: Vec<Fault> = unknown.map(|message| Fault::in_file("the deployment's issuers", message)).collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.file.issuers.retain(|issuer| !issuers.iter().any(|other| other.issuer == issuer.issuer));
+        self.file.issuers.extend(issuers.iter().cloned());
+        Ok(())
     }
 
     /// The issuer's clients are the realm's applications. Unless the realm says so, those of its only issuer are; where
@@ -251,7 +297,7 @@ fn resource_types(
     relations: &Relations,
 ) -> Result<ResourceTypes, Vec<Fault>> {
     match &file.resources {
-        None => Ok(resource_type::from_schema(schema, relations)),
+        None => Ok(resource_type::from_schema(schema, relations, &file.trusted)),
         Some(settings) => {
             let table = required(files, &settings.file)?;
             resource_type::parse(&table.path, &table.content, settings, schema)

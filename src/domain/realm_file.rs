@@ -2,7 +2,9 @@
 
 mod actions;
 mod denials;
+mod derived;
 mod grants;
+mod introspection;
 mod issuers;
 mod oauth_token;
 mod obligations;
@@ -12,25 +14,29 @@ mod reasons;
 mod resources;
 mod settings;
 mod token_info;
+mod token_rules;
+mod trusted;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{document::read_document, fault::Fault, issuer::Issuer, value::Attributes};
 pub(super) use denials::{CONTEXT, context_paths, in_quotes};
-pub(crate) use issuers::read_issuer;
+pub(crate) use issuers::read_issuers;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
     denials::{DenialList, DenialTemplate},
+    derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
     oauth_token::OauthTokenSettings,
     obligations::{ObligationParameter, ObligationRule},
-    principal::{ClaimMapping, PrincipalMapping},
+    principal::{ClaimMapping, PrincipalMapping, TextRules},
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
     settings::SETTINGS,
     token_info::TokenInfoSettings,
+    trusted::{Trusted, TrustedList},
 };
 
 /// The content of realm.toml.
@@ -40,12 +46,18 @@ pub struct RealmFile {
     pub title: Arc<str>,
     /// The issuers it trusts.
     pub issuers: Vec<Issuer>,
+    /// Where each of them names the aliases that count, or else stands.
+    pub(super) issuer_places: Vec<Range<usize>>,
     /// How claims become a principal.
     pub principal: PrincipalMapping,
     /// Where the resource types come from; from the schema where it says nothing.
     pub resources: Option<ResourceSettings>,
     /// What policies read in `context.settings`.
     pub settings: Attributes,
+    /// The members of the context that the host fills in itself, by name.
+    pub context: Vec<(Arc<str>, DerivedRule)>,
+    /// What callers are believed.
+    pub trusted: Trusted,
     /// Which values actions are judged by; nothing special for one that isn't named.
     pub actions: Vec<(Arc<str>, ActionRule)>,
     /// What callers must do with allows, by the name of the obligation.
@@ -79,10 +91,12 @@ impl RealmFile {
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         let read = read_document(file, content, |root| {
             let title = root.required_text("title");
-            let issuers = root.tables("issuers", read_issuer);
+            let (issuers, issuer_places) = issuers::read_issuers(root).into_iter().unzip();
             let principal = root.required_table("principal", principal::read_principal).flatten();
             let resources = root.table("resources", resources::read_resources);
             let settings = settings::read_settings(root);
+            let context = root.named("context", |_, table| derived::read_derived(table));
+            let trusted = root.table("trusted", trusted::read_trusted).unwrap_or_default();
             let actions = root.named("actions", |_, table| Some(actions::read_action(table)));
             let obligations = root.named("obligations", |name, table| Some(obligations::read_obligation(name, table)));
             let reasons = root.table("reasons", reasons::read_reasons).unwrap_or_default();
@@ -97,9 +111,12 @@ impl RealmFile {
             Some(Self {
                 title: title?,
                 issuers,
+                issuer_places,
                 principal: principal?,
                 resources: resources.flatten(),
                 settings,
+                context,
+                trusted,
                 actions,
                 obligations,
                 reasons,
@@ -152,7 +169,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info",
+                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
             ]
         );
     }
@@ -193,6 +210,90 @@ separator = ","
             ("[\"RS256\"]", "{ }"),
         ] {
             assert_eq!(faults(&issuer(algorithms, keys)).len(), 1, "{algorithms} {keys}");
+        }
+    }
+
+    /// realm.toml with one issuer that says this beside its name and audiences.
+    fn trusting(said: &str) -> String {
+        format!("{SMALL}\n[[issuers]]\nissuer = \"https://idp.example/a\"\naudiences = []\n{said}\n")
+    }
+
+    fn issuer(said: &str) -> Issuer {
+        RealmFile::parse("realm.toml", &trusting(said)).unwrap().issuers.remove(0)
+    }
+
+    #[test]
+    fn an_issuer_says_how_its_keys_are_found_and_how_often_they_are_fetched() {
+        use crate::domain::issuer::{Discovery, KeyLocation, Refetch};
+
+        let found = issuer("algorithms = [\"RS256\"]\nkeys = { url = \"https://idp.example/k\" }");
+        assert_eq!(found.refetch, Refetch { seconds: 30, burst: 3, max_stale_seconds: 86_400 });
+        let found = issuer(
+            "algorithms = [\"RS256\"]\ndiscovery = \"oauth\"\nhosts = [\"keys.example\"]\nprivate_addresses = true\n\
+             ca_file = \"ca.pem\"\nkeys = { refetch_seconds = 60, refetch_burst = 2, max_stale_seconds = 3600 }",
+        );
+        assert_eq!((found.keys, found.servers.discovery), (KeyLocation::Discovered, Some(Discovery::Oauth)));
+        assert_eq!(found.refetch, Refetch { seconds: 60, burst: 2, max_stale_seconds: 3600 });
+        assert_eq!(issuer("algorithms = [\"RS256\"]\ndiscovery = \"oidc\"").keys, KeyLocation::Discovered);
+    }
+
+    #[test]
+    fn an_issuer_of_opaque_tokens_needs_no_keys() {
+        use crate::domain::{introspection::ClientAuthentication, issuer::KeyLocation};
+
+        let mut found = issuer(
+            "ca_file = \"ca.pem\"\nintrospection = { url = \"https://idp.example/i\", client_id = \"pdp\", client_secret_file = \"s\" }",
+        );
+        assert_eq!((&found.keys, found.algorithms.len()), (&KeyLocation::Nowhere, 0));
+        assert_eq!(found.files_mut().count(), 2, "files are found from the realm's folder");
+        let introspection = found.introspection.unwrap();
+        assert_eq!((introspection.cache_seconds, introspection.negative_cache_seconds), (60, 10));
+        assert_eq!(introspection.authentication, ClientAuthentication::Basic("s".into()));
+        let found = issuer(
+            "algorithms = [\"RS256\"]\ndiscovery = \"oidc\"\nintrospection = { discovery = true, client_id = \"pdp\", private_key_file = \"k\" }",
+        );
+        assert!(found.introspection.unwrap().url.is_none());
+    }
+
+    #[test]
+    fn settings_of_issuers_that_cannot_be_meant_are_faults_with_their_lines() {
+        let keys = "algorithms = [\"RS256\"]\nkeys = { url = \"https://idp.example/k\" }";
+        let file = "algorithms = [\"RS256\"]\nkeys = { file = \"k\" }";
+        let asking = |said: &str| format!("introspection = {{ {said} }}");
+        let good = "url = \"https://idp.example/i\", client_id = \"pdp\", client_secret_file = \"s\"";
+        for (said, line, words) in [
+            (format!("{keys}\ndiscovery = \"oidc\""), 16, "finds nothing"),
+            (
+                "algorithms = [\"RS256\"]\ndiscovery = \"webfinger\"\nkeys = { file = \"k\" }".to_owned(),
+                15,
+                "`oidc` or `oauth`",
+            ),
+            (format!("{keys}\nhosts = [\"keys.example\"]"), 16, "no `discovery`"),
+            (
+                "algorithms = [\"RS256\"]\ndiscovery = \"oidc\"\nhosts = [\"https://keys.example\"]".to_owned(),
+                16,
+                "no host",
+            ),
+            (format!("{file}\nca_file = \"ca.pem\""), 16, "in a file"),
+            (format!("{file}\nprivate_addresses = true"), 16, "in a file"),
+            (keys.replace(" }", ", refetch_seconds = 0 }"), 15, "1 to 3600"),
+            (keys.replace(" }", ", refetch_burst = 11 }"), 15, "1 to 10"),
+            (keys.replace(" }", ", max_stale_seconds = 1 }"), 15, "300 to 604800"),
+            (keys.replace("https://", "https://user@"), 15, "without a user"),
+            (asking("client_id = \"pdp\", client_secret_file = \"s\""), 14, "one of `url` and `discovery"),
+            (asking("discovery = true, client_id = \"pdp\", client_secret_file = \"s\""), 14, "has no `discovery`"),
+            (asking("url = \"http://idp.example/i\", client_id = \"pdp\", client_secret_file = \"s\""), 14, "not safe"),
+            (asking("url = \"https://idp.example/i\", client_id = \"pdp\""), 14, "exactly one of"),
+            (asking(&format!("{good}, private_key_file = \"k\"")), 14, "exactly one of"),
+            (asking(&format!("{good}, auth = \"digest\"")), 14, "unknown method"),
+            (asking(&format!("{good}, key_id = \"k\"")), 14, "`private_key_jwt`"),
+            (asking(&format!("{good}, cache_seconds = 61")), 14, "0 to 60"),
+            (asking(&format!("{good}, negative_cache_seconds = 11")), 14, "0 to 10"),
+            (format!("{}\n[[issuers]]\nissuer = \"b\"\naudiences = []\n{}", asking(good), asking(good)), 18, "already"),
+        ] {
+            let found = faults(&trusting(&said));
+            let is_told = found.len() == 1 && found[0].starts_with(&format!("{line}: ")) && found[0].contains(words);
+            assert!(is_told, "{said}\n{found:#?}");
         }
     }
 }

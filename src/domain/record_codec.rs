@@ -1,8 +1,9 @@
 //! The bytes of a decision record: one spelling for each record, readable for as long as the log is kept.
 //!
-//! Version 2, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
+//! Version 3, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
 //! outcome, the reasons, the determining policies, action, resource type and id, the subjects, the principal, the
-//! issuer, the attributes, the policy version, the data revision, the request id, the duration and the obligations; version 1 ends before those. A list has its
+//! issuer, the attributes, the policy version, the data revision, the request id, the duration, the obligations and the
+//! actor; version 1 ends before the obligations, version 2 before the actor. A list has its
 //! count in front, an optional thing a truth value. The numbers that stand for outcomes and kinds of values are part
 //! of the format: new ones may be added, none may change. A later layout takes the next version byte.
 
@@ -17,8 +18,10 @@ use super::{
 };
 
 /// The version that is written.
-const VERSION: u8 = 2;
-/// The version without obligations.
+const VERSION: u8 = 3;
+/// The version without an actor.
+const VERSION_2: u8 = 2;
+/// The version without obligations and actor.
 const VERSION_1: u8 = 1;
 
 /// Bits of a subject's flags.
@@ -58,6 +61,7 @@ impl DecisionRecord {
             request_id,
             duration_us,
             obligations,
+            actor,
         } = self;
         out.byte(VERSION);
         out.u128(id.0);
@@ -75,10 +79,7 @@ impl DecisionRecord {
         for subject in subjects {
             write_subject(out, subject);
         }
-        out.bool(principal.is_some());
-        if let Some(principal) = principal {
-            write_entity(out, principal);
-        }
+        write_optional_entity(out, principal.as_ref());
         out.str(issuer);
         write_attributes(out, attributes, Self::VALUE_DEPTH_MAX);
         out.str(&policy_version.0);
@@ -86,6 +87,7 @@ impl DecisionRecord {
         out.str(request_id);
         out.u64(u64::from(*duration_us));
         write_texts(out, obligations);
+        write_optional_entity(out, actor.as_ref());
     }
 
     /// Reads a record from its bytes, all of them.
@@ -105,7 +107,7 @@ impl DecisionRecord {
             resource_type: input.shared()?,
             resource_id: input.shared()?,
             subjects: read_list(&mut input, read_subject)?,
-            principal: if input.bool()? { Some(read_entity(&mut input)?) } else { None },
+            principal: read_optional_entity(&mut input)?,
             issuer: input.shared()?,
             attributes: Arc::new(read_attributes(&mut input, Self::VALUE_DEPTH_MAX)?),
             policy_version: PolicyVersion(input.shared()?),
@@ -113,6 +115,7 @@ impl DecisionRecord {
             request_id: input.shared()?,
             duration_us: input.u32()?,
             obligations: if version == VERSION_1 { Vec::new() } else { read_list(&mut input, Reader::shared)? },
+            actor: if version < VERSION { None } else { read_optional_entity(&mut input)? },
         };
         input.finish()?;
         Ok(record)
@@ -131,7 +134,7 @@ impl DecisionRecord {
 
 fn read_version(input: &mut Reader<'_>) -> Result<u8, CodecError> {
     match input.byte()? {
-        version @ (VERSION_1 | VERSION) => Ok(version),
+        version @ (VERSION_1 | VERSION_2 | VERSION) => Ok(version),
         byte => Err(CodecError::Choice { what: "version of a decision record", byte }),
     }
 }
@@ -208,6 +211,17 @@ fn write_entity(out: &mut Writer, entity: &EntityId) {
 
 fn read_entity(input: &mut Reader<'_>) -> Result<EntityId, CodecError> {
     Ok(EntityId { entity_type: input.shared()?, id: input.shared()? })
+}
+
+fn write_optional_entity(out: &mut Writer, entity: Option<&EntityId>) {
+    out.bool(entity.is_some());
+    if let Some(entity) = entity {
+        write_entity(out, entity);
+    }
+}
+
+fn read_optional_entity(input: &mut Reader<'_>) -> Result<Option<EntityId>, CodecError> {
+    if input.bool()? { read_entity(input).map(Some) } else { Ok(None) }
 }
 
 fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize) {
@@ -338,6 +352,7 @@ mod tests {
             request_id: text("r-1"),
             duration_us: 250,
             obligations: vec![text("apply_profile")],
+            actor: Some(EntityId::new("Client", "c2")),
         }
     }
 
@@ -364,9 +379,13 @@ mod tests {
         // Version 2 is version 1 with the obligations at the end: one, of 13 bytes.
         let end = format!("010d{}", hex(b"apply_profile"));
         let version_2 = format!("02{}{end}", FULL_V1.strip_prefix("01").unwrap());
-        assert_eq!(hex(&full().encode()), version_2);
-        let before = DecisionRecord { obligations: Vec::new(), ..full() };
-        for (stored, expected) in [(FULL_V1, before), (&version_2, full())] {
+        // Version 3 is version 2 with the actor at the end: there is one, a type of 6 bytes and an id of two.
+        let actor = format!("0106{}02{}", hex(b"Client"), hex(b"c2"));
+        let version_3 = format!("03{}{actor}", version_2.strip_prefix("02").unwrap());
+        assert_eq!(hex(&full().encode()), version_3);
+        let before_3 = DecisionRecord { actor: None, ..full() };
+        let before_2 = DecisionRecord { obligations: Vec::new(), ..before_3.clone() };
+        for (stored, expected) in [(FULL_V1, before_2), (&version_2, before_3), (&version_3, full())] {
             let digits: Vec<_> =
                 stored.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
             let stored: Vec<_> = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect();
@@ -383,8 +402,8 @@ mod tests {
     #[test]
     fn a_record_of_another_version_is_refused() {
         let mut bytes = full().encode();
-        bytes[0] = 3;
-        let expected = CodecError::Choice { what: "version of a decision record", byte: 3 };
+        bytes[0] = 4;
+        let expected = CodecError::Choice { what: "version of a decision record", byte: 4 };
         assert_eq!(DecisionRecord::decode(&bytes), Err(expected));
     }
 
@@ -440,6 +459,7 @@ mod tests {
             revision in any::<u64>(),
             duration_us in any::<u32>(),
             obligations in prop::collection::vec(texts(), 0..3),
+            actor in prop::option::of(entities()),
         ) -> DecisionRecord {
             let [action, resource_type, resource_id, issuer, version, request_id] = names;
             DecisionRecord {
@@ -462,6 +482,7 @@ mod tests {
                 request_id,
                 duration_us,
                 obligations,
+                actor,
             }
         }
     }

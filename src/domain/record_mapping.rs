@@ -1,8 +1,12 @@
 //! relations.toml: the relations of a realm, and which source records bring them.
 
+mod brought;
 mod history;
 mod ids;
 mod known;
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
@@ -12,10 +16,13 @@ use super::{
     document::{Table, read_document},
     fault::Fault,
     id::EntityId,
+    id_path::{PathRule, read_path},
     items::{Items, read_items},
     prefix::{PrefixRule, read_prefixes},
     relationship::{EntityFacts, Record, RecordKey, Relationship, Remembered},
 };
+use brought::{End, RelationshipRule, read_end, read_relationship};
+use properties::text_at;
 
 /// What the realm says about an entity type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct EntityRules {
     pub links: BTreeMap<Arc<str>, Arc<str>>,
     /// Which of the principal's entities are parents because their id is a prefix of the entity's.
     pub prefixes: Option<PrefixRule>,
+    /// Ids are paths: an entity is in the one of the same type that its id names up to its last separator.
+    pub path: Option<PathRule>,
     /// The type whose past this one shows: an entity of this type is in whatever the one of that type and the same id
     /// is in, or was in by a remembered relation.
     pub history_of: Option<Arc<str>>,
@@ -49,17 +58,9 @@ pub struct RelationRule {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct RelationshipRule {
-    relation: Arc<str>,
-    subject: Arc<str>,
-    object: Arc<str>,
-    is_optional: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct FactsRule {
     entity: Arc<str>,
-    id: Arc<str>,
+    id: End,
     constants: Vec<(Arc<str>, Arc<str>)>,
     fields: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -125,6 +126,12 @@ pub enum MappingError {
         /// The type of the relation.
         expected: Arc<str>,
     },
+    /// Two paths of one relationship lead to lists: nothing says which members belong together.
+    #[error("`{0}` and `{1}` are both lists, expected at most one of them to be a list")]
+    TwoLists(Arc<str>, Arc<str>),
+    /// The record brings more relationships than one may.
+    #[error("brings more than {0} relationships")]
+    TooMany(usize),
     /// The record's key is too long to store.
     #[error("the key properties are longer than {0} bytes together")]
     KeyTooLong(usize),
@@ -154,7 +161,7 @@ impl Relations {
             let records: BTreeMap<_, RecordRule> = root
                 .tables("records", |table| {
                     let resource = table.required_text("resource");
-                    Some((resource?, read_record(table, &relations)?))
+                    Some((resource?, read_record(table, &relations, &entities)?))
                 })
                 .into_iter()
                 .collect();
@@ -171,6 +178,16 @@ impl Relations {
     /// How entities of this type are found by prefixes, if they are.
     pub(super) fn prefixes(&self, entity_type: &str) -> Option<&PrefixRule> {
         self.entity(entity_type)?.prefixes.as_ref()
+    }
+
+    /// How the ids of this type are paths, if they are.
+    pub fn path(&self, entity_type: &str) -> Option<PathRule> {
+        self.entity(entity_type)?.path
+    }
+
+    /// The id of the entity of the same type that one of this id lies in by its path.
+    pub(super) fn path_parent<'a>(&self, entity_type: &str, id: &'a str) -> Option<&'a str> {
+        self.path(entity_type)?.parent(id)
     }
 
     /// The type whose past this type shows, if it is a history.
@@ -226,17 +243,7 @@ impl Relations {
     /// # Errors
     /// What is wrong with the id, without repeating it.
     pub fn entity_id(&self, entity_type: &Arc<str>, id: &str) -> Result<EntityId, &'static str> {
-        if id.len() > EntityId::ID_BYTES_MAX {
-            return Err("an id of at most 512 bytes");
-        }
-        if self.entity(entity_type).is_some_and(|rules| rules.is_integer) {
-            let number: i64 = id.trim().parse().map_err(|_| "a whole number")?;
-            return Ok(EntityId { entity_type: Arc::clone(entity_type), id: number.to_string().into() });
-        }
-        if id.is_empty() {
-            return Err("an id that is not empty");
-        }
-        Ok(EntityId { entity_type: Arc::clone(entity_type), id: id.into() })
+        ids::entity_id(entity_type, self.entity(entity_type), id)
     }
 
     /// Maps a source record to what the store keeps of it.
@@ -250,13 +257,9 @@ impl Relations {
         let mut relationships = Vec::with_capacity(rule.relationships.len());
         for brought in &rule.relationships {
             let Some(ends) = self.ends.get(&brought.relation) else { continue };
-            let subject = self.end(&document, &brought.subject, &ends.subject)?;
-            match self.end(&document, &brought.object, &ends.object) {
-                Ok(object) => {
-                    relationships.push(Relationship { subject, relation: Arc::clone(&brought.relation), object });
-                }
-                Err(MappingError::Missing(_)) if brought.is_optional => {}
-                Err(error) => return Err(error),
+            relationships.extend(brought.bring(&document, self, ends)?);
+            if relationships.len() > Record::RELATIONSHIPS_MAX {
+                return Err(MappingError::TooMany(Record::RELATIONSHIPS_MAX));
             }
         }
         let facts = rule.facts.as_ref().map(|facts| self.facts(facts, &document)).transpose()?;
@@ -322,17 +325,8 @@ impl Relations {
         self.records.get_key_value(resource).ok_or_else(unknown)
     }
 
-    fn end(&self, document: &Json, path: &Arc<str>, entity_type: &Arc<str>) -> Result<EntityId, MappingError> {
-        let text = text_at(document, path)?;
-        self.entity_id(entity_type, &text).map_err(|expected| MappingError::Wrong {
-            path: Arc::clone(path),
-            found: "another value",
-            expected,
-        })
-    }
-
     fn facts(&self, rule: &FactsRule, document: &Json) -> Result<EntityFacts, MappingError> {
-        let entity = self.end(document, &rule.id, &rule.entity)?;
+        let entity = self.end(&rule.id.id(document)?, &rule.id, &rule.entity)?;
         let mut facts = rule.constants.clone();
         for (name, path) in &rule.fields {
             match text_at(document, path) {
@@ -368,21 +362,6 @@ fn record_key(resource: &Arc<str>, rule: &RecordRule, document: &Json) -> Result
     Ok(RecordKey { resource: Arc::clone(resource), key: key.into() })
 }
 
-/// The text or whole number at a dotted path.
-fn text_at<'a>(document: &'a Json, path: &Arc<str>) -> Result<std::borrow::Cow<'a, str>, MappingError> {
-    let wrong = |found| MappingError::Wrong { path: Arc::clone(path), found, expected: "a string or a whole number" };
-    match path.split('.').try_fold(document, |value, name| value.get(name)) {
-        None | Some(Json::Null) => Err(MappingError::Missing(Arc::clone(path))),
-        Some(Json::String(text)) if text.contains('\u{1f}') => Err(wrong("a string with a control character")),
-        Some(Json::String(text)) => Ok(text.as_str().into()),
-        Some(Json::Number(number)) if number.is_i64() || number.is_u64() => Ok(number.to_string().into()),
-        Some(Json::Number(_)) => Err(wrong("a number with a fraction")),
-        Some(Json::Bool(_)) => Err(wrong("a boolean")),
-        Some(Json::Array(_)) => Err(wrong("a list")),
-        Some(Json::Object(_)) => Err(wrong("an object")),
-    }
-}
-
 /// An entity type, and where the type that it is a history of is named.
 fn read_entity(table: &Table<'_>) -> (EntityRules, Range<usize>) {
     let (is_integer, is_zero_none) = ids::read_ids(table);
@@ -395,6 +374,7 @@ fn read_entity(table: &Table<'_>) -> (EntityRules, Range<usize>) {
         hint: table.text("hint"),
         links: links.collect(),
         prefixes: read_prefixes(table),
+        path: read_path(table),
         history_of: table.text("history_of"),
     };
     (rules, table.place("history_of"))
@@ -408,189 +388,21 @@ fn read_relation(table: &Table<'_>) -> Option<(RelationRule, [Range<usize>; 2])>
     Some((RelationRule { subject: subject?, object: object?, is_remembered }, places))
 }
 
-fn read_record(table: &Table<'_>, relations: &BTreeMap<Arc<str>, RelationRule>) -> Option<RecordRule> {
+fn read_record(
+    table: &Table<'_>,
+    relations: &BTreeMap<Arc<str>, RelationRule>,
+    entities: &BTreeMap<Arc<str>, EntityRules>,
+) -> Option<RecordRule> {
     let key = table.required_texts("key");
     let facts = table.table("facts", |facts| {
-        let (entity, id) = (facts.required_text("entity"), facts.required_text("id"));
+        let entity = facts.required_text("entity");
+        let end_type = entity.as_ref().map(|entity| (Arc::clone(entity), entities.get(entity)));
+        let id = read_end(facts, "id", end_type);
         let single = |(name, texts): (Arc<str>, Vec<Arc<str>>)| Some((name, texts.into_iter().next()?));
         let constants = facts.text_lists("constants").into_iter().filter_map(single).collect();
         let fields = facts.text_lists("fields").into_iter().filter_map(single).collect();
         Some(FactsRule { entity: entity?, id: id?, constants, fields })
     });
-    let relationships = table.tables("relationships", |table| {
-        let relation = table.required_text("relation");
-        let (subject, object) = (table.required_text("subject"), table.required_text("object"));
-        let is_optional = table.flag("optional");
-        let relation = relation?;
-        if !relations.contains_key(&relation) {
-            let known: Vec<&str> = relations.keys().map(|name| &**name).collect();
-            table.fault(
-                Some("relation"),
-                format!("unknown relation `{relation}`, expected one of {}", known.join(", ")),
-            );
-        }
-        Some(RelationshipRule { relation, subject: subject?, object: object?, is_optional })
-    });
+    let relationships = table.tables("relationships", |table| read_relationship(table, relations, entities));
     Some(RecordRule { key: key?, facts: facts.flatten(), relationships })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RELATIONS: &str = r#"
-[entities.School]
-id = "integer"
-[entities.Student]
-person = true
-[relations.enrolled_at]
-subject = "Student"
-object = "School"
-[[records]]
-resource = "enrolments"
-key = ["school.id", "student", "day"]
-[[records.relationships]]
-relation = "enrolled_at"
-subject = "student"
-object = "school.id"
-"#;
-
-    fn relations() -> Relations {
-        Relations::parse("relations.toml", RELATIONS).unwrap()
-    }
-
-    #[test]
-    fn a_record_brings_its_relationships_under_its_key() {
-        let record = relations()
-            .map("enrolments", r#"{"school":{"id":7},"student":"s1","day":"2026-01-01","more":[1]}"#)
-            .unwrap();
-        assert_eq!(&*record.key.key, "7\u{1f}s1\u{1f}2026-01-01");
-        assert_eq!(record.relationships[0].object, EntityId::new("School", "7"));
-    }
-
-    #[test]
-    fn a_bad_record_is_refused_with_the_property_and_without_its_value() {
-        for (json, message) in [
-            ("[]", "not a JSON object: another JSON value"),
-            ("{\"student\"", "not a JSON object: a syntax error at column 10"),
-            (r#"{"student":"s1","day":"d"}"#, "`school.id` is missing, expected a string or a whole number"),
-            (
-                r#"{"school":{"id":1.5},"student":"s1","day":"d"}"#,
-                "`school.id` is a number with a fraction, expected a string or a whole number",
-            ),
-            (
-                r#"{"school":{"id":"x"},"student":"s1","day":"d"}"#,
-                "`school.id` is another value, expected a whole number",
-            ),
-            (
-                r#"{"school":{"id":1},"student":"","day":"d"}"#,
-                "`student` is another value, expected an id that is not empty",
-            ),
-        ] {
-            assert_eq!(relations().map("enrolments", json).unwrap_err().to_string(), message, "{json}");
-        }
-    }
-
-    #[test]
-    fn a_direct_relationship_is_checked_against_the_relation() {
-        let good = Relationship {
-            subject: EntityId::new("Student", "s"),
-            relation: "enrolled_at".into(),
-            object: EntityId::new("School", "07"),
-        };
-        assert_eq!(relations().direct(&good).unwrap().relationships[0].object, EntityId::new("School", "7"));
-        let turned = Relationship { subject: good.object.clone(), object: good.subject.clone(), ..good.clone() };
-        assert!(matches!(relations().direct(&turned), Err(MappingError::WrongEnd { end: "subject", .. })));
-        let unknown = Relationship { relation: "teaches".into(), ..good };
-        assert_eq!(
-            relations().direct(&unknown).unwrap_err().to_string(),
-            "unknown relation `teaches`, expected one of enrolled_at"
-        );
-    }
-
-    #[test]
-    fn a_direct_relationship_is_deleted_by_its_parts() {
-        let json =
-            r#"{"subject":{"type":"Student","id":"s"},"relation":"enrolled_at","object":{"type":"School","id":"07"}}"#;
-        let relationship = Relationship {
-            subject: EntityId::new("Student", "s"),
-            relation: "enrolled_at".into(),
-            object: EntityId::new("School", "7"),
-        };
-        let written = relations().direct(&relationship).unwrap().key;
-        assert_eq!(relations().key(RecordKey::DIRECT, json), Ok(written));
-        for (json, message) in [
-            (r#"{"subject":{"type":"Student"}}"#, "`subject.id` is missing, expected a string or a whole number"),
-            (&json.replace("School", "Student"), "the object of `enrolled_at` is of type `Student`, expected `School`"),
-        ] {
-            assert_eq!(relations().key(RecordKey::DIRECT, json).unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
-    fn a_history_is_like_the_type_whose_past_it_shows() {
-        let more = r#"
-[entities.SchoolEver]
-history_of = "School"
-[entities.StudentEver]
-history_of = "Student"
-[relations.moved_to]
-subject = "Student"
-object = "School"
-remembered = true
-"#;
-        let hinted = RELATIONS.replace("person = true", "person = true\nhint = \"Enrol it.\"");
-        let relations = Relations::parse("relations.toml", &format!("{more}{hinted}")).unwrap();
-        assert!(relations.is_person("StudentEver") && !relations.is_person("SchoolEver"));
-        assert_eq!(relations.entity("StudentEver").unwrap().hint.as_deref(), Some("Enrol it."));
-        assert_eq!(&*relations.entity_id(&"SchoolEver".into(), "007").unwrap().id, "7");
-        assert_eq!(relations.history("Student").map(|name| &**name), Some("StudentEver"));
-        assert_eq!(relations.history_of("StudentEver").map(|name| &**name), Some("Student"));
-        assert_eq!((relations.history("StudentEver"), relations.history_of("Student")), (None, None));
-        let remembered = ["moved_to", "enrolled_at"].map(|name| relations.remembered().contains(name));
-        assert_eq!(remembered, [true, false]);
-    }
-
-    #[test]
-    fn a_history_that_makes_no_sense_is_a_fault_with_its_line() {
-        for (more, line, message) in [
-            ("[entities.A]\nhistory_of = \"A\"", 2, "`A` is its own history"),
-            (
-                "[entities.A]\nhistory_of = \"School\"\n[entities.B]\nhistory_of = \"A\"",
-                4,
-                "`A` is the history of `School` and has none itself",
-            ),
-            (
-                "[entities.A]\nhistory_of = \"B\"\n[entities.B]\nhistory_of = \"A\"",
-                2,
-                "`B` is the history of `A` and has none itself",
-            ),
-            (
-                "[entities.A]\nhistory_of = \"School\"\n[entities.B]\nhistory_of = \"School\"",
-                4,
-                "`School` has the history `A` already",
-            ),
-            (
-                "[entities.A]\nid = \"integer\"\nhistory_of = \"School\"",
-                3,
-                "the ids of a history are those of `School`, leave out `id` and `person`",
-            ),
-            (
-                "[entities.A]\nhistory_of = \"School\"\n[relations.x]\nsubject = \"Student\"\nobject = \"A\"",
-                5,
-                "`A` is the history of `School`, and no relation's end; name `School`",
-            ),
-        ] {
-            let faults = Relations::parse("relations.toml", &format!("{more}\n{RELATIONS}")).unwrap_err();
-            assert_eq!((faults[0].line, &*faults[0].message), (line, message), "{faults:?}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_relation_in_the_file_is_a_fault_with_its_line() {
-        let faults =
-            Relations::parse("relations.toml", &RELATIONS.replace("relation = \"enrolled_at\"", "relation = \"x\""))
-                .unwrap_err();
-        assert_eq!((faults[0].line, &*faults[0].message), (13, "unknown relation `x`, expected one of enrolled_at"));
-    }
 }

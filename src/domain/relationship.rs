@@ -52,7 +52,7 @@ impl RecordKey {
 pub struct Record {
     /// Its name.
     pub key: RecordKey,
-    /// The relationships it brings, at most 64.
+    /// The relationships it brings, at most [`Record::RELATIONSHIPS_MAX`].
     pub relationships: Vec<Relationship>,
     /// What it says about an entity.
     pub facts: Option<EntityFacts>,
@@ -62,8 +62,10 @@ pub struct Record {
 }
 
 impl Record {
+    /// The most relationships that a record brings.
+    pub const RELATIONSHIPS_MAX: usize = 1_000;
     /// The most removed relationships that a record holds; beyond, the oldest are forgotten.
-    pub const REMOVED_MAX: usize = 64;
+    pub const REMOVED_MAX: usize = 1_000;
 
     /// A record as its source has it, with no past.
     pub fn new(key: RecordKey, relationships: Vec<Relationship>, facts: Option<EntityFacts>) -> Self {
@@ -180,10 +182,10 @@ pub fn settle(before: Option<Record>, change: Change, remembered: &Remembered) -
 /// What is removed of a record in whose place only these relationships are brought. What goes now comes first.
 fn removed(before: &Record, brought: &[Relationship], remembered: &Remembered) -> Vec<Relationship> {
     let mut removed: Vec<Relationship> = Vec::new();
-    for known in before.relationships.iter().chain(&before.removed) {
-        let is_removed = remembered.contains(&known.relation) && !brought.contains(known) && !removed.contains(known);
-        if is_removed && removed.len() < Record::REMOVED_MAX {
-            removed.push(known.clone());
+    let mut known: BTreeSet<&Relationship> = brought.iter().collect();
+    for former in before.relationships.iter().chain(&before.removed) {
+        if removed.len() < Record::REMOVED_MAX && remembered.contains(&former.relation) && known.insert(former) {
+            removed.push(former.clone());
         }
     }
     removed
@@ -287,13 +289,13 @@ mod tests {
     #[test]
     fn of_too_many_removed_ones_the_oldest_are_forgotten() {
         let mut now = record(&["0"], &[]);
-        for school in 1..=70 {
+        for school in 1..=1_010 {
             let Effect::Replaced { after, .. } = settled(&now, put(&[&school.to_string()])) else {
                 panic!("the school is another one")
             };
             now = after;
         }
-        let expected: Vec<String> = (6..70).rev().map(|school| school.to_string()).collect();
+        let expected: Vec<String> = (10..1_010).rev().map(|school| school.to_string()).collect();
         assert_eq!(now.removed, enrolled(&expected.iter().map(String::as_str).collect::<Vec<_>>()));
     }
 

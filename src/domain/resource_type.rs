@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{
     fault::Fault,
-    realm_file::{CommonSubject, ResourceSettings},
+    realm_file::{CommonSubject, ResourceSettings, Trusted},
     record_mapping::Relations,
     schema::{AttributeType, Member, RealmSchema},
 };
@@ -83,8 +83,9 @@ pub const LACKS: &str = "lacks";
 /// The resource types of a realm, by name.
 pub type ResourceTypes = BTreeMap<Arc<str>, Arc<ResourceType>>;
 
-/// Without a table, every entity type that some action applies to is a resource type of the same name.
-pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> ResourceTypes {
+/// Without a table, every entity type that some action applies to is a resource type of the same name, and of its attributes
+/// those count that callers are believed.
+pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations, trusted: &Trusted) -> ResourceTypes {
     let applied = schema.actions.values().flat_map(|action| &action.resources);
     applied
         .filter_map(|entity| {
@@ -93,6 +94,7 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations) -> Resour
             let is_link =
                 |name: &Arc<str>| relations.entity(entity).is_some_and(|rules| rules.links.contains_key(name));
             let given = attributes.iter().filter(|(name, _)| ***name != *LACKS && !is_link(name));
+            let given = given.filter(|(name, _)| trusted.takes(entity, name));
             let subjects = given.map(|(name, member)| Subject {
                 attribute: Arc::clone(name),
                 path: Arc::clone(name),

@@ -157,6 +157,7 @@ fn judge(evaluation: &Evaluation<'_>) -> Found {
         principal,
         resource_type,
         situation: evaluation.situation,
+        unknown: evaluation.realm.derived.of_resource(&evaluation.request.action),
         is_apart: is_apart(evaluation),
     };
     let verdicts = |wanted: Effect| {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::{EntityUid, Schema, schema_str_to_json_with_resolved_types};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::fault::Fault;
 
@@ -73,6 +73,10 @@ impl RealmSchema {
         let mut schema =
             Self { cedar: Arc::new(cedar), entities: BTreeMap::new(), actions: BTreeMap::new(), action_uids };
         let mut faults = Vec::new();
+        let common = json.as_object().into_iter().flatten().flat_map(|(namespace, body)| {
+            members(body, "commonTypes").map(|(name, declared)| (qualified(namespace, name).to_string(), declared))
+        });
+        let json = with_common_types(&json, &common.collect());
         for (namespace, body) in json.as_object().into_iter().flatten() {
             for (name, entity) in members(body, "entityTypes") {
                 let attributes = entity.pointer("/shape/attributes").map(attributes).unwrap_or_default();
@@ -136,5 +140,49 @@ fn attribute_type(declared: &Json) -> AttributeType {
         "EntityOrCommon" => primitive(name()).unwrap_or_else(|| AttributeType::Entity(name().into())),
         "Extension" => AttributeType::Other,
         other => primitive(other).unwrap_or(AttributeType::Other),
+    }
+}
+/// A declaration with the common types that it names put in their places. Cedar has made sure that none holds itself.
+fn with_common_types(declared: &Json, common: &BTreeMap<String, &Json>) -> Json {
+    let inner = |json: &Json| with_common_types(json, common);
+    match declared {
+        Json::Object(fields) => {
+            let named = fields.get("type").and_then(Json::as_str).and_then(|name| common.get(name));
+            let mut whole: Map<String, Json> = named.map(|json| inner(json)).and_then(object).unwrap_or_default();
+            let own = fields.iter().filter(|(name, _)| named.is_none() || *name != "type");
+            whole.extend(own.map(|(name, json)| (name.clone(), inner(json))));
+            Json::Object(whole)
+        }
+        Json::Array(items) => items.iter().map(inner).collect(),
+        other => other.clone(),
+    }
+}
+
+fn object(json: Json) -> Option<Map<String, Json>> {
+    if let Json::Object(object) = json { Some(object) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_types_stand_for_what_they_name() {
+        let content = |call: &str, told: &str| {
+            format!(
+                "namespace N {{ entity User; entity File {{ call?: {call}, \"type\"?: String }};
+                 type Told = {{ call?: Call, calls: Set<Call> }}; type Call = {{ name: String, numbers?: Numbers }};
+                 type Numbers = Set<Long>;
+                 action a appliesTo {{ principal: [User], resource: [File], context: {told} }}; }}"
+            )
+        };
+        let parse = |content: &str| RealmSchema::parse("schema.cedarschema", content).unwrap();
+        let call = "{ name: String, numbers?: Set<Long> }";
+        let plain = parse(&content(call, &format!("{{ call?: {call}, calls: Set<{call}> }}")));
+        let named = parse(&content("Call", "Told"));
+        assert_eq!((&named.entities, named.entities.len()), (&plain.entities, 2));
+        let (named, plain) = (&named.actions["a"], &plain.actions["a"]);
+        assert_eq!((&named.context, named.context.len()), (&plain.context, 2));
+        assert!(!named.context["call"].is_required && named.context["calls"].is_required);
     }
 }

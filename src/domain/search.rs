@@ -17,6 +17,7 @@ pub use self::{
 };
 use super::{
     access_request::{AccessRequest, Question},
+    ancestors,
     decide::shaped_by_profile,
     decision::{Decision, Obligation, Outcome, Reason},
     graph::Graph,
@@ -54,7 +55,10 @@ pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph
         Answer::Inexpressible => None,
     };
     let first = match &filter {
-        Some(filter) => row_filter::obligation(filter, realm, principal, &request.resource_type, graph),
+        Some(filter) => {
+            let obligation = row_filter::obligation(filter, realm, principal, &request.resource_type, graph);
+            with_strategies(obligation, realm, principal, request)
+        }
         None => Obligation { id: AUTHORIZE_EACH.into(), parameters: Attributes::default() },
     };
     let mut duties = vec![first];
@@ -69,6 +73,15 @@ pub fn open(realm: &Realm, principal: &Principal, request: &AccessRequest, graph
         policy_version: realm.version.clone(),
     };
     Opening { decision, filter }
+}
+
+/// The filter with the strategies that the caller's grant asks for, where the realm has grants: they say what it stands for.
+fn with_strategies(filter: Obligation, realm: &Realm, principal: &Principal, request: &AccessRequest) -> Obligation {
+    let Ok(Some(granted)) = realm.grant(principal, &request.resource_type.name, &request.action) else { return filter };
+    let strategies = granted.grant.strategies.iter().map(|name| Value::String(Arc::clone(name))).collect();
+    let strategies = (Arc::from("strategies"), Value::List(strategies));
+    let parameters = filter.parameters.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
+    Obligation { parameters: parameters.chain([strategies]).collect(), ..filter }
 }
 
 /// The question about a known item: the search's own, with the item's id and the values that the service knows.
@@ -109,15 +122,10 @@ fn only_object(graph: &Graph, subject: &EntityId, relation: &str) -> Option<Opti
     objects.next().is_none().then(|| object.map(|object| graph.entity(object)))
 }
 
-/// One of the resource's stored values is this entity or lies within it, by the relationships of now.
-pub fn is_within(graph: &Graph, request: &AccessRequest, entity: &EntityId) -> bool {
-    let container = graph.node(&entity.entity_type, &entity.id);
-    let lies_within = |value: &EntityId| {
-        let node = graph.node(&value.entity_type, &value.id);
-        node.zip(container).is_some_and(|(node, container)| graph.ancestors(node, |_| true).contains(&container))
-    };
+/// One of the resource's stored values is this entity or lies within it, by the relationships of now and by paths.
+pub fn is_within(realm: &Realm, graph: &Graph, request: &AccessRequest, entity: &EntityId) -> bool {
     let values = request.phases.iter().flat_map(|phase| &phase.values).flatten();
-    values.flat_map(entities).any(|value| value == entity || lies_within(value))
+    values.flat_map(entities).any(|value| ancestors::is_within(&realm.relations, graph, value, entity))
 }
 
 fn entities(value: &Value) -> impl Iterator<Item = &EntityId> {

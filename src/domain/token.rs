@@ -1,7 +1,7 @@
 //! From a token's text to verified claims, by a fixed order of checks with one reason each.
 //!
 //! The order is: size, three parts, header, payload, `iss`, then [`UnverifiedToken::verify`]: algorithm, forbidden header
-//! members, extensions, key, signature, `typ`, claims and their types, times, audience, proof of possession. Of the
+//! members, extensions, key, signature, `typ`, claims and their types, times, audience, version, proof of possession. Of the
 //! payload nothing but `iss` is used before the signature holds.
 
 use std::{fmt, sync::Arc};
@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    issuer::Issuer,
+    issuer::{Issuer, VersionRule, major_version},
     jws::Jws,
     key_set::KeySet,
     strict_json::{self, JsonFault},
@@ -30,6 +30,7 @@ pub struct UnverifiedToken<'t> {
 pub struct Claims {
     issuer: Arc<str>,
     expires_at_seconds: i64,
+    issued_at_seconds: Option<i64>,
     payload: Payload,
 }
 
@@ -69,15 +70,49 @@ impl UnverifiedToken<'_> {
         }
         self.jws.verify(&issuer.algorithms, keys)?;
         check_type(self.jws.token_type(), &issuer.types)?;
-        let payload = self.payload;
+        self.payload.accepted(issuer, now_seconds)
+    }
+}
+
+/// Takes what `issuer` says about one of its opaque tokens (RFC 7662 section 2.2), by the checks that a JWT's claims pass.
+/// What the answer leaves out is what is known anyway: who the issuer is, and that the answer counts `until_seconds`.
+///
+/// # Errors
+/// [`TokenError`]: [`TokenError::Inactive`] unless `active` is true, then as [`UnverifiedToken::verify`].
+pub fn introspected(
+    mut answer: Map<String, Value>,
+    issuer: &Issuer,
+    until_seconds: i64,
+    now_seconds: i64,
+) -> Result<Claims, TokenError> {
+    if answer.get("active") != Some(&Value::Bool(true)) {
+        return Err(TokenError::Inactive);
+    }
+    let name = answer.entry("iss").or_insert_with(|| Value::from(&*issuer.issuer));
+    if name.as_str() != Some(&issuer.issuer) {
+        return Err(TokenError::IssuerUnknown);
+    }
+    answer.entry("exp").or_insert_with(|| until_seconds.into());
+    let mut claims = Payload(answer).accepted(issuer, now_seconds)?;
+    claims.expires_at_seconds = claims.expires_at_seconds.min(until_seconds);
+    Ok(claims)
+}
+
+impl Payload {
+    /// Checks what can be wrong with true claims.
+    fn accepted(self, issuer: &Issuer, now_seconds: i64) -> Result<Claims, TokenError> {
+        let payload = self;
         payload.check_presence(issuer)?;
         payload.check_types()?;
         let expires_at_seconds = payload.check_times(issuer, now_seconds)?;
         payload.check_audience(&issuer.audiences)?;
+        payload.check_version(issuer.version.as_ref())?;
         if payload.0.contains_key("cnf") {
             return Err(TokenError::ProofRequired);
         }
-        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, payload })
+        // Cut towards the longer ago, as what was issued before a time is revoked.
+        let issued_at_seconds = payload.seconds("iat", f64::floor)?;
+        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, issued_at_seconds, payload })
     }
 }
 
@@ -90,6 +125,11 @@ impl Claims {
     /// `exp`, in seconds since the epoch; the skew that was granted is not part of it.
     pub fn expires_at_seconds(&self) -> i64 {
         self.expires_at_seconds
+    }
+
+    /// `iat`, in seconds since the epoch, if it is there.
+    pub fn issued_at_seconds(&self) -> Option<i64> {
+        self.issued_at_seconds
     }
 
     /// Whom the token is about: `sub`.
@@ -240,6 +280,18 @@ impl Payload {
             named.any(|audience| accepted.iter().any(|accepted| **accepted == *audience))
         };
         if accepted.is_empty() || named.is_some_and(is_meant) { Ok(()) } else { Err(TokenError::AudienceMismatch) }
+    }
+
+    /// A minor version more takes nothing away, so that only the major one counts.
+    fn check_version(&self, rule: Option<&VersionRule>) -> Result<(), TokenError> {
+        let Some(VersionRule { claim, major_max, default }) = rule else { return Ok(()) };
+        let version = match self.0.get(&**claim) {
+            None => default.as_deref().ok_or_else(|| missing(claim))?,
+            Some(said) => said.as_str().unwrap_or_default(),
+        };
+        let major = major_version(version);
+        let major = major.ok_or_else(|| invalid(claim, "one to three whole numbers joined by dots"))?;
+        if major > *major_max { Err(TokenError::VersionUnsupported) } else { Ok(()) }
     }
 
     /// A claim that is text or not there.

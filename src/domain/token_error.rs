@@ -94,14 +94,28 @@ pub enum TokenError {
     /// `aud` names none of the accepted audiences.
     #[error("the token is meant for another audience")]
     AudienceMismatch,
+    /// The token's version is higher than those that are understood.
+    #[error("the token's version is not one that is understood here: its major version is too high")]
+    VersionUnsupported,
     /// The token is bound to a key of its bearer (`cnf`, RFC 7800), whose proof is not looked at here.
     #[error("the token is bound to a key (`cnf`), and no proof of its possession can be checked here")]
     ProofRequired,
+    /// It came as a query parameter, and its issuer's may not.
+    #[error(
+        "the token came as a query parameter, which this issuer's tokens may not, expected the Authorization header"
+    )]
+    TransportNotAllowed,
+    /// It no longer counts although it has not expired.
+    #[error("the token was revoked; get a new one from its issuer")]
+    Revoked,
     /// An opaque token that no application of the realm has.
     #[error(
         "the token is of none of the realm's applications: it ended long ago, was taken back, or is not of this realm"
     )]
     Unknown,
+    /// Its issuer says that it does not count: it ended, was taken back, or was never issued (RFC 7662 section 2.2).
+    #[error("the token's issuer says that the token is not active; get a new one")]
+    Inactive,
     /// The application that the token stands for, or that it names, is disabled.
     #[error("the application is disabled in this realm")]
     ApplicationDisabled,
@@ -135,7 +149,11 @@ impl TokenError {
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::AudienceMismatch => "AUDIENCE_MISMATCH",
             Self::ProofRequired => "PROOF_REQUIRED",
+            Self::VersionUnsupported => "TOKEN_VERSION_UNSUPPORTED",
+            Self::TransportNotAllowed => "TOKEN_TRANSPORT_NOT_ALLOWED",
+            Self::Revoked => "TOKEN_REVOKED",
             Self::Unknown => "TOKEN_UNKNOWN",
+            Self::Inactive => "TOKEN_INACTIVE",
             Self::ApplicationDisabled => "TOKEN_APPLICATION_DISABLED",
             Self::ApplicationExpired => "TOKEN_APPLICATION_EXPIRED",
         }

@@ -1,8 +1,12 @@
 //! What comes from outside: policy files, claim sets, keys, the clock.
 
+mod addresses;
 pub mod claims_metadata;
 pub mod clock;
+mod discovery;
+pub mod introspection;
 pub mod jwks;
 mod key_fetch;
+mod outbound;
 pub mod realm_files;
 pub mod signer;

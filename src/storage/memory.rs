@@ -1,6 +1,7 @@
 //! Keeps records and applications in memory: for tests and demonstrations. Nothing outlives the process.
 
 mod applications;
+mod revocations;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,6 +24,7 @@ use crate::{
 pub struct MemoryStore {
     realms: Mutex<HashMap<RealmName, Realm>>,
     applications: applications::Realms,
+    revocations: revocations::Realms,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,10 @@ impl RelationshipStore for MemoryStore {
         let mut realms = self.realms();
         let realm = realms.entry(realm.clone()).or_default();
         Ok(batches.into_iter().map(|batch| realm.write(batch, remembered)).collect())
+    }
+
+    fn check(&self, record: &Record) -> Result<(), StoreError> {
+        record::checked(record).map(|_| ()).map_err(StoreError::Limit)
     }
 
     async fn load(&self, realm: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {

@@ -1,10 +1,11 @@
 //! Stores: out to disk and memory.
 //!
-//! [`memory`] and [`sled`] keep relationships and applications with the same promises; a suite of tests each runs over both.
+//! [`memory`] and [`sled`] keep relationships, applications and revocations with the same promises; a suite of tests each runs over both.
 //! [`segment_log`] keeps decisions in files of its own.
 
 mod application;
 mod record;
+mod revocation;
 
 pub mod memory;
 pub mod sled;
@@ -16,3 +17,5 @@ pub mod segment_log;
 mod application_suite;
 #[cfg(test)]
 mod relationship_suite;
+#[cfg(test)]
+mod revocation_suite;

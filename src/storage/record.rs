@@ -2,7 +2,10 @@
 //!
 //! The body of a record, version 1: count of relationships, each as subject type, subject id, relation, object
 //! type, object id; then 0, or 1 with the entity, the count of facts, and each fact's name and text. Version 2, only
-//! of a record that holds removed relationships: the same, then their count and each as above.
+//! of a record that holds removed relationships: the same, then their count and each as above. Version 3, only of a
+//! record that would be too long otherwise: [`compact`].
+
+mod compact;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -21,7 +24,10 @@ pub(super) const PLAIN: u8 = 1;
 /// The version of the body of a record that holds removed relationships.
 pub(super) const WITH_REMOVED: u8 = 2;
 
-/// The longest body of a record, in bytes: 375 for each of 64 relationships. What is removed takes what they leave.
+/// The version of a compact body, whether or not it holds removed relationships.
+pub(super) const COMPACT: u8 = 3;
+
+/// The longest body of a record, in bytes: 24 for each of 1,000 relationships. What is removed takes what they leave.
 pub(super) const BODY_BYTES_MAX: usize = 24_000;
 
 /// The longest resource, in bytes.
@@ -61,61 +67,88 @@ fn check_key(index: usize, RecordKey { resource, key }: &RecordKey) -> Result<()
 /// oldest first.
 pub(super) fn settled(before: Option<Record>, change: Change, remembered: &Remembered) -> Effect {
     let mut effect = settle(before, change, remembered);
-    if let Effect::Replaced { after, .. } | Effect::Removed { after, .. } = &mut effect {
-        while !after.removed.is_empty() && encode(after).len() > BODY_BYTES_MAX {
-            after.removed.pop();
+    if let Effect::Replaced { after, .. } | Effect::Removed { after, .. } = &mut effect
+        && !fits(after)
+    {
+        let removed = std::mem::take(&mut after.removed);
+        // How many are known to fit, and how many are known not to.
+        let (mut least, mut most) = (0, removed.len());
+        while most - least > 1 {
+            let middle = usize::midpoint(least, most);
+            after.removed = removed.iter().take(middle).cloned().collect();
+            if fits(after) {
+                least = middle;
+            } else {
+                most = middle;
+            }
         }
+        after.removed = removed.into_iter().take(least).collect();
     }
     effect
 }
 
-/// The body of the record that is change `index` of its batch, as its source has it, of version [`PLAIN`].
+fn fits(record: &Record) -> bool {
+    encode(record).1.len() <= BODY_BYTES_MAX
+}
+
+/// Version and body of a record that comes from its source, without a past.
 ///
-/// The message names the change by its place, not by its key: keys hold people's ids.
-pub(super) fn body(index: usize, record: &Record) -> Result<Vec<u8>, StoreError> {
-    let bytes = encode_plain(record);
+/// # Errors
+/// How long the body would be, where it is too long.
+pub(super) fn checked(record: &Record) -> Result<(u8, Vec<u8>), String> {
+    let (version, bytes) = encode_as_new(record);
     let count = bytes.len();
     if count > BODY_BYTES_MAX {
-        return Err(StoreError::Limit(format!(
-            "change {index}, of resource `{}`, takes {count} bytes, expected at most {BODY_BYTES_MAX}",
-            record.key.resource
-        )));
+        return Err(format!("takes {count} bytes, expected at most {BODY_BYTES_MAX}"));
     }
-    Ok(bytes)
+    Ok((version, bytes))
 }
 
-/// The version of the body of a record.
-pub(super) fn version(record: &Record) -> u8 {
-    if record.removed.is_empty() { PLAIN } else { WITH_REMOVED }
+/// Version and body of the record that is change `index` of its batch, as its source has it.
+///
+/// The message names the change by its place, not by its key: keys hold people's ids.
+pub(super) fn body(index: usize, record: &Record) -> Result<(u8, Vec<u8>), StoreError> {
+    let refused = |why| StoreError::Limit(format!("change {index}, of resource `{}`, {why}", record.key.resource));
+    checked(record).map_err(refused)
 }
 
-/// The body of a record, of its [`version`].
-pub(super) fn encode(record: &Record) -> Vec<u8> {
+/// Version and body of a record. The body is as long as it must be: it may be too long to keep.
+pub(super) fn encode(record: &Record) -> (u8, Vec<u8>) {
+    if record.removed.is_empty() {
+        return encode_as_new(record);
+    }
     let mut bytes = encode_plain(record);
-    if version(record) == WITH_REMOVED {
-        let mut writer = Writer::with_capacity(64 * record.removed.len());
-        encode_relationships(&mut writer, &record.removed);
-        bytes.extend(writer.into_bytes());
-    }
-    bytes
+    let mut writer = Writer::with_capacity(64 * record.removed.len());
+    encode_relationships(&mut writer, &record.removed);
+    bytes.extend(writer.into_bytes());
+    shorter(WITH_REMOVED, bytes, || compact::encode(record, &record.removed))
+}
+
+/// As [`encode`], without a look at what is removed.
+fn encode_as_new(record: &Record) -> (u8, Vec<u8>) {
+    shorter(PLAIN, encode_plain(record), || compact::encode(record, &[]))
+}
+
+fn shorter(version: u8, bytes: Vec<u8>, compact: impl FnOnce() -> Vec<u8>) -> (u8, Vec<u8>) {
+    if bytes.len() <= BODY_BYTES_MAX { (version, bytes) } else { (COMPACT, compact()) }
 }
 
 fn encode_plain(record: &Record) -> Vec<u8> {
     let mut writer = Writer::with_capacity(64);
     encode_relationships(&mut writer, &record.relationships);
-    match &record.facts {
-        None => writer.bool(false),
-        Some(EntityFacts { entity, facts }) => {
-            writer.bool(true);
-            encode_entity(&mut writer, entity);
-            writer.count(facts.len());
-            for (name, text) in facts {
-                writer.str(name);
-                writer.str(text);
-            }
-        }
-    }
+    encode_facts(&mut writer, record.facts.as_ref());
     writer.into_bytes()
+}
+
+fn encode_facts(writer: &mut Writer, facts: Option<&EntityFacts>) {
+    writer.bool(facts.is_some());
+    let Some(EntityFacts { entity, facts }) = facts else { return };
+    encode_entity(writer, entity);
+    writer.count(facts.len());
+    for (name, text) in facts {
+        writer.str(name);
+        writer.str(text);
+    }
 }
 
 fn encode_relationships(writer: &mut Writer, relationships: &[Relationship]) {
@@ -134,9 +167,12 @@ fn encode_entity(writer: &mut Writer, EntityId { entity_type, id }: &EntityId) {
 
 /// Reads the body, of this version, of the record of this key.
 pub(super) fn decode(key: RecordKey, version: u8, body: &[u8], names: &mut Names) -> Result<Record, CodecError> {
+    if version == COMPACT {
+        return compact::decode(key, body, names);
+    }
     let mut reader = Reader::new(body);
     let relationships = decode_relationships(&mut reader, names)?;
-    let facts = if reader.bool()? { Some(decode_facts(&mut reader, names)?) } else { None };
+    let facts = decode_facts(&mut reader, names)?;
     let removed = if version == WITH_REMOVED { decode_relationships(&mut reader, names)? } else { Vec::new() };
     reader.finish()?;
     Ok(Record { key, relationships, facts, removed })
@@ -159,11 +195,14 @@ fn decode_entity(reader: &mut Reader<'_>, names: &mut Names) -> Result<EntityId,
     Ok(EntityId { entity_type, id: reader.str()?.into() })
 }
 
-fn decode_facts(reader: &mut Reader<'_>, names: &mut Names) -> Result<EntityFacts, CodecError> {
+fn decode_facts(reader: &mut Reader<'_>, names: &mut Names) -> Result<Option<EntityFacts>, CodecError> {
+    if !reader.bool()? {
+        return Ok(None);
+    }
     let entity = decode_entity(reader, names)?;
     let count = reader.count()?;
     let facts = (0..count).map(|_| Ok((names.name(reader.str()?), reader.str()?.into()))).collect::<Result<_, _>>()?;
-    Ok(EntityFacts { entity, facts })
+    Ok(Some(EntityFacts { entity, facts }))
 }
 
 /// The few names that repeat in many records (types, relations, resources), each kept in memory once.
@@ -222,17 +261,17 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_record_stay_as_they_are() {
-        assert_eq!((version(&record()), &*encode(&record())), (1, PLAIN_BYTES));
+        assert_eq!(encode(&record()), (1, PLAIN_BYTES.to_vec()));
         assert_eq!(read(1, PLAIN_BYTES), Ok(record()));
         let past = b"\x02\x06School\x011\x02in\x08District\x012\x06School\x011\x02in\x08District\x011";
         let bytes = [PLAIN_BYTES, past].concat();
-        assert_eq!((version(&record_with_a_past()), encode(&record_with_a_past())), (2, bytes.clone()));
+        assert_eq!(encode(&record_with_a_past()), (2, bytes.clone()));
         assert_eq!(read(2, &bytes), Ok(record_with_a_past()));
     }
 
     #[test]
     fn a_body_cut_short_or_with_a_tail_is_refused() {
-        for (version, bytes) in [(1, encode(&record())), (2, encode(&record_with_a_past()))] {
+        for (version, bytes) in [encode(&record()), encode(&record_with_a_past())] {
             for cut in 0..bytes.len() {
                 assert!(read(version, &bytes[..cut]).is_err(), "{cut}");
             }

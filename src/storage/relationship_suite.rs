@@ -42,6 +42,7 @@ macro_rules! suite {
             records_load_in_the_order_of_their_keys,
             a_batch_beyond_the_limit_writes_nothing,
             a_record_that_cannot_be_stored_writes_nothing,
+            a_record_with_a_thousand_relationships_is_kept_and_remembered,
             the_largest_batch_is_written,
             a_deleted_record_stays_known_by_what_it_brought,
             a_replaced_record_stays_known_by_what_it_brought,
@@ -232,10 +233,9 @@ pub(crate) async fn a_batch_beyond_the_limit_writes_nothing(store: &dyn Relation
 }
 
 pub(crate) async fn a_record_that_cannot_be_stored_writes_nothing(store: &dyn RelationshipStore) {
-    let large = Record {
-        relationships: vec![enrolment("1", &"x".repeat(1_100)).relationships.remove(0); 64],
-        ..enrolment("1", "1")
-    };
+    let school = |number: usize| enrolment("1", &format!("{number:02}{}", "x".repeat(400))).relationships;
+    let large = Record { relationships: (0..64).flat_map(school).collect(), ..enrolment("1", "1") };
+    assert!(matches!(store.check(&large), Err(StoreError::Limit(message)) if message.starts_with("takes 2")));
     check_refused(
         store,
         vec![put(&enrolment("2", "2")), put(&large)],
@@ -247,6 +247,26 @@ pub(crate) async fn a_record_that_cannot_be_stored_writes_nothing(store: &dyn Re
     check_refused(store, delete(&"a".repeat(129), "1"), "129 bytes").await;
     check_refused(store, delete("schools", &"1".repeat(2_049)), "of resource `schools`, has a key of 2049 bytes").await;
     write(store, "edfi", delete(&"a".repeat(128), &"1".repeat(2_048))).await;
+}
+
+pub(crate) async fn a_record_with_a_thousand_relationships_is_kept_and_remembered(store: &dyn RelationshipStore) {
+    let school = |number: usize| enrolment("1", &format!("school-{number:04}")).relationships;
+    let thousand = |first: usize| Record {
+        relationships: (first..first + Record::RELATIONSHIPS_MAX).flat_map(school).collect(),
+        ..enrolment("1", "1")
+    };
+    let (first, second) = (thousand(0), thousand(500));
+    for record in [&first, &second] {
+        store.check(record).unwrap();
+        remembering(store, vec![put(record)]).await;
+    }
+    let moved = Record { removed: (0..500).flat_map(school).collect(), ..second.clone() };
+    check_loads(store, "edfi", 2, std::slice::from_ref(&moved)).await;
+    assert_eq!(remembering(store, vec![put(&second)]).await, written(2, &[Effect::Unchanged]));
+    let gone = Record { relationships: vec![], removed: [second.relationships, moved.removed].concat(), ..second };
+    remembering(store, vec![Change::Delete(gone.key.clone())]).await;
+    let kept = Record { removed: gone.removed.into_iter().take(Record::REMOVED_MAX).collect(), ..gone };
+    check_loads(store, "edfi", 3, std::slice::from_ref(&kept)).await;
 }
 
 pub(crate) async fn the_largest_batch_is_written(store: &dyn RelationshipStore) {

@@ -185,7 +185,7 @@ async fn bad_tokens_are_recorded_denies_and_never_echoed() {
     let (revision, number) = state(&service).await;
     let long = "x".repeat(1 << 20);
     let foreign = Home::new().token("SISVendor", &[100]);
-    let tokens = [(long.as_str(), "TOKEN_TOO_LARGE"), ("", "TOKEN_FORMAT"), ("a.b.c", ""), (&foreign, "")];
+    let tokens = [(long.as_str(), "TOKEN_TOO_LARGE"), ("", "TOKEN_MISSING"), ("a.b.c", ""), (&foreign, "")];
     for (token, code) in tokens {
         let answer = service.authorization().authorize(reading_student(token, "1")).await.unwrap().into_inner();
         assert_eq!(answer.decision(), pb::Decision::Deny);

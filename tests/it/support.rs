@@ -49,6 +49,8 @@ pub(crate) struct Home {
     pub(crate) keys: String,
     /// Further tables.
     pub(crate) tables: String,
+    /// What the configuration says of the issuer beside its name, audiences and algorithms.
+    pub(crate) issuer: String,
 }
 
 /// A service that did not start.
@@ -83,6 +85,7 @@ impl Home {
             address: "127.0.0.1:0".to_owned(),
             keys: String::new(),
             tables: "[decision_log]\nmode = \"strict\"\n".to_owned(),
+            issuer: "keys = { file = \"issuer.jwks.json\" }\n".to_owned(),
             folder,
             key,
         }
@@ -109,13 +112,13 @@ impl Home {
 
     /// The configuration as it would be written now.
     fn settings(&self) -> String {
-        let Self { keys, tables, address, .. } = self;
+        let Self { keys, tables, address, issuer, .. } = self;
         let (data, rules) = (json!(self.data), json!(self.rules));
         let variant = self.variant.map(|variant| format!("variant = \"{variant}\"\n")).unwrap_or_default();
         format!(
             "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n{variant}\
              [[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
-             keys = {{ file = \"issuer.jwks.json\" }}\n"
+             {issuer}"
         )
     }
 

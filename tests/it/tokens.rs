@@ -32,17 +32,14 @@ fn algorithms(names: &[&str]) -> Vec<Algorithm> {
 
 fn issuer(profile: &Value, skew_seconds: i64) -> Issuer {
     let types = Some(profile["typ"].as_str().unwrap()).filter(|typ| *typ != "any");
+    let algorithms = algorithms(&texts(&profile["algs"]));
     Issuer {
-        issuer: profile["issuer"].as_str().unwrap().into(),
         audiences: vec![profile["audience"].as_str().unwrap().into()],
-        algorithms: algorithms(&texts(&profile["algs"])),
-        keys: KeyLocation::File(PathBuf::new()),
-        scheme: "Bearer".into(),
         types: types.into_iter().map(Into::into).collect(),
         required_claims: texts(&profile["required"]).into_iter().map(Into::into).collect(),
         skew_seconds,
         lifetime_seconds_max: profile["max_lifetime_s"].as_i64(),
-        applications: None,
+        ..Issuer::new(profile["issuer"].as_str().unwrap(), &algorithms, KeyLocation::File(PathBuf::new()))
     }
 }
 

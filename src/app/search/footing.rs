@@ -15,13 +15,21 @@ use crate::{
 /// How long one search lasts at most, in microseconds.
 const LIFE_US: i64 = 5 * 60 * 1_000_000;
 
+/// What tokens of a realm are judged by: another one says that keys, applications, their tokens or the revocations have
+/// changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    verified: Generation,
+    revocations: u64,
+}
+
 /// What a search stands on.
 #[derive(Debug)]
 pub(super) struct Footing {
     /// The token as it came.
     asked: AuthorizeRequest,
-    /// Taken before the token was verified: another one says that keys, applications or their tokens have changed since.
-    generation: Generation,
+    /// Taken before the token was verified.
+    moment: Moment,
     /// Until when the verification counts, in seconds since the epoch.
     until_seconds: i64,
     /// When the search began, in microseconds since the epoch.
@@ -30,15 +38,16 @@ pub(super) struct Footing {
 
 impl Footing {
     /// The footing of a search that begins; `until_seconds` is the end of its token.
-    pub(super) fn new(asked: AuthorizeRequest, generation: Generation, until_seconds: i64, started_us: i64) -> Self {
-        Self { asked, generation, until_seconds, started_us }
+    pub(super) fn new(asked: AuthorizeRequest, moment: Moment, until_seconds: i64, started_us: i64) -> Self {
+        Self { asked, moment, until_seconds, started_us }
     }
 }
 
 impl App {
     /// The moment in which a token is about to be verified.
-    pub(super) fn generation_of(&self, snapshot: &Snapshot) -> Generation {
-        self.tokens.generation(&snapshot.state.name)
+    pub(super) fn moment_of(&self, snapshot: &Snapshot) -> Moment {
+        let Snapshot { state, .. } = snapshot;
+        Moment { verified: self.tokens.generation(&state.name), revocations: state.revocations.version() }
     }
 }
 
@@ -56,7 +65,7 @@ impl Work {
             return Err(outdated("the policies have changed since it began; expected a new search"));
         }
         let is_good = now_us.div_euclid(1_000_000) < footing.until_seconds;
-        Ok(is_good && self.app.generation_of(&self.snapshot) == footing.generation)
+        Ok(is_good && self.app.moment_of(&self.snapshot) == footing.moment)
     }
 
     /// Verifies the token of the search again.
@@ -65,15 +74,16 @@ impl Work {
     /// It isn't good any more, or stands for something else than at the start; keys that cannot be had.
     pub(super) async fn verify_again(&mut self) -> Result<(), Error> {
         let now_seconds = self.app.clock.now_seconds();
-        let generation = self.app.generation_of(&self.snapshot);
-        let verified = self.app.verify_for(&self.snapshot, &self.footing.asked).await?;
+        let moment = self.app.moment_of(&self.snapshot);
+        let (state, realm) = (&self.snapshot.state, &self.snapshot.loaded.realm);
+        let verified = self.app.authenticate_again(state, realm, &self.footing.asked.credentials).await?;
         let Ok(caller) = verified else {
             return Err(outdated("its token is not good any more; expected a new search with a good one"));
         };
         if !self.caller.as_ref().is_ok_and(|before| is_same(&before.principal, &caller.principal)) {
             return Err(outdated("its token stands for other attributes than when it began; expected a new search"));
         }
-        self.footing.generation = generation;
+        self.footing.moment = moment;
         self.footing.until_seconds = good_until(&caller, now_seconds);
         self.caller = Ok(caller);
         Ok(())

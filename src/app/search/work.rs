@@ -164,7 +164,12 @@ impl Work {
             (&known, None)
         };
         let (Ok(caller), graph) = (&self.caller, &self.snapshot.graph) else { return };
-        if self.key.within.as_ref().is_some_and(|within| !is_within(graph, request, within)) {
+        if self
+            .key
+            .within
+            .as_ref()
+            .is_some_and(|within| !is_within(&self.snapshot.loaded.realm, graph, request, within))
+        {
             return;
         }
         let started_us = self.app.clock.now_us();

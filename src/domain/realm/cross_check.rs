@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use cedar_policy::EntityTypeName;
+
 use super::{REALM_FILE, RELATIONS_FILE};
 use crate::domain::{
     fault::Fault,
     realm_file::{RealmFile, settings_for, undeclared},
     record_mapping::Relations,
-    schema::{AttributeType, Member, RealmSchema},
+    schema::{AttributeType, RealmSchema},
 };
 
 /// What the files say of each other.
@@ -22,38 +24,8 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
             format!("the schema has no entity type `{entity}`, expected one of {types}"),
         ));
     }
-    let principal = &file.principal;
-    let Some(members) = schema.entities.get(&principal.entity) else {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("the schema has no entity type `{}`, expected one of {types}", principal.entity),
-        ));
-        return faults;
-    };
-    for mapping in &principal.attributes {
-        let wrong = match members.get(&mapping.attribute).map(|member| &member.value_type) {
-            None => Some("is not declared in the schema"),
-            Some(AttributeType::Record(_) | AttributeType::Other) => Some("is of a type that no claim can fill"),
-            Some(AttributeType::Set(_)) => None,
-            Some(_) if mapping.restricts => Some("is no set, and only sets can say `restricts`"),
-            Some(_) => None,
-        };
-        if let Some(wrong) = wrong {
-            let name = format!("`{}.{}`", principal.entity, mapping.attribute);
-            faults.push(Fault::in_file(REALM_FILE, format!("the principal's attribute {name} {wrong}")));
-        }
-    }
-    let is_mapped = |name: &Arc<str>| principal.attributes.iter().any(|mapping| mapping.attribute == *name);
-    let is_link =
-        |name: &Arc<str>| relations.entity(&principal.entity).is_some_and(|rules| rules.links.contains_key(name));
-    for (name, _) in
-        members.iter().filter(|(name, Member { is_required, .. })| *is_required && !is_mapped(name) && !is_link(name))
-    {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity),
-        ));
-    }
+    faults.extend(paths(file, relations, schema));
+    let is_mapped = |name: &Arc<str>| file.principal.attribute(name).is_some();
     if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
         faults.push(Fault::in_file(
             REALM_FILE,
@@ -104,6 +76,44 @@ fn profiles(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
         let attribute = &settings.attribute;
         let message = format!("`profiles.attribute`: `{attribute}` is no attribute of the principal that holds texts");
         faults.push(Fault::in_file(REALM_FILE, message));
+    }
+    faults
+}
+
+/// Types whose ids are paths: each is in itself, and none is shown by what follows relationships alone.
+fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let is_in_itself = |name: &str| {
+        let parsed = name.parse::<EntityTypeName>().ok();
+        parsed.is_some_and(|name| schema.cedar.ancestors(&name).is_some_and(|mut above| above.any(|it| *it == name)))
+    };
+    for (name, _) in relations.entity_rules().filter(|(_, rules)| rules.path.is_some()) {
+        if schema.entities.contains_key(name) && !is_in_itself(name) {
+            let message =
+                format!("the ids of `{name}` are paths, but the schema doesn't say `entity {name} in [{name}]`");
+            faults.push(Fault::in_file(RELATIONS_FILE, message));
+        }
+    }
+    let members = schema.entities.get(&file.principal.entity);
+    let paths_of = |attribute: &Arc<str>| {
+        let name = match &members?.get(attribute)?.value_type {
+            AttributeType::Set(element) => match &**element {
+                AttributeType::Entity(name) => name,
+                _ => return None,
+            },
+            AttributeType::Entity(name) => name,
+            _ => return None,
+        };
+        relations.path(name).is_some().then_some(name)
+    };
+    if let Some(name) = file.token_info.as_ref().and_then(|shown| paths_of(&shown.organizations)) {
+        let message = format!("`token_info.organizations`: the ids of `{name}` are paths, and paths aren't listed");
+        faults.push(Fault::in_file(REALM_FILE, message));
+    }
+    let prefixes = relations.entity_rules().filter_map(|(_, rules)| rules.prefixes.as_ref());
+    for (attribute, name) in prefixes.filter_map(|rule| Some((&rule.attribute, paths_of(&rule.attribute)?))) {
+        let message = format!("`{attribute}` holds prefixes, and the ids of `{name}` are paths, expected one of both");
+        faults.push(Fault::in_file(RELATIONS_FILE, message));
     }
     faults
 }

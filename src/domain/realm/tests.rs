@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::{
     access_request::{AccessRequest, FieldFault, Question},
     decide::decide,
-    decision::Decision,
+    decision::{Decision, Outcome},
     graph::Graph,
     policy_set::PlanKey,
     resource_type::Subject,
@@ -119,7 +119,7 @@ when { context.settings.isOpen && context.settings.limit == 3 && context.setting
         let names = ["Look", "Clerk", "Item"].map(Arc::from);
         let [action, principal_type, resource_type] = names;
         let key = PlanKey { action, principal_type, resource_type, grant: 0 };
-        let plan = realm.policies.plan(&key, &[], || None);
+        let plan = realm.policies.plan(&key, &[], &[], || None);
         realm.policies.candidates(&plan, [].iter(), [].iter()).indexes.len()
     };
     assert_eq!((candidates(&day), candidates(&night)), (1, 0), "what is switched off is not even asked");
@@ -367,4 +367,120 @@ fn an_attribute_that_no_policy_for_its_strategy_mentions_is_a_fault() {
     let lists =
         "@id(\"lists\") forbid (principal, action, resource) unless { context.strategies.containsAny([\"Boxed\"]) };";
     assert_eq!(faults(lists), format!("{}; {}", unmentioned("box"), unmentioned("stamp")));
+}
+
+/// The faults of a realm of notes whose types come from the schema, with this `[trusted]`.
+fn believed(trusted: &str, schema: &str, policies: &str) -> Result<Realm, Vec<String>> {
+    let realm = "title = \"Notes\"\n[principal]\nentity = \"Writer\"\nid = \"sub\"\n";
+    let file = |path: &str, content: &str| SourceFile { path: path.into(), content: content.into() };
+    let files = [
+        file("realm.toml", &format!("{realm}{trusted}")),
+        file("schema.cedarschema", schema),
+        file("relations.toml", "[entities.Note]\nlinks = { past = \"Past\" }\n"),
+        file("notes.cedar", policies),
+    ];
+    let told = |fault: Fault| format!("{}: {}", fault.line, fault.message);
+    Realm::compile(&files, None).map_err(|faults| faults.into_iter().map(told).collect())
+}
+
+const NOTES: &str = "entity Writer; entity Past; entity Note { owner?: Writer, text?: String, past: Past };
+entity Page { owner?: Writer, note: Note };
+action Read appliesTo { principal: [Writer], resource: [Note, Page], context: { host?: String, phase: String } };";
+const OWN: &str =
+    "@id(\"own\") permit (principal, action, resource) when { resource has owner && resource.owner == principal };";
+
+#[test]
+fn what_callers_are_not_believed_does_not_count() {
+    let trusted = "[trusted]\nNote = [\"owner\"]\nPage = \"note\"\n";
+    let realm = believed(trusted, NOTES, OWN).unwrap();
+    let owned = json!({ "owner": "ann", "text": "hello", "note": "n", "more": 1 });
+    for (resource_type, expected) in [("Note", 2), ("Page", 3)] {
+        let question = Question {
+            action: "Read".into(),
+            resource_type: resource_type.into(),
+            attributes: Some(attributes(&owned)),
+            ..Question::default()
+        };
+        let request = AccessRequest::check(&realm, &question).unwrap();
+        let principal = Principal::from_claims(&realm, json!({ "sub": "ann" }).as_object().unwrap()).unwrap();
+        let decision = decide(&realm, &principal, &request, &Graph::new());
+        let names: Vec<&str> = request.resource_type.subjects.iter().map(|subject| &*subject.attribute).collect();
+        match expected {
+            2 => assert_eq!((names, decision.outcome), (vec!["owner"], Outcome::Allowed)),
+            _ => assert_eq!((names, decision.outcome), (vec!["note"], Outcome::NotPermitted)),
+        }
+    }
+}
+
+#[test]
+fn a_list_of_what_callers_are_believed_names_what_there_is_and_all_that_is_needed() {
+    let permit = "@id(\"any\") permit (principal, action, resource);";
+    let optional = NOTES.replace("note: Note", "note?: Note");
+    for (trusted, schema, policies, expected) in [
+        ("", &*optional, permit, &[][..]),
+        ("[trusted]\n\"*\" = [\"owner\", \"note\"]\ncontext = \"host\"\n", NOTES, OWN, &[]),
+        (
+            "",
+            NOTES,
+            permit,
+            &["0: the schema requires `Page.note`, but callers are not believed it: list it in `[trusted]`"],
+        ),
+        (
+            "",
+            &optional,
+            OWN,
+            &["0: the policy `own` looks at `resource.owner`, but callers are not believed it: list it in `[trusted]`"],
+        ),
+        ("[trusted]\nPage = [\"owner\"]\n", &optional, OWN, &[]),
+        (
+            "[trusted]\nPage = [\"owner\"]\n",
+            &optional,
+            "@id(\"own\") permit (principal, action, resource is Note) when { resource has owner };",
+            &["0: the policy `own` looks at `resource.owner`, but callers are not believed it: list it in `[trusted]`"],
+        ),
+        (
+            "",
+            &optional,
+            "@id(\"host\") forbid (principal, action, resource) when { context has host && context.host == \"x\" };",
+            &[
+                "0: the policy `host` looks at `context.host`, but callers are not believed it: list it in `trusted.context`",
+            ],
+        ),
+        (
+            "",
+            &optional.replace("host?", "host"),
+            permit,
+            &["0: the schema requires `context.host`, but callers are not believed it: list it in `trusted.context`"],
+        ),
+        (
+            "[trusted]\nWriter = []\n\"*\" = [\"title\"]\nNote = [\n \"past\"]\ncontext = [\"phase\", \"port\"]\n",
+            &optional,
+            permit,
+            &[
+                "6: no action applies to `Writer`, expected one of Note, Page, `*` or `context`",
+                "7: `trusted.*`: no resource type has attribute `title` that callers could give",
+                "8: `trusted.Note`: the resource type has no attribute `past` that callers could give",
+                "10: `trusted.context`: `phase` is filled in by the service, no caller can send it",
+                "10: `trusted.context`: `port` is declared by no action's context in the schema",
+            ],
+        ),
+        (
+            "[trusted]\nNote = 1\n",
+            &optional,
+            permit,
+            &["6: `trusted.Note` is of type integer, expected a list of strings"],
+        ),
+    ] {
+        let faults = believed(trusted, schema, policies).err().unwrap_or_default();
+        assert_eq!(faults, expected, "{trusted} {policies}");
+    }
+}
+
+#[test]
+fn where_a_table_lists_the_properties_nothing_else_can() {
+    let files = files(&format!("{REALM}[trusted]\nItem = [\"stamp\"]\n"), "");
+    let faults = Realm::compile(&files, None).unwrap_err();
+    let message = "the table of `[resources]` says which properties count, so `[trusted]` can't";
+    assert_eq!(faults.iter().map(|fault| &*fault.message).collect::<Vec<_>>(), [message]);
+    assert!(faults[0].line > 0);
 }

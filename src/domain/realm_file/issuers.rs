@@ -1,48 +1,147 @@
 //! `[[issuers]]`: whose tokens count.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
+use super::{introspection, token_rules};
 use crate::domain::{
     document::Table,
-    issuer::{Algorithm, Issuer, KeyLocation},
+    introspection::Introspection,
+    issuer::{Algorithm, Discovery, Issuer, KeyLocation, Refetch, Servers},
 };
 
-/// Reads one issuer; the deployment's configuration writes issuers in the same words.
-pub(crate) fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
+/// Reads all issuers of a realm, each with the place of its aliases; the deployment's configuration writes issuers in the same words.
+pub(crate) fn read_issuers(root: &Table<'_>) -> Vec<(Issuer, Range<usize>)> {
+    let mut introspects: Option<Arc<str>> = None;
+    root.tables("issuers", |table| {
+        let issuer = read_issuer(table)?;
+        if issuer.introspection.is_some() {
+            match &introspects {
+                Some(first) => introspection::note_second(table, first),
+                None => introspects = Some(Arc::clone(&issuer.issuer)),
+            }
+        }
+        Some((issuer, table.place("aliases")))
+    })
+}
+
+fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let issuer = table.required_text("issuer");
     let audiences = table.required_texts("audiences");
-    let algorithms = table.required_texts("algorithms").map(|names| read_algorithms(table, &names));
-    let keys = table.required_table("keys", |keys| match (keys.text("file"), keys.text("url")) {
-        (Some(file), None) => Some(KeyLocation::File(PathBuf::from(&*file))),
-        (None, Some(url)) if is_safe_url(&url) => Some(KeyLocation::Url(url.to_string())),
-        (None, Some(_)) => {
-            keys.fault(Some("url"), "the key set's URL is not safe, expected https, or http on a loopback host");
-            None
-        }
-        _ => {
-            keys.fault(None, "`keys` needs one of `file` and `url`");
-            None
-        }
-    });
+    let servers = read_servers(table, issuer.as_deref());
+    let has_discovery = servers.discovery.is_some();
+    let introspection = table.table("introspection", |table| introspection::read(table, has_discovery)).flatten();
+    let is_opaque = table.has("introspection") && !table.has("keys") && !has_discovery;
+    let (keys, refetch) = read_keys(table, has_discovery, is_opaque);
+    let algorithms = match table.has("algorithms") || !is_opaque {
+        true => table.required_texts("algorithms").map(|names| read_algorithms(table, &names)),
+        false => Some(Some(Vec::new())),
+    };
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
-    let types = table.texts("types").unwrap_or_default();
-    let required_claims = table.texts("required_claims").unwrap_or_default();
+    let (types, required_claims) = token_rules::read_shape(table, audiences.as_deref());
     let skew_seconds = table.integer("skew_seconds", 0..=120).unwrap_or(30);
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
     let vouches = table.flag("applications");
     let applications = table.has("applications").then_some(vouches);
+    let aliases = table.texts("aliases");
+    check_use(table, &keys, &servers, introspection.as_ref());
     Some(Issuer {
-        issuer: issuer?,
         audiences: audiences?,
-        algorithms: algorithms??,
-        keys: keys.flatten()?,
         scheme,
         types,
         required_claims,
         skew_seconds,
         lifetime_seconds_max,
         applications,
+        aliases,
+        query: table.flag("query"),
+        version: token_rules::read_version(table),
+        refetch,
+        servers,
+        introspection,
+        ..Issuer::new(&issuer?, &algorithms??, keys?)
     })
+}
+
+/// Reads where the keys are. With discovery they are where the document says unless they are pinned; an issuer of opaque
+/// tokens needs none.
+fn read_keys(table: &Table<'_>, has_discovery: bool, is_opaque: bool) -> (Option<KeyLocation>, Refetch) {
+    if !table.has("keys") && (has_discovery || is_opaque) {
+        let keys = if has_discovery { KeyLocation::Discovered } else { KeyLocation::Nowhere };
+        return (Some(keys), Refetch::default());
+    }
+    let read = table.required_table("keys", |keys| {
+        let default = Refetch::default();
+        let refetch = Refetch {
+            seconds: keys.integer("refetch_seconds", 1..=3600).unwrap_or(default.seconds),
+            burst: keys.integer("refetch_burst", 1..=10).unwrap_or(default.burst),
+            max_stale_seconds: keys.integer("max_stale_seconds", 300..=604_800).unwrap_or(default.max_stale_seconds),
+        };
+        let location = match (keys.text("file"), keys.text("url")) {
+            (Some(file), None) => Some(KeyLocation::File(PathBuf::from(&*file))),
+            (None, Some(url)) => {
+                check_url(keys, "url", &url);
+                Some(KeyLocation::Url(url.to_string()))
+            }
+            (None, None) if has_discovery => Some(KeyLocation::Discovered),
+            _ => {
+                keys.fault(None, "`keys` needs one of `file` and `url`");
+                None
+            }
+        };
+        (location, refetch)
+    });
+    read.unwrap_or_default()
+}
+
+fn read_servers(table: &Table<'_>, issuer: Option<&str>) -> Servers {
+    let discovery = table.text("discovery").and_then(|kind| match &*kind {
+        "oidc" => Some(Discovery::Oidc),
+        "oauth" => Some(Discovery::Oauth),
+        _ => {
+            table.fault(Some("discovery"), format!("unknown discovery `{kind}`, expected `oidc` or `oauth`"));
+            None
+        }
+    });
+    if let Some(issuer) = issuer.filter(|_| discovery.is_some()) {
+        check_url(table, "issuer", issuer);
+        if issuer.contains(['?', '#']) {
+            table.fault(Some("issuer"), "has a query or a fragment, so it has no place for a discovery document");
+        }
+    }
+    let hosts = table.texts("hosts").unwrap_or_default();
+    for host in &hosts {
+        let is_host = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        if host.is_empty() || !host.chars().all(is_host) {
+            table.fault(
+                Some("hosts"),
+                format!("`{host}` is no host, expected a name such as `keys.example` or `keys.example:8443`"),
+            );
+        }
+    }
+    Servers {
+        discovery,
+        hosts,
+        private_addresses: table.flag("private_addresses"),
+        ca_file: table.text("ca_file").map(|file| PathBuf::from(&*file)),
+    }
+}
+
+/// Notes keys that would change nothing.
+fn check_use(table: &Table<'_>, keys: &Option<KeyLocation>, servers: &Servers, introspection: Option<&Introspection>) {
+    let is_discovered = *keys == Some(KeyLocation::Discovered)
+        || servers.discovery.is_some() && introspection.is_some_and(|introspection| introspection.url.is_none());
+    if servers.discovery.is_some() && keys.is_some() && !is_discovered && !table.has("introspection") {
+        table.fault(Some("discovery"), "`discovery` finds nothing that is not said already; leave it or `keys` out");
+    }
+    if table.has("hosts") && servers.discovery.is_none() {
+        table.fault(Some("hosts"), "`hosts` is for what a discovery document names, and there is no `discovery`");
+    }
+    let asks_nobody = matches!(keys, Some(KeyLocation::File(_))) && servers.discovery.is_none();
+    for key in ["ca_file", "private_addresses"] {
+        if table.has(key) && asks_nobody && !table.has("introspection") {
+            table.fault(Some(key), format!("`{key}` is about servers, and this issuer's keys are in a file"));
+        }
+    }
 }
 
 fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorithm>> {
@@ -63,9 +162,22 @@ fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorith
     }
 }
 
+/// Visible ASCII, and some of it.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Notes a URL that must not be asked.
+pub(super) fn check_url(table: &Table<'_>, key: &str, url: &str) {
+    if !is_plain(url) || !is_safe_url(url) {
+        let message = "is not safe to ask, expected an https URL without a user, or http on a loopback host";
+        table.fault(Some(key), format!("the URL in `{key}` {message}"));
+    }
+}
+
 /// https anywhere, http on this machine only.
 fn is_safe_url(url: &str) -> bool {
-    let host = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or("").to_owned();
+    let host = |rest: &str| rest.split(['/', '\\', '?', '#']).next().unwrap_or("").to_owned();
     let is_loopback = |authority: &str| {
         let name = authority
             .rsplit_once(':')

@@ -27,6 +27,9 @@ pub(super) fn settle(
         } else if let Some(other) = histories.insert(Arc::clone(base), Arc::clone(name)) {
             fault(format!("`{base}` has the history `{other}` already"));
         }
+        if of_base.path.is_some() {
+            fault(format!("the ids of `{base}` are paths, and such a type has no history"));
+        }
         if rules.is_integer || rules.is_person {
             fault(format!("the ids of a history are those of `{base}`, leave out `id` and `person`"));
         }

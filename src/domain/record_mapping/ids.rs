@@ -1,7 +1,9 @@
 //! `[entities.*]`: the form of ids, and which of them name nothing.
 
-use super::Relations;
-use crate::domain::document::Table;
+use std::sync::Arc;
+
+use super::{EntityRules, Relations};
+use crate::domain::{document::Table, id::EntityId};
 
 /// Whether ids are whole numbers, and whether the number 0 names nothing.
 pub(super) fn read_ids(table: &Table<'_>) -> (bool, bool) {
@@ -26,6 +28,28 @@ pub(super) fn read_ids(table: &Table<'_>) -> (bool, bool) {
         }
     };
     (is_integer, is_zero_none)
+}
+
+/// The entity of this type and id, the id in the canonical form that the rules of its type want.
+///
+/// # Errors
+/// What is wrong with the id, without repeating it.
+pub(super) fn entity_id(
+    entity_type: &Arc<str>,
+    rules: Option<&EntityRules>,
+    id: &str,
+) -> Result<EntityId, &'static str> {
+    if id.len() > EntityId::ID_BYTES_MAX {
+        return Err("an id of at most 512 bytes");
+    }
+    if rules.is_some_and(|rules| rules.is_integer) {
+        let number: i64 = id.trim().parse().map_err(|_| "a whole number")?;
+        return Ok(EntityId { entity_type: Arc::clone(entity_type), id: number.to_string().into() });
+    }
+    if id.is_empty() {
+        return Err("an id that is not empty");
+    }
+    Ok(EntityId { entity_type: Arc::clone(entity_type), id: id.into() })
 }
 
 impl Relations {

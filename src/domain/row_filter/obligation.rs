@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Condition, Filter, Test,
-    reach::{relations_between, types_above},
+    reach::{Way, follows_paths, relations_between, types_above, way},
     tested_type,
 };
 use crate::domain::{
@@ -15,6 +15,7 @@ use crate::domain::{
     decision::Obligation,
     graph::Graph,
     id::EntityId,
+    id_path::PathRule,
     obligations::plain,
     prefix::PrefixRule,
     principal::Principal,
@@ -95,6 +96,9 @@ impl Writer<'_> {
             }
             (Condition::Contains(below), Some(tested)) => {
                 let starts = self.starts(below, tested);
+                if starts.iter().any(|start| follows_paths(self.realm, &start.entity_type)) {
+                    return self.containing_by_paths(test, tested, &starts);
+                }
                 by_type(&starts).into_iter().map(|(of, ids)| self.containing(tested, of, &ids)).collect()
             }
             (Condition::Within(_) | Condition::Contains(_), None) => Vec::new(),
@@ -132,8 +136,26 @@ impl Writer<'_> {
         Value::Record(named(said.into_iter().chain(more)))
     }
 
+    /// Paths are no relations that a query could follow upwards: all that contains the entities is named.
+    fn containing_by_paths(&self, test: &Test, tested: &Arc<str>, starts: &[EntityId]) -> Value {
+        let above = self.all_above(tested, starts);
+        if above.is_empty() {
+            return nothing();
+        }
+        self.leaf(test, Some(tested), ("one_of", vec![("values", Some(self.ids(&above)))]))
+    }
+
     /// `None` where none of the ids can contain anything.
     fn within(&self, tested: &Arc<str>, of: &Arc<str>, ids: &[EntityId]) -> Option<Said> {
+        if let Way::Path(rule) = way(self.realm, self.principal, tested, of) {
+            let segments_max = i64::try_from(PathRule::SEGMENTS_MAX).unwrap_or(i64::MAX);
+            let said = vec![
+                ("ids", Some(self.ids(ids))),
+                ("separator", Some(text(rule.separator.encode_utf8(&mut [0; 4])))),
+                ("segments_max", Some(Value::Long(segments_max))),
+            ];
+            return Some(("within_path", said));
+        }
         if let Some(rule) = self.prefixes(tested, of) {
             // Only those that the principal has contain what starts with them.
             let own: BTreeSet<&EntityId> = self.principal.entities(&rule.attribute).collect();
@@ -214,19 +236,21 @@ impl Writer<'_> {
         (found.len() <= EXPANDED_IDS_MAX).then_some(found)
     }
 
-    /// The ids and everything above them, as far as it is of this type.
+    /// The ids and everything above them, as far as it is of this type; `None` where that is too much.
     fn above(&self, wanted: &str, ids: &[EntityId]) -> Option<BTreeSet<EntityId>> {
+        let found = self.all_above(wanted, ids);
+        (found.len() <= EXPANDED_IDS_MAX).then_some(found)
+    }
+
+    fn all_above(&self, wanted: &str, ids: &[EntityId]) -> BTreeSet<EntityId> {
         let mut found = BTreeSet::new();
         for id in ids {
             let above = ancestors(self.realm, self.principal, self.graph, id);
             let above = above.into_iter().filter(|uid| uid.type_name().to_string() == *wanted);
             found.extend(above.map(|uid| EntityId::new(wanted, uid.id().unescaped())));
             found.extend((*id.entity_type == *wanted).then(|| id.clone()));
-            if found.len() > EXPANDED_IDS_MAX {
-                return None;
-            }
         }
-        Some(found)
+        found
     }
 
     /// Where the way up starts: at what the principal's token names, and at the principal itself where more is known of it.

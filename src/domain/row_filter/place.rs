@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use cedar_policy_core::ast::{EntityType, EntityUID, Expr, Literal, Value as CedarValue, ValueKind};
+use cedar_policy_core::ast::{EntityType, EntityUID, Expr, Literal, Value as CedarValue, ValueKind, Var};
 
 use super::{
     Condition, Filter, Test,
+    reach::{Way, way},
     symbolic::{Cases, Leaf, Symbolic, alone, failed, known, when},
 };
 use crate::domain::{id::EntityId, resource_type::LACKS, schema::AttributeType, value::Value};
@@ -125,6 +126,10 @@ impl Symbolic<'_> {
                 })
             }
             Leaf::Record(fields) => Some(fields.get(name).map_or_else(failed, |field| alone(field.clone()))),
+            Leaf::Context => {
+                self.is_known(name)?;
+                Some(self.evaluated(&Expr::get_attr(Expr::var(Var::Context), name.into())))
+            }
             Leaf::Resource if name == LACKS && self.resource_type.has_lacks => Some(alone(Leaf::Lacks)),
             Leaf::Resource => {
                 let is_link = self.link(&self.resource_type.entity, name).is_some();
@@ -168,6 +173,10 @@ impl Symbolic<'_> {
                 })
             }
             Leaf::Record(fields) => Some(known(fields.contains_key(name))),
+            Leaf::Context => {
+                self.is_known(name)?;
+                Some(self.evaluated(&Expr::has_attr(Expr::var(Var::Context), name.into())))
+            }
             Leaf::Resource if name == LACKS && self.resource_type.has_lacks => Some(known(true)),
             Leaf::Resource if self.link(&self.resource_type.entity, name).is_some() => Some(known(true)),
             Leaf::Resource => {
@@ -182,6 +191,11 @@ impl Symbolic<'_> {
             }
             Leaf::Lacks | Leaf::Set(_) | Leaf::Failed => Some(failed()),
         }
+    }
+
+    /// `None` for a member of the context that depends on which resource it is.
+    fn is_known(&self, member: &str) -> Option<()> {
+        (!self.unknown.iter().any(|unknown| **unknown == *member)).then_some(())
     }
 
     /// `None` for an entity that may be the resource: its attributes aren't known then.
@@ -235,8 +249,14 @@ impl Symbolic<'_> {
     pub(super) fn is_in(&self, left: &Leaf, right: &Leaf) -> Option<Filter> {
         match (left, right) {
             (Leaf::Subject(place), Leaf::Known(above)) => {
-                place.entity_type()?;
+                let tested = place.entity_type()?;
                 let above = entities(above)?;
+                // Paths before or after other ways are no test of the value alone.
+                let is_mixed =
+                    |above: &EntityId| way(self.realm, self.principal, tested, &above.entity_type) == Way::Mixed;
+                if above.iter().any(is_mixed) {
+                    return None;
+                }
                 Some(if above.is_empty() { Filter::None } else { place.test(Condition::Within(above)) })
             }
             (Leaf::Known(below), Leaf::Subject(place)) => {

@@ -2,7 +2,39 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::domain::realm::Realm;
+use crate::domain::{id_path::PathRule, principal::Principal, realm::Realm};
+
+/// How entities of a type come to be within those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By relationships, or by what their ids begin with.
+    Related,
+    /// By their path alone: the two types are one.
+    Path(PathRule),
+    /// By paths and by something else, one after the other.
+    Mixed,
+}
+
+/// The way from a type up to another.
+pub(super) fn way(realm: &Realm, principal: &Principal, from: &Arc<str>, to: &Arc<str>) -> Way {
+    let leads_there = |name: &&Arc<str>| types_above(realm, name).contains(to);
+    let above = types_above(realm, from);
+    let passed: Vec<&Arc<str>> = above.iter().filter(leads_there).collect();
+    if !passed.iter().any(|name| realm.relations.path(name).is_some()) {
+        return Way::Related;
+    }
+    // What lies in the principal is in what its token names too.
+    let by_token = passed.contains(&&principal.entity.entity_type) && !principal.parents.is_empty();
+    match realm.relations.path(from) {
+        Some(rule) if from == to && !by_token && relations_between(realm, from, to).is_empty() => Way::Path(rule),
+        _ => Way::Mixed,
+    }
+}
+
+/// What contains an entity of this type may do so by a path.
+pub(super) fn follows_paths(realm: &Realm, from: &Arc<str>) -> bool {
+    types_above(realm, from).iter().any(|name| realm.relations.path(name).is_some())
+}
 
 /// The type and the types of whatever may contain its entities by stored relationships.
 pub(super) fn types_above(realm: &Realm, entity_type: &Arc<str>) -> BTreeSet<Arc<str>> {

@@ -4,7 +4,7 @@
 //! which it comes to that. Conditions of one expression exclude each other and leave nothing out, so a failure is a case
 //! like any other, and `&&`, `||` and `if` go on only where Cedar would.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, UnaryOp, Value as CedarValue, ValueKind, Var};
 use smol_str::SmolStr;
@@ -21,6 +21,8 @@ pub(super) enum Leaf {
     Known(CedarValue),
     /// The resource itself, of which only the type is known.
     Resource,
+    /// The context, of which some members depend on which resource it is.
+    Context,
     /// The set of the subjects without a value.
     Lacks,
     /// A value of the resource, which is there.
@@ -54,6 +56,8 @@ pub(super) struct Symbolic<'a> {
     pub(super) principal: &'a Principal,
     pub(super) resource_type: &'a ResourceType,
     pub(super) situation: &'a Situation<'a>,
+    /// The members of the context that depend on which resource it is.
+    pub(super) unknown: &'a [Arc<str>],
     /// What doesn't name the resource can't reach it either.
     pub(super) is_apart: bool,
 }
@@ -69,7 +73,7 @@ impl Symbolic<'_> {
             cases = branched(
                 cases,
                 || {
-                    if self.is_apart && !clause.looks_at_resource {
+                    if self.is_apart && !clause.looks_at_resource && !clause.mentions_context(self.unknown) {
                         return Some(self.situation.holds(&clause.condition).map_or_else(|_| failed(), known));
                     }
                     self.truths(clause.condition.expression())
@@ -89,6 +93,7 @@ impl Symbolic<'_> {
         match expression.expr_kind() {
             ExprKind::Lit(literal) => Some(known(literal.clone())),
             ExprKind::Var(Var::Resource) => Some(vec![(Filter::All, Leaf::Resource)]),
+            ExprKind::Var(Var::Context) if !self.unknown.is_empty() => Some(alone(Leaf::Context)),
             ExprKind::Var(_) => Some(self.evaluated(expression)),
             ExprKind::If { test_expr, then_expr, else_expr } => {
                 branched(self.cases(test_expr)?, || self.cases(then_expr), || self.cases(else_expr))

@@ -196,8 +196,9 @@ impl<'a> Walk<'a> {
                 let present = relations.history_of(&linked).unwrap_or(&linked);
                 let through = self.types_above(present);
                 let is_related = relations.relation_rules().any(|(_, ends)| ends.subject == *present);
-                let has_more =
-                    |name: &Arc<str>| relations.prefixes(name).is_some() || *name == self.realm.file.principal.entity;
+                let is_found_by_id =
+                    |name: &Arc<str>| relations.prefixes(name).is_some() || relations.path(name).is_some();
+                let has_more = |name: &Arc<str>| is_found_by_id(name) || *name == self.realm.file.principal.entity;
                 is_related && !through.iter().any(has_more)
             }
         }

@@ -261,7 +261,7 @@ fn an_item_lies_within_what_contains_one_of_its_values_now() {
             ..Question::default()
         };
         let request = AccessRequest::check(&realm, &question).unwrap();
-        super::is_within(&graph, &request, &EntityId::new(entity_type, container))
+        super::is_within(&realm, &graph, &request, &EntityId::new(entity_type, container))
     };
     assert!(is_within("ann", "Part", "11") && is_within("ann", "Part", "1") && is_within("nobody", "Person", "nobody"));
     assert!(!is_within("ann", "Part", "12") && !is_within("eve", "Part", "11") && !is_within("nobody", "Part", "1"));

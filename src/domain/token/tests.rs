@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::issuer::{Algorithm, KeyLocation};
+use crate::domain::issuer::{Algorithm, KeyLocation, VersionRule};
 use crate::domain::jws::TOKEN_BYTES_MAX;
 use crate::domain::test_keys::{TestKey, encode, jwks};
 
@@ -22,16 +22,10 @@ static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
 
 fn issuer() -> Issuer {
     Issuer {
-        issuer: ISSUER.into(),
         audiences: vec!["https://api.example/".into(), "api".into()],
-        algorithms: vec![Algorithm::ES256, Algorithm::RS256],
-        keys: KeyLocation::File(PathBuf::new()),
-        scheme: "Bearer".into(),
-        types: Vec::new(),
         required_claims: vec!["sub".into(), "preferred_username".into()],
-        skew_seconds: 30,
         lifetime_seconds_max: Some(86_400),
-        applications: None,
+        ..Issuer::new(ISSUER, &[Algorithm::ES256, Algorithm::RS256], KeyLocation::File(PathBuf::new()))
     }
 }
 
@@ -427,5 +421,78 @@ proptest! {
         let object = format!("{{{}}}", members.join(","));
         let unique: std::collections::HashSet<_> = names.iter().collect();
         prop_assert_eq!(strict_json::read_object(object.as_bytes()).is_ok(), unique.len() == names.len());
+    }
+}
+
+#[test]
+fn a_version_is_understood_up_to_its_major_number() {
+    let rule = |default: Option<&str>| Issuer {
+        version: Some(VersionRule { claim: "ver".into(), major_max: 1, default: default.map(Into::into) }),
+        ..issuer()
+    };
+    for (version, code) in [
+        (json!("1.0.0"), "OK"),
+        (json!("1"), "OK"),
+        (json!("0.9"), "OK"),
+        (json!("1.99.7"), "OK"),
+        (json!("2.0.0"), "TOKEN_VERSION_UNSUPPORTED"),
+        (json!("10"), "TOKEN_VERSION_UNSUPPORTED"),
+        (json!(""), "CLAIM_TYPE_INVALID"),
+        (json!("1."), "CLAIM_TYPE_INVALID"),
+        (json!("1.0.0.0"), "CLAIM_TYPE_INVALID"),
+        (json!("+1"), "CLAIM_TYPE_INVALID"),
+        (json!("1.x"), "CLAIM_TYPE_INVALID"),
+        (json!("99999999999999999999"), "CLAIM_TYPE_INVALID"),
+        (json!(1), "CLAIM_TYPE_INVALID"),
+        (json!(null), "CLAIM_TYPE_INVALID"),
+    ] {
+        check(&sign(HEADER, &with("ver", version)), &rule(Some("1.0.0")), code);
+    }
+    check(&sign(HEADER, &claims()), &rule(Some("1.0.0")), "OK");
+    check(&sign(HEADER, &claims()), &rule(None), "CLAIM_MISSING");
+    // What is wrong with the token anyway is said first.
+    check(
+        &sign(HEADER, &{
+            let mut claims = with("ver", "2.0.0");
+            claims["exp"] = (NOW - 3_600).into();
+            claims
+        }),
+        &rule(None),
+        "TOKEN_EXPIRED",
+    );
+}
+
+#[test]
+fn a_time_of_issue_is_cut_to_its_second() {
+    for (iat, expected) in [(json!(NOW - 1), Some(NOW - 1)), (json!(1_789_999_999.75), Some(NOW - 1))] {
+        assert_eq!(verify(&sign(HEADER, &with("iat", iat)), &issuer()).unwrap().issued_at_seconds(), expected);
+    }
+    assert_eq!(verify(&sign(HEADER, &without("iat")), &issuer()).unwrap().issued_at_seconds(), None);
+}
+
+#[test]
+fn an_answer_about_an_opaque_token_passes_the_checks_of_a_jwt() {
+    let issuer = Issuer { audiences: Vec::new(), required_claims: Vec::new(), ..issuer() };
+    let check = |answer: serde_json::Value, until_seconds: i64| {
+        super::introspected(answer.as_object().unwrap().clone(), &issuer, until_seconds, 1_000)
+    };
+    let bare = check(serde_json::json!({ "active": true }), 1_060).unwrap();
+    assert_eq!(
+        (bare.issuer(), bare.expires_at_seconds()),
+        (&issuer.issuer, 1_060),
+        "what it leaves out is known anyway"
+    );
+    let ending = check(serde_json::json!({ "active": true, "exp": 1_010 }), 1_060).unwrap();
+    assert_eq!(ending.expires_at_seconds(), 1_010);
+    for (answer, code) in [
+        (serde_json::json!({}), "TOKEN_INACTIVE"),
+        (serde_json::json!({ "active": "true" }), "TOKEN_INACTIVE"),
+        (serde_json::json!({ "active": true, "exp": 1 }), "TOKEN_EXPIRED"),
+        (serde_json::json!({ "active": true, "iss": "https://other.example" }), "ISSUER_UNKNOWN"),
+        (serde_json::json!({ "active": true, "iss": null }), "ISSUER_UNKNOWN"),
+        (serde_json::json!({ "active": true, "sub": 1 }), "CLAIM_TYPE_INVALID"),
+        (serde_json::json!({ "active": true, "cnf": { "unheard": "of" } }), "PROOF_REQUIRED"),
+    ] {
+        assert_eq!(check(answer.clone(), 1_060).unwrap_err().code(), code, "{answer}");
     }
 }

@@ -2,9 +2,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::*;
+use crate::domain::issuer::{KeyLocation, Refetch};
 use crate::domain::key_set::JWKS_BYTES_MAX;
 use crate::provider::clock::FixedClock;
 use crate::provider::signer::LocalKey;
@@ -73,7 +75,9 @@ impl House {
         let listener = move |_: &RealmName| {
             told.fetch_add(1, Ordering::SeqCst);
         };
-        let jwks = Jwks::new(Arc::clone(&clock) as _, Box::new(listener));
+        let outside =
+            Outside { clock: Arc::clone(&clock) as _, listener: Box::new(listener), patience: Duration::ZERO };
+        let jwks = Jwks { sources: ArcSwap::default(), outside: Arc::new(outside) };
         jwks.set_issuers(&realm(), &[issuer(keys)]);
         Self { jwks, clock, rotations }
     }
@@ -90,9 +94,23 @@ impl House {
         self.keys(kid).await.unwrap().contains(kid)
     }
 
+    /// The set surely lacks the key; `None` where nobody can say.
+    async fn lacks(&self, kid: &str) -> Option<bool> {
+        self.keys(kid).await.ok().map(|keys| !keys.contains(kid))
+    }
+
     async fn fault(&self) -> String {
         let KeyError::Unavailable { reason, .. } = self.jwks.keys(&realm(), ISSUER, None).await.unwrap_err();
         reason
+    }
+
+    /// Waits for a fetch that was started in passing, if there is one.
+    async fn settle(&self) {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        let source = self.jwks.source(&realm(), ISSUER).unwrap();
+        source.refresh(&self.jwks.outside).await;
     }
 
     fn rotations(&self) -> u64 {
@@ -105,18 +123,7 @@ fn realm() -> RealmName {
 }
 
 fn issuer(keys: KeyLocation) -> Issuer {
-    Issuer {
-        issuer: ISSUER.into(),
-        audiences: Vec::new(),
-        algorithms: Vec::new(),
-        keys,
-        scheme: "Bearer".into(),
-        types: Vec::new(),
-        required_claims: Vec::new(),
-        skew_seconds: 0,
-        lifetime_seconds_max: None,
-        applications: None,
-    }
+    Issuer::new(ISSUER, &[], keys)
 }
 
 #[tokio::test]
@@ -131,31 +138,72 @@ async fn an_unknown_key_id_leads_to_one_fetch_within_the_request() {
     server.answer(ok(&new.jwks()));
     assert!(house.knows(new.key_id()).await);
     assert_eq!((server.requests(), house.rotations()), (2, 1));
-    assert!(!house.knows(old.key_id()).await, "a removed key stops at the next fetch");
+    assert_eq!(house.lacks(old.key_id()).await, Some(true), "a removed key stops at the next fetch");
+    assert_eq!((server.requests(), house.rotations()), (2, 1));
+    house.clock.advance_seconds(30);
+    assert_eq!(house.lacks(old.key_id()).await, Some(true));
     assert_eq!((server.requests(), house.rotations()), (3, 1), "the same set again is no rotation");
 }
 
 #[tokio::test]
-async fn made_up_key_ids_cannot_exceed_the_allowance() {
+async fn made_up_key_ids_cannot_exceed_the_allowance_and_leave_a_fetch_for_a_rotation() {
+    let (old, new) = (LocalKey::generate().unwrap(), LocalKey::generate().unwrap());
+    let server = KeyServer::start(ok(&old.jwks()));
+    let house = House::of(&server);
+    assert!(house.knows(old.key_id()).await);
+    assert_eq!(house.lacks("made up").await, Some(true));
+    for number in 0..50 {
+        assert_eq!(house.lacks(&format!("made up {number}")).await, None, "nobody looked, so nobody can say");
+    }
+    assert_eq!(house.lacks("made up").await, Some(true), "that was looked for not long ago");
+    assert_eq!(server.requests(), 2);
+    assert!(house.knows(old.key_id()).await);
+
+    server.answer(ok(&new.jwks()));
+    assert_eq!(house.lacks(new.key_id()).await, None);
+    assert!(house.knows(new.key_id()).await, "a key that two ask for is worth the fetch that was kept");
+    assert_eq!((server.requests(), house.rotations()), (3, 1));
+    assert_eq!(house.lacks(old.key_id()).await, Some(true), "a key that was taken out is known not to be there");
+    assert_eq!(server.requests(), 3);
+
+    house.clock.advance_seconds(59);
+    assert_eq!(house.lacks("another").await, None);
+    house.clock.advance_seconds(1);
+    assert_eq!(house.lacks("one more").await, Some(true));
+    assert_eq!(house.lacks("yet another").await, None);
+    assert_eq!(server.requests(), 4);
+    house.clock.advance_seconds(-HOUR);
+    assert_eq!(house.lacks("the last one").await, None, "a clock that is set back earns nothing");
+    assert_eq!(server.requests(), 4);
+    assert!(house.knows(new.key_id()).await);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_looked_for_is_unavailable_and_not_absent() {
     let key = LocalKey::generate().unwrap();
     let server = KeyServer::start(ok(&key.jwks()));
     let house = House::of(&server);
-    for number in 0..50 {
-        assert!(!house.knows(&format!("made up {number}")).await);
-    }
-    assert_eq!(server.requests(), 3);
-    house.clock.advance_seconds(29);
-    assert!(!house.knows("made up").await);
-    assert_eq!(server.requests(), 3);
-    house.clock.advance_seconds(1);
-    for _ in 0..5 {
-        assert!(!house.knows("made up").await);
-    }
-    assert_eq!(server.requests(), 4);
-    house.clock.advance_seconds(-HOUR);
-    assert!(!house.knows("made up").await, "a clock that is set back earns nothing");
-    assert_eq!(server.requests(), 4);
     assert!(house.knows(key.key_id()).await);
+    for answer in ["HTTP/1.1 500 Oops\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", "", "nonsense"] {
+        server.answer(answer);
+        house.clock.advance_seconds(60);
+        assert_eq!(house.lacks("another").await, None, "{answer}");
+        assert!(house.knows(key.key_id()).await);
+    }
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_fetch_that_is_soon_earned() {
+    let (old, new) = (LocalKey::generate().unwrap(), LocalKey::generate().unwrap());
+    let server = KeyServer::start(ok(&old.jwks()));
+    let mut issuer = issuer(KeyLocation::Url(server.url.clone()));
+    issuer.refetch = Refetch { seconds: 1, burst: 1, ..Refetch::default() };
+    let jwks = Jwks::new(Arc::new(crate::provider::clock::SystemClock), Box::new(|_| ()));
+    jwks.set_issuers(&realm(), &[issuer]);
+    assert!(jwks.keys(&realm(), ISSUER, Some(old.key_id())).await.unwrap().contains(old.key_id()));
+    server.answer(ok(&new.jwks()));
+    assert!(jwks.keys(&realm(), ISSUER, Some(new.key_id())).await.unwrap().contains(new.key_id()));
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,14 +221,15 @@ async fn many_at_once_share_one_fetch() {
 }
 
 #[tokio::test]
-async fn a_stale_set_is_fetched_again_and_a_fresh_one_is_not() {
+async fn a_set_that_is_due_is_used_while_it_is_fetched_again_and_a_fresh_one_is_not_fetched() {
     let key = LocalKey::generate().unwrap();
     let answer = ok(&key.jwks()).replace("\r\nconn", "\r\ncache-control: public, max-age=600\r\nconn");
     let server = KeyServer::start(answer);
     let house = House::of(&server);
-    for (passed, requests) in [(0, 1), (599, 1), (1, 2), (599, 2), (1, 3)] {
+    for (passed, requests) in [(0, 1), (479, 1), (1, 2), (479, 2), (1, 3)] {
         house.clock.advance_seconds(passed);
         assert!(house.knows(key.key_id()).await);
+        house.settle().await;
         assert_eq!(server.requests(), requests);
     }
 }
@@ -198,7 +247,7 @@ async fn old_keys_serve_for_a_day_when_the_server_fails() {
     }
     assert_eq!(house.rotations(), 0);
     house.clock.advance_seconds(HOUR);
-    assert_eq!(house.fault().await, "the key server answered 500");
+    assert_eq!(house.fault().await, "the key set: the server answered 500");
     assert_eq!(house.rotations(), 1, "what was verified with the lost keys is to be forgotten");
     server.answer(ok(&key.jwks()));
     house.clock.advance_seconds(30);
@@ -245,12 +294,12 @@ async fn answers_that_are_not_a_sound_key_set_are_refused() {
     for (answer, reason) in [
         (ok(&huge), "the key set is larger than 256 KiB"),
         (format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{huge}"), "the key set is larger than 256 KiB"),
-        (redirect, "the key server answered 302; redirects are not followed"),
-        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into(), "the key server answered 404"),
+        (redirect, "the key set: the server answered 302; redirects are not followed"),
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".into(), "the key set: the server answered 404"),
         (ok("<html>"), "the key set is not JSON"),
         (ok(private), "the key set holds the private part of a key"),
-        (String::new(), "error sending request"),
-        (ok(&key.jwks()).replace("content-length: ", "content-length: 9"), "error"),
+        (String::new(), "the key set: error sending request"),
+        (ok(&key.jwks()).replace("content-length: ", "content-length: 9"), "the key set: error"),
     ] {
         let fault = House::of(&KeyServer::start(answer)).fault().await;
         assert!(fault.starts_with(reason), "{fault}");
@@ -269,7 +318,7 @@ async fn a_server_that_cannot_be_reached_is_named_without_its_url() {
         assert!(!fault.contains("s3cret"), "{fault}");
     }
     let fault = House::new(KeyLocation::Url("http://issuer.example/jwks".into())).fault().await;
-    assert_eq!(fault, "the key URL must begin with `https://`, or lead to this machine");
+    assert_eq!(fault, "the URL of the key set must begin with `https://`, or lead to this machine");
 }
 
 #[tokio::test]
@@ -284,10 +333,11 @@ async fn a_file_is_read_at_first_use_and_again_for_an_unknown_key_id() {
     assert!(house.knows(old.key_id()).await);
     fs::write(&path, new.jwks()).unwrap();
     assert!(house.knows(old.key_id()).await);
+    house.clock.advance_seconds(30);
     assert!(house.knows(new.key_id()).await);
     assert_eq!(house.rotations(), 1);
+    assert_eq!(house.lacks("made up").await, None, "the allowance holds for files too");
     fs::write(&path, old.jwks()).unwrap();
-    assert!(!house.knows(old.key_id()).await, "the allowance holds for files too");
     house.jwks.set_issuers(&realm(), &[issuer(KeyLocation::File(path))]);
     assert!(house.knows(old.key_id()).await, "a reload reads files again");
 }

@@ -57,6 +57,7 @@ fn record(number: u64) -> DecisionRecord {
         request_id: text(format!("request-{number}")),
         duration_us: 1,
         obligations: Vec::new(),
+        actor: None,
     }
 }
 

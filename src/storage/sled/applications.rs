@@ -151,7 +151,7 @@ fn writes(realm: &RealmName, changes: &[ApplicationChange]) -> Result<Vec<Write>
 }
 
 /// What the keys of a realm begin with. A name has at most 64 bytes, so its length is one.
-fn prefix(realm: &RealmName) -> Vec<u8> {
+pub(super) fn prefix(realm: &RealmName) -> Vec<u8> {
     let mut writer = Writer::with_capacity(realm.as_str().len() + 1);
     writer.str(realm.as_str());
     writer.into_bytes()

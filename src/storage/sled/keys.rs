@@ -13,7 +13,7 @@ use crate::{
         id::{RealmName, Revision},
         relationship::RecordKey,
     },
-    storage::record::{Names, PLAIN, WITH_REMOVED},
+    storage::record::{COMPACT, Names, PLAIN, WITH_REMOVED},
 };
 
 const KIND_REVISION: u8 = 0;
@@ -72,7 +72,7 @@ pub(super) fn value(key: &[u8], version: u8, body: &[u8]) -> Vec<u8> {
 pub(super) fn read_value<'a>(key: &[u8], value: &'a [u8]) -> Option<(u8, &'a [u8])> {
     let (sum, rest) = value.split_first_chunk()?;
     let (version, body) = rest.split_first()?;
-    let is_known = [PLAIN, WITH_REMOVED].contains(version);
+    let is_known = [PLAIN, WITH_REMOVED, COMPACT].contains(version);
     (is_known && *sum == checksum(key, *version, body).to_be_bytes()).then_some((*version, body))
 }
 

@@ -10,6 +10,7 @@ mod applications;
 mod folder;
 mod keys;
 mod relationships;
+mod revocations;
 
 use std::{
     fmt,
@@ -35,6 +36,7 @@ use crate::{
         id::{RealmName, Revision},
         relationship::{Change, Record, Remembered, Written},
     },
+    storage::record,
 };
 
 /// How a store uses memory and disk.
@@ -133,6 +135,10 @@ impl RelationshipStore for SledStore {
     ) -> Result<Vec<Written>, StoreError> {
         let (shared, realm, remembered) = (Arc::clone(&self.shared), realm.clone(), remembered.clone());
         blocking(move || shared.write(&realm, batches, &remembered)).await
+    }
+
+    fn check(&self, record: &Record) -> Result<(), StoreError> {
+        record::checked(record).map(|_| ()).map_err(StoreError::Limit)
     }
 
     async fn load(&self, realm: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {

@@ -11,7 +11,7 @@ use ::sled::{
     transaction::{ConflictableTransactionError, ConflictableTransactionResult, TransactionError, TransactionalTree},
 };
 
-use super::{Options, applications::Applications, keys};
+use super::{Options, applications::Applications, keys, revocations::Revocations};
 use crate::{
     app::ports::StoreError,
     domain::{
@@ -69,7 +69,10 @@ impl Batch {
         let write = |(index, change): (usize, &Change)| {
             let key = keys::record_key(&prefix, change.key());
             let value = match change {
-                Change::Put(record) => Some(keys::value(&key, PLAIN, &record::body(index, record)?)),
+                Change::Put(record) => {
+                    let (version, body) = record::body(index, record)?;
+                    Some(keys::value(&key, version, &body))
+                }
                 Change::Delete(_) | Change::Forget(_) => None,
             };
             Ok((key, value))
@@ -95,6 +98,7 @@ pub(super) struct Relationships {
     tree: Tree,
     /// Their trees beside this one.
     pub(super) applications: Applications,
+    pub(super) revocations: Revocations,
     blobs: PathBuf,
     /// The log file of the database once more, to make it durable: sled's flush is no fsync on Linux
     /// (<https://github.com/spacejam/sled/issues/1351>).
@@ -125,8 +129,9 @@ impl Relationships {
             .open()?;
         let tree = db.open_tree("relationships")?;
         let applications = Applications::open(&db)?;
+        let revocations = Revocations::open(&db)?;
         let log = File::options().write(true).open(path.join(LOG_FILE))?;
-        let relationships = Self { db, tree, applications, blobs: path.join(BLOB_FOLDER), log };
+        let relationships = Self { db, tree, applications, revocations, blobs: path.join(BLOB_FOLDER), log };
         relationships.make_durable()?;
         Ok(relationships)
     }
@@ -256,7 +261,8 @@ fn settle(
     match &effect {
         Effect::Unchanged => None,
         Effect::Created(after) | Effect::Replaced { after, .. } | Effect::Removed { after, .. } => {
-            tree.insert(key, keys::value(key, record::version(after), &record::encode(after)))?
+            let (version, body) = record::encode(after);
+            tree.insert(key, keys::value(key, version, &body))?
         }
         Effect::Deleted(_) => tree.remove(key)?,
     };

@@ -67,8 +67,9 @@ impl AuthorizationService for Authorization {
     ) -> Result<Response<pb::GetTokenInfoResponse>, Status> {
         let call = Call::of(&request);
         let work = async {
-            let (realm, token) = convert::token_question(request.into_inner());
-            let info = self.0.token_info(&realm, &token).await;
+            let (realm, credentials) =
+                convert::token_question(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            let info = self.0.token_info(&realm, &credentials).await;
             info.map(convert::token_info).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await

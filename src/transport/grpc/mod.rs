@@ -12,6 +12,7 @@ mod health;
 mod page_token;
 mod policies;
 mod relationships;
+mod revocations;
 mod search;
 mod status;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use tonic_reflection::server::Builder;
 pub use self::health::Health;
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
-    relationships::Relationships, status::WithDetails,
+    relationships::Relationships, revocations::Revocations, status::WithDetails,
 };
 use crate::{
     app::App,
@@ -37,17 +38,19 @@ use crate::{
             decision_log_service_server::{self, DecisionLogServiceServer},
             policy_service_server::{self, PolicyServiceServer},
             relationship_service_server::{self, RelationshipServiceServer},
+            revocation_service_server::{self, RevocationServiceServer},
         },
     },
 };
 
 /// The full names of our services.
-pub const SERVICES: [&str; 5] = [
+pub const SERVICES: [&str; 6] = [
     authorization_service_server::SERVICE_NAME,
     relationship_service_server::SERVICE_NAME,
     decision_log_service_server::SERVICE_NAME,
     policy_service_server::SERVICE_NAME,
     application_service_server::SERVICE_NAME,
+    revocation_service_server::SERVICE_NAME,
 ];
 
 /// What a deployment may set.
@@ -76,6 +79,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
     let decisions = DecisionLogServiceServer::new(DecisionLog(Arc::clone(&app)));
     let policies = PolicyServiceServer::new(Policies(Arc::clone(&app)));
     let applications = ApplicationServiceServer::new(Applications(Arc::clone(&app)));
+    let revocations = RevocationServiceServer::new(Revocations(Arc::clone(&app)));
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -88,6 +92,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
         .add_service(WithDetails(decisions.max_decoding_message_size(max)))
         .add_service(WithDetails(policies.max_decoding_message_size(max)))
         .add_service(WithDetails(applications.max_decoding_message_size(max)))
+        .add_service(WithDetails(revocations.max_decoding_message_size(max)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -2,9 +2,11 @@
 
 mod applications;
 mod authorization;
+mod credentials;
 mod decisions;
 mod policies;
 mod relationships;
+mod revocations;
 mod search;
 mod world;
 
@@ -22,6 +24,7 @@ use crate::proto::v1::{
     self as pb, application_service_client::ApplicationServiceClient,
     authorization_service_client::AuthorizationServiceClient, decision_log_service_client::DecisionLogServiceClient,
     policy_service_client::PolicyServiceClient, relationship_service_client::RelationshipServiceClient,
+    revocation_service_client::RevocationServiceClient,
 };
 
 fn reason(status: &Status) -> String {
@@ -71,6 +74,10 @@ async fn an_unknown_realm_is_not_found_in_every_service() {
             .unwrap_err(),
         ApplicationServiceClient::new(world.channel.clone())
             .list_applications(pb::ListApplicationsRequest { realm: realm(), ..Default::default() })
+            .await
+            .unwrap_err(),
+        RevocationServiceClient::new(world.channel.clone())
+            .list_revocations(pb::ListRevocationsRequest { realm: realm(), ..Default::default() })
             .await
             .unwrap_err(),
         PolicyServiceClient::new(world.channel.clone())

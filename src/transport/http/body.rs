@@ -7,7 +7,7 @@ use axum::{
 use tokio_stream::StreamExt as _;
 
 use super::{Limits, problem::BodyFault};
-use crate::{app::authorize::Secret, domain::strict_json};
+use crate::{app::credentials::Secret, domain::strict_json};
 
 /// A body as its type says it is.
 pub(super) enum Content {

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 
 use super::problem::{ABSENT, AUTHORIZATION_INVALID, EMPTY};
-use crate::app::authorize::Secret;
+use crate::app::credentials::{Credentials, Secret};
 
 /// A token and the scheme word before it.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub(super) fn presented(headers: &HeaderMap) -> Result<Presented, &'static str> 
 }
 
 impl Presented {
+    /// The token as use cases take it.
+    pub(super) fn credentials(&self) -> Credentials {
+        Credentials { token: self.token.clone(), scheme: self.scheme.as_str().into(), ..Credentials::default() }
+    }
+
     /// The code of what is wrong with it, when tokens come with these scheme words.
     pub(super) fn fault<'a>(&self, mut schemes: impl Iterator<Item = &'a str>) -> Option<&'static str> {
         if !schemes.any(|scheme| scheme.eq_ignore_ascii_case(&self.scheme)) {

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::{Value as Json, json};
 
 use super::{Shared, answer, problem::Problem};
-use crate::app::authorize::Secret;
+use crate::app::credentials::Credentials;
 
 /// `GET /`.
 pub(super) async fn of_service(State(shared): State<Shared>) -> Response {
@@ -27,7 +27,7 @@ pub(super) async fn of_realm(State(shared): State<Shared>, Path(realm): Path<Str
 
 /// Whether the realm tells about tokens, and whether it issues them.
 fn offers(shared: &Shared, realm: &str) -> (bool, bool) {
-    let tells = matches!(shared.app.info_realm(realm, &Secret::default()), Ok(Some(_)));
+    let tells = matches!(shared.app.info_realm(realm, &Credentials::default()), Ok(Some(_)));
     (tells, shared.app.issuing_realm(realm).is_ok())
 }
 

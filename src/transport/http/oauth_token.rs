@@ -16,7 +16,7 @@ use super::{
     problem::{OauthRefusal, Problem},
 };
 use crate::app::{
-    authorize::Secret,
+    credentials::Secret,
     oauth_token::{ClientCredentials, GrantError, GrantedToken},
 };
 

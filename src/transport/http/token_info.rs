@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{Shared, answer, body, credentials, problem, problem::Problem};
 use crate::{
     app::{
-        authorize::Secret,
+        credentials::Secret,
         error::{Error, Kind},
         token_info::{Actions, Holder, InfoRealm, Organization},
     },
@@ -51,8 +51,8 @@ pub(super) async fn named(
 async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response, Problem> {
     let (head, content) = request.into_parts();
     let presented = credentials::presented(&head.headers);
-    let token = presented.as_ref().map(|presented| presented.token.clone()).unwrap_or_default();
-    let found = shared.app.info_realm(realm, &token).map_err(|error| Problem::of(&error))?;
+    let credentials = presented.as_ref().map(credentials::Presented::credentials).unwrap_or_default();
+    let found = shared.app.info_realm(realm, &credentials).map_err(|error| Problem::of(&error))?;
     let Some(realm) = found else {
         return Err(Problem::unauthenticated(presented.err().unwrap_or("ISSUER_UNKNOWN"), None));
     };
@@ -61,7 +61,7 @@ async fn tell(shared: &Shared, realm: &str, request: Request) -> Result<Response
     if let Some(code) = presented.fault(realm.schemes()) {
         return Err(unauthenticated(code));
     }
-    let holder = shared.app.token_holder(&realm, &presented.token, &presented.scheme).await;
+    let holder = shared.app.token_holder(&realm, &credentials).await;
     let holder = holder.map_err(|error| Problem::of(&error))?.map_err(|inactive| unauthenticated(&inactive.0))?;
     let content = body::read(&head.headers, content, &shared.limits).await.map_err(Problem::of_body)?;
     compare(&realm, &content, &presented.token)?;

@@ -47,6 +47,10 @@ claim = "home"
 claim = "level"
 [principal.attributes.rank]
 claim = "rank"
+[trusted]
+Document = ["part", "owner", "peer", "next", "parts", "level", "spot"]
+Person = ["parts", "home", "level", "rank"]
+context = ["flag", "place"]
 "#;
 
 const RELATIONS: &str = r#"

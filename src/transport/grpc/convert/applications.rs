@@ -10,7 +10,7 @@ use super::{
 use crate::{
     app::{
         applications::{ApplicationPage, IssueToken, IssuedToken, PutApplication},
-        authorize::Secret,
+        credentials::Secret,
         error::Error,
         secrets::SECRET_BYTES_MAX,
     },

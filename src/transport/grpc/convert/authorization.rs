@@ -5,8 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Faults, NAME_BYTES_MAX, entity, shared, texts, value};
 use crate::{
     app::{
-        authorize::{Answer, AuthorizeRequest, Secret},
+        authorize::{Answer, AuthorizeRequest},
         batch::BATCH_ITEMS_MAX,
+        credentials::Credentials,
         error::Error,
         token_info::{Inactive, Reachable, TokenInfo},
     },
@@ -81,8 +82,8 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         request_id,
         media_type,
         supported_obligations,
-        query_token: _,
-        proof: _,
+        query_token,
+        proof,
     } = request;
     let pb::Resource { r#type, id, attributes, proposed, has_proposed, has_attributes } = resource.unwrap_or_default();
     let question = Question {
@@ -97,9 +98,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
     };
     AuthorizeRequest {
         realm: shared(realm),
-        // However long it is: a bad token is a deny, which is recorded.
-        token: Secret(shared(token)),
-        token_scheme: shared(token_scheme),
+        credentials: faults.credentials(token, token_scheme, query_token, proof),
         question,
         at_least_revision: Revision(at_least_revision),
         request_id: shared(request_id),
@@ -129,10 +128,15 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
             *text = Arc::clone(default);
         }
     }
-    let AuthorizeRequest { realm, token, token_scheme, question, at_least_revision, request_id } = item;
+    let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id } = item;
+    let Credentials { token, scheme, query_token, proof } = credentials;
     fill(realm, &defaults.realm);
-    fill(&mut token.0, &defaults.token.0);
-    fill(token_scheme, &defaults.token_scheme);
+    fill(&mut token.0, &defaults.credentials.token.0);
+    fill(scheme, &defaults.credentials.scheme);
+    fill(&mut query_token.0, &defaults.credentials.query_token.0);
+    if proof.is_empty() {
+        proof.clone_from(&defaults.credentials.proof);
+    }
     fill(request_id, &defaults.request_id);
     if *at_least_revision == Revision::default() {
         *at_least_revision = defaults.at_least_revision;
@@ -246,10 +250,12 @@ fn denial(denial: Denial) -> pb::Denial {
     pb::Denial { status: status.into(), r#type: problem_type, title, detail, errors, headers, members }
 }
 
-/// The realm and the token of a question about a token.
-pub(crate) fn token_question(request: pb::GetTokenInfoRequest) -> (String, Secret) {
-    let pb::GetTokenInfoRequest { realm, token, token_scheme: _, query_token: _, proof: _ } = request;
-    (realm, Secret(shared(token)))
+/// The realm and the credentials of a question about a token.
+pub(crate) fn token_question(request: pb::GetTokenInfoRequest) -> Result<(String, Credentials), Error> {
+    let pb::GetTokenInfoRequest { realm, token, token_scheme, query_token, proof } = request;
+    let mut faults = Faults::default();
+    let credentials = faults.credentials(token, token_scheme, query_token, proof);
+    faults.none_or((realm, credentials))
 }
 
 /// What a token may do.
@@ -317,7 +323,13 @@ mod tests {
             request_id: named("request"),
             media_type: named("media"),
             supported_obligations: vec![named("obligation")],
-            ..pb::AuthorizeRequest::default()
+            query_token: named("query"),
+            proof: Some(pb::TokenProof {
+                method: named("method"),
+                uri: named("uri"),
+                dpop: vec![named("dpop")],
+                client_certificate: named("certificate").into(),
+            }),
         }
     }
 
@@ -332,7 +344,8 @@ mod tests {
         assert!(refused.iter().all(Option::is_none) && refused.len() == 3);
         for (item, prefix, revision) in [(&questions[0], "d-", 2), (&questions[1], "item-", 5), (&questions[2], "", 2)]
         {
-            let AuthorizeRequest { realm, token, token_scheme, question, at_least_revision, request_id } = item;
+            let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id } = item;
+            let Credentials { token, scheme, query_token, proof } = credentials;
             let Question {
                 action,
                 resource_type,
@@ -348,7 +361,11 @@ mod tests {
             let texts = [
                 (realm, "realm"),
                 (&token.0, "token"),
-                (token_scheme, "scheme"),
+                (scheme, "scheme"),
+                (&query_token.0, "query"),
+                (&proof.method, "method"),
+                (&proof.uri, "uri"),
+                (&proof.dpop[0], "dpop"),
                 (action, "action"),
                 (resource_type, "type"),
                 (resource_id, "id"),
@@ -362,6 +379,7 @@ mod tests {
             for (found, field) in texts {
                 assert_eq!(**found, format!("{prefix}{field}"));
             }
+            assert_eq!(*proof.client_certificate, *format!("{prefix}certificate").as_bytes());
             assert_eq!(*at_least_revision, Revision(revision));
         }
     }
@@ -389,7 +407,7 @@ mod tests {
     #[test]
     fn a_token_of_any_length_is_a_question() {
         let long = pb::AuthorizeRequest { token: "x".repeat(20_000), ..pb::AuthorizeRequest::default() };
-        assert_eq!(question(long, "").unwrap().token.0.len(), 20_000);
+        assert_eq!(question(long, "").unwrap().credentials.token.0.len(), 20_000);
     }
 
     #[test]

@@ -172,6 +172,7 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         request_id,
         duration_us,
         obligations,
+        actor,
     } = record;
     pb::DecisionRecord {
         decision_id: id.to_string(),
@@ -193,7 +194,7 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         request_id: request_id.to_string(),
         duration_us: *duration_us,
         obligations: texts(obligations),
-        actor: None,
+        actor: actor.as_ref().map(entity),
     }
 }
 

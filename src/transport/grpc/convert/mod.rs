@@ -5,9 +5,11 @@
 
 pub(super) mod applications;
 pub(super) mod authorization;
+mod credentials;
 pub(super) mod decisions;
 pub(super) mod policies;
 pub(super) mod relationships;
+pub(super) mod revocations;
 pub(super) mod search;
 mod value;
 

@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     app::{
-        authorize::Secret,
         error::Error,
         search::{CANDIDATES_MAX, Candidate, Cursor, Found, Part, SearchRequest},
     },
@@ -44,8 +43,8 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         filter_only,
         media_type,
         supported_obligations,
-        query_token: _,
-        proof: _,
+        query_token,
+        proof,
     } = request;
     let mut faults = Faults::default();
     let question = Question {
@@ -60,9 +59,7 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
     let candidates = has_candidates.then(|| self::candidates(&mut faults, candidates));
     let mut request = SearchRequest {
         realm: shared(realm),
-        // However long it is: a bad token is a deny, which is recorded.
-        token: Secret(shared(token)),
-        token_scheme: shared(token_scheme),
+        credentials: faults.credentials(token, token_scheme, query_token, proof),
         question,
         candidates,
         within: faults.optional_entity("within", within),
@@ -108,8 +105,7 @@ fn candidates(faults: &mut Faults, candidates: Vec<pb::Resource>) -> Vec<Candida
 fn binding(request: &SearchRequest) -> Binding {
     let SearchRequest {
         realm,
-        token: _,
-        token_scheme: _,
+        credentials: _,
         question,
         candidates,
         within,

@@ -76,7 +76,7 @@ fn value(kind: pb::value::Kind) -> pb::Value {
 async fn a_bad_token_is_a_recorded_deny() {
     let world = World::start().await;
     let long = "x".repeat(17 * 1024);
-    for (token, code) in [("", "TOKEN_FORMAT"), ("a.b.c", "TOKEN_FORMAT"), (&long, "TOKEN_TOO_LARGE")] {
+    for (token, code) in [("", "TOKEN_MISSING"), ("a.b.c", "TOKEN_FORMAT"), (&long, "TOKEN_TOO_LARGE")] {
         let question = pb::AuthorizeRequest { token: token.to_owned(), ..world.question("ada", "1") };
         let answer = authorize(&world, question).await.unwrap();
         assert_eq!((answer.decision(), answer.outcome()), (pb::Decision::Deny, pb::Outcome::Unauthenticated));

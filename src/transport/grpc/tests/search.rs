@@ -10,18 +10,19 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    applications, reason,
+    applications, reason, revocations,
     world::{REALM, World, files, text},
 };
 use crate::{
     app::{
-        authorize::Secret,
+        credentials::Credentials,
         error::Error,
         search::{Candidate, Part as Found, SEARCHES_MAX, Search, SearchRequest},
     },
     domain::{access_request::Question, id::Revision, value::Value},
     proto::v1::{
-        self as pb, authorization_service_client::AuthorizationServiceClient, search_resources_response::Part,
+        self as pb, authorization_service_client::AuthorizationServiceClient, revoked_tokens::Tokens,
+        search_resources_response::Part,
     },
 };
 
@@ -163,7 +164,7 @@ async fn half_way(world: &World, token: &str) -> Search {
     let attributes = [("student".into(), Value::String("ada".into()))].into_iter().collect();
     let request = SearchRequest {
         realm: REALM.into(),
-        token: Secret(token.into()),
+        credentials: Credentials::bearer(token),
         question: Question { action: "Read".into(), resource_type: "File".into(), ..Question::default() },
         candidates: Some(vec![Candidate { id: "f".into(), attributes }; 1_200]),
         ..SearchRequest::default()
@@ -213,6 +214,17 @@ async fn a_search_ends_with_its_token() {
     let search = half_way(&world, &applications::issue(&world, HashMap::new()).await).await;
     applications::put(&world, applications::application(&["1", "2"])).await;
     assert_eq!(rest(search).await, outdated(), "it stands for other schools now");
+}
+
+#[tokio::test]
+async fn a_search_ends_when_its_token_is_revoked() {
+    let world = World::start().await;
+    school(&world).await;
+    let token = world.token_saying(&serde_json::json!({ "schools": "1", "jti": "one" }));
+    let (kept, search) = (half_way(&world, &world.token("1")).await, half_way(&world, &token).await);
+    revocations::revoke(&world, Tokens::TokenId("one".into())).await;
+    assert_eq!(rest(search).await, outdated());
+    assert_eq!(rest(kept).await, (700, Ok(())), "what others lost costs nobody else a search");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use crate::{
         App,
         ports::{
             ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource,
-            RecordPage, RelationshipStore, StoreError, Stores,
+            RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError, Stores,
         },
         realm_state::{Deployed, RealmState},
     },
@@ -39,6 +39,7 @@ use crate::{
         pseudonym::PseudonymKey,
         record_filter::{Order, PageRequest, RecordFilter},
         relationship::{Change, Effect, Record, RecordKey, Remembered, Written, settle},
+        revocation::{Revocation, RevokedTokens},
         test_keys::{TestKey, jwks},
     },
     proto::v1 as pb,
@@ -62,6 +63,9 @@ parents = ["schools"]
 [principal.attributes.schools]
 claim = "schools"
 separator = ","
+[trusted]
+File = ["student"]
+context = ["method"]
 [denials.RELATIONSHIP_MISSING]
 status = 403
 type = "urn:north:denied"
@@ -133,6 +137,7 @@ pub(super) struct World {
     pub(super) log: Arc<Log>,
     pub(super) store: Arc<Store>,
     pub(super) applications: Arc<Applications>,
+    pub(super) revocations: Arc<Revocations>,
     pub(super) keys: Arc<Keys>,
     pub(super) clock: Arc<FixedClock>,
     pub(super) source: Arc<Source>,
@@ -151,11 +156,12 @@ impl World {
         let key = TestKey::of(Algorithm::EdDSA);
         let keys = Arc::new(Keys::new(KeySet::from_jwks(&jwks(&[key.jwk("key")])).unwrap()));
         let (log, store, source) = (Arc::new(Log::default()), Arc::new(Store::default()), Arc::new(Source::default()));
-        let applications = Arc::new(Applications::default());
+        let (applications, revocations) = (Arc::new(Applications::default()), Arc::new(Revocations::default()));
         let clock = Arc::new(FixedClock(AtomicI64::new(NOW)));
         let stores = Stores {
             relationships: Arc::clone(&store) as Arc<dyn RelationshipStore>,
             applications: Arc::clone(&applications) as Arc<dyn ApplicationStore>,
+            revocations: Arc::clone(&revocations) as Arc<dyn RevocationStore>,
         };
         let state = RealmState::start(
             Deployed { name: REALM.parse().unwrap(), variant: None, issuers: Vec::new() },
@@ -184,7 +190,20 @@ impl World {
             server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned()),
         );
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { app, log, store, applications, clock, source, health, channel, key, keys, _serving: stop.drop_guard() }
+        Self {
+            app,
+            log,
+            store,
+            applications,
+            revocations,
+            clock,
+            source,
+            health,
+            channel,
+            key,
+            keys,
+            _serving: stop.drop_guard(),
+        }
     }
 
     /// A good token of a client with these schools.
@@ -416,6 +435,10 @@ impl RelationshipStore for Store {
         Ok(written)
     }
 
+    fn check(&self, _: &Record) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn load(&self, _: &RealmName, mut each: Box<dyn FnMut(Record) + Send>) -> Result<Revision, StoreError> {
         let records = self.records.lock().unwrap();
         records.1.values().cloned().for_each(&mut each);
@@ -424,6 +447,41 @@ impl RelationshipStore for Store {
 
     fn is_writable(&self) -> bool {
         true
+    }
+}
+
+/// Revocations in memory; a test may let writes fail after they were made.
+#[derive(Debug, Default)]
+pub(super) struct Revocations {
+    pub(super) is_failing: AtomicBool,
+    kept: Mutex<BTreeMap<RevokedTokens, Revocation>>,
+}
+
+impl Revocations {
+    /// How many revocations are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl RevocationStore for Revocations {
+    async fn write_revocations(&self, _: &RealmName, changes: Vec<RevocationChange>) -> Result<(), StoreError> {
+        let mut kept = self.kept.lock().unwrap();
+        for change in changes {
+            match change {
+                RevocationChange::Put(revocation) => kept.insert(revocation.tokens.clone(), revocation),
+                RevocationChange::Delete(tokens) => kept.remove(&tokens),
+            };
+        }
+        if self.is_failing.load(Ordering::Relaxed) {
+            return Err(StoreError::Unavailable("the disk is gone".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn load_revocations(&self, _: &RealmName) -> Result<Vec<Revocation>, StoreError> {
+        Ok(self.kept.lock().unwrap().values().cloned().collect())
     }
 }
 
