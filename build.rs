@@ -37,11 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a module with the files that `hallpass demo` carries along: the Ed-Fi realm and the example district.
+/// Writes a module with the files that `hallpass demo` carries along: the realms and the example district.
 fn embed(out: &Path) -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?);
     let mut module = String::new();
-    for (name, folder) in [("REALM", "policies/edfi"), ("DISTRICT", "examples/district")] {
+    for (name, folder) in [("POLICIES", "policies"), ("DISTRICT", "examples/district")] {
         println!("cargo:rerun-if-changed={folder}");
         let mut files = Vec::new();
         list(&root.join(folder), "", &mut files)?;

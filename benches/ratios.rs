@@ -23,6 +23,8 @@ mod search;
 mod service;
 #[path = "ratios/state.rs"]
 mod state;
+#[path = "ratios/tokens.rs"]
+mod tokens;
 #[path = "ratios/wire.rs"]
 mod wire;
 
@@ -38,10 +40,11 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("sizes", decisions::sizes),
     ("wire", wire::run),
     ("parts", decisions::parts),
+    ("tokens", tokens::run),
     ("policies", policies::run),
     ("search", search::run),
     ("imports", imports::run),

@@ -7,6 +7,7 @@ use crate::{
         App,
         credentials::Credentials,
         error::{Error, Kind},
+        proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
     },
     domain::{
@@ -92,14 +93,19 @@ impl App {
     /// a log that cannot take the decision. Never an allow.
     pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
         let snapshot = self.snapshot(&request).await?;
-        let caller = self.verify_for(&snapshot, &request).await?;
+        let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request)?;
         snapshot.state.log.append(vec![record]).await?;
         Ok(answer)
     }
 
-    pub(super) async fn verify_for(&self, snapshot: &Snapshot, request: &AuthorizeRequest) -> Result<Verified, Error> {
-        self.authenticate(&snapshot.state, &snapshot.loaded.realm, &request.credentials).await
+    pub(super) async fn verify_for(
+        &self,
+        snapshot: &Snapshot,
+        request: &AuthorizeRequest,
+        call: Call,
+    ) -> Result<Verified, Error> {
+        self.authenticate(&snapshot.state, &snapshot.loaded.realm, &request.credentials, call).await
     }
 
     pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {

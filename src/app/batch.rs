@@ -8,6 +8,7 @@ use crate::{
         authorize::{Answer, AuthorizeRequest, Snapshot, Verified},
         credentials::Credentials,
         error::Error,
+        proof_replays::Call,
     },
     domain::{decision_record::DecisionRecord, id::Revision},
 };
@@ -16,8 +17,9 @@ use crate::{
 pub const BATCH_ITEMS_MAX: usize = 10_000;
 
 /// A batch under way: what its items share, and the records to keep.
-#[derive(Default)]
 struct Batch {
+    /// One for all items: they are asked for one request of the PEP's client, with one proof.
+    call: Call,
     known: Vec<(Asked, Result<Shared, Error>)>,
     kept: Vec<Kept>,
 }
@@ -75,7 +77,8 @@ impl Batch {
 
 impl App {
     /// Decides many questions in order. A token is verified once, and realm, policies and relationships
-    /// are taken once for all items of a realm.
+    /// are taken once for all items of a realm. A proof of possession counts as used once, however many items show it:
+    /// a batch is asked for one request of the PEP's client.
     ///
     /// # Errors
     /// Too many items. An item's own failure is that item's result.
@@ -84,7 +87,7 @@ impl App {
             let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
             return Err(Error::invalid_field("items", message));
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch { call: self.proofs.call(), known: Vec::new(), kept: Vec::new() };
         let mut results = Vec::with_capacity(requests.len());
         for (index, request) in requests.iter().enumerate() {
             if index % 64 == 63 {
@@ -130,7 +133,7 @@ impl App {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
         let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
-        let caller = self.verify_for(&snapshot, request).await?;
+        let caller = self.verify_for(&snapshot, request, batch.call).await?;
         Ok(Shared { snapshot, caller })
     }
 }

@@ -10,6 +10,8 @@ pub mod error;
 pub mod oauth_token;
 pub mod policies;
 pub mod ports;
+mod possession;
+pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
@@ -32,6 +34,7 @@ use self::{
     ports::{
         ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
     },
+    proof_replays::ProofReplays,
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -51,6 +54,7 @@ pub struct App {
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
+    proofs: ProofReplays,
     searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -77,6 +81,7 @@ impl App {
             source,
             tokens,
             secrets: Secrets::default(),
+            proofs: ProofReplays::default(),
             searches: Searches::default(),
             realms,
         };
@@ -84,6 +89,17 @@ impl App {
             app.keys.set_issuers(&realm.name, &realm.policies().realm.file.issuers);
         }
         app
+    }
+
+    /// The same service with another memory of proofs that were used.
+    #[must_use]
+    pub fn with_proofs(self, proofs: ProofReplays) -> Self {
+        Self { proofs, ..self }
+    }
+
+    /// The proofs of possession that were used.
+    pub fn proofs(&self) -> &ProofReplays {
+        &self.proofs
     }
 
     /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.

@@ -222,15 +222,6 @@ fn log_grant_faults(name: &RealmName, realm: &Realm) {
 fn compile(files: &[SourceFile], variant: Option<&str>, deployment_issuers: &[Issuer]) -> Result<Realm, Vec<Fault>> {
     let mut realm = Realm::compile(files, variant)?;
     realm.trust(deployment_issuers)?;
-    let mut introspecting = realm.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
-    if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
-        let message = format!(
-            "opaque tokens would go to `{}` and to `{}`: with the deployment's issuers, only one of a realm can have \
-             `introspection`",
-            first.issuer, second.issuer
-        );
-        return Err(vec![Fault::in_file("realm.toml", message)]);
-    }
     for warning in realm.warnings() {
         tracing::warn!("{warning}");
     }

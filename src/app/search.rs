@@ -179,7 +179,7 @@ impl App {
         let loaded = Arc::clone(&snapshot.loaded);
         let checked = blocking(move || check::check(&loaded.realm, request)).await??;
         let moment = self.moment_of(&snapshot);
-        let verified = self.verify_for(&snapshot, &asked).await?;
+        let verified = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
         let holder = verified.as_ref().map(|caller| holder(&snapshot.state, caller)).unwrap_or_default();
         if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {

@@ -141,7 +141,7 @@ impl App {
         loaded: Arc<LoadedRealm>,
         credentials: &Credentials,
     ) -> Result<Result<Holder, Inactive>, Error> {
-        Ok(match self.authenticate(state, &loaded.realm, credentials).await? {
+        Ok(match self.authenticate(state, &loaded.realm, credentials, self.proofs.call()).await? {
             Ok(caller) => Ok(Holder { graph: state.graph(), loaded, caller }),
             Err(reason) => Err(Inactive(Arc::clone(&reason.code))),
         })

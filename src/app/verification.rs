@@ -11,12 +11,12 @@ use crate::{
         credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
+        proof_replays::Call,
         realm_state::RealmState,
     },
     domain::{
         application::TokenDigest,
         decision::Reason,
-        id::EntityId,
         issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
@@ -35,8 +35,6 @@ pub const APPLICATION_ISSUER: &str = "hallpass:application";
 struct Proven {
     principal: Principal,
     token: TokenFacts,
-    /// Who acts for the principal.
-    actor: Option<EntityId>,
     expires_at_seconds: i64,
 }
 
@@ -54,8 +52,19 @@ impl App {
         state: &RealmState,
         realm: &Realm,
         credentials: &Credentials,
+        call: Call,
     ) -> Result<Verified, Error> {
-        self.authenticate_again(state, realm, credentials).await
+        let presented = match credentials.presented() {
+            Ok(presented) => presented,
+            Err(reason) => return Ok(Err(Box::new(reason))),
+        };
+        match self.recognize(state, realm, presented).await? {
+            Ok(caller) => {
+                let shown = self.check_possession(realm, &caller, presented, credentials, call)?;
+                Ok(shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error))))
+            }
+            refused @ Err(_) => Ok(refused),
+        }
     }
 
     /// Who asks, once more while an answer is under way: as [`App::authenticate`], but for what shows that the sender holds
@@ -66,10 +75,14 @@ impl App {
         realm: &Realm,
         credentials: &Credentials,
     ) -> Result<Verified, Error> {
-        let presented = match credentials.presented() {
-            Ok(presented) => presented,
-            Err(reason) => return Ok(Err(Box::new(reason))),
-        };
+        match credentials.presented() {
+            Ok(presented) => self.recognize(state, realm, presented).await,
+            Err(reason) => Ok(Err(Box::new(reason))),
+        }
+    }
+
+    /// Whom a token stands for, whoever sent it.
+    async fn recognize(&self, state: &RealmState, realm: &Realm, presented: Presented<'_>) -> Result<Verified, Error> {
         let verified = self.verify(state, realm, presented.token()).await?;
         Ok(verified
             .and_then(|caller| well_carried(realm, caller, presented))
@@ -105,16 +118,16 @@ impl App {
             }
             (None, None) => self.prove_jwt(state, realm, text, now_seconds).await,
         };
-        let Proven { principal, token, actor, expires_at_seconds } = match proven {
+        let Proven { principal, token, expires_at_seconds } = match proven {
             Ok(proven) => proven,
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
         };
         let caller = Arc::new(Caller {
             recorded: recorded_principal(state, realm, &principal),
+            actor: principal.actor.as_ref().map(|actor| recorded_entity(state, realm, actor)),
             principal,
             token,
-            actor: actor.map(|actor| recorded_entity(state, realm, &actor)),
             policy_version: realm.version.clone(),
             expires_at_seconds,
         });
@@ -133,6 +146,7 @@ impl App {
     ) -> Result<Proven, NotProven> {
         let unverified = token::read(text)?;
         let issuer = realm.issuer(unverified.issuer()).ok_or(TokenError::IssuerUnknown)?;
+        unverified.check_header(issuer)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
         Self::prove_claims(state, realm, issuer, &claims, now_seconds)
@@ -153,17 +167,17 @@ impl App {
         claims: &Claims,
         now_seconds: i64,
     ) -> Result<Proven, NotProven> {
-        let (token, actor) = (TokenFacts::of(claims), actor(realm, claims)?);
+        let token = TokenFacts::of(claims);
         let (claims, expires_at_seconds) = (claims.as_map(), claims.expires_at_seconds());
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
         let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
             let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
-            return Ok(Proven { principal, token, actor, expires_at_seconds });
+            return Ok(Proven { principal, token, expires_at_seconds });
         };
         application.check_in_use(now_seconds)?;
         let principal = Principal::from_claims_and_record(realm, entity, claims, &application.attributes)?;
-        Ok(Proven { principal, token, actor, expires_at_seconds: application.until(expires_at_seconds) })
+        Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
     }
 }
 
@@ -192,7 +206,10 @@ async fn prove_introspected(
         Introspected::Inactive => Err(TokenError::Inactive.into()),
         Introspected::Active(ActiveToken { members, until_seconds }) => {
             let claims = token::introspected(Map::clone(&members), issuer, until_seconds, now_seconds)?;
-            App::prove_claims(state, realm, issuer, &claims, now_seconds)
+            let mut proven = App::prove_claims(state, realm, issuer, &claims, now_seconds)?;
+            // What can be revoked has an id.
+            proven.token.id.get_or_insert_with(|| TokenDigest::of(text).to_string().into());
+            Ok(proven)
         }
     }
 }
@@ -222,20 +239,11 @@ fn prove_opaque(
         client: named(),
         ..TokenFacts::default()
     };
-    Ok(Proven { principal, token, actor: None, expires_at_seconds })
-}
-
-/// Who acts for the principal: the subject of the outermost `act`; those within are history (RFC 8693 section 4.1). An
-/// entity of the principal's own type.
-fn actor(realm: &Realm, claims: &Claims) -> Result<Option<EntityId>, PrincipalError> {
-    let entity_type = &realm.file.principal.entity;
-    let actor = claims.actor().map(|id| realm.relations.entity_id(entity_type, id));
-    let invalid = |_| PrincipalError::ClaimInvalid { claim: "act".into(), expected: "of somebody the realm can name" };
-    actor.transpose().map_err(invalid)
+    Ok(Proven { principal, token, expires_at_seconds })
 }
 
 /// The token came as its issuer's tokens may come, in a header with their scheme word; an opaque one of an application in
-/// a header with `Bearer` (RFC 6750).
+/// a header with `Bearer` (RFC 6750). The scheme word of a token that is bound to a key belongs to its proof.
 fn well_carried(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) -> Verified {
     let issuer = realm.issuer(&caller.token.issuer);
     let scheme = match presented {
@@ -243,6 +251,9 @@ fn well_carried(realm: &Realm, caller: Arc<Caller>, presented: Presented<'_>) ->
         Presented::Query(_) if issuer.is_some_and(|issuer| issuer.query) => return Ok(caller),
         Presented::Query(_) => return Err(Box::new(bad_token(&TokenError::TransportNotAllowed))),
     };
+    if caller.token.confirmation.as_ref().is_some_and(|confirmation| confirmation.key_thumbprint.is_some()) {
+        return Ok(caller);
+    }
     let expected = match issuer {
         Some(issuer) => &issuer.scheme,
         None if *caller.token.issuer == *APPLICATION_ISSUER => "Bearer",

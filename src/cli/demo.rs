@@ -1,4 +1,6 @@
-//! `hallpass demo`: a small district, a dozen questions, and the log of the answers.
+//! `hallpass demo`: a small district, a dozen questions, and the log of the answers; then what other systems would ask.
+
+mod realms;
 
 use std::{collections::HashMap, fs, io::Write, path::Path};
 
@@ -43,7 +45,9 @@ pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Out
     let out = screen.out();
     let folder = TemporaryFolder::new()?;
     let key = LocalKey::generate()?;
-    let config = configure(&folder.0, &key)?;
+    let others = realms::find(&files::POLICIES)?;
+    let tables: String = std::iter::once(own_tables()).chain(others.iter().map(realms::Told::configuration)).collect();
+    let config = configure(&folder.0, &key, &files::POLICIES, &tables)?;
     let running = server::start(config).await?;
     let address = running.grpc_address();
     let channel = Channel::from_shared(format!("http://{address}"))?
@@ -57,6 +61,13 @@ pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Out
     story.load(out).await?;
     story.tell(out).await?;
     story.read_log(out).await?;
+    if !others.is_empty() {
+        writeln!(out, "\nThe same service decides for other systems too, each by a realm of its own.\n")?;
+    }
+    for other in &others {
+        other.tell((&story.key, story.now_seconds), &story.channel, out).await?;
+    }
+    writeln!(out, "\nNext: `hallpass serve`, and README.md for asking a question of your own in a minute.")?;
     if arguments.keep {
         let token = story.token(&Asker::SCHOOL, ISSUER, 8 * 3_600)?;
         writeln!(
@@ -89,20 +100,25 @@ impl Drop for TemporaryFolder {
     }
 }
 
-fn configure(folder: &Path, key: &LocalKey) -> Result<Config> {
-    for (path, content) in files::REALM {
-        let path = folder.join("policies/edfi").join(path);
+/// The tables of the Ed-Fi realm in the service's configuration.
+fn own_tables() -> String {
+    format!(
+        "[realms.{REALM}]\nfolder = \"policies/{REALM}\"\n[[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\n\
+         audiences = []\nalgorithms = [\"EdDSA\"]\nkeys = {{ file = \"issuer.jwks.json\" }}\n"
+    )
+}
+
+/// Writes the realms' files and the configuration of a service that has these tables of realms.
+fn configure(folder: &Path, key: &LocalKey, policies: &[(&str, &str)], realms: &str) -> Result<Config> {
+    for (path, content) in policies {
+        let path = folder.join("policies").join(path);
         fs::create_dir_all(path.parent().unwrap_or(folder))?;
         fs::write(path, content)?;
     }
     fs::write(folder.join("issuer.jwks.json"), key.jwks())?;
-    let toml = format!(
-        "data_dir = \"data\"\ngrpc_address = \"127.0.0.1:0\"\n[log]\nlevel = \"error\"\n[realms.{REALM}]\nfolder = \"policies/edfi\"\n\
-         [[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
-         keys = {{ file = \"issuer.jwks.json\" }}\n"
-    );
     let path = folder.join("hallpass.toml");
-    fs::write(&path, toml)?;
+    let own = "data_dir = \"data\"\ngrpc_address = \"127.0.0.1:0\"\n[log]\nlevel = \"error\"\n";
+    fs::write(&path, format!("{own}{realms}"))?;
     Ok(Config::from_file(&path)?)
 }
 
@@ -262,7 +278,6 @@ impl Story {
             writeln!(out, "\n     The log does not know her as ada: she is {} there, and only the", subject.id)?;
             writeln!(out, "     holder of the key beside the log can tell. No token is kept either.")?;
         }
-        writeln!(out, "\nNext: `hallpass serve`, and README.md for asking a question of your own in a minute.")?;
         Ok(())
     }
 }

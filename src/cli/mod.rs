@@ -13,6 +13,7 @@ mod json;
 mod parse;
 mod record_files;
 mod relationships;
+mod reload;
 mod render;
 mod revocations;
 mod search;
@@ -47,6 +48,8 @@ enum Verb {
     Check(check::Arguments),
     /// Runs the realms' own tests
     Test(test::Arguments),
+    /// Lets a running service take a realm's folder as it is now; with any fault it goes on as before
+    Reload(reload::Arguments),
     /// Takes over claim sets from other products, and shows who may do what
     #[command(subcommand)]
     Grants(grants::Verb),
@@ -115,6 +118,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
+        Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),
         Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
         Verb::Search(arguments) => on_runtime(search::run(arguments, environment, screen)),

@@ -266,12 +266,11 @@ impl Fact {
 fn text_at<'v>(value: &'v Value, path: Option<&str>) -> Option<Cow<'v, str>> {
     match (value, path) {
         (Value::Record(fields), Some(path)) => text_at(fields.at(path)?, None),
-        (_, Some(_)) => None,
         (Value::String(text), None) => Some(Cow::Borrowed(text)),
         (Value::Entity(entity), None) => Some(Cow::Borrowed(&entity.id)),
         (Value::Long(number), None) => Some(Cow::Owned(number.to_string())),
         (Value::Bool(flag), None) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
-        (Value::List(_) | Value::Record(_) | Value::Null, None) => None,
+        (_, Some(_)) | (Value::List(_) | Value::Record(_) | Value::Null, None) => None,
     }
 }
 

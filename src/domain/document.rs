@@ -39,6 +39,7 @@ pub(crate) struct Table<'a> {
     entries: &'a DeTable<'a>,
     faults: Faults<'a>,
     asked: RefCell<Vec<String>>,
+    otherwise: RefCell<Vec<String>>,
 }
 
 /// Parses a document and hands its root to `read`.
@@ -52,8 +53,14 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
         }
     };
     let span = root.span();
-    let table =
-        Table { path: String::new(), span, entries: root.get_ref(), faults: faults.clone(), asked: RefCell::default() };
+    let table = Table {
+        path: String::new(),
+        span,
+        entries: root.get_ref(),
+        faults: faults.clone(),
+        asked: RefCell::default(),
+        otherwise: RefCell::default(),
+    };
     let value = read(&table);
     table.finish();
     let found = faults.take();
@@ -174,7 +181,14 @@ impl<'a> Table<'a> {
 
     fn enter(&self, path: String, value: &'a Spanned<DeValue<'a>>) -> Option<Table<'a>> {
         let entries = value.get_ref().as_table()?;
-        Some(Table { path, span: value.span(), entries, faults: self.faults.clone(), asked: RefCell::default() })
+        Some(Table {
+            path,
+            span: value.span(),
+            entries,
+            faults: self.faults.clone(),
+            asked: RefCell::default(),
+            otherwise: RefCell::default(),
+        })
     }
 
     /// Reads a table within this one; `None` when it is absent or no table.
@@ -353,13 +367,23 @@ impl<'a> Table<'a> {
         .unwrap_or_default()
     }
 
+    /// Names keys that a table of another kind has in this place: an unknown key may be meant for one.
+    pub(crate) fn could_have(&self, keys: &[&str]) {
+        self.otherwise.borrow_mut().extend(keys.iter().map(ToString::to_string));
+    }
+
     fn finish(&self) {
-        let asked = self.asked.borrow();
+        let (asked, otherwise) = (self.asked.borrow(), self.otherwise.borrow());
         for (key, _) in self.entries.iter().filter(|(key, _)| !asked.iter().any(|asked| asked == key.get_ref())) {
-            let mut known: Vec<&str> = asked.iter().map(String::as_str).collect();
+            let mut known: Vec<&str> = asked.iter().chain(otherwise.iter()).map(String::as_str).collect();
             known.sort_unstable();
             known.dedup();
-            let message = format!("unknown key `{}`, expected one of {}", self.name(key.get_ref()), known.join(", "));
+            let name = self.name(key.get_ref());
+            let message = if otherwise.iter().any(|other| other == key.get_ref()) {
+                format!("`{name}` does not go with the other keys here")
+            } else {
+                format!("unknown key `{name}`, expected one of {}", known.join(", "))
+            };
             self.faults.add(Some(key.span()), message);
         }
     }

@@ -12,16 +12,34 @@ pub enum Algorithm {
     RS384,
     RS512,
     PS256,
+    PS384,
+    PS512,
     ES256,
     ES384,
+    ES512,
     EdDSA,
     HS256,
+    HS384,
+    HS512,
 }
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::RS256, Self::RS384, Self::RS512, Self::PS256, Self::ES256, Self::ES384, Self::EdDSA, Self::HS256];
+    pub const ALL: [Self; 13] = [
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+        Self::EdDSA,
+        Self::HS256,
+        Self::HS384,
+        Self::HS512,
+    ];
 
     /// The name as the `alg` header member spells it; compared case-sensitively (RFC 7515 section 4.1.1).
     pub fn name(self) -> &'static str {
@@ -30,10 +48,30 @@ impl Algorithm {
             Self::RS384 => "RS384",
             Self::RS512 => "RS512",
             Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
             Self::ES256 => "ES256",
             Self::ES384 => "ES384",
+            Self::ES512 => "ES512",
             Self::EdDSA => "EdDSA",
             Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+        }
+    }
+
+    /// Signer and verifier share a secret (RFC 7518 section 3.2).
+    pub fn is_symmetric(self) -> bool {
+        self.secret_bytes_min().is_some()
+    }
+
+    /// The shortest secret of an algorithm with a shared secret, in bytes: as long as its hash (RFC 7518 section 3.2).
+    pub(crate) fn secret_bytes_min(self) -> Option<usize> {
+        match self {
+            Self::HS256 => Some(32),
+            Self::HS384 => Some(48),
+            Self::HS512 => Some(64),
+            _ => None,
         }
     }
 }
@@ -128,6 +166,9 @@ pub struct Issuer {
     pub servers: Servers,
     /// How its opaque tokens are looked up, if they are.
     pub introspection: Option<Introspection>,
+    /// A token that is bound to no key or certificate (`cnf`, RFC 7800) is refused; without it, the token's own binding
+    /// alone counts.
+    pub is_proof_required: bool,
 }
 
 /// Which versions of an issuer's tokens are understood.
@@ -162,7 +203,9 @@ impl Issuer {
         let proof = self.introspection.as_mut().map(|introspection| introspection.authentication.file_mut());
         keys.into_iter().chain(self.servers.ca_file.as_mut()).chain(proof)
     }
+}
 
+impl Issuer {
     /// An issuer about whose tokens nothing further is said: what realm.toml may leave out has its default, any audience
     /// counts.
     pub fn new(issuer: &str, algorithms: &[Algorithm], keys: KeyLocation) -> Self {
@@ -177,12 +220,13 @@ impl Issuer {
             skew_seconds: 30,
             lifetime_seconds_max: None,
             applications: None,
-            aliases: None,
-            query: false,
-            version: None,
             refetch: Refetch::default(),
             servers: Servers::default(),
             introspection: None,
+            aliases: None,
+            query: false,
+            version: None,
+            is_proof_required: false,
         }
     }
 }

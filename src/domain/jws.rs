@@ -11,6 +11,7 @@ use crate::domain::{
     key_set::KeySet,
     strict_json::{self, JsonFault},
     token_error::TokenError,
+    verifying_key::VerifyingKey,
 };
 
 /// The longest token that is read, in bytes.
@@ -26,8 +27,8 @@ const FORBIDDEN_MEMBERS: [&str; 6] = ["jwk", "jku", "x5u", "x5c", "zip", "cty"];
 pub struct Jws<'t> {
     /// The first two parts as they came: what is signed.
     signed: &'t str,
-    /// The third part, checked to be strict base64url.
-    signature: &'t str,
+    /// The third part, decoded.
+    signature: Vec<u8>,
     header: Header,
     payload: Vec<u8>,
 }
@@ -37,8 +38,11 @@ struct Header {
     algorithm: String,
     key_id: Option<String>,
     token_type: Option<String>,
-    forbidden: Option<&'static str>,
+    /// The forbidden members that are there, in the order of [`FORBIDDEN_MEMBERS`].
+    forbidden: Vec<&'static str>,
     demands_extension: bool,
+    /// `jwk`, where it is an object.
+    own_key: Option<Map<String, Value>>,
 }
 
 impl<'t> Jws<'t> {
@@ -55,7 +59,7 @@ impl<'t> Jws<'t> {
         // A fourth part would be a dot in the payload, which base64url does not have.
         let header = decode(header)?;
         let payload = decode(payload)?;
-        decode(signature)?;
+        let signature = decode(signature)?;
         Ok(Self { signed, signature, header: Header::read(&header)?, payload })
     }
 
@@ -79,18 +83,47 @@ impl<'t> Jws<'t> {
     /// # Errors
     /// [`TokenError`], in this order: algorithm, forbidden members, extensions, key, key and algorithm, signature.
     pub fn verify(&self, algorithms: &[Algorithm], keys: &KeySet) -> Result<(), TokenError> {
+        let algorithm = self.check_header(algorithms, None)?;
+        let key = keys.key(self.key_id(), algorithm)?;
+        self.check_signature(algorithm, key)
+    }
+
+    /// The public key that the header brings (`jwk`). A token with one is refused; a proof of possession needs one.
+    pub(crate) fn own_key(&self) -> Option<&Map<String, Value>> {
+        self.header.own_key.as_ref()
+    }
+
+    /// Checks that the key of the header itself, read as `key`, signed this. That proves nothing but that the signer has
+    /// this key.
+    ///
+    /// # Errors
+    /// [`TokenError`], in this order: algorithm, forbidden members beside the key, extensions, signature.
+    pub(crate) fn verify_by_own_key(&self, algorithms: &[Algorithm], key: &VerifyingKey) -> Result<(), TokenError> {
+        let algorithm = self.check_header(algorithms, Some("jwk"))?;
+        self.check_signature(algorithm, key)
+    }
+
+    /// Checks the header but for its key; `expected` is the one forbidden member that may be there.
+    ///
+    /// # Errors
+    /// [`TokenError`], in this order: algorithm, forbidden members, extensions.
+    pub(crate) fn check_header(
+        &self,
+        algorithms: &[Algorithm],
+        expected: Option<&str>,
+    ) -> Result<Algorithm, TokenError> {
         let header = &self.header;
         let algorithm = algorithms.iter().copied().find(|allowed| allowed.name() == header.algorithm);
         let algorithm = algorithm.ok_or(TokenError::AlgorithmNotAllowed)?;
-        if let Some(member) = header.forbidden {
+        if let Some(member) = header.forbidden.iter().copied().find(|member| Some(*member) != expected) {
             return Err(TokenError::HeaderForbidden { member });
         }
-        if header.demands_extension {
-            return Err(TokenError::ExtensionUnsupported);
-        }
-        let key = keys.key(self.key_id(), algorithm)?;
-        let holds = jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, library_name(algorithm));
-        if holds.unwrap_or(false) { Ok(()) } else { Err(TokenError::SignatureInvalid) }
+        if header.demands_extension { Err(TokenError::ExtensionUnsupported) } else { Ok(algorithm) }
+    }
+
+    fn check_signature(&self, algorithm: Algorithm, key: &VerifyingKey) -> Result<(), TokenError> {
+        let holds = key.holds(algorithm, self.signed.as_bytes(), &self.signature);
+        if holds { Ok(()) } else { Err(TokenError::SignatureInvalid) }
     }
 }
 
@@ -103,7 +136,7 @@ impl fmt::Debug for Jws<'_> {
 
 impl Header {
     fn read(bytes: &[u8]) -> Result<Self, TokenError> {
-        let header = strict_json::read_object(bytes).map_err(|fault| match fault {
+        let mut header = strict_json::read_object(bytes).map_err(|fault| match fault {
             JsonFault::DuplicateName => TokenError::DuplicateName { part: "header" },
             fault => TokenError::HeaderInvalid { reason: fault.reason() },
         })?;
@@ -121,9 +154,13 @@ impl Header {
             algorithm: algorithm.ok_or(TokenError::HeaderInvalid { reason: "has no `alg`" })?,
             key_id,
             token_type: text(&header, "typ", "has a `typ` that is not text")?,
-            forbidden: FORBIDDEN_MEMBERS.into_iter().find(|member| header.contains_key(*member)),
+            forbidden: FORBIDDEN_MEMBERS.into_iter().filter(|member| header.contains_key(*member)).collect(),
             // `b64` changes what is signed, so it must not be overlooked even where `crit` fails to list it.
             demands_extension: header.contains_key("crit") || header.contains_key("b64"),
+            own_key: match header.get_mut("jwk").map(Value::take) {
+                Some(Value::Object(key)) => Some(key),
+                _ => None,
+            },
         })
     }
 }
@@ -140,17 +177,4 @@ fn text(header: &Map<String, Value>, name: &str, reason: &'static str) -> Result
 /// Decodes base64url without padding, and nothing that merely resembles it (RFC 7515 section 2).
 fn decode(part: &str) -> Result<Vec<u8>, TokenError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Format)
-}
-
-fn library_name(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
-    match algorithm {
-        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::RS384 => jsonwebtoken::Algorithm::RS384,
-        Algorithm::RS512 => jsonwebtoken::Algorithm::RS512,
-        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
-        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
-        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
-        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
-    }
 }

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
-use crate::domain::{issuer::Algorithm, rsa_modulus, strict_json, token_error::TokenError};
+use crate::domain::{
+    issuer::Algorithm, rsa_modulus, strict_json, token_error::TokenError, verifying_key::VerifyingKey,
+};
 
 /// The largest JWKS that is read, in bytes.
 pub const JWKS_BYTES_MAX: usize = 256 * 1024;
@@ -15,7 +17,7 @@ pub const JWKS_BYTES_MAX: usize = 256 * 1024;
 /// The most keys that a set may have.
 pub const KEYS_MAX: usize = 100;
 
-/// The shortest HMAC secret, in bytes (RFC 7518 section 3.2).
+/// The shortest secret of any algorithm, in bytes; the algorithms with longer hashes want longer ones.
 const SECRET_BYTES_MIN: usize = 32;
 
 /// Members that only private keys have (RFC 7518 sections 6.2.2 and 6.3.2).
@@ -34,7 +36,7 @@ struct AdmittedKey {
     id: Option<Arc<str>>,
     /// What the key may be used with; one algorithm when the key says so itself.
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: VerifyingKey,
 }
 
 /// A key that is in the set and may not be used.
@@ -110,7 +112,7 @@ impl KeySet {
     /// # Errors
     /// [`TokenError::KeyNotFound`], [`TokenError::KeyIdMissing`], [`TokenError::KeyRejected`] or
     /// [`TokenError::AlgorithmKeyMismatch`].
-    pub fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&DecodingKey, TokenError> {
+    pub fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&VerifyingKey, TokenError> {
         let admitted = match (id, self.admitted.as_slice()) {
             (None, [only]) => only,
             (None, [_, _, ..]) => return Err(TokenError::KeyIdMissing),
@@ -201,7 +203,7 @@ impl Admission {
 }
 
 /// Checks that a key is for signatures and sound, and says what it may be used with.
-fn admit(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, DecodingKey), &'static str> {
+fn admit(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'static str> {
     if key.get("kid").is_some_and(|id| !id.is_string()) {
         return Err("its `kid` is not text");
     }
@@ -215,36 +217,59 @@ fn admit(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, DecodingKey), &'st
     }
     let (fitting, decoded) = decode(key)?;
     match key.get("alg") {
-        None => Ok((fitting.to_vec(), decoded)),
+        None => Ok((fitting, decoded)),
         Some(name) => {
             let pinned = fitting.iter().copied().find(|algorithm| name == algorithm.name());
-            Ok((vec![pinned.ok_or("its `alg` does not fit its type and curve, or is not supported")?], decoded))
+            Ok((vec![pinned.ok_or("its `alg` does not fit its type, curve or length, or is not supported")?], decoded))
         }
     }
 }
 
+/// Reads a public key that stands alone, such as that of a proof, by the rules of those in a set.
+///
+/// # Errors
+/// What is wrong with it: a sentence about the key.
+pub(crate) fn public_key(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'static str> {
+    if !matches!(member(key, "kty"), Some("RSA" | "EC" | "OKP")) {
+        return Err("its key is not a public key of a known type");
+    }
+    // `k` is a shared secret, which has no place in a public key of any type.
+    if PRIVATE_MEMBERS.iter().chain(&["k"]).any(|name| key.contains_key(*name)) {
+        return Err("its key has a private part");
+    }
+    admit(key)
+}
+
 /// Decodes the key itself; says what a key of its type and curve can be used with.
-fn decode(key: &Map<String, Value>) -> Result<(&'static [Algorithm], DecodingKey), &'static str> {
-    use Algorithm::{ES256, ES384, EdDSA, HS256, PS256, RS256, RS384, RS512};
+fn decode(key: &Map<String, Value>) -> Result<(Vec<Algorithm>, VerifyingKey), &'static str> {
+    use Algorithm::{ES256, ES384, ES512, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
 
     match (member(key, "kty"), member(key, "crv")) {
         (Some("RSA"), _) => {
             let modulus = octets(key, "n").ok_or("its `n` is not a base64url number")?;
             let exponent = octets(key, "e").ok_or("its `e` is not a base64url number")?;
-            match rsa_modulus::fault(&modulus, &exponent) {
-                Some(reason) => Err(reason),
-                None => Ok((&[RS256, RS384, RS512, PS256], DecodingKey::from_rsa_raw_components(&modulus, &exponent))),
+            if let Some(reason) = rsa_modulus::fault(&modulus, &exponent) {
+                return Err(reason);
             }
+            let key = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
+            Ok((vec![RS256, RS384, RS512, PS256, PS384, PS512], key.into()))
         }
-        (Some("EC"), Some("P-256")) => Ok((&[ES256], point(key, 32)?)),
-        (Some("EC"), Some("P-384")) => Ok((&[ES384], point(key, 48)?)),
+        (Some("EC"), Some("P-256")) => Ok((vec![ES256], DecodingKey::from_ec_der(&point(key, 32)?).into())),
+        (Some("EC"), Some("P-384")) => Ok((vec![ES384], DecodingKey::from_ec_der(&point(key, 48)?).into())),
+        (Some("EC"), Some("P-521")) => {
+            let key = VerifyingKey::p521(&point(key, 66)?).ok_or("its coordinates are not on its curve")?;
+            Ok((vec![ES512], key))
+        }
         (Some("OKP"), Some("Ed25519")) => {
             let x = octets(key, "x").filter(|x| x.len() == 32).ok_or("its `x` is not 32 bytes of base64url")?;
-            Ok((&[EdDSA], DecodingKey::from_ed_der(&x)))
+            Ok((vec![EdDSA], DecodingKey::from_ed_der(&x).into()))
         }
         (Some("oct"), _) => {
             let secret = octets(key, "k").ok_or("its `k` is not base64url")?;
-            Ok((&[HS256], DecodingKey::from_secret(&secret)))
+            let is_long_enough =
+                |algorithm: &Algorithm| algorithm.secret_bytes_min().is_some_and(|bytes| secret.len() >= bytes);
+            let fitting = Algorithm::ALL.into_iter().filter(is_long_enough).collect();
+            Ok((fitting, DecodingKey::from_secret(&secret).into()))
         }
         _ => Err("its curve is not supported"),
     }
@@ -252,10 +277,10 @@ fn decode(key: &Map<String, Value>) -> Result<(&'static [Algorithm], DecodingKey
 
 /// An uncompressed curve point (RFC 7518 section 6.2.1): both coordinates have the full length of the curve's field.
 /// Whether it lies on the curve is checked by the library before each use.
-fn point(key: &Map<String, Value>, coordinate_bytes: usize) -> Result<DecodingKey, &'static str> {
+fn point(key: &Map<String, Value>, coordinate_bytes: usize) -> Result<Vec<u8>, &'static str> {
     let coordinate = |name| octets(key, name).filter(|octets| octets.len() == coordinate_bytes);
     match (coordinate("x"), coordinate("y")) {
-        (Some(x), Some(y)) => Ok(DecodingKey::from_ec_der(&[&[4][..], &x, &y].concat())),
+        (Some(x), Some(y)) => Ok([&[4][..], &x, &y].concat()),
         _ => Err("its coordinates do not have the length of its curve"),
     }
 }

@@ -29,6 +29,8 @@ pub mod template;
 pub mod variant;
 
 pub mod application;
+pub mod certificate_binding;
+pub mod dpop;
 pub mod jws;
 pub mod key_set;
 pub mod principal;
@@ -41,6 +43,8 @@ pub mod token;
 pub mod token_error;
 pub mod token_facts;
 pub mod token_proof;
+mod uri_syntax;
+pub mod verifying_key;
 
 mod breadth_first;
 pub mod graph;

@@ -345,11 +345,12 @@ fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
     let mut differences = Vec::new();
     let mut compare = |what: &str, expected: String, found: String| {
         if expected != found {
+            let [expected, found] = [expected, found].map(|text| if text.is_empty() { "nothing".into() } else { text });
             differences.push(format!("{what}: expected {expected}, found {found}"));
         }
     };
     let effect = if decision.outcome.effect() == Effect::Allow { "ALLOW" } else { "DENY" };
-    compare("decision", case.get("expect").and_then(Json::as_str).unwrap_or("(nothing)").to_owned(), effect.to_owned());
+    compare("decision", case.get("expect").and_then(Json::as_str).unwrap_or_default().to_owned(), effect.to_owned());
     let list = |key: &str| {
         let items = case.get(key)?.as_array()?;
         Some(items.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", "))

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     access_request::Phase,
     cedar::{CedarEntity, CedarTypes, action_entities},
-    derived::{self, Derived},
+    derived::{self, Derived, Parts},
     fault::Fault,
     grants::{FlatClaimSet, Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
@@ -127,31 +127,17 @@ impl Realm {
             file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
                 resource_types(files, file, schema, relations).map_err(&mut keep).ok()
             });
-        let grants = file
-            .as_ref()
-            .zip(types.as_ref())
-            .and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
-        let profiles = file
-            .as_ref()
-            .zip(types.as_ref())
-            .and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
+        let typed = file.as_ref().zip(types.as_ref());
+        let grants = typed.and_then(|(file, types)| grants(files, file, types).map_err(&mut keep).ok());
+        let profiles = typed.and_then(|(file, types)| profiles(files, file, types).map_err(&mut keep).ok());
         let aliases = file.as_ref().and_then(|file| read_aliases(files, file).map_err(&mut keep).ok());
         let cedar_types = schema.as_ref().map(CedarTypes::of).unwrap_or_default();
-        let derived = match (&file, &schema, &relations, &types) {
-            (Some(file), Some(schema), Some(relations), Some(resource_types)) => {
-                let parts = derived::Parts {
-                    files,
-                    path: REALM_FILE,
-                    file,
-                    schema,
-                    relations,
-                    resource_types,
-                    cedar_types: &cedar_types,
-                };
-                derived::compile(&parts).map_err(&mut keep).ok()
-            }
-            _ => None,
-        };
+        let parts = typed.zip(schema.as_ref().zip(relations.as_ref()));
+        let derived = parts.and_then(|((file, resource_types), (schema, relations))| {
+            let cedar_types = &cedar_types;
+            let parts = Parts { files, path: REALM_FILE, file, schema, relations, resource_types, cedar_types };
+            derived::compile(&parts).map_err(&mut keep).ok()
+        });
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
             faults.extend(answers::placeholders(files, file, relations, schema));
@@ -219,6 +205,14 @@ impl Realm {
         }
         self.file.issuers.retain(|issuer| !issuers.iter().any(|other| other.issuer == issuer.issuer));
         self.file.issuers.extend(issuers.iter().cloned());
+        let mut introspecting = self.file.issuers.iter().filter(|issuer| issuer.introspection.is_some());
+        if let (Some(first), Some(second)) = (introspecting.next(), introspecting.next()) {
+            let message = format!(
+                "opaque tokens would go to `{}` and to `{}`; only one issuer of a realm can have `introspection`",
+                first.issuer, second.issuer
+            );
+            return Err(vec![Fault::in_file("the deployment's issuers", message)]);
+        }
         Ok(())
     }
 

@@ -238,6 +238,18 @@ separator = ","
     }
 
     #[test]
+    fn an_issuer_may_demand_bound_tokens_and_does_so_by_no_scheme_word() {
+        let keys = "algorithms = [\"RS256\"]\nkeys = { file = \"k\" }";
+        assert!(!issuer(keys).is_proof_required);
+        assert!(issuer(&format!("{keys}\nproof = \"required\"")).is_proof_required);
+        for wrong in ["proof = \"optional\"", "proof = \"\"", "proof = true", "scheme = \"dpop\""] {
+            assert_eq!(faults(&trusting(&format!("{keys}\n{wrong}"))).len(), 1, "{wrong}");
+        }
+        let secrets = "algorithms = [\"HS256\", \"HS512\"]\nkeys = { file = \"k\" }";
+        assert_eq!(issuer(secrets).algorithms.len(), 2);
+    }
+
+    #[test]
     fn an_issuer_of_opaque_tokens_needs_no_keys() {
         use crate::domain::{introspection::ClientAuthentication, issuer::KeyLocation};
 

@@ -160,8 +160,10 @@ impl Relations {
             let remembered = remembered.collect();
             let records: BTreeMap<_, RecordRule> = root
                 .tables("records", |table| {
+                    // Both are read in any case, so that a record without a name has no unknown keys.
                     let resource = table.required_text("resource");
-                    Some((resource?, read_record(table, &relations, &entities)?))
+                    let record = read_record(table, &relations, &entities);
+                    Some((resource?, record?))
                 })
                 .into_iter()
                 .collect();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cedar_policy::{EntityUid, Schema, schema_str_to_json_with_resolved_types};
+use cedar_policy::{EntityTypeName, EntityUid, Schema, schema_str_to_json_with_resolved_types};
 use serde_json::{Map, Value as Json};
 
 use super::fault::Fault;
@@ -91,6 +91,17 @@ impl RealmSchema {
             }
         }
         if faults.is_empty() { Ok(schema) } else { Err(faults) }
+    }
+}
+
+impl RealmSchema {
+    /// An entity of the one type can be in one of the other, directly or by others between them; `None` where one of the
+    /// types is unknown.
+    pub(super) fn may_contain(&self, container: &str, contained: &str) -> Option<bool> {
+        let (container, contained): (EntityTypeName, EntityTypeName) =
+            (container.parse().ok()?, contained.parse().ok()?);
+        self.cedar.entity_types().find(|name| **name == container)?;
+        Some(self.cedar.ancestors(&contained)?.any(|name| *name == container))
     }
 }
 

@@ -210,7 +210,7 @@ mod tests {
             let count = separators.len() + 1;
             let template = Template::parse(&text).unwrap();
             let fill = |values: &[String]| {
-                template.fill(|name| Some(values[name[1..].parse::<usize>().unwrap()].clone().into()))
+                template.fill(|name| Some(values[name.strip_prefix('n')?.parse::<usize>().unwrap()].clone().into()))
             };
             prop_assert_eq!(fill(&left) == fill(&right), left[..count] == right[..count]);
         }

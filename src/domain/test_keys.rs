@@ -21,24 +21,33 @@ pub(crate) enum TestKey {
     Rsa(&'static RsaKeyPair),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
+    P521(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
-    Secret([u8; 32]),
+    Secret([u8; 64]),
 }
 
 impl TestKey {
     /// A key that can be used with an algorithm.
     pub(crate) fn of(algorithm: Algorithm) -> Self {
         match algorithm {
-            Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 | Algorithm::PS256 => Self::Rsa(&RSA[0]),
+            Algorithm::RS256
+            | Algorithm::RS384
+            | Algorithm::RS512
+            | Algorithm::PS256
+            | Algorithm::PS384
+            | Algorithm::PS512 => Self::Rsa(&RSA[0]),
             Algorithm::ES256 => {
                 Self::P256(EcdsaKeyPair::generate(&signature::ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
             }
             Algorithm::ES384 => {
                 Self::P384(EcdsaKeyPair::generate(&signature::ECDSA_P384_SHA384_FIXED_SIGNING).unwrap())
             }
+            Algorithm::ES512 => {
+                Self::P521(EcdsaKeyPair::generate(&signature::ECDSA_P521_SHA512_FIXED_SIGNING).unwrap())
+            }
             Algorithm::EdDSA => Self::Ed25519(Ed25519KeyPair::generate().unwrap()),
-            Algorithm::HS256 => {
-                let mut secret = [0; 32];
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => {
+                let mut secret = [0; 64];
                 rand::fill(&mut secret).unwrap();
                 Self::Secret(secret)
             }
@@ -65,6 +74,7 @@ impl TestKey {
             }),
             Self::P256(key) => point(key, "P-256"),
             Self::P384(key) => point(key, "P-384"),
+            Self::P521(key) => point(key, "P-521"),
             Self::Ed25519(key) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": encode(key.public_key().as_ref()), "kid": kid })
             }
@@ -81,16 +91,25 @@ impl TestKey {
                     Algorithm::RS384 => &signature::RSA_PKCS1_SHA384,
                     Algorithm::RS512 => &signature::RSA_PKCS1_SHA512,
                     Algorithm::PS256 => &signature::RSA_PSS_SHA256,
+                    Algorithm::PS384 => &signature::RSA_PSS_SHA384,
+                    Algorithm::PS512 => &signature::RSA_PSS_SHA512,
                     _ => &signature::RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; key.public_modulus_len()];
                 key.sign(padding, &random, message.as_bytes(), &mut signature).unwrap();
                 signature
             }
-            Self::P256(key) | Self::P384(key) => key.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec(),
+            Self::P256(key) | Self::P384(key) | Self::P521(key) => {
+                key.sign(&random, message.as_bytes()).unwrap().as_ref().to_vec()
+            }
             Self::Ed25519(key) => key.sign(message.as_bytes()).as_ref().to_vec(),
             Self::Secret(secret) => {
-                hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes()).as_ref().to_vec()
+                let hash = match algorithm {
+                    Algorithm::HS384 => hmac::HMAC_SHA384,
+                    Algorithm::HS512 => hmac::HMAC_SHA512,
+                    _ => hmac::HMAC_SHA256,
+                };
+                hmac::sign(&hmac::Key::new(hash, secret), message.as_bytes()).as_ref().to_vec()
             }
         }
     }

@@ -1,8 +1,9 @@
 //! From a token's text to verified claims, by a fixed order of checks with one reason each.
 //!
 //! The order is: size, three parts, header, payload, `iss`, then [`UnverifiedToken::verify`]: algorithm, forbidden header
-//! members, extensions, key, signature, `typ`, claims and their types, times, audience, version, proof of possession. Of the
-//! payload nothing but `iss` is used before the signature holds.
+//! members, extensions, key, signature, `typ`, claims and their types, times, audience, version, whether there is a way to
+//! prove possession of what the token is bound to. Of the payload nothing but `iss` is used before the signature holds. The
+//! proof itself belongs to a request, not to the token: see [`Confirmation::check`].
 
 use std::{fmt, sync::Arc};
 
@@ -13,6 +14,7 @@ use crate::domain::{
     jws::Jws,
     key_set::KeySet,
     strict_json::{self, JsonFault},
+    token_proof::Confirmation,
 };
 
 pub use crate::domain::token_error::TokenError;
@@ -31,6 +33,7 @@ pub struct Claims {
     issuer: Arc<str>,
     expires_at_seconds: i64,
     issued_at_seconds: Option<i64>,
+    confirmation: Option<Confirmation>,
     payload: Payload,
 }
 
@@ -60,14 +63,23 @@ impl UnverifiedToken<'_> {
         self.jws.key_id()
     }
 
+    /// Checks the token as one of `issuer` as far as that goes without keys, so that none are fetched in vain.
+    ///
+    /// # Errors
+    /// [`TokenError`], which [`UnverifiedToken::verify`] would give as well.
+    pub fn check_header(&self, issuer: &Issuer) -> Result<(), TokenError> {
+        if *self.issuer != *issuer.issuer {
+            return Err(TokenError::IssuerUnknown);
+        }
+        self.jws.check_header(&issuer.algorithms, None).map(|_| ())
+    }
+
     /// Verifies the token as one of `issuer`, whose keys are `keys`, at `now_seconds` since the epoch.
     ///
     /// # Errors
     /// [`TokenError`]: the first check that fails, in the order of this module.
     pub fn verify(self, issuer: &Issuer, keys: &KeySet, now_seconds: i64) -> Result<Claims, TokenError> {
-        if *self.issuer != *issuer.issuer {
-            return Err(TokenError::IssuerUnknown);
-        }
+        self.check_header(issuer)?;
         self.jws.verify(&issuer.algorithms, keys)?;
         check_type(self.jws.token_type(), &issuer.types)?;
         self.payload.accepted(issuer, now_seconds)
@@ -107,12 +119,10 @@ impl Payload {
         let expires_at_seconds = payload.check_times(issuer, now_seconds)?;
         payload.check_audience(&issuer.audiences)?;
         payload.check_version(issuer.version.as_ref())?;
-        if payload.0.contains_key("cnf") {
-            return Err(TokenError::ProofRequired);
-        }
+        let confirmation = payload.confirmation(issuer)?;
         // Cut towards the longer ago, as what was issued before a time is revoked.
         let issued_at_seconds = payload.seconds("iat", f64::floor)?;
-        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, issued_at_seconds, payload })
+        Ok(Claims { issuer: Arc::clone(&issuer.issuer), expires_at_seconds, issued_at_seconds, confirmation, payload })
     }
 }
 
@@ -130,6 +140,11 @@ impl Claims {
     /// `iat`, in seconds since the epoch, if it is there.
     pub fn issued_at_seconds(&self) -> Option<i64> {
         self.issued_at_seconds
+    }
+
+    /// What the token is bound to (`cnf`, RFC 7800 section 3.1); each request must show possession of it.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
     }
 
     /// Whom the token is about: `sub`.
@@ -193,7 +208,8 @@ fn check_type(token_type: Option<&str>, accepted: &[Arc<str>]) -> Result<(), Tok
     if fits { Ok(()) } else { Err(TokenError::TypeInvalid) }
 }
 
-fn media_type(token_type: &str) -> &str {
+/// A media type without the tree that a `typ` may leave out.
+pub(super) fn media_type(token_type: &str) -> &str {
     match token_type.split_once('/') {
         Some((tree, rest)) if tree.eq_ignore_ascii_case("application") => rest,
         _ => token_type,
@@ -250,7 +266,19 @@ impl Payload {
         if self.0.get("act").is_some_and(|actor| !is_actor(actor)) {
             return Err(invalid("act", "an object with a `sub`"));
         }
+        if self.0.get("cnf").is_some_and(|confirmation| Confirmation::read(confirmation).is_none()) {
+            return Err(invalid("cnf", "an object whose thumbprints are 32 bytes of base64url"));
+        }
         Ok(())
+    }
+
+    /// What the token is bound to, if there is a way to show it.
+    fn confirmation(&self, issuer: &Issuer) -> Result<Option<Confirmation>, TokenError> {
+        match self.0.get("cnf").map(|confirmation| Confirmation::read(confirmation).unwrap_or_default()) {
+            None if issuer.is_proof_required => Err(TokenError::ProofRequired),
+            Some(nothing) if nothing == Confirmation::default() => Err(TokenError::ProofRequired),
+            confirmation => Ok(confirmation),
+        }
     }
 
     /// Checks the times and returns `exp`.
@@ -306,9 +334,13 @@ impl Payload {
     /// A claim that is a time or not there, in seconds since the epoch (RFC 7519 section 2, `NumericDate`).
     fn seconds(&self, claim: &'static str, round: fn(f64) -> f64) -> Result<Option<i64>, TokenError> {
         let Some(value) = self.0.get(claim) else { return Ok(None) };
-        let seconds = value.as_i64().or_else(|| value.as_f64().map(round).and_then(whole));
-        seconds.map(Some).ok_or_else(|| invalid(claim, "seconds since 1970 as a number"))
+        seconds(value, round).map(Some).ok_or_else(|| invalid(claim, "seconds since 1970 as a number"))
     }
+}
+
+/// A time (RFC 7519 section 2, `NumericDate`) in whole seconds since the epoch; `None` when it is no such number.
+pub(super) fn seconds(value: &Value, round: fn(f64) -> f64) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_f64().map(round).and_then(whole))
 }
 
 /// A float without a fraction as an integer, as far as floats are exact.

@@ -97,9 +97,18 @@ pub enum TokenError {
     /// The token's version is higher than those that are understood.
     #[error("the token's version is not one that is understood here: its major version is too high")]
     VersionUnsupported,
-    /// The token is bound to a key of its bearer (`cnf`, RFC 7800), whose proof is not looked at here.
-    #[error("the token is bound to a key (`cnf`), and no proof of its possession can be checked here")]
+    /// The token is bound to a key of its bearer (`cnf`, RFC 7800), and the request shows no proof of that kind.
+    #[error("the token is bound to a key or certificate (`cnf`), and the request does not show its possession")]
     ProofRequired,
+    /// The request shows a proof, which does not hold (RFC 9449 section 4.3, RFC 8705 section 3).
+    #[error("the request's proof of possession does not hold: {reason}")]
+    ProofInvalid {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The request's proof was used before (RFC 9449 section 11.1).
+    #[error("the request's proof of possession was used before; each request needs a new one")]
+    ProofReplayed,
     /// It came as a query parameter, and its issuer's may not.
     #[error(
         "the token came as a query parameter, which this issuer's tokens may not, expected the Authorization header"
@@ -149,6 +158,8 @@ impl TokenError {
             Self::LifetimeTooLong => "LIFETIME_TOO_LONG",
             Self::AudienceMismatch => "AUDIENCE_MISMATCH",
             Self::ProofRequired => "PROOF_REQUIRED",
+            Self::ProofInvalid { .. } => "PROOF_INVALID",
+            Self::ProofReplayed => "PROOF_REPLAYED",
             Self::VersionUnsupported => "TOKEN_VERSION_UNSUPPORTED",
             Self::TransportNotAllowed => "TOKEN_TRANSPORT_NOT_ALLOWED",
             Self::Revoked => "TOKEN_REVOKED",

@@ -31,7 +31,7 @@ impl TokenFacts {
             subject: claims.subject().map(Arc::from),
             client: claims.client_id().map(Arc::from),
             issued_at_seconds: claims.issued_at_seconds(),
-            confirmation: None,
+            confirmation: claims.confirmation().cloned(),
         }
     }
 }

@@ -83,7 +83,7 @@ impl KeySource for Jwks {
     }
 
     /// Replaces the issuers of a realm; with none, the realm is forgotten. Keys fetched from a URL that is still the
-    /// issuer's are kept, files are read again.
+    /// issuer's are kept and soon fetched again, files are read again.
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {
         let now_us = self.outside.clock.now_us();
         let new = |issuer: &Issuer| Arc::new(Source::new(realm, issuer, outbound::TIMEOUT, now_us));
@@ -92,6 +92,9 @@ impl KeySource for Jwks {
             let known = sources.remove(realm).unwrap_or_default();
             let now_known = issuers.iter().map(|issuer| {
                 let kept = known.get(&issuer.issuer).filter(|known| known.serves(issuer));
+                if let Some(kept) = kept {
+                    kept.doubt();
+                }
                 (Arc::clone(&issuer.issuer), kept.map_or_else(|| new(issuer), Arc::clone))
             });
             let now_known: HashMap<_, _> = now_known.collect();

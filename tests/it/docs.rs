@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use hallpass::domain::issuer::Algorithm;
+
 /// The texts of the form `"UPPER_SNAKE_CASE"` in the sources below a folder, tests' own files left out.
 fn codes(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -34,4 +36,18 @@ fn every_code_is_explained() {
     assert!(found.len() > 30, "{found:?}");
     let missing: Vec<_> = found.iter().filter(|code| !page.contains(&format!("`{code}`"))).collect();
     assert!(missing.is_empty(), "docs/errors.md does not explain {missing:?}");
+}
+
+#[test]
+fn every_check_of_a_token_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/tokens.md")).unwrap();
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with('|')).collect();
+    let source = fs::read_to_string(root.join("src/domain/token_error.rs")).unwrap();
+    let known = source.split('"').filter(|word| is_code(word));
+    let missing: Vec<_> = known.filter(|code| !rows.iter().any(|row| row.contains(&format!("`{code}`")))).collect();
+    assert!(missing.is_empty(), "the table of docs/tokens.md lacks {missing:?}");
+    let unknown: Vec<_> =
+        Algorithm::ALL.into_iter().filter(|known| !rows.iter().any(|row| row.contains(known.name()))).collect();
+    assert!(unknown.is_empty(), "the table of docs/tokens.md lacks {unknown:?}");
 }

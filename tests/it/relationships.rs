@@ -1,5 +1,6 @@
 //! Relationships that come, change, go and are remembered: what decisions see of them, at once and after a restart.
 
+mod brought;
 mod history;
 mod model;
 mod properties;

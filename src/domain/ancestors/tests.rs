@@ -108,7 +108,9 @@ fn record((subject, relation, object): &(&str, &str, &str)) -> Record {
 
 fn graph(related: &[(&str, &str, &str)]) -> Graph {
     let mut graph = Graph::new();
-    related.iter().for_each(|it| graph.insert(&record(it)));
+    for it in related {
+        graph.insert(&record(it));
+    }
     graph.set_revision(Revision(1));
     graph
 }
@@ -250,6 +252,24 @@ fn a_type_that_cannot_have_paths_is_a_fault() {
         let faults: Vec<_> = compile(realm, relations, schema, permit).unwrap_err();
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
+    }
+}
+
+#[test]
+fn a_filter_by_paths_is_given_only_where_no_token_adds_to_them() {
+    // The principal is a scope itself: what lies in it is in what its token names too.
+    let realm = REALM.replace("\"Client\"", "\"Scope\"");
+    let schema = SCHEMA.replace("Scope, Group];", "Scope, Group] { scopes: Set<Scope> };");
+    let schema = schema.replace("principal: [Client]", "principal: [Scope]");
+    let permit = "@id(\"x\") permit (principal, action, resource) when { resource has scope && resource.scope in Scope::\"x\" };";
+    let realm = compile(&realm, RELATIONS, &schema, permit).unwrap();
+    let graph = graph(&[]);
+    for (scopes, expected) in [(&["x"][..], [true, false]), (&[], [false, true])] {
+        let principal = client(&realm, scopes);
+        let request = asked(&realm, "notes", &[("scope", "c/d")]);
+        let is_allowed = decide(&realm, &principal, &request, &graph).outcome == Outcome::Allowed;
+        let answer = row_filter(&realm, &principal, &asked(&realm, "notes", &[]), &graph);
+        assert_eq!([is_allowed, matches!(answer, Answer::Filtered(_))], expected, "{scopes:?}: {answer:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cedar_policy::EntityTypeName;
 
-use super::{REALM_FILE, RELATIONS_FILE};
+use super::{REALM_FILE, RELATIONS_FILE, SCHEMA_FILE};
 use crate::domain::{
     fault::Fault,
     realm_file::{RealmFile, settings_for, undeclared},
@@ -24,6 +24,7 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
             format!("the schema has no entity type `{entity}`, expected one of {types}"),
         ));
     }
+    faults.extend(ends(relations, schema));
     faults.extend(paths(file, relations, schema));
     let is_mapped = |name: &Arc<str>| file.principal.attribute(name).is_some();
     if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
@@ -33,6 +34,18 @@ pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &Real
         ));
     }
     faults
+}
+
+/// Relations whose object the schema does not let contain the subject: policies would be checked as if it never could.
+fn ends(relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let rules = relations.relation_rules();
+    let apart = rules.filter(|(_, rule)| schema.may_contain(&rule.object, &rule.subject) == Some(false));
+    let fault = |name: &Arc<str>, subject: &str, object: &str| {
+        let message = format!("relation `{name}` puts a `{subject}` in a `{object}`");
+        let expected = format!("expected `entity {subject} in [{object}]` in {SCHEMA_FILE}");
+        Fault::in_file(RELATIONS_FILE, format!("{message}, which the schema rules out, {expected}"))
+    };
+    apart.map(|(name, rule)| fault(name, &rule.subject, &rule.object)).collect()
 }
 
 /// Actions that the schema doesn't have, and settings that are missing, of another type, or asked for by no action.

@@ -369,6 +369,35 @@ fn an_attribute_that_no_policy_for_its_strategy_mentions_is_a_fault() {
     assert_eq!(faults(lists), format!("{}; {}", unmentioned("box"), unmentioned("stamp")));
 }
 
+#[test]
+fn a_relation_that_the_schema_rules_out_is_a_fault() {
+    let faults = |object: &str| {
+        let relation = format!("[relations.wears]\nsubject = \"Clerk\"\nobject = \"{object}\"\n");
+        let mut files = files(REALM, "");
+        for file in &mut files {
+            match &*file.path {
+                "relations.toml" => file.content.push_str(&relation),
+                "schema.cedarschema" => {
+                    file.content = file.content.replace("entity Clerk {", "entity Clerk in [Badge] {");
+                }
+                _ => {}
+            }
+        }
+        Realm::compile(&files, None)
+            .err()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|fault| fault.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert!(faults("Badge").is_empty());
+    let ruled_out = "relations.toml: relation `wears` puts a `Clerk` in a `Shelf`, which the schema rules out, \
+                     expected `entity Clerk in [Shelf]` in schema.cedarschema";
+    assert_eq!(faults("Shelf"), [ruled_out]);
+    let unknown = "relations.toml: the schema has no entity type `Box`, expected one of Badge, Clerk, Item, Shelf";
+    assert_eq!(faults("Box"), [unknown]);
+}
+
 /// The faults of a realm of notes whose types come from the schema, with this `[trusted]`.
 fn believed(trusted: &str, schema: &str, policies: &str) -> Result<Realm, Vec<String>> {
     let realm = "title = \"Notes\"\n[principal]\nentity = \"Writer\"\nid = \"sub\"\n";

@@ -111,7 +111,7 @@ impl<'a> Checked<'a> {
     fn context(&self) -> Vec<Fault> {
         let trusted = &self.file.trusted;
         let mut faults = Vec::new();
-        for list in trusted.context.iter() {
+        if let Some(list) = &trusted.context {
             for name in &list.names {
                 let is_declared = self.schema.actions.values().any(|shape| shape.context.contains_key(name));
                 let wrong = match is_declared {

@@ -41,6 +41,7 @@ pub(super) fn read_derived(table: &Table<'_>) -> Option<DerivedRule> {
         let (source, place) = (DerivedSource::Row { table: file?, keys: keys? }, table.place("key"));
         return Some(DerivedRule { source, place });
     }
+    table.could_have(&["table", "key"]);
     let templates = templates(table, "value");
     let forms = table.texts("forms").map(|forms| {
         let forms = Forms::parse(&forms);

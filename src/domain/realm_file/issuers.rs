@@ -9,7 +9,8 @@ use crate::domain::{
     issuer::{Algorithm, Discovery, Issuer, KeyLocation, Refetch, Servers},
 };
 
-/// Reads all issuers of a realm, each with the place of its aliases; the deployment's configuration writes issuers in the same words.
+/// Reads all issuers of a realm, each with the place of its aliases; the deployment's configuration writes issuers in the
+/// same words.
 pub(crate) fn read_issuers(root: &Table<'_>) -> Vec<(Issuer, Range<usize>)> {
     let mut introspects: Option<Arc<str>> = None;
     root.tables("issuers", |table| {
@@ -32,9 +33,10 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let introspection = table.table("introspection", |table| introspection::read(table, has_discovery)).flatten();
     let is_opaque = table.has("introspection") && !table.has("keys") && !has_discovery;
     let (keys, refetch) = read_keys(table, has_discovery, is_opaque);
-    let algorithms = match table.has("algorithms") || !is_opaque {
-        true => table.required_texts("algorithms").map(|names| read_algorithms(table, &names)),
-        false => Some(Some(Vec::new())),
+    let algorithms = if is_opaque && !table.has("algorithms") {
+        Some(Some(Vec::new()))
+    } else {
+        table.required_texts("algorithms").map(|names| read_algorithms(table, &names))
     };
     let scheme = table.text("scheme").unwrap_or_else(|| "Bearer".into());
     let (types, required_claims) = token_rules::read_shape(table, audiences.as_deref());
@@ -42,8 +44,8 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let lifetime_seconds_max = table.integer("lifetime_seconds_max", 1..=315_360_000);
     let vouches = table.flag("applications");
     let applications = table.has("applications").then_some(vouches);
+    check_use(table, keys.as_ref(), &servers, introspection.as_ref());
     let aliases = table.texts("aliases");
-    check_use(table, &keys, &servers, introspection.as_ref());
     Some(Issuer {
         audiences: audiences?,
         scheme,
@@ -52,12 +54,13 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         skew_seconds,
         lifetime_seconds_max,
         applications,
-        aliases,
-        query: table.flag("query"),
-        version: token_rules::read_version(table),
+        is_proof_required,
         refetch,
         servers,
         introspection,
+        aliases,
+        query: table.flag("query"),
+        version: token_rules::read_version(table),
         ..Issuer::new(&issuer?, &algorithms??, keys?)
     })
 }
@@ -127,8 +130,8 @@ fn read_servers(table: &Table<'_>, issuer: Option<&str>) -> Servers {
 }
 
 /// Notes keys that would change nothing.
-fn check_use(table: &Table<'_>, keys: &Option<KeyLocation>, servers: &Servers, introspection: Option<&Introspection>) {
-    let is_discovered = *keys == Some(KeyLocation::Discovered)
+fn check_use(table: &Table<'_>, keys: Option<&KeyLocation>, servers: &Servers, introspection: Option<&Introspection>) {
+    let is_discovered = keys == Some(&KeyLocation::Discovered)
         || servers.discovery.is_some() && introspection.is_some_and(|introspection| introspection.url.is_none());
     if servers.discovery.is_some() && keys.is_some() && !is_discovered && !table.has("introspection") {
         table.fault(Some("discovery"), "`discovery` finds nothing that is not said already; leave it or `keys` out");
@@ -147,11 +150,16 @@ fn check_use(table: &Table<'_>, keys: &Option<KeyLocation>, servers: &Servers, i
 fn read_algorithms(table: &Table<'_>, names: &[Arc<str>]) -> Option<Vec<Algorithm>> {
     let known = |name: &str| Algorithm::ALL.into_iter().find(|algorithm| algorithm.name() == name);
     let algorithms: Option<Vec<_>> = names.iter().map(|name| known(name)).collect();
-    let is_mixed = |list: &[Algorithm]| list.contains(&Algorithm::HS256) && list.len() > 1;
+    let is_mixed = |list: &[Algorithm]| {
+        list.iter().any(|algorithm| algorithm.is_symmetric()) && !list.iter().all(|algorithm| algorithm.is_symmetric())
+    };
     match algorithms {
         Some(list) if !list.is_empty() && !is_mixed(&list) => Some(list),
         Some(list) if is_mixed(&list) => {
-            table.fault(Some("algorithms"), "`HS256` cannot stand beside signatures in one issuer");
+            table.fault(
+                Some("algorithms"),
+                "algorithms with a shared secret (`HS…`) cannot stand beside signatures in one issuer",
+            );
             None
         }
         _ => {

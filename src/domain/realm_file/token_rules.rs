@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::domain::{
     document::Table,
     issuer::{VersionRule, major_version},
+    token_proof::DPOP_SCHEME,
 };
 
 /// Claims of every access token of RFC 9068 (section 2.2). `aud` and `exp` are looked at in any case.
@@ -39,6 +40,20 @@ pub(super) fn read_shape(table: &Table<'_>, audiences: Option<&[Arc<str>]>) -> (
     (types.unwrap_or_else(|| vec!["at+jwt".into()]), claims)
 }
 
+/// Whether tokens that are bound to no key or certificate are refused.
+pub(super) fn read_proof(table: &Table<'_>) -> bool {
+    if table.text("scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case(DPOP_SCHEME)) {
+        let message = "tokens that are bound to a key come with `DPoP` whatever `scheme` says, and no others do; expected \
+                       `proof = \"required\"` to refuse those that are not bound";
+        table.fault(Some("scheme"), message);
+    }
+    let proof = table.text("proof");
+    if proof.as_deref().is_some_and(|proof| proof != "required") {
+        table.fault(Some("proof"), "`proof` may say `required`; without it, what the token says counts");
+    }
+    proof.is_some()
+}
+
 /// The versions of tokens that are understood; any without the table.
 pub(super) fn read_version(table: &Table<'_>) -> Option<VersionRule> {
     let rule = table.table("version", |table| {
@@ -47,8 +62,8 @@ pub(super) fn read_version(table: &Table<'_>) -> Option<VersionRule> {
         if !table.has("major_max") {
             table.fault(None, "`major_max` is missing, expected the highest major version that is understood");
         }
-        let major_max = u64::try_from(major_max?).ok()?;
         let default = table.text("default");
+        let major_max = u64::try_from(major_max?).ok()?;
         if default.as_deref().is_some_and(|version| major_version(version).is_none_or(|major| major > major_max)) {
             let message = format!("`default` is no version of at most {major_max}, expected for example `1.0.0`");
             table.fault(Some("default"), message);

@@ -33,7 +33,7 @@ pub(super) enum End {
 }
 
 /// The ids that an end has in one record.
-struct Ids<'a> {
+struct Named<'a> {
     ids: Vec<Cow<'a, str>>,
     /// The path of the list that they come from.
     list: Option<&'a str>,
@@ -42,13 +42,13 @@ struct Ids<'a> {
 }
 
 impl End {
-    fn ids<'a>(&'a self, document: &'a Json) -> Result<Ids<'a>, MappingError> {
+    fn ids<'a>(&'a self, document: &'a Json) -> Result<Named<'a>, MappingError> {
         match self {
-            Self::Always(id) => Ok(Ids { ids: vec![(&**id).into()], list: None, lacking: None }),
+            Self::Always(id) => Ok(Named { ids: vec![(&**id).into()], list: None, lacking: None }),
             Self::Path(path) => {
                 let found = texts_at(document, path)?;
                 let (list, lacking) = (found.is_list.then_some(&**path), found.lacks.then_some(&**path));
-                Ok(Ids { ids: found.texts, list, lacking })
+                Ok(Named { ids: found.texts, list, lacking })
             }
             Self::Template(template) => filled(template, document),
         }
@@ -56,7 +56,7 @@ impl End {
 
     /// The single id; a list is wrong.
     pub(super) fn id<'a>(&'a self, document: &'a Json) -> Result<Cow<'a, str>, MappingError> {
-        let Ids { ids, list, lacking } = self.ids(document)?;
+        let Named { ids, list, lacking } = self.ids(document)?;
         if let Some(path) = list {
             let (found, expected) = ("a list", "a string or a whole number");
             return Err(MappingError::Wrong { path: path.into(), found, expected });
@@ -74,7 +74,7 @@ impl End {
 }
 
 /// The texts of a template, one for each member of the only list among its values.
-fn filled<'a>(template: &'a Template, document: &'a Json) -> Result<Ids<'a>, MappingError> {
+fn filled<'a>(template: &'a Template, document: &'a Json) -> Result<Named<'a>, MappingError> {
     let mut values: BTreeMap<&str, Vec<Cow<'a, str>>> = BTreeMap::new();
     let (mut list, mut lacking) = (None, None);
     for name in template.names() {
@@ -103,7 +103,7 @@ fn filled<'a>(template: &'a Template, document: &'a Json) -> Result<Ids<'a>, Map
         })
     };
     let ids = (0..count).filter_map(fill).map(Cow::Owned).collect();
-    Ok(Ids { ids, list, lacking })
+    Ok(Named { ids, list, lacking })
 }
 
 impl RelationshipRule {

@@ -10,7 +10,7 @@ use crate::domain::value::Value;
 const TEXT: &str = "a string or a whole number";
 
 /// The texts that a path leads to.
-pub(super) struct Texts<'a> {
+pub(super) struct Found<'a> {
     /// Each once, sorted if they come from a list.
     pub(super) texts: Vec<Cow<'a, str>>,
     /// The path leads to a list, or through one.
@@ -29,8 +29,8 @@ pub(super) fn text_at<'a>(document: &'a Json, path: &Arc<str>) -> Result<Cow<'a,
 
 /// The texts and whole numbers at a dotted path. Where it comes to a list it goes on at each member; a list within a
 /// list is wrong, because nothing says what it stands for.
-pub(super) fn texts_at<'a>(document: &'a Json, path: &Arc<str>) -> Result<Texts<'a>, MappingError> {
-    let mut found = Texts { texts: Vec::new(), is_list: false, lacks: false };
+pub(super) fn texts_at<'a>(document: &'a Json, path: &Arc<str>) -> Result<Found<'a>, MappingError> {
+    let mut found = Found { texts: Vec::new(), is_list: false, lacks: false };
     // Each with what is left of the path.
     let mut open: Vec<(Option<&Json>, Option<&str>)> = vec![(Some(document), Some(path))];
     while let Some((value, rest)) = open.pop() {

@@ -337,40 +337,40 @@ fn a_rule_that_could_not_bring_what_it_says_is_a_fault_with_its_line() {
     let seat = "object = \"seats\"";
     let seat_id = "object_id = \"007\"";
     for (from, to, line, message) in [
-        (object, "object = \"{giver\"", 19, "`{giver` has a brace that is not closed"),
+        (object, "object = \"{giver\"", 20, "`{giver` has a brace that is not closed"),
         (
             object,
             "object = \"{{all}}\"",
-            19,
+            20,
             "`{{all}}` has no placeholder, so that it names the same for every record",
         ),
-        (object, "object = \"a\"\nobject_id = \"b\"", 20, "`object_id` stands beside `object`, expected one of them"),
-        (object, "", 16, "`records[0].relationships[0].object` is missing, expected a string"),
-        (seat, "object = \"{a}-{b}\"", 31, "the ids of `Seat` are whole numbers, and `{a}-{b}` gives none"),
-        (seat_id, "object_id = \"seven\"", 43, "`object_id` is no id of `Seat`, expected a whole number"),
+        (object, "object = \"a\"\nobject_id = \"b\"", 21, "`object_id` stands beside `object`, expected one of them"),
+        (object, "", 17, "`records[0].relationships[0].object` is missing, expected a string"),
+        (seat, "object = \"{a}-{b}\"", 33, "the ids of `Seat` are whole numbers, and `{a}-{b}` gives none"),
+        (seat_id, "object_id = \"seven\"", 45, "`object_id` is no id of `Seat`, expected a whole number"),
         (
             "object_id = \"all\"",
             "object_id = \"all\"\noptional = true",
-            40,
+            42,
             "`optional` is for an object that may be missing, and `object_id` is always there",
         ),
-        ("when = { is_chair = true }", "when = {}", 44, "`when` names no property, expected at least one"),
+        ("when = { is_chair = true }", "when = {}", 46, "`when` names no property, expected at least one"),
         (
             "when = { is_chair = true }",
             "when = { is_chair = [] }",
-            44,
+            46,
             "`when` lists no value for `is_chair`, expected at least one",
         ),
         (
             "when = { is_chair = true }",
             "when = { is.chair = true }",
-            44,
+            46,
             "`records[2].relationships[1].when.is` is of type table, expected a boolean, a whole number or a string, or a list of such",
         ),
         (
             "relation = \"sits\"",
             "relation = \"sit\"",
-            29,
+            31,
             "unknown relation `sit`, expected one of registered, sits, takes",
         ),
     ] {

@@ -92,9 +92,11 @@ impl Symbolic<'_> {
     fn cases(&self, expression: &Expr) -> Option<Cases> {
         match expression.expr_kind() {
             ExprKind::Lit(literal) => Some(known(literal.clone())),
-            ExprKind::Var(Var::Resource) => Some(vec![(Filter::All, Leaf::Resource)]),
-            ExprKind::Var(Var::Context) if !self.unknown.is_empty() => Some(alone(Leaf::Context)),
-            ExprKind::Var(_) => Some(self.evaluated(expression)),
+            ExprKind::Var(variable) => Some(match variable {
+                Var::Resource => alone(Leaf::Resource),
+                Var::Context if !self.unknown.is_empty() => alone(Leaf::Context),
+                _ => self.evaluated(expression),
+            }),
             ExprKind::If { test_expr, then_expr, else_expr } => {
                 branched(self.cases(test_expr)?, || self.cases(then_expr), || self.cases(else_expr))
             }

@@ -337,9 +337,25 @@ fn the_type_is_a_media_type() {
 }
 
 #[test]
-fn a_token_bound_to_a_key_is_refused_as_long_as_no_proof_is_checked() {
-    check_claims(&with("cnf", json!({ "jkt": "x" })), "PROOF_REQUIRED");
-    check_claims(&with("cnf", Value::Null), "PROOF_REQUIRED");
+fn what_a_token_is_bound_to_is_kept_or_there_is_no_way_to_show_it() {
+    let thumbprint = encode([7; 32]);
+    let bound = with("cnf", json!({ "jkt": thumbprint, "x5t#S256": thumbprint, "kid": "k" }));
+    let claims = verify(&sign(HEADER, &bound), &issuer()).unwrap();
+    let both = Confirmation { key_thumbprint: Some([7; 32]), certificate_thumbprint: Some([7; 32]) };
+    assert_eq!(claims.confirmation(), Some(&both));
+    for unknown in [json!({}), json!({ "kid": "k" }), json!({ "jwk": { "kty": "EC" } })] {
+        check_claims(&with("cnf", unknown), "PROOF_REQUIRED");
+    }
+    for malformed in [json!({ "jkt": "x" }), json!({ "x5t#S256": 1 }), json!("key"), json!([]), Value::Null] {
+        check_claims(&with("cnf", malformed), "CLAIM_TYPE_INVALID");
+    }
+}
+
+#[test]
+fn an_issuer_may_demand_that_its_tokens_are_bound() {
+    let strict = Issuer { is_proof_required: true, ..issuer() };
+    check(&sign(HEADER, &claims()), &strict, "PROOF_REQUIRED");
+    check(&sign(HEADER, &with("cnf", json!({ "jkt": encode([7; 32]) }))), &strict, "OK");
 }
 
 #[test]
@@ -425,6 +441,33 @@ proptest! {
 }
 
 #[test]
+fn an_answer_about_an_opaque_token_passes_the_checks_of_a_jwt() {
+    let issuer = Issuer { audiences: Vec::new(), required_claims: Vec::new(), ..issuer() };
+    let check = |answer: serde_json::Value, until_seconds: i64| {
+        super::introspected(answer.as_object().unwrap().clone(), &issuer, until_seconds, 1_000)
+    };
+    let bare = check(serde_json::json!({ "active": true }), 1_060).unwrap();
+    assert_eq!(
+        (bare.issuer(), bare.expires_at_seconds()),
+        (&issuer.issuer, 1_060),
+        "what it leaves out is known anyway"
+    );
+    let ending = check(serde_json::json!({ "active": true, "exp": 1_010 }), 1_060).unwrap();
+    assert_eq!(ending.expires_at_seconds(), 1_010);
+    for (answer, code) in [
+        (serde_json::json!({}), "TOKEN_INACTIVE"),
+        (serde_json::json!({ "active": "true" }), "TOKEN_INACTIVE"),
+        (serde_json::json!({ "active": true, "exp": 1 }), "TOKEN_EXPIRED"),
+        (serde_json::json!({ "active": true, "iss": "https://other.example" }), "ISSUER_UNKNOWN"),
+        (serde_json::json!({ "active": true, "iss": null }), "ISSUER_UNKNOWN"),
+        (serde_json::json!({ "active": true, "sub": 1 }), "CLAIM_TYPE_INVALID"),
+        (serde_json::json!({ "active": true, "cnf": { "unheard": "of" } }), "PROOF_REQUIRED"),
+    ] {
+        assert_eq!(check(answer.clone(), 1_060).unwrap_err().code(), code, "{answer}");
+    }
+}
+
+#[test]
 fn a_version_is_understood_up_to_its_major_number() {
     let rule = |default: Option<&str>| Issuer {
         version: Some(VersionRule { claim: "ver".into(), major_max: 1, default: default.map(Into::into) }),
@@ -468,31 +511,4 @@ fn a_time_of_issue_is_cut_to_its_second() {
         assert_eq!(verify(&sign(HEADER, &with("iat", iat)), &issuer()).unwrap().issued_at_seconds(), expected);
     }
     assert_eq!(verify(&sign(HEADER, &without("iat")), &issuer()).unwrap().issued_at_seconds(), None);
-}
-
-#[test]
-fn an_answer_about_an_opaque_token_passes_the_checks_of_a_jwt() {
-    let issuer = Issuer { audiences: Vec::new(), required_claims: Vec::new(), ..issuer() };
-    let check = |answer: serde_json::Value, until_seconds: i64| {
-        super::introspected(answer.as_object().unwrap().clone(), &issuer, until_seconds, 1_000)
-    };
-    let bare = check(serde_json::json!({ "active": true }), 1_060).unwrap();
-    assert_eq!(
-        (bare.issuer(), bare.expires_at_seconds()),
-        (&issuer.issuer, 1_060),
-        "what it leaves out is known anyway"
-    );
-    let ending = check(serde_json::json!({ "active": true, "exp": 1_010 }), 1_060).unwrap();
-    assert_eq!(ending.expires_at_seconds(), 1_010);
-    for (answer, code) in [
-        (serde_json::json!({}), "TOKEN_INACTIVE"),
-        (serde_json::json!({ "active": "true" }), "TOKEN_INACTIVE"),
-        (serde_json::json!({ "active": true, "exp": 1 }), "TOKEN_EXPIRED"),
-        (serde_json::json!({ "active": true, "iss": "https://other.example" }), "ISSUER_UNKNOWN"),
-        (serde_json::json!({ "active": true, "iss": null }), "ISSUER_UNKNOWN"),
-        (serde_json::json!({ "active": true, "sub": 1 }), "CLAIM_TYPE_INVALID"),
-        (serde_json::json!({ "active": true, "cnf": { "unheard": "of" } }), "PROOF_REQUIRED"),
-    ] {
-        assert_eq!(check(answer.clone(), 1_060).unwrap_err().code(), code, "{answer}");
-    }
 }

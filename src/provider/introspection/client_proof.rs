@@ -1,7 +1,7 @@
 //! How this service proves itself to an authorization server (RFC 6749 section 2.3, RFC 7523, RFC 8705).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -126,7 +126,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// The secret in a file, line breaks at its end left out.
-fn secret(path: &PathBuf) -> Result<Read, String> {
+fn secret(path: &Path) -> Result<Read, String> {
     let text = String::from_utf8(bytes(path)?).map_err(|_| format!("`{}` is not UTF-8", path.display()))?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
@@ -136,7 +136,7 @@ fn secret(path: &PathBuf) -> Result<Read, String> {
 }
 
 /// The private key in a file; its kind says what it signs with.
-fn key(path: &PathBuf) -> Result<Read, String> {
+fn key(path: &Path) -> Result<Read, String> {
     let pem = bytes(path)?;
     let ed = || EncodingKey::from_ed_pem(&pem).map(|key| Read::Key(key, Algorithm::EdDSA));
     let ec = || EncodingKey::from_ec_pem(&pem).map(|key| Read::Key(key, Algorithm::ES256));

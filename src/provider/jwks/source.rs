@@ -34,6 +34,8 @@ pub(super) struct Source {
     rules: Refetch,
     fetcher: Fetcher,
     held: ArcSwapOption<Held>,
+    /// The set at hand is fetched again before it is stale, in microseconds since the epoch.
+    due_at_us: AtomicI64,
     /// The next refresh that a request starts in passing, in microseconds since the epoch.
     next_refresh_us: AtomicI64,
     /// Whoever holds this fetches; the others wait and take what it got.
@@ -52,8 +54,6 @@ pub(super) struct Source {
 struct Held {
     json: String,
     keys: Arc<KeySet>,
-    /// It is fetched again before it is stale.
-    due_at_us: i64,
     usable_until_us: i64,
 }
 
@@ -88,6 +88,7 @@ impl Source {
             rules: issuer.refetch.clone(),
             fetcher: Fetcher::new(issuer, timeout),
             held: ArcSwapOption::empty(),
+            due_at_us: AtomicI64::new(i64::MIN),
             next_refresh_us: AtomicI64::new(i64::MAX),
             fetching: Arc::new(Mutex::new(Fetching { allowance, last: 0, last_good: 0, fault: None })),
             begun: AtomicU64::new(0),
@@ -172,7 +173,13 @@ impl Source {
 
     /// There are keys, and it is time to fetch them again.
     pub(super) fn is_due(&self, now_us: i64) -> bool {
-        self.held.load().as_ref().is_some_and(|held| now_us >= held.due_at_us)
+        self.held.load().is_some() && now_us >= self.due_at_us.load(Ordering::Acquire)
+    }
+
+    /// Has the set fetched again when it is used next, whatever its freshness.
+    pub(super) fn doubt(&self) {
+        self.due_at_us.store(i64::MIN, Ordering::Release);
+        self.next_refresh_us.store(i64::MIN, Ordering::Release);
     }
 
     /// The answer of keys that were fetched for it.
@@ -200,7 +207,7 @@ impl Source {
         if fetching.last_good > after || need != Need::Regular && held.as_ref().is_some_and(|held| held.knows(id)) {
             return Attempt::Done;
         }
-        if need == Need::Regular && held.is_some_and(|held| now_us < held.due_at_us) {
+        if need == Need::Regular && held.is_some() && !self.is_due(now_us) {
             return Attempt::Again;
         }
         if fetching.last > after {
@@ -245,8 +252,9 @@ impl Source {
         let max_seconds = self.rules.max_stale_seconds;
         let due_at_us = now_us.saturating_add(fresh_seconds.min(max_seconds).saturating_mul(800_000));
         let usable_until_us = now_us.saturating_add(max_seconds.saturating_mul(1_000_000));
-        let held = Arc::new(Held { json, keys, due_at_us, usable_until_us });
+        let held = Arc::new(Held { json, keys, usable_until_us });
         let earlier = self.held.swap(Some(Arc::clone(&held)));
+        self.due_at_us.store(due_at_us, Ordering::Release);
         self.next_refresh_us.store(due_at_us, Ordering::Relaxed);
         if earlier.as_ref().is_some_and(|earlier| earlier.json == held.json) {
             return Ok(());

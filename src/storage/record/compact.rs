@@ -100,18 +100,17 @@ impl Decoder {
     }
 
     fn name(&self, reader: &mut Reader<'_>) -> Result<Arc<str>, CodecError> {
-        let place = reader.count()?;
-        self.known.get(place).cloned().ok_or(CodecError::Range(place as u64))
+        let place = reader.u64()?;
+        let known = usize::try_from(place).ok().and_then(|place| self.known.get(place));
+        known.cloned().ok_or(CodecError::Range(place))
     }
 }
 
 /// Reads an id, given the one before, which it replaces.
 fn read_id(reader: &mut Reader<'_>, before: &mut String) -> Result<Arc<str>, CodecError> {
-    let shared = reader.count()?;
-    if !before.is_char_boundary(shared) {
-        return Err(CodecError::Range(shared as u64));
-    }
-    before.truncate(shared);
+    let shared = reader.u64()?;
+    let kept = usize::try_from(shared).ok().filter(|kept| before.is_char_boundary(*kept));
+    before.truncate(kept.ok_or(CodecError::Range(shared))?);
     before.push_str(reader.str()?);
     Ok(before.as_str().into())
 }

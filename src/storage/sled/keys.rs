@@ -138,7 +138,7 @@ mod tests {
     fn a_changed_value_and_a_value_of_another_key_are_found() {
         let good = value(b"key", WITH_REMOVED, b"body");
         assert_eq!(read_value(b"key", &good), Some((WITH_REMOVED, &b"body"[..])));
-        assert_eq!(read_value(b"key", &value(b"key", 3, b"body")), None);
+        assert_eq!(read_value(b"key", &value(b"key", 4, b"body")), None);
         assert_eq!(read_value(b"other", &good), None);
         for index in 0..good.len() {
             let mut bad = good.clone();

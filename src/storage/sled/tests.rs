@@ -293,8 +293,9 @@ async fn writes_are_refused_before_the_disk_is_full_and_resume_with_room() {
 async fn the_largest_records_and_keys_stay_within_the_log() {
     let (store, folder) = store();
     let largest = |index: usize, school: &str| {
-        let mut record = enrolment("1", &school.repeat(340));
-        record.relationships = vec![record.relationships.remove(0); 64];
+        let mut record = enrolment("1", "1");
+        let related = |place: usize| enrolment("1", &format!("{place:02}{}", school.repeat(340))).relationships;
+        record.relationships = (0..68).flat_map(related).collect();
         // The keys differ early, so that sled cannot leave much of them out.
         record.key =
             key(&"r".repeat(128), &format!("{:020}{}", index.wrapping_mul(0x9e37_79b9) % 99_991, "k".repeat(2_028)));

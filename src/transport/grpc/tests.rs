@@ -5,6 +5,7 @@ mod authorization;
 mod credentials;
 mod decisions;
 mod policies;
+mod proofs;
 mod relationships;
 mod revocations;
 mod search;

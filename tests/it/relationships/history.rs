@@ -33,6 +33,8 @@ id = "sub"
 parents = ["folders"]
 [principal.attributes.folders]
 claim = "folders"
+[trusted]
+Item = ["paper", "region"]
 "#;
 
 const RELATIONS: &str = r#"
