@@ -54,7 +54,7 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         skew_seconds,
         lifetime_seconds_max,
         applications,
-        is_proof_required,
+        is_proof_required: token_rules::read_proof(table),
         refetch,
         servers,
         introspection,
