@@ -92,7 +92,7 @@ async fn world_in(mut home: Home, proof: &str) -> (Home, Service, IssuerServer, 
         "keys = {{ file = \"issuer.jwks.json\" }}\n[[realms.edfi.issuers]]\nissuer = \"{url}\"\naudiences = [\"hallpass\"]\n\
          ca_file = \"ca.pem\"\nintrospection = {{ url = \"{url}/introspect\", client_id = \"pdp\", {proof} }}\n"
     );
-    home.tables = "[decision_log]\nmode = \"strict\"\n[log]\nlevel = \"trace\"\n".to_owned();
+    home.tables.push_str("[log]\nlevel = \"trace\"\n");
     let service = home.start().await;
     (home, service, server, seen)
 }
