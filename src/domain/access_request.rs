@@ -205,7 +205,7 @@ fn missing_values<'a>(
 }
 
 /// The members of the context that the host fills in from grants.
-const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
+pub(super) const GRANT_CONTEXT: [&str; 3] = ["claimSetHasResource", "actionGranted", "strategies"];
 
 /// The members of the context that follow from the action and the grant.
 pub(super) const SETTLED_CONTEXT: [&str; 4] = ["claimSetHasResource", "actionGranted", "strategies", SETTINGS];

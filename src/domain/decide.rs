@@ -20,7 +20,7 @@ use super::{
     profile::selection::{Refusal, select},
     realm::Realm,
     realm_file::SETTINGS,
-    value::Value,
+    value::{Attributes, Value},
 };
 
 /// All that a reason may want to know of one evaluation.
@@ -116,7 +116,7 @@ fn refused(realm: &Realm, principal: &Principal, request: &AccessRequest, refusa
     let phase = request.phases.first().map_or(Phase::Existing, |values| values.phase);
     let template = template.map(Arc::from);
     let explained = Explained { template, ..Explained::from(Reason::plain(code, message)) };
-    let asked = Asked { principal, request, phase, context: &request.context };
+    let asked = Asked { principal, request, phase, context: &seen_context(realm, principal, request, phase) };
     let denial = denial::render_with(realm, Some(asked), &explained, &details);
     Decision {
         outcome,
@@ -136,7 +136,7 @@ pub(super) fn denied(
     outcome: Outcome,
     reasons: Vec<Explained>,
 ) -> Decision {
-    let asked = Asked { principal, request, phase, context: &request.context };
+    let asked = Asked { principal, request, phase, context: &seen_context(realm, principal, request, phase) };
     let denial = denial::render(realm, Some(asked), reasons.first());
     let reasons: Vec<Reason> = reasons.into_iter().map(|explained| explained.reason).collect();
     // A near miss explains a denial; it did not determine it.
@@ -284,6 +284,17 @@ fn context_of(
         context(realm, request, phase, grant)?
     };
     derived.added_to(context, &realm.cedar_types)
+}
+
+/// The context that policies see by the values of a phase, as far as texts can show it: without what follows from the grant.
+fn seen_context(realm: &Realm, principal: &Principal, request: &AccessRequest, phase: Phase) -> Attributes {
+    let values = request.phases.iter().find(|values| values.phase == phase);
+    let derived = values.map(|values| realm.derived.of(&realm.relations, principal, request, values));
+    let derived = derived.iter().flat_map(Filled::iter).map(|(name, value)| (Arc::clone(name), value.clone()));
+    let said = request.context.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
+    let settings = realm.settings.get(&request.action).map(|settings| (SETTINGS.into(), settings.clone()));
+    let phase = [("phase".into(), Value::String(phase.name().into()))];
+    said.chain(derived).chain(settings).chain(phase).collect()
 }
 
 /// The context without derived members: what the request says, and what else the host adds where the action's context

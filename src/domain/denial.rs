@@ -64,8 +64,18 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
         };
     };
     let filler = Filler { realm, asked, reason, strategies, details };
-    let DenialTemplate { status, problem_type, title, detail, detail_many, errors, errors_many, headers, members } =
-        template;
+    let DenialTemplate {
+        status,
+        problem_type,
+        title,
+        detail,
+        detail_many,
+        errors,
+        errors_many,
+        headers,
+        members,
+        place: _,
+    } = template;
     let names_many = |(_, detail): &(&str, Detail)| matches!(detail, Detail::Names(names) if names.len() > 1);
     let is_many = reason.subjects.len() > 1 || details.iter().any(names_many);
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);

@@ -22,7 +22,7 @@ pub(super) use self::compile::{Parts, compile};
 use super::{
     access_request::{AccessRequest, PhaseValues},
     cedar::{CedarTypes, ReadyValue, with_members},
-    forms::Forms,
+    forms::{Forms, lower_case},
     principal::Principal,
     record_mapping::Relations,
     schema::AttributeType,
@@ -224,7 +224,7 @@ impl Member {
             Source::Text { texts, forms, is_lower_case } => {
                 let text = texts.iter().find_map(|text| text.filled(known))?;
                 let read = forms.as_ref().map_or(Some(Cow::Borrowed(&*text)), |forms| forms.read(&text))?;
-                let read = if *is_lower_case { Cow::Owned(lower(&read)) } else { read };
+                let read = if *is_lower_case { Cow::Owned(lower_case(&read)) } else { read };
                 typed(&read, &self.value_type, relations).map(Held::Made)
             }
         }
@@ -284,9 +284,4 @@ fn typed(text: &str, wanted: &AttributeType, relations: &Relations) -> Option<Va
         AttributeType::Entity(entity_type) => relations.entity_id(entity_type, text).ok().map(Value::Entity),
         AttributeType::Set(_) | AttributeType::Record(_) | AttributeType::Other => None,
     }
-}
-
-/// Each character in lower case, whatever stands around it.
-fn lower(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
 }

@@ -298,7 +298,7 @@ separator = ","
             (asking("url = \"https://idp.example/i\", client_id = \"pdp\""), 14, "exactly one of"),
             (asking(&format!("{good}, private_key_file = \"k\"")), 14, "exactly one of"),
             (asking(&format!("{good}, auth = \"digest\"")), 14, "unknown method"),
-            (asking(&format!("{good}, key_id = \"k\"")), 14, "`private_key_jwt`"),
+            (asking(&format!("{good}, key_id = \"k\"")), 14, "private_key_jwt"),
             (asking(&format!("{good}, cache_seconds = 61")), 14, "0 to 60"),
             (asking(&format!("{good}, negative_cache_seconds = 11")), 14, "0 to 10"),
             (format!("{}\n[[issuers]]\nissuer = \"b\"\naudiences = []\n{}", asking(good), asking(good)), 18, "already"),

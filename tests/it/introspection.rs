@@ -83,7 +83,7 @@ async fn world(proof: &str) -> (Home, Service, IssuerServer, Arc<Mutex<Vec<Reque
         "keys = {{ file = \"issuer.jwks.json\" }}\n[[realms.edfi.issuers]]\nissuer = \"{url}\"\naudiences = [\"hallpass\"]\n\
          ca_file = \"ca.pem\"\nintrospection = {{ url = \"{url}/introspect\", client_id = \"pdp\", {proof} }}\n"
     );
-    home.tables = "[decision_log]\nmode = \"strict\"\n[log]\nlevel = \"trace\"\n".to_owned();
+    home.tables.push_str("[log]\nlevel = \"trace\"\n");
     let service = home.start().await;
     (home, service, server, seen)
 }

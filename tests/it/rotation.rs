@@ -114,10 +114,11 @@ async fn rotations_under_attack_refuse_no_honest_token_and_fetch_within_the_allo
     let (tally, is_over) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..HONEST {
-        tasks.spawn(be_honest(service.clone(), keys.clone(), tally.clone(), is_over.clone(), number));
+        let (service, keys) = (Arc::clone(&service), Arc::clone(&keys));
+        tasks.spawn(be_honest(service, keys, Arc::clone(&tally), Arc::clone(&is_over), number));
     }
     for _ in 0..ATTACKERS {
-        tasks.spawn(attack(service.clone(), tally.clone(), is_over.clone()));
+        tasks.spawn(attack(Arc::clone(&service), Arc::clone(&tally), Arc::clone(&is_over)));
     }
     for _ in 0..ROTATIONS {
         {

@@ -3,12 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use super::REALM_FILE;
+use super::{REALM_FILE, find};
 use crate::domain::{
+    access_request::GRANT_CONTEXT,
     fault::Fault,
-    policy_set::PolicySet,
+    policy_set::{PolicySet, SourceFile},
     realm_file::{ObligationParameter, RealmFile, context_paths},
     record_mapping::Relations,
     schema::{AttributeType, Member, RealmSchema},
@@ -16,7 +17,7 @@ use crate::domain::{
 
 /// Names in `@denial` and `@obligation` that realm.toml doesn't have, and what realm.toml says of reasons and obligations
 /// that no policy gives.
-pub(super) fn annotations(file: &RealmFile, policies: &PolicySet) -> Vec<Fault> {
+pub(super) fn annotations(files: &[SourceFile], file: &RealmFile, policies: &PolicySet) -> Vec<Fault> {
     let mut faults = Vec::new();
     for policy in policies.iter() {
         let denial = policy.annotation("denial").filter(|name| !has(&file.denials, name));
@@ -32,7 +33,7 @@ pub(super) fn annotations(file: &RealmFile, policies: &PolicySet) -> Vec<Fault> 
         let is_named = policies.iter().any(|policy| policy.obligations.contains(id));
         if rule.actions.is_empty() && !is_named {
             let message = format!("obligation `{id}` has no `actions`, and no permit carries it with `@obligation`");
-            faults.push(Fault::in_file(REALM_FILE, message));
+            faults.push(fault_at(files, &rule.place, message));
         }
     }
     let is_given = |code: &str| {
@@ -51,24 +52,34 @@ pub(super) fn annotations(file: &RealmFile, policies: &PolicySet) -> Vec<Fault> 
     faults
 }
 
+fn fault_at(files: &[SourceFile], place: &Range<usize>, message: String) -> Fault {
+    let content = find(files, REALM_FILE).map_or("", |file| &file.content);
+    Fault::at(REALM_FILE, content, Some(place.clone()), message)
+}
+
 fn has<T>(named: &[(Arc<str>, T)], wanted: &str) -> bool {
     named.iter().any(|(name, _)| **name == *wanted)
 }
 
 /// Attributes that `[obligations.*]` names and that are not there or cannot be taken apart, and members of the context that
 /// denials name and that no action has or no text may show.
-pub(super) fn placeholders(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+pub(super) fn placeholders(
+    files: &[SourceFile],
+    file: &RealmFile,
+    relations: &Relations,
+    schema: &RealmSchema,
+) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut wrong = |message: String| faults.push(Fault::in_file(REALM_FILE, message));
+    let mut wrong = |place: &Range<usize>, message: String| faults.push(fault_at(files, place, message));
     let is_mapped = |name: &Arc<str>| file.principal.attributes.iter().any(|mapping| mapping.attribute == *name);
     let declared = schema.entities.get(&file.principal.entity);
     for (id, rule) in &file.obligations {
         for (_, ObligationParameter { attribute, split }) in &rule.parameters {
             let member = declared.and_then(|members| members.get(attribute));
             if !is_mapped(attribute) {
-                wrong(format!("obligation `{id}`: `{attribute}` is none of the principal's attributes"));
+                wrong(&rule.place, format!("obligation `{id}`: `{attribute}` is none of the principal's attributes"));
             } else if split.is_some() && !member.is_some_and(|member| is_one_text(&member.value_type, relations)) {
-                wrong(format!("obligation `{id}`: `{attribute}` is no single text that could be split"));
+                wrong(&rule.place, format!("obligation `{id}`: `{attribute}` is no single text that could be split"));
             }
         }
     }
@@ -77,9 +88,14 @@ pub(super) fn placeholders(file: &RealmFile, relations: &Relations, schema: &Rea
             let contexts = schema.actions.values().map(|shape| &shape.context);
             let found: Vec<&AttributeType> = contexts.filter_map(|context| member_at(context, path)).collect();
             if found.is_empty() {
-                wrong(format!("denial `{name}`: no action's context has `{path}`"));
+                wrong(&template.place, format!("denial `{name}`: no action's context has `{path}`"));
             } else if let Some(why) = found.iter().find_map(|value_type| unshown(value_type, relations)) {
-                wrong(format!("denial `{name}`: `context.{path}` {why}"));
+                wrong(&template.place, format!("denial `{name}`: `context.{path}` {why}"));
+            } else if file.grants.is_some() && GRANT_CONTEXT.contains(&path) {
+                wrong(
+                    &template.place,
+                    format!("denial `{name}`: `context.{path}` follows from the grant, which no text shows"),
+                );
             }
         }
     }

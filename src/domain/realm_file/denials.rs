@@ -1,6 +1,6 @@
 //! `[denials.*]` and `[denial_lists.*]`: what a refused caller reads.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::domain::{document::Table, value::Value};
 
@@ -25,6 +25,8 @@ pub struct DenialTemplate {
     pub headers: Vec<(Arc<str>, Arc<str>)>,
     /// Further members of the problem: booleans, whole numbers and texts.
     pub members: Vec<(Arc<str>, Value)>,
+    /// Where it stands in realm.toml, in bytes.
+    pub place: Range<usize>,
 }
 
 /// A placeholder that lists a principal attribute.
@@ -107,6 +109,7 @@ pub(super) fn read_denial(table: &Table<'_>) -> Option<DenialTemplate> {
         errors_many,
         headers,
         members,
+        place: table.place(""),
     })
 }
 

@@ -1,6 +1,6 @@
 //! `[obligations.*]`: what a caller must do with an allow.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::domain::{document::Table, value::Attributes};
 
@@ -15,6 +15,8 @@ pub struct ObligationRule {
     /// The parameters that follow from the principal. Without all the values, an allow that an action gives the
     /// obligation goes without it, and one that its permits give it is none.
     pub parameters: Vec<(Arc<str>, ObligationParameter)>,
+    /// Where it stands in realm.toml, in bytes.
+    pub place: Range<usize>,
 }
 
 /// Where a parameter of an obligation comes from.
@@ -41,7 +43,7 @@ pub(super) fn read_obligation(name: &str, table: &Table<'_>) -> ObligationRule {
     for (name, _) in parameters.iter().filter(|(name, _)| constants.iter().any(|(other, _)| other == name)) {
         table.fault(Some("parameters"), format!("`{name}` is one of the constants, too"));
     }
-    ObligationRule { actions, constants: constants.into_iter().collect(), parameters }
+    ObligationRule { actions, constants: constants.into_iter().collect(), parameters, place: table.place("") }
 }
 
 fn read_parameter(table: &Table<'_>) -> Option<ObligationParameter> {

@@ -92,11 +92,9 @@ impl Symbolic<'_> {
     fn cases(&self, expression: &Expr) -> Option<Cases> {
         match expression.expr_kind() {
             ExprKind::Lit(literal) => Some(known(literal.clone())),
-            ExprKind::Var(variable) => Some(match variable {
-                Var::Resource => alone(Leaf::Resource),
-                Var::Context if !self.unknown.is_empty() => alone(Leaf::Context),
-                _ => self.evaluated(expression),
-            }),
+            ExprKind::Var(Var::Resource) => Some(alone(Leaf::Resource)),
+            ExprKind::Var(Var::Context) if !self.unknown.is_empty() => Some(alone(Leaf::Context)),
+            ExprKind::Var(_) => Some(self.evaluated(expression)),
             ExprKind::If { test_expr, then_expr, else_expr } => {
                 branched(self.cases(test_expr)?, || self.cases(then_expr), || self.cases(else_expr))
             }
@@ -117,25 +115,7 @@ impl Symbolic<'_> {
             }
             ExprKind::GetAttr { expr, attr } => self.on(expr, |leaf| self.attribute(leaf, attr)),
             ExprKind::HasAttr { expr, attr } => self.on(expr, |leaf| self.has(leaf, attr)),
-            ExprKind::ExtHasAttr { expr, attrs } => self.on(expr, |leaf| {
-                let mut names = attrs.iter();
-                let mut cases = self.has(leaf, names.next()?)?;
-                let mut entered: Vec<&SmolStr> = vec![attrs.first()];
-                for name in names {
-                    let place = || {
-                        entered.iter().try_fold(vec![(Filter::All, leaf.clone())], |cases, name| {
-                            each(&[cases], |leaves| self.attribute(leaves.first()?, name))
-                        })
-                    };
-                    cases = branched(
-                        cases,
-                        || each(&[place()?], |leaves| self.has(leaves.first()?, name)),
-                        || Some(known(false)),
-                    )?;
-                    entered.push(name);
-                }
-                Some(cases)
-            }),
+            ExprKind::ExtHasAttr { expr, attrs } => self.on(expr, |leaf| self.has_each(leaf, attrs.iter())),
             ExprKind::Like { expr, pattern } => self.on(expr, |leaf| match leaf {
                 Leaf::Known(value) => Some(self.evaluated(&Expr::like(value.clone().into(), pattern.clone()))),
                 _ => None,
@@ -164,6 +144,24 @@ impl Symbolic<'_> {
             // Templates are refused, and nothing here makes unknowns.
             _ => None,
         }
+    }
+
+    /// Whether there is an attribute, and in it the next one, and so on.
+    fn has_each<'e>(&self, leaf: &Leaf, mut names: impl Iterator<Item = &'e SmolStr>) -> Option<Cases> {
+        let first = names.next()?;
+        let mut cases = self.has(leaf, first)?;
+        let mut entered = vec![first];
+        for name in names {
+            let place = || {
+                entered.iter().try_fold(vec![(Filter::All, leaf.clone())], |cases, name| {
+                    each(&[cases], |leaves| self.attribute(leaves.first()?, name))
+                })
+            };
+            cases =
+                branched(cases, || each(&[place()?], |leaves| self.has(leaves.first()?, name)), || Some(known(false)))?;
+            entered.push(name);
+        }
+        Some(cases)
     }
 
     fn cases_of<'e>(&self, expressions: impl Iterator<Item = &'e Expr>) -> Option<Vec<Cases>> {

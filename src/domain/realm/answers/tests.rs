@@ -55,6 +55,8 @@ headers = { "Retry-After" = "60" }
 [denials.TOKEN]
 status = 401
 headers = { "WWW-Authenticate" = 'Bearer scope="{context.note}"' }
+[trusted]
+context = ["need", "note", "open"]
 "#;
 
 const SCHEMA: &str = r"
@@ -350,7 +352,7 @@ fn names_that_lead_nowhere_are_faults_with_their_place() {
             "rules.cedar:8: a forbid carries no obligation",
         ),
         ("@id(\"wide\")", "@id(\"wide\") @denail(\"x\")", "rules.cedar:4: unknown annotation `@denail`"),
-        (", keep_to", "", "realm.toml:0: obligation `keep_to` has no `actions`, and no permit carries it"),
+        (", keep_to", "", "realm.toml:20: obligation `keep_to` has no `actions`, and no permit carries it"),
     ] {
         let found = faults(REALM, &POLICIES.replacen(from, to, 1));
         assert!(found.iter().any(|fault| fault.starts_with(expected)), "{to}: {found:?}");
@@ -433,4 +435,16 @@ fn the_tests_of_a_realm_expect_members_and_headers() {
         .map(|start| results[1].differences.iter().any(|difference| difference.starts_with(start)))
         .collect();
     assert_eq!(starts, [true, true], "{:?}", results[1].differences);
+}
+
+#[test]
+fn a_denial_shows_what_the_host_fills_in_by_the_values_that_failed() {
+    let context = "[context.label]\nvalue = \"{action} of {resource.size}\"\n[settings]\nlimit = 9\n";
+    let shown = "{context.label}, {context.phase}, {context.settings.limit}";
+    let realm = REALM
+        .replace("[denials.NO_RIGHT_THEN]\n", &format!("{context}[denials.NO_RIGHT_THEN]\ndetail = \"{shown}\"\n"));
+    let schema = SCHEMA.replace("need?:", "label?: String, phase: String, settings: { limit: Long }, need?:");
+    let realm = Realm::compile(&files(&realm, &schema, POLICIES), None).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let decision = ask(&realm, "all", &Question { proposed: Some(sized(5)), ..question("Change", &[]) });
+    assert_eq!(decision.denial.unwrap().detail, "Change of 5, proposed, 9");
 }
