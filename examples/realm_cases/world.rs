@@ -157,7 +157,7 @@ impl<'a> World<'a> {
             (None, None) => String::new(),
         };
         if let Some(answer) = &spec.introspection {
-            self.authorization_server.tell(&token, answer);
+            self.authorization_server.tell(&token, &self.system.introspection(answer));
         }
         let further = spec.also_query_parameter.as_ref().map(|claims| self.keys.sign(spec, claims)).transpose()?;
         let (realm, scheme) = (self.system.realm().to_owned(), spec.scheme.clone());
