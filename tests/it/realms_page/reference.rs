@@ -28,7 +28,8 @@ enum Shape {
 const SHAPES: [Shape; 3] = [Shape::Plain, Shape::Named, Shape::Listed];
 
 fn explore(parse: &dyn Fn(&str) -> Vec<Fault>, path: &mut Vec<(String, Shape)>, found: &mut BTreeSet<String>) -> bool {
-    let parts = path.iter().flat_map(|(key, shape)| [key, if matches!(shape, Shape::Named) { ".*." } else { "." }]);
+    let parts =
+        path.iter().flat_map(|(key, shape)| [key.as_str(), if matches!(shape, Shape::Named) { ".*." } else { "." }]);
     let name: String = parts.collect();
     let Some(keys) = told(&parse(&document(path)), path) else { return false };
     for key in keys {
