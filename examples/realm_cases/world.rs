@@ -153,11 +153,13 @@ impl<'a> World<'a> {
         let spec = &case.token;
         let token = match (&spec.claims, &spec.value) {
             (Some(claims), _) => self.keys.sign(spec, claims)?,
+            // Answers about opaque tokens are remembered, so each case has a token of its own.
+            (None, Some(value)) if spec.introspection.is_some() => format!("{value}-{}", case.id),
             (None, Some(value)) => value.clone(),
             (None, None) => String::new(),
         };
         if let Some(answer) = &spec.introspection {
-            self.authorization_server.tell(&token, answer);
+            self.authorization_server.tell(&token, &self.system.introspection(answer));
         }
         let further = spec.also_query_parameter.as_ref().map(|claims| self.keys.sign(spec, claims)).transpose()?;
         let (realm, scheme) = (self.system.realm().to_owned(), spec.scheme.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::{
     app::{
@@ -17,6 +17,7 @@ use crate::{
     domain::{
         application::TokenDigest,
         decision::Reason,
+        id::EntityId,
         issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
@@ -37,6 +38,9 @@ struct Proven {
     token: TokenFacts,
     expires_at_seconds: i64,
 }
+
+/// How claims and what is on record of their application become a principal.
+type Mapping = fn(&Realm, EntityId, &Map<String, Value>, &Attributes) -> Result<Principal, PrincipalError>;
 
 /// Why a token was not verified: it isn't good, or that couldn't be found out.
 enum NotProven {
@@ -149,7 +153,7 @@ impl App {
         unverified.check_header(issuer)?;
         let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
-        Self::prove_claims(state, realm, issuer, &claims, now_seconds)
+        Self::prove_claims(state, realm, issuer, &claims, Principal::from_claims_and_record, now_seconds)
     }
 
     /// The issuer of the realm that is asked about this token, as it takes the realm's opaque tokens.
@@ -159,12 +163,13 @@ impl App {
         is_for_introspection(text).then_some((issuer, introspector))
     }
 
-    /// Whom the claims of a good token stand for.
+    /// Whom the claims of a good token stand for, as `principal` maps what a token or what an introspection says.
     fn prove_claims(
         state: &RealmState,
         realm: &Realm,
         issuer: &Issuer,
         claims: &Claims,
+        principal: Mapping,
         now_seconds: i64,
     ) -> Result<Proven, NotProven> {
         let token = TokenFacts::of(claims);
@@ -172,11 +177,11 @@ impl App {
         let entity = Principal::named_in(realm, claims)?;
         let applications = realm.vouches_for_applications(issuer).then(|| state.applications.index());
         let Some(application) = applications.as_ref().and_then(|applications| applications.get(&entity.id)) else {
-            let principal = Principal::from_claims_and_record(realm, entity, claims, &Attributes::default())?;
+            let principal = principal(realm, entity, claims, &Attributes::default())?;
             return Ok(Proven { principal, token, expires_at_seconds });
         };
         application.check_in_use(now_seconds)?;
-        let principal = Principal::from_claims_and_record(realm, entity, claims, &application.attributes)?;
+        let principal = principal(realm, entity, claims, &application.attributes)?;
         Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
     }
 }
@@ -206,7 +211,8 @@ async fn prove_introspected(
         Introspected::Inactive => Err(TokenError::Inactive.into()),
         Introspected::Active(ActiveToken { members, until_seconds }) => {
             let claims = token::introspected(Map::clone(&members), issuer, until_seconds, now_seconds)?;
-            let mut proven = App::prove_claims(state, realm, issuer, &claims, now_seconds)?;
+            let mapping = Principal::from_introspection_and_record;
+            let mut proven = App::prove_claims(state, realm, issuer, &claims, mapping, now_seconds)?;
             // What can be revoked has an id.
             proven.token.id.get_or_insert_with(|| TokenDigest::of(text).to_string().into());
             Ok(proven)

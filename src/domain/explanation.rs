@@ -126,15 +126,18 @@ fn missing(evaluation: &Evaluation<'_>, family: &str) -> (String, &'static str) 
 
 /// Why no permit holds: the permits that nearly did, with the clauses that were false.
 ///
-/// A permit nearly applied when every clause holds that doesn't look at the resource.
+/// A permit nearly applied when every clause holds that doesn't look at the resource, be it at what is derived from it.
 pub(super) fn not_permitted(evaluation: &Evaluation<'_>) -> Vec<Explained> {
+    let of_resource = evaluation.realm.derived.of_resource(&evaluation.request.action);
     let mut missed: Vec<Missed<'_>> = Vec::new();
     for policy in sorted(evaluation, &evaluation.candidates.indexes) {
         if policy.effect != Effect::Permit || policy.clauses.list.is_empty() {
             continue;
         }
         let failing = failing_clauses(evaluation, policy);
-        if failing.is_empty() || failing.iter().any(|clause| !clause.looks_at_resource) {
+        if failing.is_empty()
+            || failing.iter().any(|clause| !clause.looks_at_resource && !clause.mentions_context(of_resource))
+        {
             continue;
         }
         missed.push(Missed { policy, failing: subjects_of(evaluation, failing.into_iter()) });

@@ -140,12 +140,9 @@ impl Realm {
         });
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(cross_check(file, relations, schema));
-            faults.extend(answers::placeholders(files, file, relations, schema));
+            faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
-        }
-        if let (Some(file), Some(policies)) = (&file, &policies) {
-            faults.extend(answers::annotations(files, file, policies));
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::issuer_server::{IssuerServer, Reply, Request};
-use crate::support::{Home, Service, reading_student};
+use crate::support::{Home, REALM, Service, reading_student};
 
 /// What must not be found in any log.
 const SECRET: &str = "s3cret-canary with + and %";
@@ -60,6 +60,12 @@ fn reply(name: &str, issuer: &str) -> Reply {
         "twice" => return Reply::Json(r#"{"active": false, "active": true}"#.to_owned()),
         "signed" => return Reply::Json("eyJhbGciOiJFUzI1NiJ9.e30.AA".to_owned()),
         "silent" => return Reply::Silence,
+        "nested" => {
+            answer = json!({
+                "active": true, "aud": ["hallpass"], "client_id": "introspected", "claim_set": { "name": "Ed-Fi Sandbox" },
+                "education_organizations": [{ "id": 255_901 }, { "id": 255_950 }],
+            });
+        }
         other => panic!("nobody issued `{other}`"),
     }
     Reply::Json(answer.to_string())
@@ -67,6 +73,10 @@ fn reply(name: &str, issuer: &str) -> Reply {
 
 /// A service whose realm trusts its usual issuer and one of opaque tokens, and the requests that the latter got.
 async fn world(proof: &str) -> (Home, Service, IssuerServer, Arc<Mutex<Vec<Request>>>) {
+    world_in(Home::new(), proof).await
+}
+
+async fn world_in(mut home: Home, proof: &str) -> (Home, Service, IssuerServer, Arc<Mutex<Vec<Request>>>) {
     let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
     let server = IssuerServer::start(|_| Reply::Silence).await;
     let (issuer, heard) = (server.url.clone(), Arc::clone(&seen));
@@ -75,7 +85,6 @@ async fn world(proof: &str) -> (Home, Service, IssuerServer, Arc<Mutex<Vec<Reque
         let token = request.field("token").unwrap();
         reply(token.strip_prefix(CANARY).unwrap().trim_start_matches('-'), &issuer)
     });
-    let mut home = Home::new();
     fs::write(home.path("ca.pem"), &server.certificate).unwrap();
     fs::write(home.path("secret.txt"), format!("{SECRET}\n")).unwrap();
     let url = &server.url;
@@ -173,4 +182,31 @@ async fn the_service_proves_itself_by_a_signed_assertion() {
     let claims = token::read(&assertion).unwrap().verify(&client, &keys, SystemClock.now_seconds()).unwrap();
     assert_eq!(claims.subject(), Some("pdp"));
     assert!(!service.stderr().contains(&assertion));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_realm_says_where_an_introspection_answer_has_what_tokens_say_elsewhere() {
+    let mut home = Home::new();
+    let rules = home.copy_rules().join("realm.toml");
+    let mut content = fs::read_to_string(&rules).unwrap();
+    for (claim, walk) in [
+        ("claim = \"scope\"", "[\"claim_set\", \"name\"]"),
+        ("claim = \"educationOrganizationIds\"", "[\"education_organizations\", \"id\"]"),
+    ] {
+        assert!(content.contains(claim));
+        content = content.replace(claim, &format!("{claim}\nintrospection = {walk}"));
+    }
+    fs::write(&rules, content).unwrap();
+    let (home, service, ..) = world_in(home, "client_secret_file = \"secret.txt\"").await;
+    let describe = async |token: String| {
+        let asked = pb::GetTokenInfoRequest { realm: REALM.to_owned(), token, ..Default::default() };
+        service.authorization().get_token_info(asked).await.unwrap().into_inner()
+    };
+    let by_answer = describe(format!("{CANARY}-nested")).await;
+    let by_token = describe(home.token("Ed-Fi Sandbox", &[255_901, 255_950])).await;
+    let told = ["claimSet", "educationOrganizations"];
+    let of = |token: &pb::GetTokenInfoResponse| told.map(|name| token.attributes.get(name).cloned());
+    assert_eq!((by_answer.active, &*by_answer.principal.clone().unwrap().id), (true, "introspected"), "{by_answer:?}");
+    assert!(of(&by_token).iter().all(Option::is_some), "{by_token:?}");
+    assert_eq!(of(&by_answer), of(&by_token));
 }

@@ -37,13 +37,14 @@ impl Reader {
     /// A command line for the shell, which finds the program and is told nothing else by the environment.
     fn shell(&self, line: &str) -> Command {
         let programs = Path::new(env!("CARGO_BIN_EXE_hallpass")).parent().unwrap();
-        let path = std::env::var("PATH").unwrap_or_default();
+        let path = std::env::var_os("PATH").unwrap_or_default();
         let mut command = Command::new("sh");
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HALLPASS_")) {
             command.env_remove(name);
         }
         command.arg("-c").arg(line).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("PATH", format!("{}:{path}", programs.display()));
+        let paths = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(paths).unwrap());
         command.env("HALLPASS_GRPC_ADDRESS", &self.address);
         command
     }

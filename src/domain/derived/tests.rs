@@ -230,6 +230,18 @@ fn what_contains_a_derived_entity_counts() {
 }
 
 #[test]
+fn a_permit_that_only_what_is_derived_from_the_resource_kept_away_says_why() {
+    let rules = "@id(\"org\") @reason(\"RELATIONSHIP_MISSING\") permit (principal, action, resource)
+        when { context has level && context.level > 5 } when { context has org && context.org == \"a\" };";
+    let realm = realm(DERIVED, rules);
+    let values: &[(&str, &str)] = &[("code", "B/1")];
+    for (claims, expected) in [(KNOWN, "RELATIONSHIP_MISSING"), (r#"{"level": 3, "cards": ""}"#, "NO_POLICY_PERMITS")] {
+        let decision = decided(&realm, claims, &question("look", [Some(values), None], &[]), &Graph::new());
+        assert_eq!((decision.outcome, &*decision.reasons[0].code), (Outcome::NotPermitted, expected));
+    }
+}
+
+#[test]
 fn contexts_that_are_kept_ready_hold_nothing_of_another_question() {
     let rule = "@id(\"level\") permit (principal, action, resource) when { context has level && context.level > 5 };";
     let realm = realm(DERIVED, rule);

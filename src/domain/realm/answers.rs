@@ -15,9 +15,22 @@ use crate::domain::{
     schema::{AttributeType, Member, RealmSchema},
 };
 
+/// The faults of both: of what realm.toml says, and of what policies name.
+pub(super) fn check(
+    files: &[SourceFile],
+    file: &RealmFile,
+    relations: &Relations,
+    schema: &RealmSchema,
+    policies: Option<&PolicySet>,
+) -> Vec<Fault> {
+    let mut faults = placeholders(files, file, relations, schema);
+    faults.extend(policies.into_iter().flat_map(|policies| annotations(files, file, policies)));
+    faults
+}
+
 /// Names in `@denial` and `@obligation` that realm.toml doesn't have, and what realm.toml says of reasons and obligations
 /// that no policy gives.
-pub(super) fn annotations(files: &[SourceFile], file: &RealmFile, policies: &PolicySet) -> Vec<Fault> {
+fn annotations(files: &[SourceFile], file: &RealmFile, policies: &PolicySet) -> Vec<Fault> {
     let mut faults = Vec::new();
     for policy in policies.iter() {
         let denial = policy.annotation("denial").filter(|name| !has(&file.denials, name));
@@ -63,12 +76,7 @@ fn has<T>(named: &[(Arc<str>, T)], wanted: &str) -> bool {
 
 /// Attributes that `[obligations.*]` names and that are not there or cannot be taken apart, and members of the context that
 /// denials name and that no action has or no text may show.
-pub(super) fn placeholders(
-    files: &[SourceFile],
-    file: &RealmFile,
-    relations: &Relations,
-    schema: &RealmSchema,
-) -> Vec<Fault> {
+fn placeholders(files: &[SourceFile], file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
     let mut wrong = |place: &Range<usize>, message: String| faults.push(fault_at(files, place, message));
     let is_mapped = |name: &Arc<str>| file.principal.attributes.iter().any(|mapping| mapping.attribute == *name);

@@ -46,6 +46,9 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
     let applications = table.has("applications").then_some(vouches);
     check_use(table, keys.as_ref(), &servers, introspection.as_ref());
     let aliases = table.texts("aliases");
+    // Everything is read before anything is missing, so that no key is unknown because of another one.
+    let (is_proof_required, query) = (token_rules::read_proof(table), table.flag("query"));
+    let version = token_rules::read_version(table);
     Some(Issuer {
         audiences: audiences?,
         scheme,
@@ -54,13 +57,13 @@ fn read_issuer(table: &Table<'_>) -> Option<Issuer> {
         skew_seconds,
         lifetime_seconds_max,
         applications,
-        is_proof_required: token_rules::read_proof(table),
+        is_proof_required,
         refetch,
         servers,
         introspection,
         aliases,
-        query: table.flag("query"),
-        version: token_rules::read_version(table),
+        query,
+        version,
         ..Issuer::new(&issuer?, &algorithms??, keys?)
     })
 }

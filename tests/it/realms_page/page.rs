@@ -44,7 +44,7 @@ pub(super) fn steps(page: &str) -> Vec<Step> {
 /// One side of a change: its own lines and those that stay.
 fn side(block: &[&str], mark: char) -> String {
     let own = block.iter().filter_map(|line| line.strip_prefix(mark).or_else(|| line.strip_prefix(' ')));
-    own.map(|line| format!("{line}\n")).collect()
+    own.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn commands(block: &[&str]) -> Vec<Step> {

@@ -28,10 +28,9 @@ enum Shape {
 const SHAPES: [Shape; 3] = [Shape::Plain, Shape::Named, Shape::Listed];
 
 fn explore(parse: &dyn Fn(&str) -> Vec<Fault>, path: &mut Vec<(String, Shape)>, found: &mut BTreeSet<String>) -> bool {
-    let name: String = path
-        .iter()
-        .map(|(key, shape)| format!("{key}{}.", if matches!(shape, Shape::Named) { ".*" } else { "" }))
-        .collect();
+    let parts =
+        path.iter().flat_map(|(key, shape)| [key.as_str(), if matches!(shape, Shape::Named) { ".*." } else { "." }]);
+    let name: String = parts.collect();
     let Some(keys) = told(&parse(&document(path)), path) else { return false };
     for key in keys {
         let mut is_table = false;
@@ -78,7 +77,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
     let (mut listed, mut file, mut section) = (BTreeMap::<String, BTreeSet<String>>::new(), String::new(), None);
     for line in page.lines() {
         if let Some(heading) = line.strip_prefix("## ") {
-            file = heading.split('`').nth(1).unwrap_or_default().to_owned();
+            heading.split('`').nth(1).unwrap_or_default().clone_into(&mut file);
             section = None;
         } else if let Some(heading) = line.strip_prefix("### ") {
             section = heading.split('`').nth(1).map(section_of);
