@@ -81,7 +81,7 @@ fn fine(service: &Service, arguments: &[&str], input: &str) -> String {
 }
 
 /// The files below a folder in which one of these texts stands.
-fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
+pub(crate) fn files_with(folder: &Path, texts: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -26,6 +26,7 @@ mod relationships;
 mod revocations;
 mod rotation;
 mod search;
+mod sem_privacy;
 mod signatures;
 mod support;
 mod token_cache;
