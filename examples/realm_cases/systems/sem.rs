@@ -84,7 +84,7 @@ impl System for Sem {
         };
         let event = |event: &Json| {
             let mut one = question(plain_question(case));
-            one.action = "post-event".to_owned();
+            "post-event".clone_into(&mut one.action);
             one.resource = Some(pb::Resource {
                 r#type: "Event".to_owned(),
                 attributes: event.as_object().map(values).unwrap_or_default(),
