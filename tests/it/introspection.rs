@@ -189,13 +189,9 @@ async fn a_realm_says_where_an_introspection_answer_has_what_tokens_say_elsewher
     let mut home = Home::new();
     let rules = home.copy_rules().join("realm.toml");
     let mut content = fs::read_to_string(&rules).unwrap();
-    for (claim, walk) in [
-        ("claim = \"scope\"", "[\"claim_set\", \"name\"]"),
-        ("claim = \"educationOrganizationIds\"", "[\"education_organizations\", \"id\"]"),
-    ] {
-        assert!(content.contains(claim));
-        content = content.replace(claim, &format!("{claim}\nintrospection = {walk}"));
-    }
+    let walk = "introspection = [\"education_organizations\", \"education_organization_id\"]";
+    assert!(content.contains(walk) && content.contains("introspection = [\"claim_set\", \"name\"]"));
+    content = content.replace(walk, "introspection = [\"education_organizations\", \"id\"]");
     fs::write(&rules, content).unwrap();
     let (home, service, ..) = world_in(home, "client_secret_file = \"secret.txt\"").await;
     let describe = async |token: String| {

@@ -65,7 +65,9 @@ impl<'c> Told<'c> {
     }
 
     fn path<'m>(&self, mapping: &'m ClaimMapping) -> &'m [Arc<str>] {
-        let elsewhere = mapping.introspection.as_ref().filter(|_| self.is_introspection);
+        // An answer that has nothing of the other place says it as tokens do.
+        let begins = |path: &&Vec<Arc<str>>| path.first().is_some_and(|first| self.claims.contains_key(&**first));
+        let elsewhere = mapping.introspection.as_ref().filter(|_| self.is_introspection).filter(begins);
         elsewhere.unwrap_or(&mapping.path)
     }
 
