@@ -341,9 +341,12 @@ fn configuration(
                 text,
                 "introspection = {{ url = {url}, client_id = \"hallpass\", client_secret_file = {secret} }}"
             )?;
-        } else {
+        }
+        let set = keys.jwks(name);
+        let has_keys = set.get("keys").and_then(Json::as_array).is_some_and(|list| !list.is_empty());
+        if has_keys || !introspects {
             let file = format!("issuer-{number}.jwks.json");
-            fs::write(folder.join(&file), keys.jwks(name).to_string())?;
+            fs::write(folder.join(&file), set.to_string())?;
             writeln!(text, "keys = {{ file = \"{file}\" }}")?;
         }
     }

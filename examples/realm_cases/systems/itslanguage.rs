@@ -49,12 +49,16 @@ impl System for ItsLanguage {
         let issuer = file.main_issuer()?;
         let audiences = json!([issuer]);
         let settings = format!("audiences = {audiences}\nalgorithms = [\"RS256\"]\nquery = true\n");
-        let mut issuers = vec![Issuer::signing(&issuer, settings.clone())];
-        if file.cases.iter().any(|case| case.token.introspection.is_some()) {
-            let opaque = Issuer::signing(&format!("{issuer}/tokens"), settings);
-            issuers.push(Issuer { introspects: true, ..opaque });
+        let answers: Vec<&Json> = file.cases.iter().filter_map(|case| case.token.introspection.as_ref()).collect();
+        let introspects = answers.iter().any(|answer| answer.get("iss").and_then(Json::as_str) == Some(&*issuer));
+        let signing = Issuer { introspects, ..Issuer::signing(&issuer, settings) };
+        if answers.is_empty() || introspects {
+            return Ok(vec![signing]);
         }
-        Ok(issuers)
+        // Answers that name no issuer name no audience either.
+        let opaque = "audiences = []\nalgorithms = [\"RS256\"]\nquery = true\n";
+        let opaque = Issuer::signing(&format!("{issuer}/tokens"), opaque);
+        Ok(vec![signing, Issuer { introspects: true, ..opaque }])
     }
 
     fn records(&self, facts: &Facts) -> anyhow::Result<BTreeMap<String, Vec<Json>>> {
