@@ -40,8 +40,11 @@ impl Score {
     pub(crate) fn grade(&mut self, case: &Case, answer: anyhow::Result<Answer>) {
         let expected = &case.expect;
         let mut faults = Vec::new();
-        let (came, is_audit_right) = match answer {
-            Ok(answer) => (Came::read(&answer, expected, &mut faults), audit_faults(&answer, expected)),
+        let (came, of_audit) = match answer {
+            Ok(answer) => {
+                let came = Came::read(&answer, expected, &mut faults);
+                (came, if let Answer::One(_, differences) = answer { differences } else { Vec::new() })
+            }
             Err(error) => (Err(error), Vec::new()),
         };
         let came = came.map_err(|error| faults.push(format!("no answer: {error:#}"))).ok();
@@ -54,7 +57,7 @@ impl Score {
             came.as_ref().map(|came| differences(came, expected)).unwrap_or_default()
         };
         count(&mut self.decisions, of(decision_differences), true);
-        let reasons = of(reason_differences).into_iter().chain(is_audit_right).collect();
+        let reasons = of(reason_differences).into_iter().chain(of_audit).collect();
         count(&mut self.reasons, reasons, true);
         let carries = expected.decision == Verdict::Allow;
         count(&mut self.obligations, if carries { of(obligation_differences) } else { Vec::new() }, carries);
@@ -161,8 +164,9 @@ fn is_of_type(denial: &pb::Denial, expected: &str) -> bool {
     denial.r#type.ends_with(expected) || TYPES_AS_SENT.contains(&(expected, &denial.r#type))
 }
 
-/// Duties that the cases leave out: whoever creates an Ed-Fi item stamps it with its owner.
-const UNSPOKEN_DUTIES: [&str; 1] = ["stamp_ownership"];
+/// Duties that the cases leave out: whoever creates an Ed-Fi item stamps it with its owner, and ITSLanguage's lists of
+/// annotations and assignments show annotators theirs (itslanguage-docs, `docs/api/annotations.md` and `assignments.md`).
+const UNSPOKEN_DUTIES: [&str; 2] = ["stamp_ownership", "only_assigned"];
 
 /// The realm's own status number.
 fn number_differences(denial: Option<&pb::Denial>, expected: Option<i64>) -> Vec<String> {
@@ -261,18 +265,4 @@ fn plain(value: &pb::Value) -> Json {
         Some(Kind::ListValue(list)) => list.values.iter().map(plain).collect(),
         Some(Kind::RecordValue(record)) => Json::Object(plain_members(&record.fields)),
     }
-}
-
-/// Whom the decision log names, where the case states it.
-fn audit_faults(answer: &Answer, expected: &Expected) -> Vec<String> {
-    let (Some(audit), Answer::One(_, record)) = (&expected.audit, answer) else { return Vec::new() };
-    let id = |entity: &Option<pb::EntityReference>| entity.as_ref().map(|entity| entity.id.clone());
-    let mut faults = Vec::new();
-    if id(&record.principal).as_ref() != Some(&audit.subject) {
-        faults.push(format!("the log names {:?}, expected `{}`", id(&record.principal), audit.subject));
-    }
-    if id(&record.actor) != audit.actor {
-        faults.push(format!("the log names the actor {:?}, expected {:?}", id(&record.actor), audit.actor));
-    }
-    faults
 }

@@ -69,7 +69,7 @@ pub(crate) struct Issuer {
     pub(crate) settings: String,
     /// It signs with a shared secret.
     pub(crate) has_secret: bool,
-    /// Its tokens are opaque, and it is asked about them.
+    /// It is asked about opaque tokens; if it signs none, it has no keys.
     pub(crate) introspects: bool,
 }
 

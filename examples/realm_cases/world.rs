@@ -11,7 +11,7 @@ use hallpass::proto::v1::{
     self as pb, application_service_client::ApplicationServiceClient,
     authorization_service_client::AuthorizationServiceClient, decision_log_service_client::DecisionLogServiceClient,
     policy_service_client::PolicyServiceClient, relationship_service_client::RelationshipServiceClient,
-    search_resources_response::Part,
+    search_resources_response::Part, value::Kind,
 };
 use hallpass::provider::clock::SystemClock;
 use serde_json::{Value as Json, json};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::authorization_server::AuthorizationServer;
-use crate::cases::{Case, CaseFile, Transport};
+use crate::cases::{Audit, Case, CaseFile, Transport};
 use crate::keys::Keys;
 use crate::process::Process;
 use crate::systems::{Facts, Issuer, Question, System};
@@ -27,8 +27,8 @@ use crate::systems::{Facts, Issuer, Question, System};
 /// What was answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// To one question.
-    One(Box<pb::AuthorizeResponse>, Box<pb::DecisionRecord>),
+    /// To one question; with what the decision log says otherwise than the case, for people.
+    One(Box<pb::AuthorizeResponse>, Vec<String>),
     /// To each item.
     Items(Vec<pb::AuthorizeResponse>),
     /// To a question about a list.
@@ -97,7 +97,7 @@ impl<'a> World<'a> {
         self.set_applications(facts).await?;
         let credentials = self.credentials(case)?;
         match self.system.question(case, facts)? {
-            Question::One(question) => self.authorize(credentials.on(question)).await,
+            Question::One(question) => self.authorize(credentials.on(question), case.expect.audit.as_ref()).await,
             Question::Items(items) => {
                 let defaults = Some(credentials.on(pb::AuthorizeRequest::default()));
                 let request = pb::BatchAuthorizeRequest { defaults, items };
@@ -119,14 +119,56 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn authorize(&self, question: pb::AuthorizeRequest) -> anyhow::Result<Answer> {
+    async fn authorize(&self, question: pb::AuthorizeRequest, audit: Option<&Audit>) -> anyhow::Result<Answer> {
         let realm = question.realm.clone();
         let mut client = AuthorizationServiceClient::new(self.channel.clone());
         let answer = client.authorize(question).await?.into_inner();
         let request = pb::GetDecisionRequest { realm, decision_id: answer.decision_id.clone() };
         let mut log = DecisionLogServiceClient::new(self.channel.clone());
         let record = log.get_decision(request).await?.into_inner().decision.context("the decision was not kept")?;
-        Ok(Answer::One(Box::new(answer), Box::new(record)))
+        let differences = match audit {
+            Some(audit) => self.audit_differences(&record, audit).await?,
+            None => Vec::new(),
+        };
+        Ok(Answer::One(Box::new(answer), differences))
+    }
+
+    /// Where the log names others than the case does. Of people it holds pseudonyms, so it is asked by their plain ids: who
+    /// acts is one of the principal's attributes, too.
+    async fn audit_differences(&self, record: &pb::DecisionRecord, audit: &Audit) -> anyhow::Result<Vec<String>> {
+        let mut differences = Vec::new();
+        if !self.is_found(record, audit, None).await? {
+            differences.push(format!("the log names {:?}, expected `{}`", record.principal, audit.subject));
+        }
+        let is_actor_right = match (&record.actor, &audit.actor) {
+            (None, None) => true,
+            (Some(found), Some(wanted)) if found.id == *wanted => true,
+            (Some(found), Some(wanted)) => {
+                let is_found =
+                    |value: &pb::Value| matches!(&value.kind, Some(Kind::EntityValue(entity)) if entity == found);
+                let person = pb::EntityReference { id: wanted.clone(), ..found.clone() };
+                record.attributes.values().any(is_found) && self.is_found(record, audit, Some(person)).await?
+            }
+            _ => false,
+        };
+        if !is_actor_right {
+            differences.push(format!("the log names the actor {:?}, expected {:?}", record.actor, audit.actor));
+        }
+        Ok(differences)
+    }
+
+    /// The log finds the decision by whom it is about.
+    async fn is_found(
+        &self,
+        record: &pb::DecisionRecord,
+        audit: &Audit,
+        person: Option<pb::EntityReference>,
+    ) -> anyhow::Result<bool> {
+        let (realm, principal) = (self.system.realm().to_owned(), audit.subject.clone());
+        let request = pb::QueryDecisionsRequest { realm, principal, person, ..pb::QueryDecisionsRequest::default() };
+        let mut log = DecisionLogServiceClient::new(self.channel.clone());
+        let found = log.query_decisions(request).await?.into_inner().decisions;
+        Ok(found.iter().any(|found| found.decision_id == record.decision_id))
     }
 
     async fn search(&self, search: pb::SearchResourcesRequest) -> anyhow::Result<Answer> {
@@ -301,9 +343,12 @@ fn configuration(
                 text,
                 "introspection = {{ url = {url}, client_id = \"hallpass\", client_secret_file = {secret} }}"
             )?;
-        } else {
+        }
+        let set = keys.jwks(name);
+        let has_keys = set.get("keys").and_then(Json::as_array).is_some_and(|list| !list.is_empty());
+        if has_keys || !introspects {
             let file = format!("issuer-{number}.jwks.json");
-            fs::write(folder.join(&file), keys.jwks(name).to_string())?;
+            fs::write(folder.join(&file), set.to_string())?;
             writeln!(text, "keys = {{ file = \"{file}\" }}")?;
         }
     }
