@@ -41,7 +41,15 @@ impl System for EdFi {
             format!("<Profile name=\"{}\">{}</Profile>\n", profile_name(name), resources.collect::<String>())
         });
         let profiles = format!("<Profiles>\n{}</Profiles>\n", profiles.collect::<String>());
-        Ok(BTreeMap::from([("grants.json".to_owned(), grants), ("profiles/cases.xml".to_owned(), profiles)]))
+        // The cases' conventions advise prefixes that end where a host or a part of the path does; the products', and so the
+        // realm's own, end anywhere.
+        let relations = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/edfi/relations.toml"))?;
+        let relations = relations.replace("prefix_boundary = \"plain\"", "prefix_boundary = \"segment\"");
+        Ok(BTreeMap::from([
+            ("grants.json".to_owned(), grants),
+            ("profiles/cases.xml".to_owned(), profiles),
+            ("relations.toml".to_owned(), relations),
+        ]))
     }
 
     fn records(&self, facts: &Facts) -> anyhow::Result<BTreeMap<String, Vec<Json>>> {
@@ -142,10 +150,16 @@ impl System for EdFi {
         let ((attributes, has_attributes), (proposed, has_proposed)) = (phase("stored"), phase("proposed"));
         let id = resource.id.clone();
         let header = if case.request.http.method == "GET" { "accept" } else { "content-type" };
-        let media_type = case.request.http.headers.get(header).and_then(Json::as_str).unwrap_or_default();
+        let media_type = case
+            .request
+            .http
+            .headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(header))
+            .and_then(|(_, value)| value.as_str());
         Ok(Question::One(pb::AuthorizeRequest {
             resource: Some(pb::Resource { r#type: kind, id, attributes, proposed, has_proposed, has_attributes }),
-            media_type: with_profile_name(media_type),
+            media_type: with_profile_name(media_type.unwrap_or_default()),
             ..plain
         }))
     }

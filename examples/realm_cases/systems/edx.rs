@@ -51,14 +51,16 @@ impl System for OpenEdx {
         Ok(BTreeMap::from([("users".to_owned(), members(facts, "users").map(user).collect())]))
     }
 
-    fn question(&self, case: &Case, _facts: &Facts) -> anyhow::Result<Question> {
+    fn question(&self, case: &Case, facts: &Facts) -> anyhow::Result<Question> {
         let plain = plain_question(case);
         let action = plain.action.split_once(':').map_or(&*plain.action, |(_, action)| action).to_owned();
-        let resource = plain.resource.map(|resource| match case.request.resource.properties.get("provider_id") {
-            Some(Json::String(provider)) => {
-                pb::Resource { r#type: "Provider".to_owned(), id: provider.clone(), ..pb::Resource::default() }
-            }
-            _ => resource,
+        let endpoint = facts.get("endpoints").and_then(|endpoints| endpoints.get(&action)?.get("path")?.as_str());
+        let is_of_provider = endpoint.is_some_and(|path| path.contains("{provider_id}"));
+        let provider = case.request.resource.properties.get("provider_id").and_then(Json::as_str);
+        let resource = plain.resource.map(|resource| {
+            let id = provider.unwrap_or(&resource.id).to_owned();
+            let r#type = "Provider".to_owned();
+            if is_of_provider { pb::Resource { r#type, id, ..pb::Resource::default() } } else { resource }
         });
         let context = values(&case.request.context);
         Ok(Question::One(pb::AuthorizeRequest { action, resource, context, ..plain }))

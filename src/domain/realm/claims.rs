@@ -111,6 +111,11 @@ fn unfit(mapping: &ClaimMapping, member: Option<&Member>, relations: &Relations)
         (!is_set && mapping.restricts, "restricts", "is no set, and only sets can say `restricts`"),
         (!is_set && mapping.texts.unlike.is_some(), "unlike", "is no set, and only members of a set can be left out"),
         (is_set && mapping.is_first, "first", "is a set, and of a set all members count"),
+        (
+            mapping.restricts && (mapping.texts.unlike.is_some() || mapping.texts.forms.is_some()),
+            "restricts",
+            "leaves members out by `forms` or `unlike`, and what restricts must not get lost",
+        ),
         (!takes_several && mapping.is_list, "list", several),
         (!takes_several && mapping.texts.separator.is_some(), "separator", several),
     ]
