@@ -55,11 +55,8 @@ impl App {
         let state = self.realm(realm)?;
         let now_us = self.clock.now_us();
         let is_token = matches!(asked.tokens.which, Which::Token(_));
-        // A time of issue is in whole seconds: of the present one it may have been a part that is past. And the issuer's clock
-        // may be ahead, as far as its tokens may say so.
-        let realm = Arc::clone(&state.policies());
-        let skew_seconds = realm.realm.issuer(&asked.tokens.issuer).map_or(0, |issuer| issuer.skew_seconds);
-        let until_now = now_us.saturating_add(999_999).div_euclid(1_000_000).saturating_add(skew_seconds);
+        // A time of issue is in whole seconds: of the present one it may have been a part that is past.
+        let until_now = now_us.saturating_add(999_999).div_euclid(1_000_000);
         let revocation = Revocation {
             issued_before_seconds: asked.issued_before_seconds.or_else(|| (!is_token).then_some(until_now)),
             revoked_at_us: now_us,

@@ -67,13 +67,5 @@ fn templates(table: &Table<'_>, key: &str) -> Option<Vec<Template>> {
     if texts.is_empty() {
         table.fault(Some(key), format!("`{key}` is empty, so it would never have a value"));
     }
-    let parsed = parsed.filter(|parsed| !parsed.is_empty())?;
-    // Of several templates, one could give what another gives for other values, separators and all.
-    if parsed.len() > 1 && parsed.iter().any(|template| template.names().count() > 1) {
-        let message =
-            format!("`{key}` lists a template of several placeholders beside others, which could give the same text");
-        table.fault(Some(key), message);
-        return None;
-    }
-    Some(parsed)
+    parsed.filter(|parsed| !parsed.is_empty())
 }
