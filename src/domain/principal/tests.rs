@@ -204,7 +204,11 @@ fn an_introspection_answer_may_say_it_elsewhere() {
         let bare = bare.as_object().unwrap();
         let entity = Principal::named_in(&realm, bare).unwrap();
         let kept = Principal::from_introspection_and_record(&realm, entity, bare, &recorded).unwrap();
-        assert_eq!(kept.attributes.get("a"), Some(&Value::String(expected.into())), "as a token says it, or the record");
+        assert_eq!(
+            kept.attributes.get("a"),
+            Some(&Value::String(expected.into())),
+            "as a token says it, or the record"
+        );
     }
 }
 
