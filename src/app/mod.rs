@@ -147,6 +147,12 @@ impl App {
         knowing.next().filter(|_| knowing.next().is_none())
     }
 
+    /// One of the realms issued this opaque token, or registered it.
+    fn is_of_an_application(&self, token: &str) -> bool {
+        let knows = |digest| self.realms.values().any(|realm| realm.applications.index().token(&digest).is_some());
+        TokenDigest::of_opaque(token).is_some_and(knows)
+    }
+
     fn only_realm(&self) -> Option<&Arc<RealmState>> {
         let mut realms = self.realms.values();
         realms.next().filter(|_| realms.next().is_none())

@@ -117,6 +117,8 @@ impl App {
             (Some(digest), Some(_)) if state.applications.index().token(&digest).is_some() => {
                 prove_opaque(state, realm, &digest, now_seconds)
             }
+            // What another realm issued is no business of this one's issuer.
+            (_, Some(_)) if self.is_of_an_application(text) => Err(TokenError::Unknown.into()),
             (_, Some((issuer, introspector))) => {
                 prove_introspected(state, realm, issuer, &**introspector, text, now_seconds).await
             }
@@ -194,7 +196,8 @@ fn opaque(state: &RealmState, text: &str) -> Option<TokenDigest> {
 /// The token is one that only its issuer can read, and may be sent to it. What looks like the beginning of a signed or
 /// encrypted token may be another issuer's.
 fn is_for_introspection(text: &str) -> bool {
-    let is_jose = text.starts_with("eyJ") || text.starts_with('{');
+    let is_jose =
+        text.starts_with("eyJ") || text.starts_with('{') || text.bytes().filter(|byte| *byte == b'.').count() > 1;
     TokenDigest::of_opaque(text).is_some() && !is_jose && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

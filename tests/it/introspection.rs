@@ -206,3 +206,29 @@ async fn a_realm_says_where_an_introspection_answer_has_what_tokens_say_elsewher
     assert!(of(&by_token).iter().all(Option::is_some), "{by_token:?}");
     assert_eq!(of(&by_answer), of(&by_token));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_another_realm_gave_out_is_shown_to_nobody() {
+    let mut home = Home::new();
+    let rules = serde_json::json!(home.copy_rules());
+    home.tables.push_str(&format!("[realms.other]\nfolder = {rules}\n"));
+    let (_home, service, server, _seen) = world_in(home, "client_secret_file = \"secret.txt\"").await;
+    let url = format!("http://{}", service.address);
+    let mut applications = pb::application_service_client::ApplicationServiceClient::connect(url).await.unwrap();
+    let attributes = [("claimSet".to_owned(), crate::support::text("SISVendor"))].into();
+    let application = pb::Application { id: "sis".to_owned(), attributes, ..pb::Application::default() };
+    let put = pb::PutApplicationRequest {
+        realm: "other".to_owned(),
+        application: Some(application),
+        secret: SECRET.to_owned(),
+        ..pb::PutApplicationRequest::default()
+    };
+    applications.put_application(put).await.unwrap();
+    let secret = SECRET.to_owned();
+    let asking =
+        pb::IssueTokenRequest { realm: "other".to_owned(), id: "sis".to_owned(), secret, ..Default::default() };
+    let token = applications.issue_token(asking).await.unwrap().into_inner().token;
+    let asked = server.requests();
+    assert_eq!(ask(&service, &token).await.unwrap().as_deref(), Some("TOKEN_UNKNOWN"));
+    assert_eq!(server.requests(), asked);
+}
