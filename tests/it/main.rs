@@ -30,6 +30,7 @@ mod sem_privacy;
 mod signatures;
 mod support;
 mod token_cache;
+mod token_canaries;
 mod token_info;
 mod token_safety;
 mod tokens;
