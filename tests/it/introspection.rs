@@ -211,7 +211,7 @@ async fn a_realm_says_where_an_introspection_answer_has_what_tokens_say_elsewher
 async fn a_token_that_another_realm_gave_out_is_shown_to_nobody() {
     let mut home = Home::new();
     let rules = serde_json::json!(home.copy_rules());
-    home.tables.push_str(&format!("[realms.other]\nfolder = {rules}\n"));
+    home.tables += &["[realms.other]\nfolder = ", &rules.to_string(), "\n"].concat();
     let (_home, service, server, _seen) = world_in(home, "client_secret_file = \"secret.txt\"").await;
     let url = format!("http://{}", service.address);
     let mut applications = pb::application_service_client::ApplicationServiceClient::connect(url).await.unwrap();
