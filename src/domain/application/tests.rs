@@ -301,6 +301,11 @@ fn a_token_cannot_lift_a_recorded_attribute_that_restricts() {
 
     let single = restricting(&schema.replace("limits: Set<String>", "limits: String")).unwrap_err();
     assert!(single[1].message.contains("`Client.limits` is no set, and only sets can say `restricts`"), "{single:?}");
+
+    // What a form doesn't fit would be left out, and so would what it restricts.
+    let formed = "\n[principal.attributes.limits]\nclaim = \"limits\"\nrestricts = true\nforms = [\"limit:{name}\"]\n";
+    let formed = compiled(&format!("{REALM}{formed}"), &schema).unwrap_err();
+    assert!(formed[0].message.contains("what restricts must not get lost"), "{formed:?}");
 }
 
 #[test]
