@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "hallpass/v1/authorization.proto",
             "hallpass/v1/relationships.proto",
             "hallpass/v1/decisions.proto",
+            "hallpass/v1/privacy.proto",
             "hallpass/v1/policies.proto",
             "hallpass/v1/applications.proto",
             "hallpass/v1/revocations.proto",

@@ -15,7 +15,7 @@ use crate::{
         application::TokenDigest,
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
-        decision_record::{DecisionRecord, RecordedSubject},
+        decision_record::{DecisionRecord, RecordKind, RecordedSubject},
         graph::Graph,
         id::{DecisionId, EntityId, PolicyVersion, Revision},
         principal::Principal,
@@ -39,6 +39,8 @@ pub struct AuthorizeRequest {
     pub at_least_revision: Revision,
     /// The caller's request id.
     pub request_id: Arc<str>,
+    /// Why the data is asked for, as the caller says.
+    pub purpose: Arc<str>,
 }
 
 /// An answer.
@@ -80,6 +82,15 @@ pub(super) struct Snapshot {
     pub(super) state: Arc<RealmState>,
     pub(super) loaded: Arc<LoadedRealm>,
     pub(super) graph: Arc<Graph>,
+}
+
+/// What a caller says beside its question.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remarks {
+    /// Its own id of the request.
+    pub(super) request_id: Arc<str>,
+    /// Why it asks.
+    pub(super) purpose: Arc<str>,
 }
 
 /// A verified token, or why it isn't good.
@@ -161,7 +172,9 @@ impl App {
             Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
-        let record = self.record(snapshot, caller, &checked, &decision, &request.request_id, started_us);
+        let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
+        let remarks = Remarks { request_id, purpose };
+        let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us);
         Ok((Answer { decision_id: record.id, decision, data_revision: record.data_revision }, record))
     }
 
@@ -172,7 +185,7 @@ impl App {
         caller: &Verified,
         checked: &AccessRequest,
         decision: &Decision,
-        request_id: &Arc<str>,
+        remarks: &Remarks,
         started_us: i64,
     ) -> DecisionRecord {
         let decided_us = self.clock.now_us();
@@ -191,10 +204,14 @@ impl App {
             attributes: caller.as_ref().map(|caller| Arc::clone(&caller.recorded.1)).unwrap_or_default(),
             policy_version: decision.policy_version.clone(),
             data_revision: snapshot.graph.revision(),
-            request_id: Arc::clone(request_id),
+            request_id: Arc::clone(&remarks.request_id),
             duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
             obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
             actor: caller.as_ref().ok().and_then(|caller| caller.actor.clone()),
+            client: caller.as_ref().ok().and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
+            purpose: Arc::clone(&remarks.purpose),
+            kind: RecordKind::Decision,
+            facts: Arc::default(),
         }
     }
 }

@@ -27,6 +27,10 @@ pub struct DecisionQuery {
     pub entity: Option<EntityId>,
     /// The resource's plain id.
     pub resource_id: Option<String>,
+    /// Show people by their plain ids.
+    pub names: bool,
+    /// Why it is asked; may be empty.
+    pub purpose: Arc<str>,
 }
 
 /// The most records of one page.
@@ -46,7 +50,7 @@ impl App {
         let state = self.realm(realm)?;
         let loaded = state.policies();
         let relations = &loaded.realm.relations;
-        let DecisionQuery { mut filter, person, entity, resource_id } = query;
+        let DecisionQuery { mut filter, person, entity, resource_id, names: _, purpose: _ } = query;
         for (field, entity, is_person) in [("person", person, true), ("entity", entity, false)] {
             let Some(entity) = entity else { continue };
             let name = format!("{field}.type");

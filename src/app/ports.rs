@@ -10,6 +10,7 @@ use crate::domain::{
     id::{DecisionId, RealmName, Revision},
     issuer::Issuer,
     key_set::KeySet,
+    log_event::LoggedEvent,
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
@@ -166,8 +167,10 @@ pub struct RecordPage {
     pub decisions: Vec<LoggedDecision>,
     /// Where the next page starts; `None` on the last one.
     pub next_after: Option<u64>,
-    /// Every record in the range could be read.
+    /// Every decision of the range is there and could be read: no damage and no gap.
     pub is_complete: bool,
+    /// What happened to the log in the range that the page spans, oldest first; starts and stops are left out.
+    pub events: Vec<LoggedEvent>,
 }
 
 /// Keeps the decisions of one realm.

@@ -67,6 +67,8 @@ pub struct SearchRequest {
     pub filter_only: bool,
     /// The caller's request id.
     pub request_id: Arc<str>,
+    /// Why the data is asked for, as the caller says.
+    pub purpose: Arc<str>,
 }
 
 /// A resource that a search is to decide about.
@@ -185,7 +187,7 @@ impl App {
         if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {
             return Err(Error::invalid_field("page_token", "belongs to another principal than the token"));
         }
-        let record = self.record(&snapshot, &verified, &checked.about, &decision, &checked.request_id, started_us);
+        let record = self.record(&snapshot, &verified, &checked.about, &decision, &checked.remarks, started_us);
         let is_allowed = decision.outcome.effect() == Effect::Allow;
         let announced = decision.obligations.iter().map(|duty| Arc::clone(&duty.id)).collect();
         let answer = Box::new(Answer { decision_id: record.id, decision, data_revision: record.data_revision });
@@ -205,7 +207,7 @@ impl App {
                 caller: verified,
                 footing: Footing::new(asked, moment, until_seconds, started_us),
                 question: checked.question,
-                request_id: checked.request_id,
+                remarks: checked.remarks,
                 key,
                 source,
                 announced,
@@ -340,6 +342,7 @@ impl SearchRequest {
             question: Question::default(),
             at_least_revision: self.at_least_revision,
             request_id: Arc::clone(&self.request_id),
+            purpose: Arc::clone(&self.purpose),
         }
     }
 }

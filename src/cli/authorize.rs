@@ -54,6 +54,9 @@ pub(super) struct Arguments {
     /// An id of your own for this request, kept in the decision log
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// Why the data is asked for, kept in the decision log
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
     /// The media type of the request, as its Accept or Content-Type header has it
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     media_type: String,
@@ -100,6 +103,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         supported_obligations: arguments.supports,
         query_token,
         proof,
+        purpose: arguments.purpose,
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

@@ -192,6 +192,7 @@ fn request(arguments: Query, realm: String) -> QueryDecisionsRequest {
         order: order.into(),
         page_size: 0,
         page_token: String::new(),
+        ..QueryDecisionsRequest::default()
     }
 }
 

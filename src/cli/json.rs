@@ -4,8 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::revocations::names;
 use crate::proto::v1::{
-    Application, AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Obligation, Outcome, Reason,
-    RecordedSubject, Relationship, Revocation, Value, value::Kind,
+    self, Application, AuthorizeResponse, Decision, DecisionRecord, Denial, EntityReference, Obligation, Outcome,
+    Reason, RecordedSubject, Relationship, Revocation, Value, value::Kind,
 };
 
 pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
@@ -60,6 +60,9 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         duration_us,
         obligations,
         actor,
+        client,
+        purpose,
+        kind: _,
     } = record;
     json!({
         "decision_id": decision_id,
@@ -82,6 +85,12 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         "duration_us": duration_us,
         "obligations": obligations,
         "actor": actor.as_ref().map(entity),
+        "client": client,
+        "purpose": purpose,
+        "kind": match record.kind() {
+            v1::RecordKind::Reading => "reading",
+            v1::RecordKind::Decision | v1::RecordKind::Unspecified => "decision",
+        },
     })
 }
 

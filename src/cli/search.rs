@@ -63,6 +63,9 @@ pub(super) struct Arguments {
     /// An id of your own for this request, kept in the decision log
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// Why the data is asked for, kept in the decision log
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    purpose: String,
     /// The media type of the request, as its Accept header has it
     #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true)]
     media_type: String,
@@ -105,6 +108,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         supported_obligations: arguments.supports,
         query_token,
         proof,
+        purpose: arguments.purpose,
     };
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;

@@ -21,6 +21,16 @@ pub struct RecordedSubject {
     pub is_proposed: bool,
 }
 
+/// What a record is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// A decision about a request.
+    #[default]
+    Decision,
+    /// A reading of the log: a decision of the service's own policies.
+    Reading,
+}
+
 /// What an auditor needs to know of one decision. Holds no token and no person's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecisionRecord {
@@ -60,6 +70,15 @@ pub struct DecisionRecord {
     pub obligations: Vec<Arc<str>>,
     /// Who acted for the principal, as the token says (RFC 8693 section 4.1).
     pub actor: Option<EntityId>,
+    /// The client that the token was issued to; empty where the token names none.
+    pub client: Arc<str>,
+    /// Why the caller said it asked; empty where it said nothing.
+    pub purpose: Arc<str>,
+    /// What it is about.
+    pub kind: RecordKind,
+    /// What is needed to decide again and is not said above, sealed with the keys of the people that it is about; empty
+    /// where nothing more is needed or kept.
+    pub facts: Arc<[u8]>,
 }
 
 /// A record with its place in the realm's log.

@@ -73,6 +73,7 @@ pub mod policy_test;
 
 pub mod codec;
 pub mod decision_record;
+pub mod log_event;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;

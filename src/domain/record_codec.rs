@@ -1,28 +1,24 @@
 //! The bytes of a decision record: one spelling for each record, readable for as long as the log is kept.
 //!
-//! Version 3, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
+//! Version 4, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
 //! outcome, the reasons, the determining policies, action, resource type and id, the subjects, the principal, the
-//! issuer, the attributes, the policy version, the data revision, the request id, the duration, the obligations and the
-//! actor; version 1 ends before the obligations, version 2 before the actor. A list has its
-//! count in front, an optional thing a truth value. The numbers that stand for outcomes and kinds of values are part
-//! of the format: new ones may be added, none may change. A later layout takes the next version byte.
+//! issuer, the attributes, the policy version, the data revision, the request id, the duration, the obligations, the
+//! actor, the client, the purpose, the kind and the sealed facts. A list has its count in front, an optional thing a
+//! truth value. The numbers that stand for outcomes and kinds are part of the format: new ones may be added, none may
+//! change. A later layout takes the next version byte; versions 1 to 3 were those of logs that were not sealed.
 
 use std::sync::Arc;
 
 use super::{
     codec::{CodecError, Reader, Writer},
     decision::{Outcome, Reason},
-    decision_record::{DecisionRecord, RecordedSubject},
+    decision_record::{DecisionRecord, RecordKind, RecordedSubject},
     id::{DecisionId, EntityId, PolicyVersion, Revision},
     value::{Attributes, Value},
 };
 
 /// The version that is written.
-const VERSION: u8 = 3;
-/// The version without an actor.
-const VERSION_2: u8 = 2;
-/// The version without obligations and actor.
-const VERSION_1: u8 = 1;
+const VERSION: u8 = 4;
 
 /// Bits of a subject's flags.
 const IS_PSEUDONYM: u8 = 1;
@@ -62,6 +58,10 @@ impl DecisionRecord {
             duration_us,
             obligations,
             actor,
+            client,
+            purpose,
+            kind,
+            facts,
         } = self;
         out.byte(VERSION);
         out.u128(id.0);
@@ -88,6 +88,13 @@ impl DecisionRecord {
         out.u64(u64::from(*duration_us));
         write_texts(out, obligations);
         write_optional_entity(out, actor.as_ref());
+        out.str(client);
+        out.str(purpose);
+        out.byte(match kind {
+            RecordKind::Decision => 1,
+            RecordKind::Reading => 2,
+        });
+        out.bytes(facts);
     }
 
     /// Reads a record from its bytes, all of them.
@@ -96,7 +103,7 @@ impl DecisionRecord {
     /// [`CodecError`] when the bytes are not those of a record of a known version.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut input = Reader::new(bytes);
-        let version = read_version(&mut input)?;
+        read_version(&mut input)?;
         let record = Self {
             id: DecisionId(input.u128()?),
             time_us: input.i64()?,
@@ -114,8 +121,12 @@ impl DecisionRecord {
             data_revision: Revision(input.u64()?),
             request_id: input.shared()?,
             duration_us: input.u32()?,
-            obligations: if version == VERSION_1 { Vec::new() } else { read_list(&mut input, Reader::shared)? },
-            actor: if version < VERSION { None } else { read_optional_entity(&mut input)? },
+            obligations: read_list(&mut input, Reader::shared)?,
+            actor: read_optional_entity(&mut input)?,
+            client: input.shared()?,
+            purpose: input.shared()?,
+            kind: read_kind(&mut input)?,
+            facts: input.bytes()?.into(),
         };
         input.finish()?;
         Ok(record)
@@ -132,9 +143,17 @@ impl DecisionRecord {
     }
 }
 
-fn read_version(input: &mut Reader<'_>) -> Result<u8, CodecError> {
+fn read_kind(input: &mut Reader<'_>) -> Result<RecordKind, CodecError> {
     match input.byte()? {
-        version @ (VERSION_1 | VERSION_2 | VERSION) => Ok(version),
+        1 => Ok(RecordKind::Decision),
+        2 => Ok(RecordKind::Reading),
+        byte => Err(CodecError::Choice { what: "kind of record", byte }),
+    }
+}
+
+fn read_version(input: &mut Reader<'_>) -> Result<(), CodecError> {
+    match input.byte()? {
+        VERSION => Ok(()),
         byte => Err(CodecError::Choice { what: "version of a decision record", byte }),
     }
 }
@@ -353,17 +372,22 @@ mod tests {
             duration_us: 250,
             obligations: vec![text("apply_profile")],
             actor: Some(EntityId::new("Client", "c2")),
+            client: text("sis"),
+            purpose: text("roster"),
+            kind: RecordKind::Reading,
+            facts: [7, 8].into(),
         }
     }
 
     /// Changes only together with the version byte: logs written by every release must stay readable.
-    const FULL_V1: &str = concat!(
-        "0101890a5dac96774bbcceb302099a805780899b86c4ceff0502010f4e4f5f52454c4154494f4e53484950104e6f2072656c",
+    const FULL: &str = concat!(
+        "0401890a5dac96774bbcceb302099a805780899b86c4ceff0502010f4e4f5f52454c4154494f4e53484950104e6f2072656c",
         "6174696f6e736869702e0109656466692f72656164010773747564656e74010f497320697420656e726f6c6c65643f020270",
         "3102703204726561640753747564656e74023066010773747564656e740753747564656e74026162030106436c69656e7402",
         "63310968747470733a2f2f690508636c61696d536574040a5349532056656e646f72056c6576656c0305066e657374656407",
         "020161010162000d6f7267616e697a6174696f6e73060105065363686f6f6c09323535393031303031087665726966696564",
-        "020464303064ac0203722d31fa01",
+        "020464303064ac0203722d31fa01010d6170706c795f70726f66696c650106436c69656e740263320373697306726f7374",
+        "657202020708",
     );
 
     fn hex(bytes: &[u8]) -> String {
@@ -375,22 +399,9 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_old_versions_stay_as_they_are() {
-        // Version 2 is version 1 with the obligations at the end: one, of 13 bytes.
-        let end = format!("010d{}", hex(b"apply_profile"));
-        let version_2 = format!("02{}{end}", FULL_V1.strip_prefix("01").unwrap());
-        // Version 3 is version 2 with the actor at the end: there is one, a type of 6 bytes and an id of two.
-        let actor = format!("0106{}02{}", hex(b"Client"), hex(b"c2"));
-        let version_3 = format!("03{}{actor}", version_2.strip_prefix("02").unwrap());
-        assert_eq!(hex(&full().encode()), version_3);
-        let before_3 = DecisionRecord { actor: None, ..full() };
-        let before_2 = DecisionRecord { obligations: Vec::new(), ..before_3.clone() };
-        for (stored, expected) in [(FULL_V1, before_2), (&version_2, before_3), (&version_3, full())] {
-            let digits: Vec<_> =
-                stored.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
-            let stored: Vec<_> = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]).collect();
-            assert_eq!(DecisionRecord::decode(&stored), Ok(expected));
-        }
+    fn the_bytes_of_version_4_stay_as_they_are() {
+        assert_eq!(hex(&full().encode()), FULL);
+        assert_eq!(DecisionRecord::decode(&full().encode()), Ok(full()));
     }
 
     #[test]
@@ -402,8 +413,8 @@ mod tests {
     #[test]
     fn a_record_of_another_version_is_refused() {
         let mut bytes = full().encode();
-        bytes[0] = 4;
-        let expected = CodecError::Choice { what: "version of a decision record", byte: 4 };
+        bytes[0] = 5;
+        let expected = CodecError::Choice { what: "version of a decision record", byte: 5 };
         assert_eq!(DecisionRecord::decode(&bytes), Err(expected));
     }
 
@@ -460,8 +471,12 @@ mod tests {
             duration_us in any::<u32>(),
             obligations in prop::collection::vec(texts(), 0..3),
             actor in prop::option::of(entities()),
+            said in prop::array::uniform2(texts()),
+            is_reading in any::<bool>(),
+            facts in prop::collection::vec(any::<u8>(), 0..9),
         ) -> DecisionRecord {
             let [action, resource_type, resource_id, issuer, version, request_id] = names;
+            let [client, purpose] = said;
             DecisionRecord {
                 id: DecisionId(id),
                 time_us,
@@ -483,6 +498,10 @@ mod tests {
                 duration_us,
                 obligations,
                 actor,
+                client,
+                purpose,
+                kind: if is_reading { RecordKind::Reading } else { RecordKind::Decision },
+                facts: facts.into(),
             }
         }
     }

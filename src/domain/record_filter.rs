@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     decision::{Effect, Outcome},
-    decision_record::DecisionRecord,
+    decision_record::{DecisionRecord, RecordKind},
     id::EntityId,
 };
 
@@ -45,6 +45,12 @@ pub struct RecordFilter {
     pub policy: Option<Arc<str>>,
     /// The caller's request id.
     pub request_id: Option<Arc<str>>,
+    /// The client that the token was issued to.
+    pub client: Option<Arc<str>>,
+    /// The id of who acted for the principal.
+    pub actor: Option<Arc<str>>,
+    /// Decisions or readings alone.
+    pub kind: Option<RecordKind>,
 }
 
 /// A page's place in the log: which records come next.
@@ -71,6 +77,9 @@ impl RecordFilter {
             && is(self.action.as_ref(), &record.action)
             && is(self.resource_type.as_ref(), &record.resource_type)
             && is(self.request_id.as_ref(), &record.request_id)
+            && is(self.client.as_ref(), &record.client)
+            && self.kind.is_none_or(|kind| record.kind == kind)
+            && self.actor.as_ref().is_none_or(|id| record.actor.as_ref().is_some_and(|found| found.id == *id))
             && (self.resource_ids.is_empty() || self.resource_ids.contains(&record.resource_id))
             && self.principal.as_ref().is_none_or(|id| record.principal.as_ref().is_some_and(|found| found.id == *id))
             && self.reason.as_ref().is_none_or(|code| record.reasons.iter().any(|reason| reason.code == *code))

@@ -1,10 +1,11 @@
 //! The request of a search, held against the realm.
 
-use std::sync::Arc;
-
 use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
-    app::{authorize::request_id_fault, error::Error},
+    app::{
+        authorize::{Remarks, request_id_fault},
+        error::Error,
+    },
     domain::{
         access_request::{AccessRequest, FieldFault, Phase, Question},
         graph::Graph,
@@ -30,7 +31,7 @@ pub(super) struct Checked {
     pub(super) page_size: Option<usize>,
     pub(super) after: Option<Cursor>,
     pub(super) filter_only: bool,
-    pub(super) request_id: Arc<str>,
+    pub(super) remarks: Remarks,
 }
 
 /// Checks all of a request but its token.
@@ -38,7 +39,8 @@ pub(super) struct Checked {
 /// # Errors
 /// Every fault at once, of candidates the first hundred.
 pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Error> {
-    let SearchRequest { question, candidates, within, page_size, after, filter_only, request_id, .. } = request;
+    let SearchRequest { question, candidates, within, page_size, after, filter_only, request_id, purpose, .. } =
+        request;
     let mut faults = request_id_fault(&request_id);
     faults.extend(action_fault(realm, &question));
     let about = AccessRequest::without_values(realm, &question).map_err(|found| faults.extend(found)).ok();
@@ -54,9 +56,16 @@ pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Er
         _ => None,
     };
     match about {
-        Some(about) if faults.is_empty() => {
-            Ok(Checked { about, question, candidates, within, page_size, after, filter_only, request_id })
-        }
+        Some(about) if faults.is_empty() => Ok(Checked {
+            about,
+            question,
+            candidates,
+            within,
+            page_size,
+            after,
+            filter_only,
+            remarks: Remarks { request_id, purpose },
+        }),
         _ => Err(Error::invalid(faults)),
     }
 }

@@ -6,7 +6,7 @@ use super::{Cursor, Found, footing::Footing};
 use crate::{
     app::{
         App,
-        authorize::{Snapshot, Verified},
+        authorize::{Remarks, Snapshot, Verified},
         recent::ItemsKey,
     },
     domain::{
@@ -33,7 +33,7 @@ pub(super) struct Work {
     pub(super) footing: Footing,
     /// What the question about each resource is made from.
     pub(super) question: Question,
-    pub(super) request_id: Arc<str>,
+    pub(super) remarks: Remarks,
     pub(super) key: ItemsKey,
     pub(super) source: Source,
     /// The obligations that the answer names.
@@ -178,8 +178,8 @@ impl Work {
         // Nobody is shown what was allowed on a condition that they weren't told.
         let is_allowed = decision.outcome.effect() == Effect::Allow && is_announced;
         if is_allowed || candidate.is_some() {
-            let (snapshot, request_id) = (&self.snapshot, &self.request_id);
-            records.push(self.app.record(snapshot, &self.caller, request, &decision, request_id, started_us));
+            let (snapshot, remarks) = (&self.snapshot, &self.remarks);
+            records.push(self.app.record(snapshot, &self.caller, request, &decision, remarks, started_us));
         }
         if is_allowed {
             found.push(Found { id: Arc::clone(&request.resource_id), candidate: candidate.unwrap_or(0) });

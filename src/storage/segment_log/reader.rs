@@ -23,7 +23,7 @@ const ID_TIME_SLACK_US: i64 = 5_000_000;
 /// Finds a page of records. Holds the page and one chunk in memory.
 pub(super) fn query(segments: &[Bounded], filter: &RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
     let size = page.size.max(1);
-    let mut found = RecordPage { decisions: Vec::new(), next_after: None, is_complete: true };
+    let mut found = RecordPage { decisions: Vec::new(), next_after: None, is_complete: true, events: Vec::new() };
     let is_wanted = |sequence: u64| match (page.order, page.after) {
         (_, None) => true,
         (Order::NewestFirst, Some(after)) => sequence < after,

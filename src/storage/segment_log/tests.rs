@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     decision::{Effect, Outcome, Reason},
-    decision_record::RecordedSubject,
+    decision_record::{RecordKind, RecordedSubject},
     id::{EntityId, PolicyVersion, Revision},
     record_filter::Order,
 };
@@ -58,6 +58,10 @@ fn record(number: u64) -> DecisionRecord {
         duration_us: 1,
         obligations: Vec::new(),
         actor: None,
+        client: text(format!("client-{}", number % 3)),
+        purpose: Arc::default(),
+        kind: RecordKind::Decision,
+        facts: Arc::default(),
     }
 }
 

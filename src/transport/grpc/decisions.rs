@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{call::Call, convert::decisions as convert, status};
@@ -41,5 +42,60 @@ impl DecisionLogService for DecisionLog {
             found.as_ref().map(convert::found).map_err(|error| status::of(error, &realm))
         };
         call.answer(work).await
+    }
+
+    type TailDecisionsStream = ReceiverStream<Result<pb::TailDecisionsResponse, Status>>;
+
+    async fn tail_decisions(
+        &self,
+        _request: Request<pb::TailDecisionsRequest>,
+    ) -> Result<Response<Self::TailDecisionsStream>, Status> {
+        Err(Status::unimplemented("tail_decisions"))
+    }
+
+    type ExportDecisionsStream = ReceiverStream<Result<pb::ExportDecisionsResponse, Status>>;
+
+    async fn export_decisions(
+        &self,
+        _request: Request<pb::ExportDecisionsRequest>,
+    ) -> Result<Response<Self::ExportDecisionsStream>, Status> {
+        Err(Status::unimplemented("export_decisions"))
+    }
+
+    type ReplayDecisionsStream = ReceiverStream<Result<pb::ReplayDecisionsResponse, Status>>;
+
+    async fn replay_decisions(
+        &self,
+        _request: Request<pb::ReplayDecisionsRequest>,
+    ) -> Result<Response<Self::ReplayDecisionsStream>, Status> {
+        Err(Status::unimplemented("replay_decisions"))
+    }
+
+    async fn get_log_status(
+        &self,
+        _request: Request<pb::GetLogStatusRequest>,
+    ) -> Result<Response<pb::GetLogStatusResponse>, Status> {
+        Err(Status::unimplemented("get_log_status"))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _request: Request<pb::GetCheckpointRequest>,
+    ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
+        Err(Status::unimplemented("get_checkpoint"))
+    }
+
+    async fn prove_inclusion(
+        &self,
+        _request: Request<pb::ProveInclusionRequest>,
+    ) -> Result<Response<pb::ProveInclusionResponse>, Status> {
+        Err(Status::unimplemented("prove_inclusion"))
+    }
+
+    async fn prove_consistency(
+        &self,
+        _request: Request<pb::ProveConsistencyRequest>,
+    ) -> Result<Response<pb::ProveConsistencyResponse>, Status> {
+        Err(Status::unimplemented("prove_consistency"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Faults, NAME_BYTES_MAX, entity, shared, texts, value};
+use super::{Faults, NAME_BYTES_MAX, PURPOSE_BYTES_MAX, entity, shared, texts, value};
 use crate::{
     app::{
         authorize::{Answer, AuthorizeRequest},
@@ -84,6 +84,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         supported_obligations,
         query_token,
         proof,
+        purpose,
     } = request;
     let pb::Resource { r#type, id, attributes, proposed, has_proposed, has_attributes } = resource.unwrap_or_default();
     let question = Question {
@@ -102,6 +103,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         question,
         at_least_revision: Revision(at_least_revision),
         request_id: shared(request_id),
+        purpose: faults.text("purpose", purpose, PURPOSE_BYTES_MAX),
     }
 }
 
@@ -128,7 +130,7 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
             *text = Arc::clone(default);
         }
     }
-    let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id } = item;
+    let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose } = item;
     let Credentials { token, scheme, query_token, proof } = credentials;
     fill(realm, &defaults.realm);
     fill(&mut token.0, &defaults.credentials.token.0);
@@ -138,6 +140,7 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
         proof.clone_from(&defaults.credentials.proof);
     }
     fill(request_id, &defaults.request_id);
+    fill(purpose, &defaults.purpose);
     if *at_least_revision == Revision::default() {
         *at_least_revision = defaults.at_least_revision;
     }
@@ -330,6 +333,7 @@ mod tests {
                 dpop: vec![named("dpop")],
                 client_certificate: named("certificate").into(),
             }),
+            purpose: named("purpose"),
         }
     }
 
@@ -344,7 +348,7 @@ mod tests {
         assert!(refused.iter().all(Option::is_none) && refused.len() == 3);
         for (item, prefix, revision) in [(&questions[0], "d-", 2), (&questions[1], "item-", 5), (&questions[2], "", 2)]
         {
-            let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id } = item;
+            let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose } = item;
             let Credentials { token, scheme, query_token, proof } = credentials;
             let Question {
                 action,
@@ -373,6 +377,7 @@ mod tests {
                 (&name(proposed), "proposed"),
                 (&name(context), "context"),
                 (request_id, "request"),
+                (purpose, "purpose"),
                 (media_type, "media"),
                 (&supported_obligations.as_ref().unwrap()[0], "obligation"),
             ];

@@ -4,14 +4,15 @@ use prost_types::Timestamp;
 
 use super::{
     super::page_token::{self, Binding},
-    Faults, NAME_BYTES_MAX, authorization, entity, texts, timestamp, value,
+    Faults, NAME_BYTES_MAX, PURPOSE_BYTES_MAX, authorization, entity, texts, timestamp, value,
 };
 use crate::{
     app::{decisions::DecisionQuery, error::Error, ports::RecordPage},
     domain::{
         decision::{Effect, Outcome},
-        decision_record::{DecisionRecord, LoggedDecision, RecordedSubject},
+        decision_record::{DecisionRecord, LoggedDecision, RecordKind, RecordedSubject},
         id::{DecisionId, EntityId},
+        log_event::{EventKind, Gap, GapCause, LogEvent, LoggedEvent},
         record_filter::{Order, PageRequest, RecordFilter},
     },
     proto::v1 as pb,
@@ -48,6 +49,11 @@ pub(crate) fn query(mut request: pb::QueryDecisionsRequest) -> Result<Query, Err
         order,
         page_size: _,
         page_token: _,
+        client,
+        actor,
+        kind,
+        names,
+        purpose,
     } = request;
     let mut faults = Faults::default();
     let filter = RecordFilter {
@@ -63,6 +69,9 @@ pub(crate) fn query(mut request: pb::QueryDecisionsRequest) -> Result<Query, Err
         reason: faults.optional_text("reason", reason, NAME_BYTES_MAX),
         policy: faults.optional_text("policy", policy, NAME_BYTES_MAX),
         request_id: faults.optional_text("request_id", request_id, NAME_BYTES_MAX),
+        client: faults.optional_text("client", client, EntityId::ID_BYTES_MAX),
+        actor: faults.optional_text("actor", actor, EntityId::ID_BYTES_MAX),
+        kind: faults.kind(kind),
     };
     if resource_id.len() > EntityId::ID_BYTES_MAX {
         faults.add("resource_id", format!("is longer than {} bytes", EntityId::ID_BYTES_MAX));
@@ -72,6 +81,8 @@ pub(crate) fn query(mut request: pb::QueryDecisionsRequest) -> Result<Query, Err
         person: faults.optional_entity("person", person),
         entity: faults.optional_entity("entity", entity),
         resource_id: Some(resource_id).filter(|id| !id.is_empty()),
+        names,
+        purpose: faults.optional_text("purpose", purpose, PURPOSE_BYTES_MAX).unwrap_or_default(),
     };
     let order = faults.order(order);
     let after = binding.cursor(&token).and_then(|cursor| cursor.as_deref().map(sequence).transpose());
@@ -119,6 +130,15 @@ impl Faults {
         }
     }
 
+    fn kind(&mut self, kind: i32) -> Option<RecordKind> {
+        match pb::RecordKind::try_from(kind) {
+            Ok(pb::RecordKind::Unspecified) => None,
+            Ok(pb::RecordKind::Decision) => Some(RecordKind::Decision),
+            Ok(pb::RecordKind::Reading) => Some(RecordKind::Reading),
+            Err(_) => self.unknown_number("kind", kind),
+        }
+    }
+
     fn order(&mut self, order: i32) -> Order {
         match pb::DecisionOrder::try_from(order) {
             Ok(pb::DecisionOrder::Unspecified | pb::DecisionOrder::NewestFirst) => Order::NewestFirst,
@@ -134,11 +154,12 @@ impl Faults {
 }
 
 pub(crate) fn page(page: RecordPage, binding: &Binding) -> pb::QueryDecisionsResponse {
-    let RecordPage { decisions, next_after, is_complete } = page;
+    let RecordPage { decisions, next_after, is_complete, events } = page;
     pb::QueryDecisionsResponse {
         decisions: decisions.iter().map(record).collect(),
         next_page_token: next_after.map(|after| binding.token(&after.to_be_bytes())).unwrap_or_default(),
         complete: is_complete,
+        events: events.iter().map(event).collect(),
     }
 }
 
@@ -173,6 +194,10 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         duration_us,
         obligations,
         actor,
+        client,
+        purpose,
+        kind,
+        facts: _,
     } = record;
     pb::DecisionRecord {
         decision_id: id.to_string(),
@@ -195,6 +220,64 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         duration_us: *duration_us,
         obligations: texts(obligations),
         actor: actor.as_ref().map(entity),
+        client: client.to_string(),
+        purpose: purpose.to_string(),
+        kind: match kind {
+            RecordKind::Decision => pb::RecordKind::Decision,
+            RecordKind::Reading => pb::RecordKind::Reading,
+        }
+        .into(),
+    }
+}
+
+/// An event of the log.
+pub(crate) fn event(event: &LoggedEvent) -> pb::LogEvent {
+    let LoggedEvent { sequence, event: LogEvent { time_us, kind } } = event;
+    pb::LogEvent { sequence: *sequence, time: Some(timestamp(*time_us)), event: Some(event_kind(kind)) }
+}
+
+fn event_kind(kind: &EventKind) -> pb::log_event::Event {
+    use pb::log_event::Event;
+    match kind {
+        EventKind::Gap(Gap { from_us, until_us, cause, allowed, denied }) => Event::Gap(pb::Gap {
+            from: Some(timestamp(*from_us)),
+            until: Some(timestamp(*until_us)),
+            cause: match cause {
+                GapCause::Dropped => pb::GapCause::Dropped,
+                GapCause::Crash => pb::GapCause::Crash,
+            }
+            .into(),
+            allowed: *allowed,
+            denied: *denied,
+        }),
+        EventKind::ClockChange { before_us, after_us } => Event::ClockChange(pb::ClockChange {
+            before: Some(timestamp(*before_us)),
+            after: Some(timestamp(*after_us)),
+        }),
+        EventKind::Erasure { pseudonyms, basis, caller } => Event::Erasure(pb::Erasure {
+            pseudonyms: texts(pseudonyms),
+            basis: basis.to_string(),
+            caller: caller.to_string(),
+        }),
+        EventKind::LegalHold { pseudonyms, is_held, reason, caller } => Event::LegalHold(pb::LegalHold {
+            pseudonyms: texts(pseudonyms),
+            held: *is_held,
+            reason: reason.to_string(),
+            caller: caller.to_string(),
+        }),
+        EventKind::Retention { first, last, rule } => {
+            Event::Retention(pb::Retention { first_sequence: *first, last_sequence: *last, rule: rule.to_string() })
+        }
+        EventKind::KeyChange { verifier_key } => {
+            Event::KeyChange(pb::KeyChange { verifier_key: verifier_key.to_string() })
+        }
+        EventKind::Start { version, mode } => {
+            Event::Start(pb::LogStart { version: version.to_string(), mode: mode.to_string() })
+        }
+        EventKind::Stop => Event::Stop(pb::LogStop {}),
+        EventKind::Damage { file, first, last } => {
+            Event::Damage(pb::Damage { file: file.to_string(), first_sequence: *first, last_sequence: *last })
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use crate::{
 
 /// The longest name of an action, a type or a relation, in bytes.
 const NAME_BYTES_MAX: usize = 256;
+/// The longest purpose, in bytes.
+const PURPOSE_BYTES_MAX: usize = 200;
 
 /// How many items a page has unless the request says otherwise.
 const PAGE_SIZE_DEFAULT: u32 = 100;

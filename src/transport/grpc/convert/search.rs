@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     super::page_token::{self, Binding},
-    Faults, NAME_BYTES_MAX, authorization as questions, shared,
+    Faults, NAME_BYTES_MAX, PURPOSE_BYTES_MAX, authorization as questions, shared,
 };
 use crate::{
     app::{
@@ -45,6 +45,7 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         supported_obligations,
         query_token,
         proof,
+        purpose,
     } = request;
     let mut faults = Faults::default();
     let question = Question {
@@ -68,6 +69,7 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         after: None,
         filter_only,
         request_id: if own_request_id.is_empty() { request_id.into() } else { shared(own_request_id) },
+        purpose: faults.text("purpose", purpose, PURPOSE_BYTES_MAX),
     };
     // Only a search in pages needs its tokens bound, which takes a look at all of it.
     let has_pages = request.page_size.is_some() || !page_token.is_empty();
@@ -114,6 +116,7 @@ fn binding(request: &SearchRequest) -> Binding {
         after: _,
         filter_only,
         request_id: _,
+        purpose: _,
     } = request;
     // Debug is the same for the same values, whose maps are sorted; a token doesn't outlive the process's version.
     let mut text = String::new();

@@ -379,7 +379,7 @@ impl DecisionLog for Log {
         }
         let next_after = (found.len() > page.size).then(|| found[page.size - 1].sequence);
         found.truncate(page.size);
-        Ok(RecordPage { decisions: found, next_after, is_complete: true })
+        Ok(RecordPage { decisions: found, next_after, is_complete: true, events: Vec::new() })
     }
 
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
