@@ -12,6 +12,7 @@ mod reader;
 mod recovery;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod writer;
 
 use std::{
