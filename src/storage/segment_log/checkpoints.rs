@@ -12,7 +12,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
@@ -26,7 +26,10 @@ use super::tiles::{Edge, Tiles};
 use crate::{
     domain::{
         checkpoint::SignedCheckpoint,
-        merkle::{Hash, proof},
+        merkle::{
+            Frontier, Hash,
+            proof::{self, ConsistencyProof, InclusionProof},
+        },
         signed_note::VerifierKey,
     },
     storage::checkpoint_key::CheckpointKey,
@@ -63,15 +66,41 @@ impl std::fmt::Debug for Signing {
     }
 }
 
-/// What a proof is about, and the proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Proof {
-    /// The tree that it is in.
-    pub size: u64,
-    /// The hashes.
-    pub path: Vec<Hash>,
-    /// The entry's leaf hash; of a proof of consistency, nothing.
-    pub leaf: Hash,
+/// Where the writer leaves what it has made durable.
+#[derive(Debug)]
+pub(super) struct Appended {
+    durable: AtomicU64,
+    listener: OnceLock<Arc<Checkpoints>>,
+}
+
+impl Appended {
+    /// So many entries are durable; nobody listens yet.
+    pub(super) fn new(durable: u64) -> Self {
+        Self { durable: AtomicU64::new(durable), listener: OnceLock::new() }
+    }
+
+    /// Takes the leaf hashes of a group that is durable and acknowledged, and the tree of the log with it.
+    pub(super) fn take(&self, leaves: &[Hash], tree: &Frontier) {
+        self.durable.store(tree.size(), SeqCst);
+        if let Some(listener) = self.listener.get() {
+            listener.appended((tree.size() + 1).saturating_sub(leaves.len() as u64), leaves, tree.root());
+        }
+    }
+
+    /// Has somebody listen from now on, to what is durable already too.
+    pub(super) fn listen(&self, folder: &Path, signing: Signing) -> Result<(), String> {
+        let checkpoints = Checkpoints::open(folder, signing, self.durable.load(SeqCst))?;
+        let listener = self.listener.get_or_init(|| Arc::new(checkpoints));
+        // A group that came in between did not find the listener.
+        listener.inner.durable.fetch_max(self.durable.load(SeqCst), SeqCst);
+        listener.look();
+        Ok(())
+    }
+
+    /// Who listens, if anybody.
+    pub(super) fn checkpoints(&self) -> Option<&Arc<Checkpoints>> {
+        self.listener.get()
+    }
 }
 
 /// The checkpoints of one log.
@@ -136,7 +165,7 @@ impl Checkpoints {
     /// # Errors
     /// A configured origin that is not the one that the log began with, or that cannot be a key's name; a thread that
     /// cannot be started. A key that is missing is no error here: the status says so.
-    pub(super) fn open(folder: &Path, signing: Signing, durable: u64) -> Result<Self, String> {
+    fn open(folder: &Path, signing: Signing, durable: u64) -> Result<Self, String> {
         let inner = Arc::new(Inner {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -156,7 +185,7 @@ impl Checkpoints {
     }
 
     /// Takes the leaf hashes of a group that is durable and acknowledged, and the root of the log with it. Never waits.
-    pub(super) fn appended(&self, first: u64, leaves: &[Hash], root: Hash) {
+    fn appended(&self, first: u64, leaves: &[Hash], root: Hash) {
         let inner = &self.inner;
         let count = leaves.len() as u64;
         let mut queue = lock(&inner.queue);
@@ -173,6 +202,12 @@ impl Checkpoints {
         if is_time_to_look {
             inner.wake.notify_one();
         }
+    }
+
+    /// Has the thread look for what is new.
+    fn look(&self) {
+        lock(&self.inner.queue).is_wanted = true;
+        self.inner.wake.notify_one();
     }
 
     /// The newest checkpoint, and all later ones as they are made.
@@ -210,7 +245,8 @@ impl Checkpoints {
     /// Why it failed; then the key stays as it is, though the log says otherwise, until it is tried again.
     pub(super) async fn rotate(&self, key: CheckpointKey, sequence: u64) -> Result<(), String> {
         let verifier = key.verifier().clone();
-        self.attempt(|queue| queue.next_key = Some((key, sequence)), |newest| newest.checkpoint.size >= sequence).await?;
+        self.attempt(|queue| queue.next_key = Some((key, sequence)), |newest| newest.checkpoint.size >= sequence)
+            .await?;
         if lock(&self.inner.keys).last() == Some(&verifier) { Ok(()) } else { Err("it was not taken".to_owned()) }
     }
 
@@ -249,22 +285,28 @@ impl Checkpoints {
 
     /// Proves that an entry is in the tree of so many; `None` when it is not, or the tree is larger than the newest
     /// checkpoint's. Blocks.
-    pub(super) fn prove_inclusion(&self, tiles: &Tiles, sequence: u64, size: u64) -> io::Result<Option<Proof>> {
+    pub(super) fn prove_inclusion(
+        &self,
+        tiles: &Tiles,
+        sequence: u64,
+        size: u64,
+    ) -> io::Result<Option<InclusionProof>> {
         let edge = Arc::clone(&lock(&self.inner.edge));
         let Some(index) = sequence.checked_sub(1).filter(|_| size <= edge.size()) else { return Ok(None) };
         let path = proof::inclusion(index, size, |level, index| tiles.node(&edge, level, index))?;
         let Some(path) = path else { return Ok(None) };
-        Ok(Some(Proof { size, path, leaf: tiles.node(&edge, 0, index)? }))
+        let leaf_hash = tiles.node(&edge, 0, index)?;
+        Ok(Some(InclusionProof { leaf_index: index, tree_size: size, leaf_hash, path }))
     }
 
     /// Proves that the smaller tree is the beginning of the larger; `None` when there are no such trees. Blocks.
-    pub(super) fn prove_consistency(&self, tiles: &Tiles, old: u64, new: u64) -> io::Result<Option<Proof>> {
+    pub(super) fn prove_consistency(&self, tiles: &Tiles, old: u64, new: u64) -> io::Result<Option<ConsistencyProof>> {
         let edge = Arc::clone(&lock(&self.inner.edge));
         if old == 0 || new > edge.size() {
             return Ok(None);
         }
         let path = proof::consistency(old, new, |level, index| tiles.node(&edge, level, index))?;
-        Ok(path.map(|path| Proof { size: new, path, leaf: [0; 32] }))
+        Ok(path.map(|path| ConsistencyProof { first_size: old, second_size: new, path }))
     }
 
     /// Makes the tiles of all that is signed durable, and returns how many entries that is: these may be deleted.

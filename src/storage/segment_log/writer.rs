@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::{
     Mode, Options,
     buffer::{Buffer, Drained},
+    checkpoints::Appended,
     files::{SegmentFile, SegmentFiles, segment_path, sync_folder},
     frame::{Footer, HEADER_BYTES, Header, push_footer},
     group::{Group, Noted},
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub buffer: Buffer,
     pub notes: Notes,
     pub catalogue: Catalogue,
+    /// Told of each group that is durable.
+    pub appended: Appended,
     /// The last attempt to write failed.
     pub is_failing: AtomicBool,
     /// The writer has ended.
@@ -245,6 +248,7 @@ impl SegmentWriter {
         self.tree.clone_from(&group.tree);
         self.shared.buffer.release(group.records, group.record_bytes);
         group.tell();
+        self.shared.appended.take(&group.leaves, &group.tree);
         self.shared.progress.notify_waiters();
         true
     }

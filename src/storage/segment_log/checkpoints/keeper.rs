@@ -68,7 +68,9 @@ impl Keeper {
         if let (Some(began_with), Some(origin)) = (began_with, &signing.origin)
             && began_with != *origin
         {
-            return Err(format!("its origin is `{began_with}`, not `{origin}`: a log keeps the one that it began with"));
+            return Err(format!(
+                "its origin is `{began_with}`, not `{origin}`: a log keeps the one that it began with"
+            ));
         }
         let tiles = Tiles::of(folder);
         let folder = folder.to_owned();
@@ -166,7 +168,10 @@ impl Keeper {
         }
         self.checkpoint(&edge, work.next_key)?;
         self.edge = Some(edge);
-        if work.is_sync_wanted || work.is_closed || self.unsynced > UNSYNCED_TILES_MAX || self.synced_at.elapsed() > UNSYNCED
+        if work.is_sync_wanted
+            || work.is_closed
+            || self.unsynced > UNSYNCED_TILES_MAX
+            || self.synced_at.elapsed() > UNSYNCED
         {
             self.sync()?;
         }
