@@ -21,6 +21,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod verify;
 mod writer;
 
 use std::{
