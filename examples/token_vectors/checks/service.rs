@@ -254,6 +254,10 @@ impl DecisionLog for Log {
         Ok(())
     }
 
+    async fn note(&self, _: EventKind) -> Result<u64, LogError> {
+        Err(LogError::Unavailable("nothing happens to it".to_owned()))
+    }
+
     async fn query(&self, _: RecordFilter, _: PageRequest) -> Result<RecordPage, LogError> {
         Err(LogError::Unreadable("it is not asked here".to_owned()))
     }
