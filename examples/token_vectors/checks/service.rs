@@ -22,6 +22,7 @@ use hallpass::domain::dpop::{Proof, ProofId};
 use hallpass::domain::id::{DecisionId, RealmName};
 use hallpass::domain::issuer::Issuer;
 use hallpass::domain::key_set::KeySet;
+use hallpass::domain::log_event::EventKind;
 use hallpass::domain::policy_set::SourceFile;
 use hallpass::domain::pseudonym::PseudonymKey;
 use hallpass::domain::record_filter::{PageRequest, RecordFilter};
