@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -38,7 +39,11 @@ use crate::{
         jwks::Jwks,
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
     },
-    storage::{key_file, segment_log::SegmentLog, sled::SledStore},
+    storage::{
+        key_file,
+        segment_log::{LogKey, Outside, SegmentLog},
+        sled::SledStore,
+    },
     transport::{grpc, http},
 };
 
@@ -247,6 +252,7 @@ impl Service {
         };
         let secret = key_file::load_or_create(&config.data_dir.join("pseudonym.key"))?;
         let admin = KeyDigest::of(&key_file::load_or_create_text(&config.data_dir.join(ADMIN_TOKEN))?);
+        let log_secret = key_file::load_or_create(&keys_folder(&config.data_dir)?.join("log.key"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
@@ -263,8 +269,9 @@ impl Service {
             let RealmConfig { name, variant, issuers, .. } = realm;
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
-                let (options, clock) = (config.decision_log, Arc::clone(&clock));
-                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
+                let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
+                let (options, outside) = (config.decision_log, Outside { clock: Arc::clone(&clock), key });
+                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
             let deployed = Deployed { name, variant, issuers };
@@ -300,6 +307,17 @@ impl Service {
         self.app.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// The folder of keys, made for its owner alone when it is not there.
+fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
+    let folder = data_dir.join("keys");
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).with_context(|| format!("folder `{}` cannot be made", folder.display()))?;
+    Ok(folder)
 }
 
 /// Runs disk work on a thread that may block.
@@ -433,8 +451,6 @@ fn with_files(folders: &BTreeMap<RealmName, PathBuf>, realm: &RealmName, issuers
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
     use tonic::transport::Channel;

@@ -40,6 +40,7 @@ use crate::{
         id::{DecisionId, RealmName, Revision},
         issuer::{Algorithm, Issuer},
         key_set::KeySet,
+        log_event::EventKind,
         policy_set::SourceFile,
         pseudonym::PseudonymKey,
         record_filter::{Order, PageRequest, RecordFilter},
@@ -415,6 +416,10 @@ impl DecisionLog for Log {
             log.push(LoggedDecision { sequence, record });
         }
         Ok(())
+    }
+
+    async fn note(&self, _event: EventKind) -> Result<u64, LogError> {
+        Err(LogError::Unavailable("no events are kept here".to_owned()))
     }
 
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
