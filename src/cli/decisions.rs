@@ -1,5 +1,7 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod status;
+
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use prost_types::Timestamp;
@@ -9,7 +11,7 @@ use super::{
     authorize::show_reasons,
     json, parse,
     render::{Form, Screen, Tone, note, plain},
-    target::{MESSAGE_BYTES_MAX, Target, failed},
+    target::{LogTarget, MESSAGE_BYTES_MAX, failed},
 };
 use crate::{
     config::Environment,
@@ -25,12 +27,14 @@ pub(super) enum Verb {
     Query(Box<Query>),
     /// Shows one decision with all that is known of it
     Show(Show),
+    /// Says how the log is doing: whether it takes records, what waits, what was lost
+    Status(status::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Query {
     #[command(flatten)]
-    target: Target,
+    target: LogTarget,
     /// At or after this time: 2026-08-04, 2026-08-04T10:30:00Z, or how long ago: 2h
     #[arg(long, value_name = "TIME", value_parser = parse::moment)]
     from: Option<Timestamp>,
@@ -109,7 +113,7 @@ pub(super) struct Show {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    target: Target,
+    target: LogTarget,
     /// How to show it
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
@@ -119,6 +123,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     match verb {
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
+        Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }
 

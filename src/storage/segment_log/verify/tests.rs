@@ -334,7 +334,7 @@ async fn a_key_that_the_log_names_counts_from_there_on() {
 
 /// A log whose first segments retention has deleted.
 async fn with_retention(folder: &Path) -> u64 {
-    let log = signed_log(folder, small(60_000), &[1]);
+    let log = signed_log(folder, small(40_000), &[1]);
     for round in 0..7 {
         log.append(records(round * 100..(round + 1) * 100)).await.unwrap();
         log.checkpoint().await.unwrap();
