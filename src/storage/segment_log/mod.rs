@@ -4,6 +4,7 @@
 //! write and one fdatasync, and makes them visible to readers. The files are the truth and all there is: an index of
 //! 256-record chunks is kept in memory and rebuilt from them.
 
+mod blocks;
 mod buffer;
 mod files;
 mod frame;
