@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -37,7 +38,11 @@ use crate::{
         jwks::Jwks,
         realm_files::{RealmFolders, read_folder},
     },
-    storage::{key_file, segment_log::SegmentLog, sled::SledStore},
+    storage::{
+        key_file,
+        segment_log::{LogKey, Outside, SegmentLog},
+        sled::SledStore,
+    },
     transport::{grpc, http},
 };
 
@@ -237,6 +242,7 @@ impl Service {
             Arc::new(blocking(move || Ok(SledStore::open(&folder, options)?)).await?)
         };
         let secret = key_file::load_or_create(&config.data_dir.join("pseudonym.key"))?;
+        let log_secret = key_file::load_or_create(&keys_folder(&config.data_dir)?.join("log.key"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
@@ -252,8 +258,9 @@ impl Service {
             let RealmConfig { name, variant, issuers, .. } = realm;
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
-                let (options, clock) = (config.decision_log, Arc::clone(&clock));
-                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
+                let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
+                let (options, outside) = (config.decision_log, Outside { clock: Arc::clone(&clock), key });
+                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
             let deployed = Deployed { name, variant, issuers };
@@ -283,6 +290,17 @@ impl Service {
         self.app.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// The folder of keys, made for its owner alone when it is not there.
+fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
+    let folder = data_dir.join("keys");
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).with_context(|| format!("folder `{}` cannot be made", folder.display()))?;
+    Ok(folder)
 }
 
 /// Runs disk work on a thread that may block.
@@ -395,8 +413,6 @@ fn with_files(folders: &BTreeMap<RealmName, PathBuf>, realm: &RealmName, issuers
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
     use tonic::transport::Channel;

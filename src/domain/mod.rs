@@ -74,6 +74,7 @@ pub mod policy_test;
 pub mod codec;
 pub mod decision_record;
 pub mod log_event;
+pub mod merkle;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
