@@ -80,7 +80,7 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
     };
     recover_last(&mut found, readable)?;
     if let Some((number, path)) = lost {
-        found.segments.push(Arc::new(Segment::lost(number, path, found.tree.size() + 1)));
+        found.segments.push(Arc::new(Segment::new(number, path, found.tree.size() + 1)));
         found.tree.append(lost_leaf());
         found.open_segment = None;
         found.before.is_suspect = true;
@@ -104,7 +104,7 @@ fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -
         let earlier = look_through_last(path, tree)?.before;
         found.before = Before { mode: earlier.mode.or(found.before.mode), ..earlier };
     }
-    let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::unread(number, path, first)));
+    let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::new(number, path, first)));
     found.segments.extend(unread);
     // A file whose header is damaged is not written to any more.
     let can_go_on = match last.end {
@@ -113,17 +113,17 @@ fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -
         End::Torn => header.is_some() && cut_and_tell(&path, last.length),
         End::Damaged => {
             tracing::error!(segment = %path.display(), "the last segment of the decision log is damaged; it is kept as it is");
-            found.segments.push(Arc::new(Segment::unread(number, path, first)));
+            found.segments.push(Arc::new(Segment::new(number, path, first)));
             found.tree = last.tree;
             return Ok(());
         }
     };
-    let LastSegment { chunks, length, tree, span, .. } = last;
+    let LastSegment { length, tree, span, .. } = last;
     if can_go_on {
         found.open_segment = Some(Reopened { number, path: path.clone(), length, span });
     }
     found.tree = tree;
-    found.segments.push(Arc::new(Segment::known(number, path, first, chunks)));
+    found.segments.push(Arc::new(Segment::new(number, path, first)));
     Ok(())
 }
 

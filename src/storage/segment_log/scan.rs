@@ -31,6 +31,11 @@ pub(super) enum Entry {
 }
 
 impl Entry {
+    /// Opens an entry if it is an event.
+    pub(super) fn open_event(body: &Body<'_>, key: &LogKey) -> Option<Self> {
+        if matches!(body, Body::Decision { .. }) { None } else { Self::open(body, key) }
+    }
+
     /// Opens an entry. `None` when it was changed after it was sealed, whatever its checksum says, and for what is no entry.
     pub(super) fn open(body: &Body<'_>, key: &LogKey) -> Option<Self> {
         let event = |sequence, bytes: &[u8]| {

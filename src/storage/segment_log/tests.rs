@@ -15,7 +15,6 @@ use crate::domain::{
     decision_record::{RecordKind, RecordedSubject},
     id::{EntityId, PolicyVersion, Revision},
     merkle::{Frontier, leaf_hash},
-    record_filter::Order,
 };
 
 const START_US: i64 = 1_700_000_000_000_000;
@@ -79,7 +78,7 @@ fn key() -> LogKey {
 }
 
 fn outside() -> Outside {
-    Outside { clock: Arc::new(StoppedClock), key: key() }
+    Outside { clock: Arc::new(StoppedClock), key: key(), index: None }
 }
 
 fn open(folder: &Path, options: Options) -> SegmentLog {

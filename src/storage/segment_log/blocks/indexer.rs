@@ -27,8 +27,8 @@ use super::{
 use crate::{
     domain::log_event::LogEvent,
     storage::segment_log::{
-        frame::{Body, HEADER_BYTES},
-        index::{Bounded, Segment, Segments},
+        frame::HEADER_BYTES,
+        index::{Bounded, Catalogue as Segments, Segment},
         scan::{Entry, checksum_at, entry_at, scan},
         seal::LogKey,
     },
@@ -50,10 +50,11 @@ pub(in crate::storage::segment_log) struct Index {
 
 #[derive(Debug)]
 struct Shared {
-    folder: PathBuf,
+    /// Where the files go; `None` to keep the index in memory alone.
+    folder: Option<PathBuf>,
     log_key: LogKey,
     terms: TermKey,
-    segments: Arc<Segments>,
+    segments: Segments,
     block_entries_max: u32,
     state: Mutex<State>,
     is_stopping: AtomicBool,
@@ -98,14 +99,14 @@ impl Index {
     /// # Errors
     /// There is no thread to be had.
     pub(in crate::storage::segment_log) fn start(
-        folder: &Path,
+        folder: Option<&Path>,
         log_key: LogKey,
         terms: TermKey,
-        segments: Arc<Segments>,
+        segments: Segments,
         block_entries_max: u32,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
+            folder: folder.map(Path::to_owned),
             log_key,
             terms,
             segments,
@@ -122,7 +123,7 @@ impl Index {
     pub(in crate::storage::segment_log) fn view(&self, conditions: &[Vec<Term>]) -> View {
         let state = self.shared.state();
         // Taken second: it reaches at least as far as what is indexed.
-        View::of(&state, self.shared.segments.all(), conditions)
+        View::of(&state, self.shared.segments.segments(), conditions)
     }
 
     /// The key of the terms.
@@ -204,19 +205,20 @@ impl Shared {
             }
             return;
         }
-        match Catalogue::open(&self.folder, self.terms.fingerprint()) {
-            Ok((catalogue, blocks)) => self.load(catalogue, blocks),
+        let Some(folder) = &self.folder else { return };
+        match Catalogue::open(folder, self.terms.fingerprint()) {
+            Ok((catalogue, blocks)) => self.load(folder, catalogue, blocks),
             Err(error) => self.warn(&error, "the index of the decision log cannot be opened; reading it takes longer"),
         }
     }
 
     fn warn(&self, error: &CatalogueError, what: &str) {
-        tracing::warn!(error = error as &dyn std::error::Error, folder = %self.folder.display(), "{what}");
+        tracing::warn!(error = error as &dyn std::error::Error, folder = ?self.folder, "{what}");
     }
 
     /// Takes the blocks of an earlier run that are about the segments that are there.
-    fn load(&self, catalogue: Catalogue, blocks: Vec<Block>) {
-        let segments = self.segments.all();
+    fn load(&self, folder: &Path, catalogue: Catalogue, blocks: Vec<Block>) {
+        let segments = self.segments.segments();
         let mut state = State::default();
         for block in blocks {
             let reached = state.blocks.last_key_value().map_or(0, |(_, last)| last.next);
@@ -228,7 +230,7 @@ impl Shared {
                 state.damaged.push(Arc::new(block));
             }
         }
-        remove_strays(&self.folder, &state.blocks);
+        remove_strays(folder, &state.blocks);
         state.catalogue = Some(Arc::new(catalogue));
         *self.state() = state;
     }
@@ -278,7 +280,7 @@ impl Shared {
 
     /// The first hole in a segment that can be read.
     fn hole(&self, state: &State, unreadable: &BTreeSet<u64>) -> Option<Hole> {
-        let segments = self.segments.all();
+        let segments = self.segments.segments();
         let count = segments.len();
         segments.into_iter().enumerate().find_map(|(at, segment)| {
             let (first, next) = (segment.segment.first_sequence, segment.next);
@@ -329,7 +331,7 @@ impl Shared {
 
     /// Writes the open block when its segment takes no more entries.
     fn seal_ended(&self) -> Work {
-        let segments = self.segments.all();
+        let segments = self.segments.segments();
         let Some(open) = self.state().open.as_ref().map(|open| open.segment) else { return Work::Nothing };
         if segments.last().is_none_or(|last| last.segment.number == open) {
             return Work::Nothing;

@@ -4,6 +4,7 @@ use std::{fmt, hash::Hasher as _};
 
 use siphasher::sip::SipHasher24;
 
+use crate::storage::segment_log::seal::{LogKey, SealError};
 use crate::domain::{
     decision::{Effect, Outcome},
     decision_record::{DecisionRecord, RecordKind},
@@ -95,6 +96,15 @@ impl TermKey {
     /// Takes 16 secret bytes.
     pub(in crate::storage::segment_log) fn new(secret: &[u8; 16]) -> Self {
         Self(SipHasher24::new_with_key(secret))
+    }
+
+    /// The key that belongs to a log's own.
+    ///
+    /// # Errors
+    /// None with a key of 32 bytes, which all logs have.
+    pub(in crate::storage::segment_log) fn derived(key: &LogKey) -> Result<Self, SealError> {
+        let secret = key.derived("index")?;
+        secret.first_chunk().map(Self::new).ok_or(SealError)
     }
 
     /// Tells keys apart without showing them.
