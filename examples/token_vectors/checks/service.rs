@@ -267,6 +267,14 @@ impl DecisionLog for Log {
         Ok(None)
     }
 
+    async fn follow(&self, _: u64, _: RecordFilter) -> Result<RecordPage, LogError> {
+        Err(LogError::Unreadable("it is not followed here".to_owned()))
+    }
+
+    fn last_sequence(&self) -> u64 {
+        0
+    }
+
     fn is_writable(&self) -> bool {
         true
     }

@@ -10,6 +10,8 @@ mod files;
 mod frame;
 mod group;
 mod index;
+#[cfg(test)]
+mod index_tests;
 mod last_segment;
 mod notes;
 mod reader;

@@ -283,9 +283,8 @@ impl Shared {
         let segments = self.segments.segments();
         let count = segments.len();
         segments.into_iter().enumerate().find_map(|(at, segment)| {
-            let (first, next) = (segment.segment.first_sequence, segment.next);
-            let (mut first, mut offset) = (first, HEADER_BYTES);
-            for (start, block) in state.blocks.range(first..next) {
+            let (mut first, mut offset, next) = (segment.segment.first_sequence, HEADER_BYTES, segment.next);
+            for (start, block) in state.blocks.range(first..next.max(first)) {
                 if *start > first {
                     break;
                 }
@@ -294,7 +293,7 @@ impl Shared {
             if let Some(open) = state.open.as_ref().filter(|open| open.first == first && open.count() > 0) {
                 (first, offset) = (open.next(), open.end);
             }
-            let next = state.blocks.range(first..next).next().map_or(next, |(start, _)| *start);
+            let next = state.blocks.range(first..next.max(first)).next().map_or(next, |(start, _)| *start);
             let is_hole = first < next && !unreadable.contains(&segment.segment.number);
             is_hole.then_some(Hole { segment, is_last_segment: at + 1 == count, first, next, offset })
         })

@@ -113,7 +113,7 @@ fn cut(state: &State, Bounded { segment, next }: &Bounded, conditions: &[Vec<Ter
         in_memory.filter(|open| open.segment == segment.number && open.count() > 0).collect();
     in_memory.sort_by_key(|open| open.first);
     let mut in_memory = in_memory.into_iter().peekable();
-    let mut blocks = state.blocks.range(at..*next).map(|(_, block)| block).peekable();
+    let mut blocks = state.blocks.range(at..at.max(*next)).map(|(_, block)| block).peekable();
     loop {
         let block_first = blocks.peek().map(|block| block.first);
         let memory_first = in_memory.peek().map(|open| open.first);
