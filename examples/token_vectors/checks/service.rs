@@ -271,10 +271,6 @@ impl DecisionLog for Log {
         Err(LogError::Unreadable("it is not followed here".to_owned()))
     }
 
-    fn last_sequence(&self) -> u64 {
-        0
-    }
-
     fn is_writable(&self) -> bool {
         true
     }

@@ -74,15 +74,15 @@ impl Catalogue {
         pairs.map(|(segment, next)| Bounded { segment: Arc::clone(segment), next }).collect()
     }
 
-    /// The first sequence number that is still there; that of the next entry when there is none.
-    pub(super) fn first_sequence(&self) -> u64 {
-        let state = self.state();
-        state.segments.first().map_or(state.next_sequence, |segment| segment.first_sequence)
+    /// How many entries were ever kept.
+    pub(super) fn entries(&self) -> u64 {
+        self.state().next_sequence.saturating_sub(1)
     }
 
-    /// The sequence number of the next entry.
-    pub(super) fn next_sequence(&self) -> u64 {
-        self.state().next_sequence
+    /// The first sequence number that is still there; 0 when none is.
+    pub(super) fn first_sequence(&self) -> u64 {
+        let state = self.state();
+        state.segments.first().map_or(0, |segment| segment.first_sequence)
     }
 
     /// Makes durable entries visible to readers.

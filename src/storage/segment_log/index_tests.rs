@@ -321,7 +321,7 @@ async fn pages_stay_where_they_are_while_the_log_grows_and_is_indexed() {
     let folders = Folders::new();
     let log = folders.open();
     fill(&log, 1, &sample(200)).await;
-    let last = log.last_sequence();
+    let last = log.status().entries;
     let (mut seen, mut after, mut number) = (Vec::new(), None, 201);
     loop {
         let page = PageRequest { order: Order::NewestFirst, size: 7, after };

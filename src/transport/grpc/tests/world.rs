@@ -24,8 +24,8 @@ use crate::{
     app::{
         App,
         ports::{
-            ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource,
-            RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError, Stores,
+            ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, LogStatus,
+            RealmSource, RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError, Stores,
         },
         realm_state::{Deployed, RealmState},
     },
@@ -397,20 +397,32 @@ impl DecisionLog for Log {
     async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError> {
         loop {
             let appended = self.appended.notified();
-            if self.last_sequence() > after {
+            if self.status().entries > after {
                 break;
             }
             appended.await;
         }
-        let last = self.last_sequence();
+        let last = self.status().entries;
         let page = PageRequest { order: Order::OldestFirst, size: 3, after: Some(after) };
         let mut page = self.query(filter, page).await?;
         page.next_after = page.next_after.or(Some(last));
         Ok(page)
     }
 
-    fn last_sequence(&self) -> u64 {
-        self.records().len() as u64
+    fn status(&self) -> LogStatus {
+        let entries = self.records().len() as u64;
+        LogStatus {
+            mode: "strict",
+            is_writable: self.is_writable(),
+            answers_without: false,
+            entries,
+            first_sequence: entries.min(1),
+            waiting: 0,
+            dropped: 0,
+            gaps: 0,
+            flushed_at_us: None,
+            is_undamaged: true,
+        }
     }
 
     fn is_writable(&self) -> bool {
