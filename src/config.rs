@@ -25,7 +25,9 @@ use crate::{
         id::RealmName,
         issuer::Issuer,
         realm_file::read_issuers,
+        signed_note::VerifierKey,
     },
+    provider::witness::{self, Place},
     storage::{segment_log, sled},
     telemetry,
 };
@@ -52,6 +54,10 @@ pub struct Config {
     pub log: telemetry::Options,
     /// How decisions are kept.
     pub decision_log: segment_log::Options,
+    /// What the logs' checkpoints are called by, before a slash and the realm's name; `None` for what is made at first.
+    pub log_origin: Option<Arc<str>>,
+    /// Where the logs' checkpoints are handed to.
+    pub witness: witness::Options,
     /// How relationships are kept.
     pub relationships: sled::Options,
     /// The longest gRPC message, in bytes.
@@ -86,6 +92,8 @@ impl Default for Config {
             callers: Vec::new(),
             log: telemetry::Options::default(),
             decision_log: segment_log::Options::default(),
+            log_origin: None,
+            witness: witness::Options::default(),
             relationships: sled::Options::default(),
             message_bytes_max: 8 * 1024 * 1024,
             tokens_cached_max: TOKENS_MAX_DEFAULT,
@@ -310,7 +318,11 @@ impl Layers<'_> {
             format: self.value(table, "log.format", telemetry::Format::from_str).unwrap_or(default.log.format),
         });
         let kept = default.decision_log;
-        let decision_log = section(root, "decision_log", |table| self.decision_log(table, kept));
+        let (decision_log, log_origin, witness) = section(root, "decision_log", |table| {
+            let origin = table.and_then(log_origin);
+            let witness = table.and_then(|table| table.table("witness", |table| self.witness(table)));
+            (self.decision_log(table, kept), origin, witness.unwrap_or_default())
+        });
         let kept = default.relationships;
         let relationships = section(root, "relationships", |table| sled::Options {
             cache_bytes: self
@@ -333,6 +345,8 @@ impl Layers<'_> {
             callers: callers(root),
             log,
             decision_log,
+            log_origin,
+            witness,
             relationships,
             message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
             tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
@@ -350,6 +364,23 @@ impl Layers<'_> {
             segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
                 .map_or(default.segment_age_max, Duration::from_secs),
             ..default
+        }
+    }
+
+    /// Where checkpoints are handed to. A relative path starts at the file's folder.
+    fn witness(&self, table: &Table<'_>) -> witness::Options {
+        let default = witness::Options::default();
+        let read = |key: &str, parse: fn(&str) -> Result<Place, String>| {
+            let fault = |message| table.fault(Some(key), format!("`decision_log.witness.{key}` {message}"));
+            parse(&table.text(key)?).map_err(fault).ok()
+        };
+        let file = table.text("file").map(|path| Place::File(self.base.join(&*path)));
+        let places = [file, read("syslog", Place::syslog), read("url", Place::url)];
+        let interval = table.integer("interval_seconds", 1..=86_400).and_then(|seconds| u64::try_from(seconds).ok());
+        witness::Options {
+            places: places.into_iter().flatten().collect(),
+            interval: interval.map_or(default.interval, Duration::from_secs),
+            private_addresses: table.flag("private_addresses"),
         }
     }
 
@@ -484,6 +515,17 @@ fn realm_decision_log(table: &Table<'_>, all: segment_log::Options) -> segment_l
             .map_or(all.segment_age_max, Duration::from_secs),
         ..all
     }
+}
+
+/// What the logs' checkpoints are called by; it must be a name that keys may have.
+fn log_origin(table: &Table<'_>) -> Option<Arc<str>> {
+    let origin = table.text("origin")?;
+    if VerifierKey::new(&origin, [0; 32]).is_none() {
+        let message = format!("`decision_log.origin` `{origin}` is no name, expected one without blanks and `+`");
+        table.fault(Some("origin"), message);
+        return None;
+    }
+    Some(origin)
 }
 
 /// Reads a table that may be absent; what is outside the file counts all the same.

@@ -206,6 +206,10 @@ pub struct LogStatus {
     pub flushed_at_us: Option<i64>,
     /// Every part of the log that was looked at can be read.
     pub is_undamaged: bool,
+    /// The newest checkpoint.
+    pub checkpoint: Option<Arc<SignedCheckpoint>>,
+    /// The key that verifies it.
+    pub verifier_key: Option<VerifierKey>,
 }
 
 /// Something that must be on disk before the entries that refer to it are.

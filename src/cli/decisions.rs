@@ -1,6 +1,10 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod checkpoint;
+mod keys;
+mod prove;
 mod status;
+mod verify;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -29,6 +33,17 @@ pub(super) enum Verb {
     Show(Show),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
+    /// Checks a copy of a log offline: that nothing was lost, added or changed since checkpoints were made of it
+    Verify(verify::Arguments),
+    /// Makes a checkpoint: a signed statement of all that the log holds now
+    Checkpoint(checkpoint::Arguments),
+    /// Writes a proof that an entry is in the log
+    Prove(prove::Prove),
+    /// Checks a proof offline
+    CheckProof(prove::CheckProof),
+    /// The keys that sign and verify checkpoints
+    #[command(subcommand)]
+    Keys(keys::Verb),
 }
 
 #[derive(Debug, clap::Args)]
@@ -124,6 +139,11 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
+        Verb::Verify(arguments) => verify::run(&arguments, screen),
+        Verb::Checkpoint(arguments) => checkpoint::run(arguments, environment, screen).await,
+        Verb::Prove(arguments) => prove::prove(arguments, environment, screen).await,
+        Verb::CheckProof(arguments) => prove::check(&arguments, screen),
+        Verb::Keys(verb) => keys::run(verb, environment, screen).await,
     }
 }
 

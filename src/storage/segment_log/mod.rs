@@ -472,6 +472,8 @@ impl DecisionLog for SegmentLog {
             gaps: shared.gaps.load(SeqCst),
             flushed_at_us,
             is_undamaged: !shared.is_damaged.load(SeqCst),
+            checkpoint: self.all_checkpoints().borrow().clone(),
+            verifier_key: self.known_keys().into_iter().next(),
         }
     }
 

@@ -3,7 +3,6 @@
 use super::timestamp;
 use crate::{app::ports::LogStatus, proto::v1 as pb};
 
-/// The checkpoint and its key are filled in by who has them.
 pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
     let LogStatus {
         mode,
@@ -14,6 +13,8 @@ pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
         waiting,
         dropped,
         gaps: _,
+        checkpoint,
+        verifier_key,
         flushed_at_us,
         is_undamaged,
     } = status;
@@ -25,8 +26,8 @@ pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
         waiting: *waiting,
         dropped: *dropped,
         flushed_at: flushed_at_us.map(timestamp),
-        checkpoint: String::new(),
-        verifier_key: String::new(),
+        checkpoint: checkpoint.as_ref().map(|made| made.note.to_string()).unwrap_or_default(),
+        verifier_key: verifier_key.as_ref().map(ToString::to_string).unwrap_or_default(),
         undamaged: *is_undamaged,
     }
 }

@@ -471,6 +471,8 @@ impl DecisionLog for Log {
             gaps: 0,
             flushed_at_us: None,
             is_undamaged: true,
+            checkpoint: None,
+            verifier_key: None,
         }
     }
 
