@@ -77,3 +77,4 @@ pub mod log_event;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
+pub mod replay;
