@@ -22,6 +22,7 @@ use tonic::{
 use crate::{
     app::{
         App,
+        archive::Archive,
         policies::validate,
         ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
         realm_state::{Deployed, RealmState},
@@ -37,7 +38,9 @@ use crate::{
         jwks::Jwks,
         realm_files::{RealmFolders, read_folder},
     },
-    storage::{key_file, segment_log::SegmentLog, sled::SledStore},
+    storage::{
+        history::HistoryFiles, key_file, policy_versions::PolicyFolders, segment_log::SegmentLog, sled::SledStore,
+    },
     transport::{grpc, http},
 };
 
@@ -257,7 +260,9 @@ impl Service {
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
             let deployed = Deployed { name, variant, issuers };
+            let archive = open_archive(config, &deployed.name).await?;
             let state = RealmState::start(deployed, &files, &stores, log, pseudonyms, clock.now_us()).await?;
+            let state = state.with_archive(archive, &*store, files, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
@@ -283,6 +288,15 @@ impl Service {
         self.app.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// Where a realm keeps what it was.
+async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
+    let folder = config.data_dir.join("realms").join(realm.as_str());
+    let versions = Arc::new(PolicyFolders::in_folder(&folder.join("policies")));
+    let (keys, realm) = (config.data_dir.join("keys"), realm.clone());
+    let history = blocking(move || Ok(HistoryFiles::open(&folder.join("history"), &keys, &realm)?)).await?;
+    Ok(Archive { versions, history: Arc::new(history) })
 }
 
 /// Runs disk work on a thread that may block.

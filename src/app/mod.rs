@@ -2,6 +2,7 @@
 
 pub mod application_index;
 pub mod applications;
+pub mod archive;
 pub mod authorize;
 pub mod batch;
 pub mod credentials;

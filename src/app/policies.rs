@@ -85,7 +85,7 @@ impl App {
     /// one realm go one after another, so that what counts in the end is what was read last.
     ///
     /// # Errors
-    /// An unknown realm, or a folder that cannot be read.
+    /// An unknown realm, a folder that cannot be read, or policies that cannot be kept.
     pub async fn reload_policies(&self, name: &str) -> Result<(PolicyVersion, Vec<Fault>), Error> {
         let state = Arc::clone(self.realm(name)?);
         let _alone = state.reloads.lock().await;
@@ -95,8 +95,10 @@ impl App {
         })?;
         match read {
             Err(faults) => Ok(refuse_reload(&state, faults)),
-            Ok(realm) => {
+            Ok((realm, files)) => {
                 let version = realm.version.clone();
+                // What can't be kept must not decide: its decisions could not be made again.
+                state.keep_policies(files, self.clock.now_us()).await?;
                 self.keys.set_issuers(&state.name, &realm.file.issuers);
                 if let Some(introspector) = &self.introspector {
                     introspector.set_issuers(&state.name, &realm.file.issuers);
@@ -111,7 +113,7 @@ impl App {
 }
 
 /// Reads a realm's folder, checks it with its tests, and compiles it as the realm would run it. Blocks.
-fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<Realm, Vec<Fault>> {
+fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<(Realm, Vec<SourceFile>), Vec<Fault>> {
     let files = source.read(&state.name).map_err(|message| vec![Fault::in_file(state.name.as_str(), message)])?;
     let validation = validate(&files, state.variant.as_deref());
     let mut faults = validation.faults;
@@ -119,7 +121,7 @@ fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<Realm, Vec<
         let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
         faults.push(Fault::in_file(&case.file, message));
     }
-    if faults.is_empty() { state.compile(&files) } else { Err(faults) }
+    if faults.is_empty() { Ok((state.compile(&files)?, files)) } else { Err(faults) }
 }
 
 fn refuse_reload(state: &RealmState, faults: Vec<Fault>) -> (PolicyVersion, Vec<Fault>) {

@@ -1,7 +1,7 @@
 //! Stores: out to disk and memory.
 //!
 //! [`memory`] and [`sled`] keep relationships, applications and revocations with the same promises; a suite of tests each runs over both.
-//! [`segment_log`] keeps decisions in files of its own.
+//! [`segment_log`] keeps decisions in files of its own; [`history`] and [`policy_versions`] what is needed to make them again.
 
 mod application;
 mod record;
@@ -10,7 +10,9 @@ mod revocation;
 pub mod memory;
 pub mod sled;
 
+pub mod history;
 pub mod key_file;
+pub mod policy_versions;
 pub mod segment_log;
 
 #[cfg(test)]
