@@ -396,11 +396,8 @@ fn size(number: u64) -> usize {
 }
 
 fn mode(text: &str) -> Result<segment_log::Mode, String> {
-    match text {
-        "bounded" => Ok(segment_log::Mode::Bounded),
-        "strict" => Ok(segment_log::Mode::Strict),
-        other => Err(format!("`{other}` is no mode, expected `bounded` or `strict`")),
-    }
+    segment_log::Mode::parse(text)
+        .ok_or_else(|| format!("`{text}` is no mode, expected `strict`, `bounded` or `available`"))
 }
 
 /// Takes addresses of this machine only.
@@ -551,7 +548,7 @@ tokens_cached_max = 0
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
                 "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
+                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
         );

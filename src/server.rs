@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -39,7 +40,11 @@ use crate::{
         realm_files::{RealmFolders, read_folder},
     },
     storage::{
-        history::HistoryFiles, key_file, policy_versions::PolicyFolders, segment_log::SegmentLog, sled::SledStore,
+        history::HistoryFiles,
+        key_file,
+        policy_versions::PolicyFolders,
+        segment_log::{LogKey, Outside, SegmentLog},
+        sled::SledStore,
     },
     transport::{grpc, http},
 };
@@ -240,6 +245,7 @@ impl Service {
             Arc::new(blocking(move || Ok(SledStore::open(&folder, options)?)).await?)
         };
         let secret = key_file::load_or_create(&config.data_dir.join("pseudonym.key"))?;
+        let log_secret = key_file::load_or_create(&keys_folder(&config.data_dir)?.join("log.key"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
@@ -255,8 +261,9 @@ impl Service {
             let RealmConfig { name, variant, issuers, .. } = realm;
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
-                let (options, clock) = (config.decision_log, Arc::clone(&clock));
-                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
+                let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
+                let (options, outside) = (config.decision_log, Outside { clock: Arc::clone(&clock), key });
+                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;
             let deployed = Deployed { name, variant, issuers };
@@ -297,6 +304,17 @@ async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
     let (keys, realm) = (config.data_dir.join("keys"), realm.clone());
     let history = blocking(move || Ok(HistoryFiles::open(&folder.join("history"), &keys, &realm)?)).await?;
     Ok(Archive { versions, history: Arc::new(history) })
+}
+
+/// The folder of keys, made for its owner alone when it is not there.
+fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
+    let folder = data_dir.join("keys");
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).with_context(|| format!("folder `{}` cannot be made", folder.display()))?;
+    Ok(folder)
 }
 
 /// Runs disk work on a thread that may block.
@@ -409,8 +427,6 @@ fn with_files(folders: &BTreeMap<RealmName, PathBuf>, realm: &RealmName, issuers
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
     use tonic::transport::Channel;

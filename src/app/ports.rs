@@ -10,7 +10,7 @@ use crate::domain::{
     id::{DecisionId, RealmName, Revision},
     issuer::Issuer,
     key_set::KeySet,
-    log_event::LoggedEvent,
+    log_event::{EventKind, LoggedEvent},
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
@@ -181,6 +181,12 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`LogError::Unavailable`]; then the decision must not be answered.
     async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError>;
+
+    /// Keeps an event and returns its sequence number when it is durable, in any mode.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`]; the event may be kept later all the same.
+    async fn note(&self, event: EventKind) -> Result<u64, LogError>;
 
     /// Finds records. Sees at least all records whose `append` had returned before.
     ///

@@ -71,10 +71,13 @@ pub mod search;
 
 pub mod policy_test;
 
+pub mod checkpoint;
 pub mod codec;
 pub mod decision_record;
 pub mod log_event;
+pub mod merkle;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
 pub mod replay;
+pub mod signed_note;

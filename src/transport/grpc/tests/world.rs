@@ -35,6 +35,7 @@ use crate::{
         id::{DecisionId, RealmName, Revision},
         issuer::{Algorithm, Issuer},
         key_set::KeySet,
+        log_event::EventKind,
         policy_set::SourceFile,
         pseudonym::PseudonymKey,
         record_filter::{Order, PageRequest, RecordFilter},
@@ -366,6 +367,10 @@ impl DecisionLog for Log {
             log.push(LoggedDecision { sequence, record });
         }
         Ok(())
+    }
+
+    async fn note(&self, _event: EventKind) -> Result<u64, LogError> {
+        Err(LogError::Unavailable("no events are kept here".to_owned()))
     }
 
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
