@@ -17,6 +17,7 @@ pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+pub mod replay;
 mod revocation_index;
 pub mod revocations;
 pub mod search;

@@ -196,22 +196,26 @@ impl App {
         })
     }
 
-    /// Reads relationships.
+    /// Reads relationships as they are known now, or as they were known at a time, in microseconds since the epoch.
     ///
     /// # Errors
-    /// An unknown realm; neither subject nor object given.
-    pub fn read_relationships(
+    /// An unknown realm; neither subject nor object given; a time of which no history is kept.
+    pub async fn read_relationships(
         &self,
         realm: &str,
         query: &RelationshipQuery,
         after: Option<&Relationship>,
         size: usize,
+        as_of_us: Option<i64>,
     ) -> Result<RelationshipPage, Error> {
         let state = self.realm(realm)?;
         if query.subject.is_none() && query.object.is_none() {
             return Err(Error::invalid_field("subject", "is empty, expected a subject, an object, or both"));
         }
-        let graph = state.graph();
+        let graph = match as_of_us {
+            Some(time_us) => state.relationships_at(time_us).await?.graph,
+            None => state.graph(),
+        };
         let size = size.clamp(1, PAGE_SIZE_MAX);
         let mut relationships = graph.relationships(query, after, size + 1);
         let has_more = relationships.len() > size;

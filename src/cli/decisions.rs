@@ -1,5 +1,8 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod filters;
+mod replay;
+
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use prost_types::Timestamp;
@@ -25,6 +28,8 @@ pub(super) enum Verb {
     Query(Box<Query>),
     /// Shows one decision with all that is known of it
     Show(Show),
+    /// Makes decisions again, each with the policies and relationships of its moment; exit code 1 when one differs
+    Replay(Box<replay::Arguments>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -119,6 +124,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     match verb {
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
+        Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
     }
 }
 

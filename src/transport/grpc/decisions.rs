@@ -1,5 +1,7 @@
 //! `hallpass.v1.DecisionLogService`.
 
+mod replay;
+
 use std::sync::Arc;
 
 use tokio_stream::wrappers::ReceiverStream;
@@ -70,13 +72,14 @@ impl DecisionLogService for DecisionLog {
         Err(Status::unimplemented("export_decisions"))
     }
 
-    type ReplayDecisionsStream = ReceiverStream<Result<pb::ReplayDecisionsResponse, Status>>;
+    type ReplayDecisionsStream = replay::Parts;
 
     async fn replay_decisions(
         &self,
-        _request: Request<pb::ReplayDecisionsRequest>,
+        request: Request<pb::ReplayDecisionsRequest>,
     ) -> Result<Response<Self::ReplayDecisionsStream>, Status> {
-        Err(Status::unimplemented("replay_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(replay::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn get_log_status(
