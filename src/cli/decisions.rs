@@ -2,6 +2,7 @@
 
 mod filters;
 mod replay;
+mod status;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -30,6 +31,8 @@ pub(super) enum Verb {
     Show(Show),
     /// Makes decisions again, each with the policies and relationships of its moment; exit code 1 when one differs
     Replay(Box<replay::Arguments>),
+    /// Says how the log is doing: whether it takes records, what waits, what was lost
+    Status(status::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,6 +128,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
         Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
+        Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }
 
