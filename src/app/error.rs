@@ -1,7 +1,7 @@
 //! What can go wrong in a use case: a kind for transports, a sentence for callers.
 
 use crate::{
-    app::ports::{IntrospectionError, KeyError, LogError, StoreError},
+    app::ports::{IdentityError, IntrospectionError, KeyError, LogError, StoreError},
     domain::access_request::FieldFault,
 };
 
@@ -73,6 +73,17 @@ impl From<LogError> for Error {
         match &error {
             LogError::Unavailable(_) => Self::new(Kind::Unavailable, "DECISION_LOG_UNAVAILABLE", error.to_string()),
             LogError::Unreadable(_) => Self::new(Kind::Internal, "DECISION_LOG_UNREADABLE", error.to_string()),
+        }
+    }
+}
+
+impl From<IdentityError> for Error {
+    fn from(error: IdentityError) -> Self {
+        match &error {
+            IdentityError::Unavailable(_) => {
+                Self::new(Kind::Unavailable, "IDENTITIES_UNAVAILABLE", error.to_string())
+            }
+            IdentityError::Unreadable(_) => Self::new(Kind::Internal, "IDENTITIES_UNREADABLE", error.to_string()),
         }
     }
 }

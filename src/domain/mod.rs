@@ -73,7 +73,10 @@ pub mod policy_test;
 
 pub mod codec;
 pub mod decision_record;
+pub mod identity;
 pub mod log_event;
+pub mod mask;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
+pub mod sealed_facts;

@@ -81,7 +81,7 @@ impl DecisionRecord {
         }
         write_optional_entity(out, principal.as_ref());
         out.str(issuer);
-        write_attributes(out, attributes, Self::VALUE_DEPTH_MAX);
+        write_attributes(out, attributes);
         out.str(&policy_version.0);
         out.u64(data_revision.0);
         out.str(request_id);
@@ -116,7 +116,7 @@ impl DecisionRecord {
             subjects: read_list(&mut input, read_subject)?,
             principal: read_optional_entity(&mut input)?,
             issuer: input.shared()?,
-            attributes: Arc::new(read_attributes(&mut input, Self::VALUE_DEPTH_MAX)?),
+            attributes: Arc::new(read_attributes(&mut input)?),
             policy_version: PolicyVersion(input.shared()?),
             data_revision: Revision(input.u64()?),
             request_id: input.shared()?,
@@ -243,7 +243,20 @@ fn read_optional_entity(input: &mut Reader<'_>) -> Result<Option<EntityId>, Code
     if input.bool()? { read_entity(input).map(Some) } else { Ok(None) }
 }
 
-fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize) {
+/// Appends attributes, to the deepest nesting that is kept.
+pub(super) fn write_attributes(out: &mut Writer, attributes: &Attributes) {
+    write_fields(out, attributes, DecisionRecord::VALUE_DEPTH_MAX);
+}
+
+/// Reads attributes as [`write_attributes`] spells them.
+///
+/// # Errors
+/// [`CodecError`].
+pub(super) fn read_attributes(input: &mut Reader<'_>) -> Result<Attributes, CodecError> {
+    read_fields(input, DecisionRecord::VALUE_DEPTH_MAX)
+}
+
+fn write_fields(out: &mut Writer, attributes: &Attributes, depth_left: usize) {
     out.count(attributes.len());
     for (name, value) in attributes.iter() {
         out.str(name);
@@ -251,7 +264,7 @@ fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize
     }
 }
 
-fn read_attributes(input: &mut Reader<'_>, depth_left: usize) -> Result<Attributes, CodecError> {
+fn read_fields(input: &mut Reader<'_>, depth_left: usize) -> Result<Attributes, CodecError> {
     let pairs = read_list(input, |input| Ok((input.shared()?, read_value(input, depth_left)?)))?;
     let is_sorted = pairs.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b));
     if is_sorted { Ok(pairs.into_iter().collect()) } else { Err(CodecError::Order) }
@@ -281,7 +294,7 @@ fn write_value(out: &mut Writer, value: &Value, depth_left: usize) {
         }
         Value::Record(fields) if depth_left > 0 => {
             out.byte(7);
-            write_attributes(out, fields, depth_left - 1);
+            write_fields(out, fields, depth_left - 1);
         }
         Value::List(_) | Value::Record(_) | Value::Null => out.byte(0),
     }
@@ -300,7 +313,7 @@ fn read_value(input: &mut Reader<'_>, depth_left: usize) -> Result<Value, CodecE
             let depth_left = deeper()?;
             read_list(input, |input| read_value(input, depth_left)).map(Value::List)
         }
-        7 => read_attributes(input, deeper()?).map(Value::Record),
+        7 => read_fields(input, deeper()?).map(Value::Record),
         byte => Err(CodecError::Choice { what: "kind of value", byte }),
     }
 }

@@ -1,7 +1,7 @@
 //! Stores: out to disk and memory.
 //!
 //! [`memory`] and [`sled`] keep relationships, applications and revocations with the same promises; a suite of tests each runs over both.
-//! [`segment_log`] keeps decisions in files of its own.
+//! [`segment_log`] keeps decisions in files of its own, [`identities`] who they are about.
 
 mod application;
 mod record;
@@ -10,6 +10,7 @@ mod revocation;
 pub mod memory;
 pub mod sled;
 
+pub mod identities;
 pub mod key_file;
 pub mod segment_log;
 

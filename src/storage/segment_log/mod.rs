@@ -267,6 +267,10 @@ impl DecisionLog for SegmentLog {
         Ok(())
     }
 
+    async fn note(&self, _kind: crate::domain::log_event::EventKind) -> Result<u64, LogError> {
+        Err(LogError::Unavailable("events are not kept yet".to_owned()))
+    }
+
     /// While the disk refuses writes, records that wait in memory are not found and `is_complete` is false.
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
         let is_flushed = self.flush().await;
