@@ -20,6 +20,7 @@ use crate::{
         id::{DecisionId, EntityId, PolicyVersion, Revision},
         principal::Principal,
         realm::Realm,
+        replay::{Facts, Judged, PrincipalFacts},
         token,
         token_facts::TokenFacts,
         value::{Attributes, Value},
@@ -65,6 +66,8 @@ pub struct Caller {
     pub token: TokenFacts,
     /// Who acts for the principal, as the decision log names it.
     pub actor: Option<EntityId>,
+    /// What the decision log needs beside that to decide again.
+    pub facts: Arc<PrincipalFacts>,
     /// The policies by which the claims were understood.
     pub policy_version: PolicyVersion,
     /// Until when, in seconds since the epoch.
@@ -91,6 +94,8 @@ pub(super) struct Remarks {
     pub(super) request_id: Arc<str>,
     /// Why it asks.
     pub(super) purpose: Arc<str>,
+    /// What it asks about.
+    pub(super) judged: Judged,
 }
 
 /// A verified token, or why it isn't good.
@@ -173,7 +178,7 @@ impl App {
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
         let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
-        let remarks = Remarks { request_id, purpose };
+        let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us);
         Ok((Answer { decision_id: record.id, decision, data_revision: record.data_revision }, record))
     }
@@ -189,6 +194,8 @@ impl App {
         started_us: i64,
     ) -> DecisionRecord {
         let decided_us = self.clock.now_us();
+        let resource_id = recorded_id(snapshot, checked);
+        let facts = caller.as_ref().ok().map(|caller| Facts::of(remarks.judged, &caller.facts, checked, &resource_id));
         DecisionRecord {
             id: decision_id(decided_us),
             time_us: decided_us,
@@ -197,7 +204,7 @@ impl App {
             determining_policies: decision.determining_policies.clone(),
             action: Arc::clone(&checked.action),
             resource_type: Arc::clone(&checked.resource_type.name),
-            resource_id: recorded_id(snapshot, checked),
+            resource_id,
             subjects: recorded_subjects(snapshot, checked),
             principal: caller.as_ref().ok().map(|caller| caller.recorded.0.clone()),
             issuer: caller.as_ref().map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
@@ -211,7 +218,7 @@ impl App {
             client: caller.as_ref().ok().and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
             purpose: Arc::clone(&remarks.purpose),
             kind: RecordKind::Decision,
-            facts: Arc::default(),
+            facts: facts.map(|facts| facts.encode().into()).unwrap_or_default(),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
         issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
+        replay::PrincipalFacts,
         token::{self, Claims},
         token_error::TokenError,
         token_facts::TokenFacts,
@@ -129,8 +130,10 @@ impl App {
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
         };
+        let recorded = recorded_principal(state, realm, &principal);
         let caller = Arc::new(Caller {
-            recorded: recorded_principal(state, realm, &principal),
+            facts: Arc::new(PrincipalFacts::of(&principal, &recorded.0, &recorded.1)),
+            recorded,
             actor: principal.actor.as_ref().map(|actor| recorded_entity(state, realm, actor)),
             principal,
             token,

@@ -80,3 +80,4 @@ pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
 pub mod sealed_facts;
+pub mod replay;

@@ -17,8 +17,6 @@ use super::{
     codec::{CodecError, Reader, Writer},
     id::DecisionId,
     identity::{Identity, Pseudonym},
-    record_codec::{read_attributes, write_attributes},
-    value::Attributes,
 };
 
 /// The version that is written.
@@ -36,15 +34,6 @@ impl fmt::Debug for FactsKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FactsKey(..)")
     }
-}
-
-/// What is sealed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// Those of the principal's attributes that are nobody's business without a right to names; people by pseudonym.
-    pub attributes: Attributes,
-    /// What is needed to decide again, in bytes of its own; empty where that is not kept.
-    pub facts: Vec<u8>,
 }
 
 /// Why what is sealed can't be read.
@@ -150,39 +139,12 @@ pub fn each_once(mut people: Vec<Arc<Identity>>) -> Vec<Arc<Identity>> {
     people
 }
 
-impl Details {
-    /// Nothing is to be sealed.
-    pub fn is_empty(&self) -> bool {
-        self.attributes.is_empty() && self.facts.is_empty()
-    }
-
-    /// The bytes: the attributes as a decision record spells them, then the facts.
-    pub fn encode(&self) -> Vec<u8> {
-        let Self { attributes, facts } = self;
-        let mut out = Writer::with_capacity(64 + facts.len());
-        write_attributes(&mut out, attributes);
-        out.bytes(facts);
-        out.into_bytes()
-    }
-
-    /// Reads the bytes, all of them.
-    ///
-    /// # Errors
-    /// [`CodecError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let mut input = Reader::new(bytes);
-        let details = Self { attributes: read_attributes(&mut input)?, facts: input.bytes()?.to_vec() };
-        input.finish()?;
-        Ok(details)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{id::EntityId, value::Value};
+    use crate::domain::id::EntityId;
 
     const ID: DecisionId = DecisionId(0x0190_0000_0000_7000_8000_0000_0000_0001);
 
@@ -256,18 +218,6 @@ mod tests {
             let once = each_once(people(&named));
             assert_eq!(once.iter().map(|one| one.pseudonym.0[0]).collect::<Vec<_>>(), [1, 2, 3]);
         }
-    }
-
-    #[test]
-    fn details_read_back_and_cut_ones_are_refused() {
-        let attributes = [("email".into(), Value::String("a@b".into()))].into_iter().collect();
-        let details = Details { attributes, facts: b"facts".to_vec() };
-        let bytes = details.encode();
-        assert_eq!(Details::decode(&bytes), Ok(details));
-        for cut in 0..bytes.len() {
-            assert!(Details::decode(&bytes[..cut]).is_err(), "{cut}");
-        }
-        assert!(Details::default().is_empty());
     }
 
     proptest! {
