@@ -14,7 +14,10 @@ use std::{
 };
 
 use crate::{
-    app::token_cache::TOKENS_MAX_DEFAULT,
+    app::{
+        caller::{self, KeyDigest, KnownCaller},
+        token_cache::TOKENS_MAX_DEFAULT,
+    },
     domain::{
         document::{Table, read_document},
         fault::Fault,
@@ -42,6 +45,8 @@ pub struct Config {
     pub policies_dir: PathBuf,
     /// The realms that are named one by one.
     pub realms: Vec<RealmConfig>,
+    /// Who may read the decision log; none for the local admin alone.
+    pub callers: Vec<KnownCaller>,
     /// The service's own log.
     pub log: telemetry::Options,
     /// How decisions are kept.
@@ -75,6 +80,7 @@ impl Default for Config {
             http_address: None,
             policies_dir: "policies".into(),
             realms: Vec::new(),
+            callers: Vec::new(),
             log: telemetry::Options::default(),
             decision_log: segment_log::Options::default(),
             relationships: sled::Options::default(),
@@ -236,6 +242,11 @@ impl Config {
         }
     }
 
+    /// The folder with this deployment's own policies about who reads the decision log, if it has some.
+    pub fn caller_policies(&self) -> Option<PathBuf> {
+        Some(self.policies_dir.join(caller::REALM)).filter(|folder| folder.join("realm.toml").is_file())
+    }
+
     /// The realms to serve: those that are named, or else every folder of `policies_dir` with a realm.toml.
     ///
     /// # Errors
@@ -250,7 +261,7 @@ impl Config {
         let entries =
             fs::read_dir(&self.policies_dir).map_err(|error| fault(format!("cannot be read: {error}; {advice}")))?;
         let mut folders: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-        folders.retain(|folder| folder.join("realm.toml").is_file());
+        folders.retain(|folder| folder.join("realm.toml").is_file() && !folder.ends_with(caller::REALM));
         folders.sort();
         if folders.is_empty() {
             return Err(fault(format!("has no folder with a realm.toml; {advice}")));
@@ -316,6 +327,7 @@ impl Layers<'_> {
             http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             realms: self.realms(root),
+            callers: callers(root),
             log,
             decision_log,
             relationships,
@@ -327,6 +339,9 @@ impl Layers<'_> {
     fn realms(&self, root: &Table<'_>) -> Vec<RealmConfig> {
         let realms = root.named("realms", |name, table| {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
+            if name.as_ref().map(RealmName::as_str) == Some(caller::REALM) {
+                table.fault(None, RESERVED);
+            }
             let folder = table.required_text("folder");
             let variant = table.text("variant");
             let mut issuers: Vec<Issuer> = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
@@ -383,6 +398,49 @@ impl Layers<'_> {
         self.outside(key).map(|(_, path)| PathBuf::from(path)).or(in_file)
     }
 }
+
+/// The callers that the file names, each with a key of its own.
+fn callers(root: &Table<'_>) -> Vec<KnownCaller> {
+    let named = root.named("callers", |name, table| {
+        // The shape of a realm's name keeps names readable wherever they are shown.
+        if name.parse::<RealmName>().is_err() || name == caller::ADMIN {
+            table.fault(
+                None,
+                format!(
+                    "`{name}` is no name of a caller, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or \
+                     digit, and not `{}`",
+                    caller::ADMIN
+                ),
+            );
+        }
+        let roles = table.required_texts("roles");
+        let realms = table.texts("realms").unwrap_or_default().into_iter().filter_map(|realm| {
+            realm.parse().map_err(|error| table.fault(Some("realms"), format!("{error}"))).ok()
+        });
+        let realms = realms.collect();
+        let key = table.required_text("key_sha256").and_then(|digits| {
+            let key = KeyDigest::parse(&digits);
+            if key.is_none() {
+                table.fault(
+                    Some("key_sha256"),
+                    "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
+                );
+            }
+            key
+        });
+        Some(KnownCaller { name: name.into(), roles: roles?, realms, key: key? })
+    });
+    let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
+    for (index, caller) in callers.iter().enumerate() {
+        if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
+            root.fault(Some("callers"), format!("caller `{}` has the key of another, expected a key for each", caller.name));
+        }
+    }
+    callers
+}
+
+const RESERVED: &str = "`hallpass` is the name of the policies that say who reads the decision log, expected another name; \
+                        a folder `hallpass` in `policies_dir` replaces those policies";
 
 const MEBIBYTE: i64 = 1024 * 1024;
 

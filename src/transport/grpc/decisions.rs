@@ -5,9 +5,13 @@ use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{call::Call, convert::decisions as convert, status};
+use super::{
+    call::{Call, presented},
+    convert::decisions as convert,
+    status,
+};
 use crate::{
-    app::App,
+    app::{App, caller::Reading},
     proto::v1::{self as pb, decision_log_service_server::DecisionLogService},
 };
 
@@ -21,11 +25,13 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::QueryDecisionsRequest>,
     ) -> Result<Response<pb::QueryDecisionsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
-            let convert::Query { realm, conditions, page, binding } =
-                convert::query(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            let found = self.0.query_decisions(&realm, conditions, page).await;
+            let convert::Query { realm, conditions, page, binding } = convert::query(request.into_inner())
+                .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
+            let reading = Reading::of_query("QueryDecisions", &conditions, call.request_id());
+            let query = self.0.query_decisions(&realm, conditions.clone(), page);
+            let found = self.0.read_log(&realm, &presented, &reading, query).await;
             found.map(|page| convert::page(page, &binding)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
@@ -35,10 +41,12 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::GetDecisionRequest>,
     ) -> Result<Response<pb::GetDecisionResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
-            let (realm, id) = convert::get(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            let found = self.0.get_decision(&realm, id).await;
+            let (realm, id) = convert::get(request.into_inner())
+                .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
+            let reading = Reading::of_log("GetDecision", call.request_id());
+            let found = self.0.read_log(&realm, &presented, &reading, self.0.get_decision(&realm, id)).await;
             found.as_ref().map(convert::found).map_err(|error| status::of(error, &realm))
         };
         call.answer(work).await
