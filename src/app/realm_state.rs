@@ -12,6 +12,7 @@ use crate::{
     app::{
         application_index::{ApplicationIndex, Applications},
         error::{Error, Kind},
+        people::People,
         ports::{DecisionLog, RelationshipStore, Stores},
         recent::Recent,
         revocation_index::Revocations,
@@ -23,7 +24,6 @@ use crate::{
         id::{RealmName, Revision},
         issuer::Issuer,
         policy_set::SourceFile,
-        pseudonym::PseudonymKey,
         realm::Realm,
     },
 };
@@ -56,7 +56,10 @@ pub struct RealmState {
     /// The variant of its files that decides; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
     pub(crate) log: Arc<dyn DecisionLog>,
-    pub(crate) pseudonyms: PseudonymKey,
+    /// Who the log is about.
+    pub people: People,
+    /// Held while people are put under hold or their erasure is begun.
+    pub(super) privacy: Mutex<()>,
     pub(crate) writer: Arc<Mutex<()>>,
     /// Held from the reading of the files until they count.
     pub(crate) reloads: Mutex<()>,
@@ -83,7 +86,7 @@ impl RealmState {
         files: &[SourceFile],
         stores: &Stores,
         log: Arc<dyn DecisionLog>,
-        pseudonyms: PseudonymKey,
+        people: People,
         now_us: i64,
     ) -> Result<Self, StartError> {
         let Deployed { name, variant, issuers: deployment_issuers } = deployed;
@@ -97,7 +100,8 @@ impl RealmState {
             name,
             variant,
             log,
-            pseudonyms,
+            people,
+            privacy: Mutex::default(),
             writer: Arc::default(),
             reloads: Mutex::default(),
             applications,

@@ -129,30 +129,37 @@ impl Mask {
             && self.attributes.values().chain(&self.other_attributes).all(is_kept)
     }
 
-    /// What the log holds where this was the value of a field with this masking.
-    pub fn as_kept(key: &PseudonymKey, masking: Masking, field: &str, text: &Arc<str>) -> Arc<str> {
-        masked(key, masking, field, text)
+    /// What the log is asked for where this is the value of a field: what is not kept any more may stand in records from
+    /// before.
+    pub fn as_asked(key: &PseudonymKey, masking: Masking, field: &str, text: &Arc<str>) -> Arc<str> {
+        match masking {
+            Masking::Drop => Arc::clone(text),
+            masking => masked(key, masking, field, text),
+        }
     }
 
-    /// The attributes of a principal as everyone may read them in the record, and those that are sealed.
-    pub fn split(&self, attributes: Attributes, is_person: bool, key: &PseudonymKey) -> (Attributes, Attributes) {
-        let (mut open, mut sealed) = (Vec::new(), Vec::new());
-        for (name, value) in attributes.iter() {
-            let asked = self.attributes.get(name).copied().or(self.other_attributes);
+    /// The attributes of a principal as everyone may read them in the record.
+    pub fn open(&self, attributes: &Attributes, is_person: bool, key: &PseudonymKey) -> Attributes {
+        let open = attributes.iter().filter_map(|(name, value)| {
             let is_sealed = is_person && !says_nothing(value);
             let usual = if is_sealed { AttributeMasking::Seal } else { AttributeMasking::As(Masking::Keep) };
-            let name = Arc::clone(name);
-            match asked.unwrap_or(usual) {
-                AttributeMasking::As(Masking::Keep) => open.push((name, value.clone())),
-                AttributeMasking::As(Masking::Drop) => {}
-                AttributeMasking::As(Masking::Hash) => {
-                    let hashed = hashed(key, &name, value);
-                    open.push((name, hashed));
-                }
-                AttributeMasking::Seal => sealed.push((name, value.clone())),
-            }
-        }
-        (open.into_iter().collect(), sealed.into_iter().collect())
+            let value = match self.of_attribute(name).unwrap_or(usual) {
+                AttributeMasking::As(Masking::Keep) => value.clone(),
+                AttributeMasking::As(Masking::Hash) => hashed(key, name, value),
+                AttributeMasking::As(Masking::Drop) | AttributeMasking::Seal => return None,
+            };
+            Some((Arc::clone(name), value))
+        });
+        open.collect()
+    }
+
+    /// An attribute is not kept anywhere.
+    pub fn takes_away(&self, attribute: &str) -> bool {
+        matches!(self.of_attribute(attribute), Some(AttributeMasking::As(Masking::Drop | Masking::Hash)))
+    }
+
+    fn of_attribute(&self, name: &str) -> Option<AttributeMasking> {
+        self.attributes.get(name).copied().or(self.other_attributes)
     }
 }
 
@@ -297,7 +304,7 @@ mod tests {
                         Some("") => assert_eq!(&*after, "", "{field} {way}"),
                         Some(_) => {
                             assert!(after.len() == 32 && after != before, "{field} {way} {after}");
-                            assert_eq!(after, Mask::as_kept(&key, Masking::Hash, field, &before));
+                            assert_eq!(after, Mask::as_asked(&key, Masking::Hash, field, &before));
                         }
                     }
                 }
@@ -313,7 +320,7 @@ mod tests {
     #[test]
     fn a_hash_depends_on_field_and_key_and_nothing_stays_nothing() {
         let key = PseudonymKey::new([7; 32]);
-        let hash = |key: &PseudonymKey, field: &str, text: &str| Mask::as_kept(key, Masking::Hash, field, &text.into());
+        let hash = |key: &PseudonymKey, field: &str, text: &str| Mask::as_asked(key, Masking::Hash, field, &text.into());
         assert_ne!(hash(&key, "purpose", "x"), hash(&key, "client", "x"));
         assert_ne!(hash(&key, "purpose", "x"), hash(&PseudonymKey::new([8; 32]), "purpose", "x"));
         assert_eq!(&*hash(&key, "purpose", ""), "");
@@ -332,22 +339,21 @@ mod tests {
         .collect();
         let names = |attributes: &Attributes| attributes.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
         let key = PseudonymKey::new([7; 32]);
-        for (content, is_person, open, sealed) in [
-            ("", false, vec!["email", "is_teacher", "number", "schools"], vec![]),
-            ("", true, vec!["is_teacher", "schools"], vec!["email", "number"]),
-            ("attributes.email = \"keep\"", true, vec!["email", "is_teacher", "schools"], vec!["number"]),
-            ("attributes.email = \"drop\"", false, vec!["is_teacher", "number", "schools"], vec![]),
-            ("attributes = { \"*\" = \"seal\" }", false, vec![], vec!["email", "is_teacher", "number", "schools"]),
-            ("attributes = { \"*\" = \"drop\", number = \"hash\" }", true, vec!["number"], vec![]),
+        for (content, is_person, open) in [
+            ("", false, vec!["email", "is_teacher", "number", "schools"]),
+            ("", true, vec!["is_teacher", "schools"]),
+            ("attributes.email = \"keep\"", true, vec!["email", "is_teacher", "schools"]),
+            ("attributes.email = \"drop\"", false, vec!["is_teacher", "number", "schools"]),
+            ("attributes = { \"*\" = \"seal\" }", false, vec![]),
+            ("attributes = { \"*\" = \"drop\", number = \"hash\" }", true, vec!["number"]),
         ] {
-            let (kept, hidden) = read(content).unwrap().split(attributes.clone(), is_person, &key);
-            assert_eq!((names(&kept), names(&hidden)), (
-                open.iter().map(ToString::to_string).collect(),
-                sealed.iter().map(ToString::to_string).collect()
-            ), "{content}");
+            let mask = read(content).unwrap();
+            assert_eq!(names(&mask.open(&attributes, is_person, &key)), open, "{content}");
         }
-        let (kept, _) = read("attributes = { \"*\" = \"hash\" }").unwrap().split(attributes, true, &key);
-        assert!(!format!("{kept:?}").contains("a@b") && kept.len() == 4);
+        let mask = read("attributes = { \"*\" = \"drop\", number = \"hash\", email = \"seal\" }").unwrap();
+        assert!(mask.takes_away("schools") && mask.takes_away("number") && !mask.takes_away("email"));
+        let hashed = read("attributes = { \"*\" = \"hash\" }").unwrap().open(&attributes, true, &key);
+        assert!(!format!("{hashed:?}").contains("a@b") && hashed.len() == 4);
     }
 
     #[test]
