@@ -23,6 +23,7 @@ use crate::{
         fault::Fault,
         id::RealmName,
         issuer::Issuer,
+        mask::Mask,
         realm_file::read_issuers,
     },
     storage::{segment_log, sled},
@@ -70,6 +71,8 @@ pub struct RealmConfig {
     pub variant: Option<Arc<str>>,
     /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
+    /// What is kept out of its decision log.
+    pub mask: Mask,
 }
 
 impl Default for Config {
@@ -274,6 +277,7 @@ impl Config {
                 folder,
                 variant: None,
                 issuers: Vec::new(),
+                mask: Mask::default(),
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -349,7 +353,8 @@ impl Layers<'_> {
                 let from_base = self.base.join(&*file);
                 *file = std::path::absolute(&from_base).unwrap_or(from_base);
             }
-            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers })
+            let mask = table.table("decision_log", |log| log.table("mask", Mask::read)).flatten().unwrap_or_default();
+            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers, mask })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -454,11 +459,8 @@ fn size(number: u64) -> usize {
 }
 
 fn mode(text: &str) -> Result<segment_log::Mode, String> {
-    match text {
-        "bounded" => Ok(segment_log::Mode::Bounded),
-        "strict" => Ok(segment_log::Mode::Strict),
-        other => Err(format!("`{other}` is no mode, expected `bounded` or `strict`")),
-    }
+    segment_log::Mode::parse(text)
+        .ok_or_else(|| format!("`{text}` is no mode, expected `strict`, `bounded` or `available`"))
 }
 
 /// Takes addresses of this machine only.
@@ -609,7 +611,7 @@ tokens_cached_max = 0
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
                 "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
+                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
         );

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,6 +24,7 @@ use crate::{
     app::{
         App,
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
+        people::People,
         policies::{faults_of, validate},
         ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
         realm_state::{Deployed, RealmState},
@@ -38,7 +40,12 @@ use crate::{
         jwks::Jwks,
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
     },
-    storage::{key_file, segment_log::SegmentLog, sled::SledStore},
+    storage::{
+        identities::IdentityTable,
+        key_file,
+        segment_log::{LogKey, Outside, SegmentLog},
+        sled::SledStore,
+    },
     transport::{grpc, http},
 };
 
@@ -247,6 +254,7 @@ impl Service {
         };
         let secret = key_file::load_or_create(&config.data_dir.join("pseudonym.key"))?;
         let admin = KeyDigest::of(&key_file::load_or_create_text(&config.data_dir.join(ADMIN_TOKEN))?);
+        let log_secret = key_file::load_or_create(&keys_folder(&config.data_dir)?.join("log.key"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
@@ -260,15 +268,22 @@ impl Service {
         };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, variant, issuers, .. } = realm;
+            let RealmConfig { name, variant, issuers, mask, .. } = realm;
+            let identities = {
+                let (data_dir, name, clock) = (config.data_dir.clone(), name.clone(), Arc::clone(&clock));
+                let key = realm_key(&secret, "facts", &name)?;
+                Arc::new(blocking(move || Ok(IdentityTable::open(&data_dir, &name, &key, clock)?)).await?)
+            };
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
-                let (options, clock) = (config.decision_log, Arc::clone(&clock));
-                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, clock)?)).await?)
+                let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
+                let (options, outside) = (config.decision_log, Outside { clock: Arc::clone(&clock), key });
+                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
-            let pseudonyms = pseudonym_key(&secret, &name)?;
+            let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
+            let people = People { identities, hashes, mask };
             let deployed = Deployed { name, variant, issuers };
-            let state = RealmState::start(deployed, &files, &stores, log, pseudonyms, clock.now_us()).await?;
+            let state = RealmState::start(deployed, &files, &stores, log, people, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
@@ -284,6 +299,7 @@ impl Service {
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = Arc::new(app.with_introspector(Arc::new(introspector)).with_callers(callers));
+        app.finish_erasures().await?;
         Ok(Self { app, store, jwks })
     }
 
@@ -300,6 +316,17 @@ impl Service {
         self.app.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// The folder of keys, made for its owner alone when it is not there.
+fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
+    let folder = data_dir.join("keys");
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).with_context(|| format!("folder `{}` cannot be made", folder.display()))?;
+    Ok(folder)
 }
 
 /// Runs disk work on a thread that may block.
@@ -357,12 +384,14 @@ pub(crate) fn below(folder: &Path, mut fault: Fault) -> Fault {
     fault
 }
 
-/// The key of one realm: HMAC-SHA-256 of its name, so that pseudonyms of two realms have nothing in common.
-fn pseudonym_key(secret: &[u8; 32], realm: &RealmName) -> Result<PseudonymKey> {
+/// A key of one realm: HMAC-SHA-256 of its name and of what it is for, so that those of two realms, and of two uses, have
+/// nothing in common.
+fn realm_key(secret: &[u8; 32], of: &str, realm: &RealmName) -> Result<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).context("the pseudonym key has an impossible length")?;
-    mac.update(b"pseudonyms of realm ");
+    mac.update(of.as_bytes());
+    mac.update(b" of realm ");
     mac.update(realm.as_str().as_bytes());
-    Ok(PseudonymKey::new(mac.finalize().into_bytes().into()))
+    Ok(mac.finalize().into_bytes().into())
 }
 
 fn announce(state: &RealmState) {
@@ -433,8 +462,6 @@ fn with_files(folders: &BTreeMap<RealmName, PathBuf>, realm: &RealmName, issuers
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
     use tonic::transport::Channel;
@@ -541,11 +568,11 @@ mod tests {
     }
 
     #[test]
-    fn pseudonyms_of_two_realms_differ() {
-        let pseudonym =
-            |realm: &str| pseudonym_key(&[7; 32], &realm.parse().unwrap()).unwrap().pseudonym("Student", "604822");
-        assert_eq!(pseudonym("one"), pseudonym("one"));
-        assert_ne!(pseudonym("one"), pseudonym("two"));
+    fn keys_of_two_realms_and_of_two_uses_differ() {
+        let key = |of: &str, realm: &str| realm_key(&[7; 32], of, &realm.parse().unwrap()).unwrap();
+        assert_eq!(key("facts", "one"), key("facts", "one"));
+        assert_ne!(key("facts", "one"), key("facts", "two"));
+        assert_ne!(key("facts", "one"), key("pseudonyms", "one"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod test_people;
 pub mod token_cache;
 pub mod token_info;
 pub mod verification;

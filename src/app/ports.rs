@@ -184,11 +184,11 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// [`LogError::Unavailable`]; then the decision must not be answered.
     async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError>;
 
-    /// Keeps an event of the log and returns its place when it is durable, whatever the mode.
+    /// Keeps an event and returns its sequence number when it is durable, in any mode.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`]; then it may be kept all the same, now or later.
-    async fn note(&self, kind: EventKind) -> Result<u64, LogError>;
+    /// [`LogError::Unavailable`]; the event may be kept later all the same.
+    async fn note(&self, event: EventKind) -> Result<u64, LogError>;
 
     /// Finds records. Sees at least all records whose `append` had returned before.
     ///

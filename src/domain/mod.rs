@@ -76,6 +76,7 @@ pub mod decision_record;
 pub mod identity;
 pub mod log_event;
 pub mod mask;
+pub mod merkle;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;

@@ -252,6 +252,12 @@ impl Disk {
         if self.interrupt_after == Some(step) { Err(io::Error::other("interrupted by a test")) } else { Ok(()) }
     }
 
+    /// As after a disk that refused.
+    #[cfg(test)]
+    pub(super) fn break_for_test(disk: &mut Self) {
+        disk.is_broken = true;
+    }
+
     #[cfg(not(test))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "tests interrupt here")]
     pub(super) fn reach(&self, _step: Step) -> io::Result<()> {

@@ -15,6 +15,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
+use super::{
+    frame::DECISION_CLEAR_BYTES,
+    seal::{LogKey, SealError, TAG_BYTES},
+};
 use crate::domain::{codec::Writer, decision_record::DecisionRecord};
 
 /// Set in [`Buffer::reserved`] when no more records are taken.
@@ -24,7 +28,7 @@ const SHARD_BYTES_KEPT: usize = 4 * 1024 * 1024;
 /// Room for most records, in bytes.
 const RECORD_BYTES_USUAL: usize = 1024;
 
-/// Records in their stored form, on the way into the buffer.
+/// Records in their stored form, each with id and time in clear and the rest sealed, on the way into the buffer.
 #[derive(Debug)]
 pub(super) struct Encoded {
     bytes: Vec<u8>,
@@ -33,20 +37,28 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub(super) fn of(records: &[DecisionRecord]) -> Self {
-        let mut out = Writer::with_capacity(RECORD_BYTES_USUAL * records.len());
+    /// Seals records, in the thread of who appends them.
+    pub(super) fn of(records: &[DecisionRecord], key: &LogKey) -> Result<Self, SealError> {
+        let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL * records.len());
         let mut ends = Vec::with_capacity(records.len());
         for record in records {
+            let mut out = Writer::after(bytes);
+            out.u128(record.id.0);
+            out.raw(&record.time_us.to_le_bytes());
+            let start = out.len();
             record.encode_into(&mut out);
-            ends.push((out.len(), record.time_us));
+            bytes = out.into_bytes();
+            key.seal_decision(record.id, record.time_us, &mut bytes, start)?;
+            ends.push((bytes.len(), record.time_us));
         }
-        Self { bytes: out.into_bytes(), ends }
+        Ok(Self { bytes, ends })
     }
 
-    /// The length of the longest record in bytes.
+    /// The length of the longest record in bytes, before it was sealed.
     pub(super) fn longest(&self) -> usize {
         let mut start = 0;
-        self.ends.iter().map(|(end, _)| end - mem::replace(&mut start, *end)).max().unwrap_or_default()
+        let lengths = self.ends.iter().map(|(end, _)| end - mem::replace(&mut start, *end));
+        lengths.max().unwrap_or_default().saturating_sub(DECISION_CLEAR_BYTES + TAG_BYTES)
     }
 }
 

@@ -1,96 +1,243 @@
 //! The bytes of a segment file: a header, then frames; and how to find the next good frame behind a bad one.
 //!
 //! ```text
-//! header: magic [8] | format u16 | reserved u16 | first sequence u64 | created i64 us | crc32 u32     32 bytes
+//! header: magic [8] | format u16 | mode u16 | first sequence u64 | created i64 us | tree size u64 | count u8 |
+//!         count hashes [32] | zeros | crc32 u32                                                        4096 bytes
 //! frame:  len u32 | crc32 of the body u32 | body
-//! body 1: kind u8 | sequence u64 | the record's bytes             DECISION
-//! body 2: kind u8 | first u64 | last u64 | count u32              GROUP: the frames before it were written together
+//! body 1: kind u8 | sequence u64 | id u128 big-endian | time i64 us | sealed record         DECISION
+//! body 2: kind u8 | first u64 | last u64 | count u32 | tree size u64 | root [32]            GROUP: the entries before it
+//!                                                                                           were made durable together
+//! body 3: kind u8 | sequence u64 | event                                                    EVENT
+//! body 4: kind u8 | sequence u64 | time i64 us | nonce [12] | sealed event                  SEALED EVENT
+//! body 5: kind u8 | first u64 | last u64 | count u64 | min i64 us | max i64 us | tree size u64 | root [32]
+//!                                                                                           FOOTER: the segment's end
 //! ```
-//! Numbers are little-endian. Readers skip kinds they do not know.
+//! Numbers are little-endian where nothing else is said. Bodies 1, 3 and 4 are the log's entries: numbered together, from
+//! 1, without gaps, and the leaves of a Merkle tree (RFC 6962 section 2.1): an entry's leaf hash is that of its whole
+//! body. The header holds the roots of the perfect subtrees of all entries before the segment, largest first. Readers
+//! skip kinds they do not know.
 
 use std::{
     io::{self, Read},
     ops::Range,
 };
 
+use super::seal::{NONCE_BYTES, TAG_BYTES};
+use crate::domain::{
+    id::DecisionId,
+    log_event::LogEvent,
+    merkle::{Frontier, Hash},
+};
+
 /// How a segment file starts.
-pub(super) const MAGIC: [u8; 8] = *b"HPLOG\0\x01\n";
-const FORMAT: u16 = 1;
+pub(super) const MAGIC: [u8; 8] = *b"HPLOG\0\x02\n";
+/// How one of the first format started, which is not read any more.
+pub(super) const MAGIC_OF_FORMAT_1: [u8; 8] = *b"HPLOG\0\x01\n";
+const FORMAT: u16 = 2;
 /// The sequence numbers that can be: counting on from one of them never overflows.
 pub(super) const SEQUENCES: Range<u64> = 1..1 << 62;
-pub(super) const HEADER_BYTES: u64 = 32;
+/// Length of a header in bytes.
+pub(super) const HEADER_BYTES: u64 = 4096;
+const HEADER_LENGTH: usize = 4096;
 /// Length and checksum in front of a body.
-const PREFIX_BYTES: usize = 8;
+pub(super) const PREFIX_BYTES: usize = 8;
 /// The longest body; guards readers against a damaged length.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const DECISION: u8 = 1;
-const GROUP: u8 = 2;
-const GROUP_BODY_BYTES: usize = 21;
-/// The longest record that fits into a frame, in bytes.
-pub(super) const RECORD_BYTES_MAX: usize = BODY_BYTES_MAX - DECISION_BODY_START;
-/// Kind and sequence in front of a record's bytes.
-const DECISION_BODY_START: usize = 9;
+/// The kind of a group's end.
+pub(super) const GROUP: u8 = 2;
+const EVENT: u8 = 3;
+const SEALED_EVENT: u8 = 4;
+const FOOTER: u8 = 5;
+const GROUP_BODY_BYTES: usize = 61;
+const FOOTER_BODY_BYTES: usize = 81;
+/// The length of a group's frame.
+pub(super) const GROUP_FRAME_BYTES: usize = PREFIX_BYTES + GROUP_BODY_BYTES;
+/// The length of a footer's frame.
+pub(super) const FOOTER_FRAME_BYTES: usize = PREFIX_BYTES + FOOTER_BODY_BYTES;
+/// Kind and sequence, with which the body of every entry starts.
+const ENTRY_START_BYTES: usize = 9;
+/// Kind, sequence, id and time in front of a sealed record, and its tag behind it.
+const DECISION_OVERHEAD_BYTES: usize = ENTRY_START_BYTES + DECISION_CLEAR_BYTES + TAG_BYTES;
+/// Id and time of a decision.
+pub(super) const DECISION_CLEAR_BYTES: usize = 24;
+/// The longest record that fits into a frame, in bytes before it is sealed.
+pub(super) const RECORD_BYTES_MAX: usize = BODY_BYTES_MAX - DECISION_OVERHEAD_BYTES;
 /// How much is read at once.
 const READ_BYTES: usize = 64 * 1024;
 
 /// What the start of a segment file says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// The sequence number of the first record written to it.
-    pub first_sequence: u64,
+    /// A number for the mode of the log that made it.
+    pub mode: u16,
     /// When the file was made, in microseconds since the epoch.
     pub created_us: i64,
+    /// The tree of all entries before the segment.
+    pub before: Frontier,
 }
 
 impl Header {
-    pub(super) fn encode(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32);
+    /// The sequence number of the first entry that is written to the segment.
+    pub(super) fn first_sequence(&self) -> u64 {
+        self.before.size().saturating_add(1)
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_LENGTH);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
-        bytes.extend_from_slice(&[0; 2]);
-        bytes.extend_from_slice(&self.first_sequence.to_le_bytes());
+        bytes.extend_from_slice(&self.mode.to_le_bytes());
+        bytes.extend_from_slice(&self.first_sequence().to_le_bytes());
         bytes.extend_from_slice(&self.created_us.to_le_bytes());
+        bytes.extend_from_slice(&self.before.size().to_le_bytes());
+        // A tree of fewer than 2^62 entries has fewer than 62 subtrees.
+        bytes.push(u8::try_from(self.before.hashes().len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(self.before.hashes().as_flattened());
+        bytes.resize(HEADER_LENGTH - 4, 0);
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes
     }
 
     /// `None` when these are not the bytes of a header.
-    pub(super) fn decode(bytes: &[u8; 32]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8; HEADER_LENGTH]) -> Option<Self> {
         let (checked, checksum) = bytes.split_last_chunk::<4>()?;
         if crc32fast::hash(checked) != u32::from_le_bytes(*checksum) {
             return None;
         }
-        let (magic, rest) = checked.split_first_chunk::<8>()?;
-        let (format, rest) = rest.split_first_chunk::<2>()?;
-        let (_reserved, rest) = rest.split_first_chunk::<2>()?;
-        let (first_sequence, rest) = rest.split_first_chunk::<8>()?;
-        let (created_us, _) = rest.split_first_chunk::<8>()?;
-        let first_sequence = u64::from_le_bytes(*first_sequence);
-        let is_known = *magic == MAGIC && u16::from_le_bytes(*format) == FORMAT;
-        (is_known && SEQUENCES.contains(&first_sequence))
-            .then_some(Self { first_sequence, created_us: i64::from_le_bytes(*created_us) })
+        let mut rest = checked;
+        let is_known = *take::<8>(&mut rest)? == MAGIC && u16::from_le_bytes(*take(&mut rest)?) == FORMAT;
+        let mode = u16::from_le_bytes(*take(&mut rest)?);
+        let first_sequence = u64::from_le_bytes(*take(&mut rest)?);
+        let created_us = i64::from_le_bytes(*take(&mut rest)?);
+        let tree_size = u64::from_le_bytes(*take(&mut rest)?);
+        let [count] = *take::<1>(&mut rest)?;
+        let hashes = (0..count).map(|_| take::<32>(&mut rest).copied()).collect::<Option<Vec<Hash>>>()?;
+        let before = Frontier::from_hashes(tree_size, hashes)?;
+        let header = Self { mode, created_us, before };
+        let is_good = is_known && SEQUENCES.contains(&first_sequence) && header.first_sequence() == first_sequence;
+        is_good.then_some(header)
     }
+
+    /// The header with which a source starts; `None` when it starts with none. The source stands behind it then.
+    pub(super) fn read(source: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut bytes = [0; HEADER_LENGTH];
+        match source.read_exact(&mut bytes) {
+            Ok(()) => Ok(Self::decode(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
+    let (first, behind) = rest.split_first_chunk::<N>()?;
+    *rest = behind;
+    Some(first)
 }
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body<'a> {
     /// A decision.
-    Decision { sequence: u64, record: &'a [u8] },
-    /// The end of a group of records that were made durable together.
-    Group { first: u64, last: u64, count: u32 },
+    Decision { sequence: u64, id: DecisionId, time_us: i64, sealed: &'a [u8] },
+    /// The end of a group of entries that were made durable together.
+    Group(GroupEnd),
+    /// An event in clear.
+    Event { sequence: u64, event: &'a [u8] },
+    /// An event that says something about people, or in their words.
+    SealedEvent { sequence: u64, time_us: i64, nonce: [u8; NONCE_BYTES], sealed: &'a [u8] },
+    /// The end of a segment.
+    Footer(Footer),
     /// A kind that this release does not know.
     Other,
 }
 
-/// Appends a decision's frame. The record is at most [`RECORD_BYTES_MAX`] long: the buffer takes no longer ones.
-pub(super) fn push_decision(out: &mut Vec<u8>, sequence: u64, record: &[u8]) {
-    push_frame(out, &[&[DECISION], &sequence.to_le_bytes(), record]);
+impl Body<'_> {
+    /// The sequence number and the time of an entry; of an event that cannot be read, no time. `None` for what is no
+    /// entry.
+    pub(super) fn entry(&self) -> Option<(u64, Option<i64>)> {
+        match *self {
+            Self::Decision { sequence, time_us, .. } | Self::SealedEvent { sequence, time_us, .. } => {
+                Some((sequence, Some(time_us)))
+            }
+            Self::Event { sequence, event } => {
+                Some((sequence, LogEvent::decode(event).ok().map(|event| event.time_us)))
+            }
+            Self::Group(_) | Self::Footer(_) | Self::Other => None,
+        }
+    }
+}
+
+/// What the end of a group says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GroupEnd {
+    /// The first entry.
+    pub first: u64,
+    /// The last entry.
+    pub last: u64,
+    /// How many entries.
+    pub count: u32,
+    /// The entries of the log up to here.
+    pub tree_size: u64,
+    /// Their tree's root.
+    pub root: Hash,
+}
+
+/// What the end of a segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Footer {
+    /// The segment's first entry.
+    pub first: u64,
+    /// The segment's last entry.
+    pub last: u64,
+    /// How many entries.
+    pub count: u64,
+    /// The earliest time, in microseconds since the epoch.
+    pub min_us: i64,
+    /// The latest time.
+    pub max_us: i64,
+    /// The entries of the log up to here.
+    pub tree_size: u64,
+    /// Their tree's root.
+    pub root: Hash,
+}
+
+/// Appends a decision's frame: `rest` is what follows the sequence number. A record is at most [`RECORD_BYTES_MAX`]
+/// long: the buffer takes no longer ones.
+pub(super) fn push_decision(out: &mut Vec<u8>, sequence: u64, rest: &[u8]) {
+    push_frame(out, &[&[DECISION], &sequence.to_le_bytes(), rest]);
+}
+
+/// Appends the frame of an event in clear.
+pub(super) fn push_event(out: &mut Vec<u8>, sequence: u64, event: &LogEvent) {
+    push_frame(out, &[&[EVENT], &sequence.to_le_bytes(), &event.encode()]);
+}
+
+/// Appends the frame of a sealed event.
+pub(super) fn push_sealed_event(
+    out: &mut Vec<u8>,
+    sequence: u64,
+    time_us: i64,
+    nonce: &[u8; NONCE_BYTES],
+    sealed: &[u8],
+) {
+    push_frame(out, &[&[SEALED_EVENT], &sequence.to_le_bytes(), &time_us.to_le_bytes(), nonce, sealed]);
 }
 
 /// Appends the frame that ends a group.
-pub(super) fn push_group(out: &mut Vec<u8>, first: u64, last: u64, count: u32) {
-    push_frame(out, &[&[GROUP], &first.to_le_bytes(), &last.to_le_bytes(), &count.to_le_bytes()]);
+pub(super) fn push_group(out: &mut Vec<u8>, end: &GroupEnd) {
+    let GroupEnd { first, last, count, tree_size, root } = end;
+    let numbers = [&first.to_le_bytes()[..], &last.to_le_bytes(), &count.to_le_bytes(), &tree_size.to_le_bytes()];
+    push_frame(out, &[&[GROUP], &numbers.concat(), root]);
+}
+
+/// Appends the frame that ends a segment.
+pub(super) fn push_footer(out: &mut Vec<u8>, footer: &Footer) {
+    let Footer { first, last, count, min_us, max_us, tree_size, root } = footer;
+    let numbers = [first, last, count].map(|number| number.to_le_bytes()).concat();
+    let times = [min_us, max_us].map(|time| time.to_le_bytes()).concat();
+    push_frame(out, &[&[FOOTER], &numbers, &times, &tree_size.to_le_bytes(), root]);
 }
 
 fn push_frame(out: &mut Vec<u8>, body: &[&[u8]]) {
@@ -106,32 +253,59 @@ fn push_frame(out: &mut Vec<u8>, body: &[&[u8]]) {
     }
 }
 
+/// What a body holds; `None` when it is too short or too long for its kind.
 fn parse(body: &[u8]) -> Option<Body<'_>> {
-    let (kind, rest) = body.split_first()?;
-    match *kind {
-        DECISION => {
-            let (sequence, record) = rest.split_first_chunk::<8>()?;
-            Some(Body::Decision { sequence: u64::from_le_bytes(*sequence), record })
-        }
-        GROUP => {
-            let (first, rest) = rest.split_first_chunk::<8>()?;
-            let (last, rest) = rest.split_first_chunk::<8>()?;
-            let count: &[u8; 4] = rest.try_into().ok()?;
-            Some(Body::Group {
-                first: u64::from_le_bytes(*first),
-                last: u64::from_le_bytes(*last),
-                count: u32::from_le_bytes(*count),
-            })
-        }
-        _ => Some(Body::Other),
-    }
+    let (kind, mut rest) = body.split_first()?;
+    let rest = &mut rest;
+    Some(match *kind {
+        DECISION => Body::Decision {
+            sequence: u64::from_le_bytes(*take(rest)?),
+            id: DecisionId(u128::from_be_bytes(*take(rest)?)),
+            time_us: i64::from_le_bytes(*take(rest)?),
+            sealed: *rest,
+        },
+        EVENT => Body::Event { sequence: u64::from_le_bytes(*take(rest)?), event: *rest },
+        SEALED_EVENT => Body::SealedEvent {
+            sequence: u64::from_le_bytes(*take(rest)?),
+            time_us: i64::from_le_bytes(*take(rest)?),
+            nonce: *take(rest)?,
+            sealed: *rest,
+        },
+        GROUP => Body::Group(parse_group(rest)?),
+        FOOTER => Body::Footer(parse_footer(rest)?),
+        _ => Body::Other,
+    })
+}
+
+fn parse_group(rest: &mut &[u8]) -> Option<GroupEnd> {
+    let end = GroupEnd {
+        first: u64::from_le_bytes(*take(rest)?),
+        last: u64::from_le_bytes(*take(rest)?),
+        count: u32::from_le_bytes(*take(rest)?),
+        tree_size: u64::from_le_bytes(*take(rest)?),
+        root: *take(rest)?,
+    };
+    rest.is_empty().then_some(end)
+}
+
+fn parse_footer(rest: &mut &[u8]) -> Option<Footer> {
+    let footer = Footer {
+        first: u64::from_le_bytes(*take(rest)?),
+        last: u64::from_le_bytes(*take(rest)?),
+        count: u64::from_le_bytes(*take(rest)?),
+        min_us: i64::from_le_bytes(*take(rest)?),
+        max_us: i64::from_le_bytes(*take(rest)?),
+        tree_size: u64::from_le_bytes(*take(rest)?),
+        root: *take(rest)?,
+    };
+    rest.is_empty().then_some(footer)
 }
 
 /// What stands at a place of a segment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step<'a> {
-    /// A good frame from `offset` to before `end`; the reader stands behind it.
-    Frame { offset: u64, end: u64, body: Body<'a> },
+    /// A good frame from `offset` to before `end`, with the bytes of its body; the reader stands behind it.
+    Frame { offset: u64, end: u64, body: Body<'a>, bytes: &'a [u8] },
     /// No good frame starts at `offset`; the reader stays there.
     Bad { offset: u64 },
     /// The bytes end where a frame ends.
@@ -164,9 +338,9 @@ impl<R: Read> FrameReader<R> {
         };
         let start = self.at;
         self.advance(length);
-        let body = self.window.get(start + PREFIX_BYTES..start + length).unwrap_or_default();
-        if let Some(body) = parse(body) {
-            return Ok(Step::Frame { offset, end: self.offset, body });
+        let bytes = self.window.get(start + PREFIX_BYTES..start + length).unwrap_or_default();
+        if let Some(body) = parse(bytes) {
+            return Ok(Step::Frame { offset, end: self.offset, body, bytes });
         }
         (self.at, self.offset) = (start, offset);
         Ok(Step::Bad { offset })
@@ -235,12 +409,15 @@ impl<R: Read> FrameReader<R> {
     fn is_plausible_at(&mut self, ahead: usize, plausible: &Range<u64>) -> io::Result<bool> {
         let Some(length) = self.length_at(ahead)? else { return Ok(false) };
         let start = ahead + PREFIX_BYTES;
-        let head = self.available(start + DECISION_BODY_START)?.get(start..start + DECISION_BODY_START);
+        let head = self.available(start + ENTRY_START_BYTES)?.get(start..start + ENTRY_START_BYTES);
         let Some((kind, sequence)) = head.and_then(<[u8]>::split_first) else { return Ok(false) };
         let sequence = sequence.try_into().map(u64::from_le_bytes).unwrap_or_default();
         let is_known = match *kind {
-            DECISION => length > PREFIX_BYTES + DECISION_BODY_START,
-            GROUP => length == PREFIX_BYTES + GROUP_BODY_BYTES,
+            DECISION => length >= PREFIX_BYTES + DECISION_OVERHEAD_BYTES,
+            EVENT => length > PREFIX_BYTES + ENTRY_START_BYTES,
+            SEALED_EVENT => length > PREFIX_BYTES + ENTRY_START_BYTES + 8 + NONCE_BYTES + TAG_BYTES,
+            GROUP => length == GROUP_FRAME_BYTES,
+            FOOTER => length == FOOTER_FRAME_BYTES,
             _ => false,
         };
         Ok(is_known && plausible.contains(&sequence) && self.good_frame_at(ahead)?.is_some())
@@ -248,121 +425,4 @@ impl<R: Read> FrameReader<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn three_frames() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        push_decision(&mut bytes, 7, b"first record");
-        push_decision(&mut bytes, 8, b"second record");
-        push_group(&mut bytes, 7, 8, 2);
-        bytes
-    }
-
-    /// The sequences (of a group: its last) that are read, resynchronising where needed, and how often it was.
-    fn read_all(bytes: &[u8]) -> (Vec<u64>, usize) {
-        let mut reader = FrameReader::new(bytes, 0);
-        let (mut found, mut bad) = (Vec::new(), 0);
-        loop {
-            match reader.step().unwrap() {
-                Step::Frame { body: Body::Decision { sequence, .. }, .. } => found.push(sequence),
-                Step::Frame { body: Body::Group { last, .. }, .. } => found.push(100 + last),
-                Step::Frame { body: Body::Other, .. } => found.push(0),
-                Step::Bad { .. } => {
-                    bad += 1;
-                    if !reader.resync(&(0..1000)).unwrap() {
-                        return (found, bad);
-                    }
-                }
-                Step::End => return (found, bad),
-            }
-        }
-    }
-
-    #[test]
-    fn the_bytes_of_format_1_stay_as_they_are() {
-        let header = Header { first_sequence: 5, created_us: 9 }.encode();
-        assert_eq!(header[..28], *b"HPLOG\0\x01\n\x01\0\0\0\x05\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0");
-        let decoded = Header::decode(header[..].try_into().unwrap());
-        assert_eq!(decoded, Some(Header { first_sequence: 5, created_us: 9 }));
-        let mut frame = Vec::new();
-        push_decision(&mut frame, 3, b"x");
-        assert_eq!(frame[..4], *b"\x0a\0\0\0");
-        assert_eq!(frame[8..], *b"\x01\x03\0\0\0\0\0\0\0x");
-    }
-
-    #[test]
-    fn a_changed_header_is_no_header() {
-        let header = Header { first_sequence: 5, created_us: 9 }.encode();
-        for at in 0..header.len() {
-            let mut changed: [u8; 32] = header[..].try_into().unwrap();
-            changed[at] ^= 1;
-            assert_eq!(Header::decode(&changed), None, "{at}");
-        }
-    }
-
-    #[test]
-    fn frames_read_back_and_unknown_kinds_are_passed_over() {
-        let mut bytes = three_frames();
-        push_frame(&mut bytes, &[&[200], b"from a later release"]);
-        push_decision(&mut bytes, 9, b"third record");
-        assert_eq!(read_all(&bytes), (vec![7, 8, 108, 0, 9], 0));
-    }
-
-    #[test]
-    fn a_flipped_byte_costs_its_own_frame_only() {
-        let good = three_frames();
-        let first = 8 + 9 + b"first record".len();
-        for at in 0..first {
-            let mut bytes = good.clone();
-            bytes[at] ^= 0x10;
-            assert_eq!(read_all(&bytes), (vec![8, 108], 1), "{at}");
-        }
-    }
-
-    #[test]
-    fn a_frame_hidden_in_the_body_of_a_bad_frame_is_not_taken_for_one() {
-        let mut hidden = Vec::new();
-        push_decision(&mut hidden, 8, b"forged");
-        let mut bytes = Vec::new();
-        push_decision(&mut bytes, 7, &hidden);
-        push_decision(&mut bytes, 8, b"real");
-        bytes[4] ^= 1;
-        let mut reader = FrameReader::new(&bytes[..], 0);
-        assert_eq!(reader.step().unwrap(), Step::Bad { offset: 0 });
-        assert!(reader.resync(&(0..1000)).unwrap());
-        let Step::Frame { body, .. } = reader.step().unwrap() else { panic!("expected a frame") };
-        assert_eq!(body, Body::Decision { sequence: 8, record: b"real" });
-    }
-
-    #[test]
-    fn zeros_are_no_frames() {
-        assert_eq!(read_all(&[0; 100]), (vec![], 1));
-    }
-
-    #[test]
-    fn frames_longer_than_the_window_read_back() {
-        let long = vec![7; 3 * READ_BYTES];
-        let mut bytes = Vec::new();
-        for sequence in 1..5 {
-            push_decision(&mut bytes, sequence, &long);
-        }
-        assert_eq!(read_all(&bytes), (vec![1, 2, 3, 4], 0));
-    }
-
-    proptest! {
-        #[test]
-        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            read_all(&bytes);
-        }
-
-        #[test]
-        fn garbage_in_front_does_not_hide_what_follows(mut bytes in prop::collection::vec(any::<u8>(), 1..200)) {
-            bytes.extend_from_slice(&three_frames());
-            let (found, _) = read_all(&bytes);
-            prop_assert!(found.ends_with(&[7, 8, 108]), "{:?}", found);
-        }
-    }
-}
+mod tests;

@@ -7,8 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::frame::{Body, FrameReader, HEADER_BYTES, Step};
-use crate::domain::decision_record::DecisionRecord;
+use super::frame::{FrameReader, HEADER_BYTES, Step};
 
 /// The most records of a chunk.
 const CHUNK_RECORDS_MAX: u64 = 256;
@@ -42,7 +41,7 @@ impl Chunk {
     }
 }
 
-/// A record as the index sees it.
+/// An entry as the index sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Placed {
     pub sequence: u64,
@@ -159,14 +158,14 @@ fn look_through(path: &Path, first: u64, next: u64) -> io::Result<Chunks> {
     let mut expected = first;
     while expected < next {
         match frames.step()? {
-            Step::Frame { offset, end, body: Body::Decision { sequence, record } } => {
-                let read = DecisionRecord::decode_id_and_time(record);
-                if let (true, Ok((_, time_us))) = ((expected..next).contains(&sequence), read) {
+            Step::Frame { offset, end, body, .. } => {
+                if let Some((sequence, Some(time_us))) = body.entry()
+                    && (expected..next).contains(&sequence)
+                {
                     chunks.push(expected, Placed { sequence, offset, end, time_us });
                     expected = sequence + 1;
                 }
             }
-            Step::Frame { .. } => {}
             Step::Bad { .. } => {
                 if !frames.resync(&(expected..next))? {
                     break;

@@ -7,9 +7,13 @@
 mod buffer;
 mod files;
 mod frame;
+mod group;
 mod index;
+mod last_segment;
+mod notes;
 mod reader;
 mod recovery;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,17 +35,22 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::seal::{LogKey, SealError};
 use self::{
     buffer::{Buffer, Encoded, Refused},
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
+    group::Noted,
     index::{Bounded, Catalogue},
+    notes::{Note, Notes},
+    recovery::{Before, Reopened},
     writer::{OpenSegment, SegmentWriter, Shared},
 };
 use crate::app::ports::{Clock, DecisionLog, LogError, RecordPage};
 use crate::domain::{
     decision_record::{DecisionRecord, LoggedDecision},
     id::DecisionId,
+    log_event::{EventKind, Gap, GapCause, LogEvent},
     record_filter::{PageRequest, RecordFilter},
 };
 
@@ -57,6 +66,44 @@ pub enum Mode {
     /// lose those of that time; while the disk refuses writes, all that the buffer holds.
     #[default]
     Bounded,
+    /// Like bounded; but what cannot be taken is answered all the same, and counted: a gap in the log says how many.
+    Available,
+}
+
+impl Mode {
+    const ALL: [Self; 3] = [Self::Strict, Self::Bounded, Self::Available];
+
+    /// The mode's word: `strict`, `bounded` or `available`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Bounded => "bounded",
+            Self::Available => "available",
+        }
+    }
+
+    /// The mode of a word; `None` when it is none's.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.word() == word)
+    }
+
+    /// The number that stands for the mode in the header of a segment.
+    fn number(self) -> u16 {
+        match self {
+            Self::Strict => 0,
+            Self::Bounded => 1,
+            Self::Available => 2,
+        }
+    }
+}
+
+/// What a log needs from outside.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What seals the entries.
+    pub key: LogKey,
 }
 
 /// How a log is kept.
@@ -100,6 +147,7 @@ impl Default for Options {
 pub struct SegmentLog {
     shared: Arc<Shared>,
     options: Options,
+    outside: Outside,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -111,15 +159,16 @@ impl SegmentLog {
     ///
     /// # Errors
     /// [`LogError::Unavailable`] when the folder is in use or cannot be made, [`LogError::Unreadable`] when its files
-    /// cannot be read. A full disk is no error: the log opens, can be read, and takes writes when there is room.
-    pub fn open(folder: &Path, options: Options, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
-        Self::open_with(folder, options, clock, Arc::new(Disk))
+    /// cannot be read, or are of a format that is not read any more. A full disk is no error: the log opens, can be read,
+    /// and takes writes when there is room.
+    pub fn open(folder: &Path, options: Options, outside: Outside) -> Result<Self, LogError> {
+        Self::open_with(folder, options, outside, Arc::new(Disk))
     }
 
     fn open_with(
         folder: &Path,
         options: Options,
-        clock: Arc<dyn Clock>,
+        outside: Outside,
         files: Arc<dyn SegmentFiles>,
     ) -> Result<Self, LogError> {
         let unavailable = |error| LogError::Unavailable(format!("folder `{}`: {error}", folder.display()));
@@ -128,16 +177,18 @@ impl SegmentLog {
         let lock = lock(folder)?;
         let recovered = recovery::recover(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
-            Some((number, path, length)) => {
+            Some(Reopened { number, path, length, span }) => {
                 let mut file = files.reopen(&path).map_err(unavailable)?;
                 // What can be read from now on is durable, or nothing more is written to this file.
-                file.sync().is_ok().then_some(OpenSegment { number, path, file, length })
+                file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span })
             }
             None => None,
         };
+        let first = first_events(recovered.before, options.mode, outside.clock.now_us());
         let shared = Arc::new(Shared {
             buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
-            catalogue: Catalogue::new(recovered.segments, recovered.next_sequence),
+            notes: Notes::default(),
+            catalogue: Catalogue::new(recovered.segments, recovered.tree.size() + 1),
             is_failing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             is_flush_wanted: AtomicBool::new(false),
@@ -147,10 +198,11 @@ impl SegmentLog {
             shared: Arc::clone(&shared),
             options,
             folder: folder.to_owned(),
-            clock,
+            clock: Arc::clone(&outside.clock),
             files,
             segment,
-            next_sequence: recovered.next_sequence,
+            tree: recovered.tree,
+            first,
             next_number: recovered.next_number,
         };
         let run = move || {
@@ -161,7 +213,7 @@ impl SegmentLog {
         let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(run).map_err(unavailable)?;
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
-        Ok(Self { shared, options, writer: Mutex::new(Some(thread)) })
+        Ok(Self { shared, options, outside, writer: Mutex::new(Some(thread)) })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -217,20 +269,21 @@ impl SegmentLog {
     /// Reads on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&[Bounded]) -> Result<T, LogError> + Send + 'static,
+        read: impl FnOnce(&[Bounded], &LogKey) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let shared = Arc::clone(&self.shared);
-        let reading = tokio::task::spawn_blocking(move || read(&shared.catalogue.segments()));
+        let (shared, key) = (Arc::clone(&self.shared), self.outside.key.clone());
+        let reading = tokio::task::spawn_blocking(move || read(&shared.catalogue.segments(), &key));
         reading.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))?
     }
 
     async fn append_at_once(&self, records: &[DecisionRecord]) -> Result<(), LogError> {
-        let encoded = Encoded::of(records);
+        let encoded = Encoded::of(records, &self.outside.key)
+            .map_err(|_| LogError::Unavailable("a record cannot be sealed".to_owned()))?;
         if encoded.longest() > RECORD_BYTES_MAX {
             let length = encoded.longest();
             return Err(LogError::Unavailable(format!("a record of `{length}` bytes is longer than it keeps")));
         }
-        if self.options.mode == Mode::Bounded {
+        if self.options.mode != Mode::Strict {
             return self.push(&encoded, None).await;
         }
         let (waiter, written) = oneshot::channel();
@@ -241,6 +294,24 @@ impl SegmentLog {
             Err(_) => Err(LogError::Unavailable("the records are not on disk yet".to_owned())),
         }
     }
+}
+
+/// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
+/// acknowledged can be, unless the end of the log looks as if it was changed.
+fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
+    let event = |kind| Noted::Clear(LogEvent { time_us: now_us, kind });
+    let start = EventKind::Start { version: env!("CARGO_PKG_VERSION").into(), mode: mode.word().into() };
+    let mut events = vec![event(start)];
+    let was_strict = before.mode == Some(Mode::Strict.number());
+    if let Some(from_us) = before.last_us
+        && !before.has_stopped
+        && (!was_strict || before.is_suspect)
+    {
+        let until_us = now_us.max(from_us);
+        let gap = Gap { from_us, until_us, cause: GapCause::Crash, allowed: 0, denied: 0 };
+        events.push(event(EventKind::Gap(gap)));
+    }
+    events
 }
 
 /// Takes the folder for this process until the returned file is dropped.
@@ -267,23 +338,41 @@ impl DecisionLog for SegmentLog {
         Ok(())
     }
 
-    async fn note(&self, _kind: crate::domain::log_event::EventKind) -> Result<u64, LogError> {
-        Err(LogError::Unavailable("events are not kept yet".to_owned()))
-    }
-
     /// While the disk refuses writes, records that wait in memory are not found and `is_complete` is false.
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
         let is_flushed = self.flush().await;
-        let mut found = self.read(move |segments| reader::query(segments, &filter, page)).await?;
+        let mut found = self.read(move |segments, key| reader::query(segments, key, &filter, page)).await?;
         found.is_complete &= is_flushed;
         Ok(found)
     }
 
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
         let is_flushed = self.flush().await;
-        match self.read(move |segments| reader::get(segments, id)).await? {
+        match self.read(move |segments, key| reader::get(segments, key, id)).await? {
             None if !is_flushed => Err(LogError::Unreadable("the newest records are not written yet".to_owned())),
             found => Ok(found),
+        }
+    }
+
+    async fn note(&self, event: EventKind) -> Result<u64, LogError> {
+        let unavailable = |what: &str| LogError::Unavailable(what.to_owned());
+        let event = LogEvent { time_us: self.outside.clock.now_us(), kind: event };
+        let event = if event.is_private() {
+            let sealed = self.outside.key.seal_event(event.time_us, event.encode());
+            let (nonce, sealed) = sealed.map_err(|_| unavailable("an event cannot be sealed"))?;
+            Noted::Sealed { time_us: event.time_us, nonce, sealed }
+        } else {
+            Noted::Clear(event)
+        };
+        let (waiter, written) = oneshot::channel();
+        if !self.shared.notes.push(Note { event, waiter: Some(waiter) }) {
+            return Err(unavailable("it is closed"));
+        }
+        self.shared.buffer.wake();
+        match timeout(self.options.strict_wait, written).await {
+            Ok(Ok(sequence)) => Ok(sequence),
+            Ok(Err(_)) => Err(unavailable("it was closed before the event was written")),
+            Err(_) => Err(unavailable("the event is not on disk yet")),
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 use super::{
     frame::{Body, FrameReader, Step},
     index::{Bounded, Chunk},
+    seal::LogKey,
 };
 use crate::app::ports::{LogError, RecordPage};
 use crate::domain::{
@@ -21,7 +22,12 @@ use crate::domain::{
 const ID_TIME_SLACK_US: i64 = 5_000_000;
 
 /// Finds a page of records. Holds the page and one chunk in memory.
-pub(super) fn query(segments: &[Bounded], filter: &RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
+pub(super) fn query(
+    segments: &[Bounded],
+    key: &LogKey,
+    filter: &RecordFilter,
+    page: PageRequest,
+) -> Result<RecordPage, LogError> {
     let size = page.size.max(1);
     let mut found = RecordPage { decisions: Vec::new(), next_after: None, is_complete: true, events: Vec::new() };
     let is_wanted = |sequence: u64| match (page.order, page.after) {
@@ -36,11 +42,12 @@ pub(super) fn query(segments: &[Bounded], filter: &RecordFilter, page: PageReque
             return Ok(Walk::On);
         }
         let mut matching = Vec::new();
-        let is_whole = read_chunk(path, chunk, |sequence, record| {
+        let is_whole = read_chunk(path, chunk, |entry| {
+            let Body::Decision { sequence, id, time_us, sealed } = entry else { return true };
             if !is_wanted(sequence) {
                 return true;
             }
-            let Ok(record) = DecisionRecord::decode(record) else { return false };
+            let Some(record) = open(key, id, time_us, sealed) else { return false };
             if filter.matches(&record) {
                 matching.push(LoggedDecision { sequence, record });
             }
@@ -64,7 +71,7 @@ pub(super) fn query(segments: &[Bounded], filter: &RecordFilter, page: PageReque
 
 /// Finds the record of this id. Looks first where its time says (RFC 9562 section 5.7: the first 48 bits are
 /// milliseconds), then everywhere else, which reads the whole log when there is no such record.
-pub(super) fn get(segments: &[Bounded], id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
+pub(super) fn get(segments: &[Bounded], key: &LogKey, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
     let time_us = i64::try_from(id.0 >> 80).unwrap_or(i64::MAX).saturating_mul(1000);
     let is_near = |chunk: &Chunk| {
         chunk.min_us <= time_us.saturating_add(ID_TIME_SLACK_US)
@@ -78,13 +85,13 @@ pub(super) fn get(segments: &[Bounded], id: DecisionId) -> Result<Option<LoggedD
             if is_near(chunk) != wants_near {
                 return Ok(Walk::On);
             }
-            is_whole &= read_chunk(path, chunk, |sequence, record| {
-                let is_it = DecisionRecord::decode_id_and_time(record).is_ok_and(|(other, _)| other == id);
-                if is_it && let Ok(record) = DecisionRecord::decode(record) {
-                    found = Some(LoggedDecision { sequence, record });
-                    return true;
+            is_whole &= read_chunk(path, chunk, |entry| match entry {
+                Body::Decision { sequence, id: other, time_us, sealed } if other == id => {
+                    let record = open(key, id, time_us, sealed);
+                    found = record.map(|record| LoggedDecision { sequence, record });
+                    found.is_some()
                 }
-                !is_it
+                _ => true,
             })?;
             Ok(if found.is_some() { Walk::Stop } else { Walk::On })
         })?;
@@ -93,6 +100,12 @@ pub(super) fn get(segments: &[Bounded], id: DecisionId) -> Result<Option<LoggedD
         }
     }
     if is_whole { Ok(None) } else { Err(LogError::Unreadable("the record may be in a damaged part of it".to_owned())) }
+}
+
+/// Opens a record. What cannot be opened was changed after it was sealed, whatever its checksum says.
+fn open(key: &LogKey, id: DecisionId, time_us: i64, sealed: &[u8]) -> Option<DecisionRecord> {
+    let bytes = key.open_decision(id, time_us, sealed).ok()?;
+    DecisionRecord::decode(&bytes).ok()
 }
 
 enum Walk {
@@ -130,9 +143,9 @@ fn walk(
     Ok(())
 }
 
-/// Hands the records of a chunk to `each`, oldest first, each once; `each` says whether it could read the record.
-/// Returns whether all records of the chunk were there and could be read.
-fn read_chunk(path: &Path, chunk: &Chunk, mut each: impl FnMut(u64, &[u8]) -> bool) -> Result<bool, LogError> {
+/// Hands the entries of a chunk to `each`, oldest first, each once; `each` says whether it could read the entry.
+/// Returns whether all entries of the chunk were there and could be read.
+fn read_chunk(path: &Path, chunk: &Chunk, mut each: impl FnMut(Body<'_>) -> bool) -> Result<bool, LogError> {
     let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
     file.seek(SeekFrom::Start(chunk.offset)).map_err(|error| unreadable(path, &error))?;
     let mut frames = FrameReader::new(file.take(chunk.end - chunk.offset), chunk.offset);
@@ -141,14 +154,14 @@ fn read_chunk(path: &Path, chunk: &Chunk, mut each: impl FnMut(u64, &[u8]) -> bo
     let mut read = || -> io::Result<()> {
         loop {
             match frames.step()? {
-                Step::Frame { body: Body::Decision { sequence, record }, .. } => {
-                    if (expected..chunk.next).contains(&sequence) {
-                        let is_read = each(sequence, record);
+                Step::Frame { body, .. } => {
+                    let entry = body.entry().filter(|(sequence, _)| (expected..chunk.next).contains(sequence));
+                    if let Some((sequence, _)) = entry {
+                        let is_read = each(body);
                         is_whole &= is_read && sequence == expected;
                         expected = sequence + 1;
                     }
                 }
-                Step::Frame { .. } => {}
                 Step::Bad { .. } => {
                     if !frames.resync(&(expected..chunk.next))? {
                         return Ok(());

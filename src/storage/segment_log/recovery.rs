@@ -2,37 +2,62 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom},
-    ops::Range,
+    io::{self, Read as _, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     files::{list_segments, sync_folder},
-    frame::{Body, FrameReader, HEADER_BYTES, Header, SEQUENCES, Step},
-    index::{Chunks, Placed, Segment},
+    frame::{Body, FrameReader, HEADER_BYTES, Header, MAGIC_OF_FORMAT_1, SEQUENCES, Step},
+    index::Segment,
+    last_segment::{End, LastSegment, look_through_last, lost_leaf, replay},
+    writer::Span,
 };
-use crate::domain::decision_record::DecisionRecord;
+use crate::domain::merkle::Frontier;
 
 /// Where writing goes on.
 #[derive(Debug)]
 pub(super) struct Recovered {
-    /// All segments that hold records or may do so.
+    /// All segments that hold entries or may do so.
     pub segments: Vec<Arc<Segment>>,
-    /// The sequence number of the next record.
-    pub next_sequence: u64,
+    /// The tree of all entries.
+    pub tree: Frontier,
     /// The number of the next new segment.
     pub next_number: u64,
-    /// The last segment, if it can be written on: its number, path and length.
-    pub open_segment: Option<(u64, PathBuf, u64)>,
+    /// The last segment, if it can be written on.
+    pub open_segment: Option<Reopened>,
+    /// How the run before ended.
+    pub before: Before,
+}
+
+/// A segment that is written on.
+#[derive(Debug)]
+pub(super) struct Reopened {
+    pub number: u64,
+    pub path: PathBuf,
+    pub length: u64,
+    pub span: Span,
+}
+
+/// What an earlier run says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Before {
+    /// The time of the last entry; `None` when there is none.
+    pub last_us: Option<i64>,
+    /// The number of the mode in which it was written, if that is known.
+    pub mode: Option<u16>,
+    /// The last entry says that the run stopped in order.
+    pub has_stopped: bool,
+    /// What was cut off at the end may have been a complete group once.
+    pub is_suspect: bool,
 }
 
 /// Looks through a folder.
 pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
     let files = list_segments(folder)?;
+    files.iter().try_for_each(|(_, path)| refuse_format_1(path))?;
     let next_number = files.last().map_or(1, |(number, _)| number + 1);
-    let mut found = Recovered { segments: Vec::new(), next_sequence: 1, next_number, open_segment: None };
     let mut readable = Vec::new();
     let mut lost = None;
     for (number, path) in files {
@@ -46,38 +71,90 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
             lost = Some((number, path));
         }
     }
-    let last = readable.pop();
-    let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::unread(number, path, first)));
-    found.segments.extend(unread);
-    if let Some((number, path, first)) = last {
-        recover_last(&mut found, number, path, first)?;
-    }
+    let mut found = Recovered {
+        segments: Vec::new(),
+        tree: Frontier::new(),
+        next_number,
+        open_segment: None,
+        before: Before::default(),
+    };
+    recover_last(&mut found, readable)?;
     if let Some((number, path)) = lost {
-        found.segments.push(Arc::new(Segment::lost(number, path, found.next_sequence)));
-        found.next_sequence += 1;
+        found.segments.push(Arc::new(Segment::lost(number, path, found.tree.size() + 1)));
+        found.tree.append(lost_leaf());
         found.open_segment = None;
+        found.before.is_suspect = true;
     }
     Ok(found)
 }
 
-fn recover_last(found: &mut Recovered, number: u64, path: PathBuf, first: u64) -> io::Result<()> {
-    let last = look_through_last(&path, first)?;
-    found.next_sequence = last.next_sequence;
+fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -> io::Result<()> {
+    let Some((number, path, first)) = readable.pop() else { return Ok(()) };
+    let header = read_header(&path)?;
+    let tree = match &header {
+        Some(header) => header.before.clone(),
+        None => tree_before(&readable, first)?,
+    };
+    let last = look_through_last(&path, tree)?;
+    found.before = last.before;
+    found.before.mode = last.before.mode.or(header.as_ref().map(|header| header.mode));
+    if let (None, Some((_, path, first))) = (last.before.last_us, readable.last()) {
+        // Made, but nothing written to it yet: how the run ended stands in the one before.
+        let tree = tree_before(&readable, *first)?;
+        let earlier = look_through_last(path, tree)?.before;
+        found.before = Before { mode: earlier.mode.or(found.before.mode), ..earlier };
+    }
+    let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::unread(number, path, first)));
+    found.segments.extend(unread);
     // A file whose header is damaged is not written to any more.
-    let is_header_good = read_header(&path)?.is_some();
     let can_go_on = match last.end {
-        End::Good => is_header_good,
-        End::Torn => is_header_good && cut_and_tell(&path, last.length),
+        End::Good => header.is_some(),
+        End::Sealed => false,
+        End::Torn => header.is_some() && cut_and_tell(&path, last.length),
         End::Damaged => {
             tracing::error!(segment = %path.display(), "the last segment of the decision log is damaged; it is kept as it is");
             found.segments.push(Arc::new(Segment::unread(number, path, first)));
+            found.tree = last.tree;
             return Ok(());
         }
     };
+    let LastSegment { chunks, length, tree, span, .. } = last;
     if can_go_on {
-        found.open_segment = Some((number, path.clone(), last.length));
+        found.open_segment = Some(Reopened { number, path: path.clone(), length, span });
     }
-    found.segments.push(Arc::new(Segment::known(number, path, first, last.chunks)));
+    found.tree = tree;
+    found.segments.push(Arc::new(Segment::known(number, path, first, chunks)));
+    Ok(())
+}
+
+/// The tree of all entries before the one with sequence number `first`, from the newest of the segments before it whose
+/// header is good and all that follow.
+fn tree_before(segments: &[(u64, PathBuf, u64)], first: u64) -> io::Result<Frontier> {
+    let mut tree = Frontier::new();
+    let mut start = 0;
+    for (at, (_, path, _)) in segments.iter().enumerate().rev() {
+        if let Some(header) = read_header(path)? {
+            (tree, start) = (header.before, at);
+            break;
+        }
+    }
+    let ends = segments.iter().skip(start + 1).map(|(_, _, first)| *first).chain([first]);
+    for ((_, path, _), end) in segments.iter().skip(start).zip(ends) {
+        replay(path, &mut tree, end)?;
+    }
+    Ok(tree)
+}
+
+fn refuse_format_1(path: &Path) -> io::Result<()> {
+    let mut magic = [0; 8];
+    let read = File::open(path)?.read_exact(&mut magic);
+    if read.is_ok() && magic == MAGIC_OF_FORMAT_1 {
+        let message = format!(
+            "`{}` was written by an earlier pre-release, whose format is not read any more; move the folder aside",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+    }
     Ok(())
 }
 
@@ -99,15 +176,21 @@ fn cut_and_tell(path: &Path, length: u64) -> bool {
 /// The sequence number with which a segment starts: from its header, else from its first good frame.
 fn first_sequence(path: &Path) -> io::Result<Option<u64>> {
     if let Some(header) = read_header(path)? {
-        return Ok(Some(header.first_sequence));
+        return Ok(Some(header.first_sequence()));
     }
     let mut frames = FrameReader::new(File::open(path)?, 0);
     loop {
         match frames.step()? {
-            Step::Frame { body: Body::Decision { sequence, .. } | Body::Group { first: sequence, .. }, .. } => {
-                return Ok(Some(sequence).filter(|sequence| SEQUENCES.contains(sequence)));
+            Step::Frame { body, .. } => {
+                let first = match body {
+                    Body::Group(end) => Some(end.first),
+                    Body::Footer(footer) => Some(footer.first),
+                    _ => body.entry().map(|(sequence, _)| sequence),
+                };
+                if let Some(first) = first {
+                    return Ok(Some(first).filter(|first| SEQUENCES.contains(first)));
+                }
             }
-            Step::Frame { .. } => {}
             Step::Bad { .. } => {
                 if !frames.resync(&SEQUENCES)? {
                     return Ok(None);
@@ -119,12 +202,7 @@ fn first_sequence(path: &Path) -> io::Result<Option<u64>> {
 }
 
 fn read_header(path: &Path) -> io::Result<Option<Header>> {
-    let mut bytes = [0; 32];
-    match File::open(path)?.read_exact(&mut bytes) {
-        Ok(()) => Ok(Header::decode(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
-    }
+    Header::read(&mut File::open(path)?)
 }
 
 /// A file without a good header and without one good frame. A header is durable before the first record is written:
@@ -139,85 +217,6 @@ fn set_aside_if_unborn(path: &Path) -> io::Result<bool> {
     aside.push(".torn");
     fs::rename(path, aside)?;
     Ok(true)
-}
-
-/// How a segment ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// With a complete group.
-    Good,
-    /// With something that is no complete group, and nothing good behind it.
-    Torn,
-    /// With good groups behind something bad.
-    Damaged,
-}
-
-#[derive(Debug)]
-struct LastSegment {
-    /// The records of the complete groups.
-    chunks: Chunks,
-    /// Where the last of the complete groups ends.
-    length: u64,
-    next_sequence: u64,
-    end: End,
-}
-
-fn look_through_last(path: &Path, first: u64) -> io::Result<LastSegment> {
-    let mut file = File::open(path)?;
-    let length_in_file = file.metadata()?.len();
-    file.seek(SeekFrom::Start(HEADER_BYTES))?;
-    let mut frames = FrameReader::new(file, HEADER_BYTES);
-    let mut found =
-        LastSegment { chunks: Chunks::default(), length: HEADER_BYTES, next_sequence: first, end: End::Good };
-    let mut group: Vec<Placed> = Vec::new();
-    loop {
-        let expected = group.last().map_or(found.next_sequence, |placed| placed.sequence + 1);
-        match frames.step()? {
-            Step::Frame { offset, end, body: Body::Decision { sequence, record } } if sequence == expected => {
-                let time_us = DecisionRecord::decode_id_and_time(record).map_or(0, |(_, time_us)| time_us);
-                group.push(Placed { sequence, offset, end, time_us });
-            }
-            Step::Frame { end, body: Body::Group { first, last, count }, .. }
-                if first == found.next_sequence && last == expected - 1 && u64::from(count) == expected - first =>
-            {
-                for placed in group.drain(..) {
-                    found.chunks.push(placed.sequence, placed);
-                }
-                (found.length, found.next_sequence) = (end, expected);
-            }
-            Step::Frame { body: Body::Other, .. } => {}
-            Step::End if found.length == length_in_file => return Ok(found),
-            Step::End => {
-                found.end = End::Torn;
-                return Ok(found);
-            }
-            Step::Frame { .. } | Step::Bad { .. } => {
-                // No group holds more records than the file has bytes.
-                let plausible = found.next_sequence..found.next_sequence.saturating_add(length_in_file);
-                return judge(frames, found, &plausible);
-            }
-        }
-    }
-}
-
-/// Decides what a bad frame means: a complete group behind it says that it was good once.
-fn judge(mut frames: FrameReader<File>, mut found: LastSegment, plausible: &Range<u64>) -> io::Result<LastSegment> {
-    found.end = End::Torn;
-    loop {
-        match frames.step()? {
-            Step::Frame { body: Body::Group { last, .. }, .. } if plausible.contains(&last) => {
-                found.end = End::Damaged;
-                found.next_sequence = found.next_sequence.max(last + 1);
-            }
-            Step::Frame { .. } => {}
-            Step::Bad { .. } => {
-                if !frames.resync(plausible)? {
-                    return Ok(found);
-                }
-            }
-            Step::End => return Ok(found),
-        }
-    }
 }
 
 /// Cuts a segment to this length and returns the file that keeps the cut bytes.

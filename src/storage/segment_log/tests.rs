@@ -7,13 +7,14 @@ use tempfile::TempDir;
 
 use super::{
     files::{SegmentFile, list_segments},
-    frame::{Body, FrameReader, HEADER_BYTES, Header, Step, push_decision, push_group},
+    frame::{Body, FrameReader, GroupEnd, HEADER_BYTES, Header, PREFIX_BYTES, Step, push_decision, push_group},
     *,
 };
 use crate::domain::{
     decision::{Effect, Outcome, Reason},
     decision_record::{RecordKind, RecordedSubject},
     id::{EntityId, PolicyVersion, Revision},
+    merkle::{Frontier, leaf_hash},
     record_filter::Order,
 };
 
@@ -73,8 +74,16 @@ fn strict() -> Options {
     Options { mode: Mode::Strict, ..Options::default() }
 }
 
+fn key() -> LogKey {
+    LogKey::of_realm(&[1; 32], &"one".parse().unwrap()).unwrap()
+}
+
+fn outside() -> Outside {
+    Outside { clock: Arc::new(StoppedClock), key: key() }
+}
+
 fn open(folder: &Path, options: Options) -> SegmentLog {
-    SegmentLog::open(folder, options, Arc::new(StoppedClock)).unwrap()
+    SegmentLog::open(folder, options, outside()).unwrap()
 }
 
 fn folder() -> TempDir {
@@ -188,7 +197,7 @@ impl SegmentFile for FaultyFile {
 fn open_faulty(folder: &Path, options: Options) -> (SegmentLog, Arc<Faults>) {
     let files = FaultyFiles::default();
     let faults = Arc::clone(&files.0);
-    (SegmentLog::open_with(folder, options, Arc::new(StoppedClock), Arc::new(files)).unwrap(), faults)
+    (SegmentLog::open_with(folder, options, outside(), Arc::new(files)).unwrap(), faults)
 }
 
 // Appending and finding.
@@ -206,7 +215,8 @@ async fn records_are_found_in_both_orders_and_in_pages() {
     }
     assert!(log.flush().await);
     assert!(segment_files(folder.path()).len() > 2, "the log rotates");
-    let expected: Vec<_> = (1..=1000).map(|sequence| LoggedDecision { sequence, record: record(sequence) }).collect();
+    let logged = |number| LoggedDecision { sequence: number + 1, record: record(number) };
+    let expected: Vec<_> = (1..=1000).map(logged).collect();
     for size in [1000, 999, 300, 7] {
         let (oldest_first, is_complete) = pages(&log, &RecordFilter::default(), Order::OldestFirst, size).await;
         assert!(is_complete && oldest_first == expected, "{size}");
@@ -232,7 +242,7 @@ async fn pages_stay_where_they_are_while_records_come_in() {
             break;
         }
     }
-    assert!(newest_first.iter().copied().eq((1..=50).rev()), "{newest_first:?}");
+    assert!(newest_first.iter().copied().eq((2..=51).rev()), "{newest_first:?}");
     let page = PageRequest { order: Order::OldestFirst, size: 100, after: Some(48) };
     let page = log.query(RecordFilter::default(), page).await.unwrap();
     assert_eq!(page.decisions.first().map(|logged| logged.sequence), Some(49), "later records follow earlier ones");
@@ -243,7 +253,7 @@ async fn a_full_page_that_is_the_last_says_so() {
     let folder = folder();
     let log = open(folder.path(), Options::default());
     log.append(records(1..=10)).await.unwrap();
-    for (size, expected) in [(9, Some(9)), (10, None), (11, None)] {
+    for (size, expected) in [(9, Some(10)), (10, None), (11, None)] {
         let page = log.query(RecordFilter::default(), PageRequest { size, ..ALL }).await.unwrap();
         assert_eq!(page.next_after, expected, "{size}");
     }
@@ -312,7 +322,7 @@ async fn a_record_is_found_by_its_id_also_when_the_ids_time_is_wrong() {
 async fn a_log_goes_on_where_it_was_closed() {
     let folder = folder();
     for run in 0..4 {
-        let log = open(folder.path(), Options { segment_bytes_max: 3000, ..Options::default() });
+        let log = open(folder.path(), Options { segment_bytes_max: 9000, ..Options::default() });
         log.append(records(run * 20 + 1..=run * 20 + 20)).await.unwrap();
         log.close().await;
         assert!(!log.is_writable());
@@ -323,14 +333,16 @@ async fn a_log_goes_on_where_it_was_closed() {
     let log = open(folder.path(), Options::default());
     assert_eq!(numbers(&log).await, ((1..=80).collect(), true));
     let page = log.query(RecordFilter::default(), ALL).await.unwrap();
-    assert!(page.decisions.iter().map(|logged| logged.sequence).eq(1..=80));
+    // Each run has a start in front of its twenty records, and a stop behind them.
+    let expected = (0..4).flat_map(|run| run * 22 + 2..run * 22 + 22);
+    assert!(page.decisions.iter().map(|logged| logged.sequence).eq(expected));
 }
 
 #[tokio::test]
 async fn a_folder_has_one_writer() {
     let folder = folder();
     let log = open(folder.path(), Options::default());
-    let error = SegmentLog::open(folder.path(), Options::default(), Arc::new(StoppedClock)).unwrap_err();
+    let error = SegmentLog::open(folder.path(), Options::default(), outside()).unwrap_err();
     assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
     assert!(error.to_string().contains("in use"), "{error}");
     log.close().await;
@@ -357,7 +369,7 @@ async fn concurrent_appends_get_dense_numbers_in_the_order_in_which_they_happene
             task.await.unwrap();
         }
         let page = log.query(RecordFilter::default(), ALL).await.unwrap();
-        assert!(page.decisions.iter().map(|logged| logged.sequence).eq(1..=tasks * each));
+        assert!(page.decisions.iter().map(|logged| logged.sequence).eq(2..=tasks * each + 1));
         let order: Vec<_> = page.decisions.iter().map(|logged| logged.record.data_revision.0).collect();
         assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), order.len(), "each once");
         for task in 0..tasks {
@@ -374,17 +386,21 @@ async fn a_strict_append_returns_when_its_record_is_in_the_file() {
     for number in 1..=20 {
         log.append(vec![record(number)]).await.unwrap();
         let bytes = std::fs::read(&segment_files(folder.path())[0]).unwrap();
-        let mut frames = FrameReader::new(&bytes[32..], HEADER_BYTES);
+        let mut frames = FrameReader::new(&bytes[4096..], HEADER_BYTES);
         let (mut last, mut last_group) = (None, 0);
         loop {
             match frames.step().unwrap() {
-                Step::Frame { body: Body::Decision { record, .. }, .. } => last = Some(DecisionRecord::decode(record)),
-                Step::Frame { body: Body::Group { last, .. }, .. } => last_group = last,
-                Step::Frame { .. } | Step::Bad { .. } => panic!("expected whole frames"),
+                Step::Frame { body: Body::Decision { id, time_us, sealed, .. }, .. } => {
+                    let opened = key().open_decision(id, time_us, sealed).unwrap();
+                    last = Some(DecisionRecord::decode(&opened));
+                }
+                Step::Frame { body: Body::Group(end), .. } => last_group = end.last,
+                Step::Frame { .. } => {}
+                Step::Bad { .. } => panic!("expected whole frames"),
                 Step::End => break,
             }
         }
-        assert_eq!((last, last_group), (Some(Ok(record(number))), number));
+        assert_eq!((last, last_group), (Some(Ok(record(number))), number + 1));
     }
 }
 
@@ -592,16 +608,41 @@ async fn a_full_disk_loses_nothing_acknowledged_and_recovers_when_there_is_room(
 
 // Damage.
 
-/// The bytes of a segment of these groups.
-fn segment(groups: &[&[u64]]) -> Vec<u8> {
-    let mut bytes = Header { first_sequence: 1, created_us: START_US }.encode();
+/// A header as a strict log writes it.
+fn header(before: &Frontier) -> Vec<u8> {
+    Header { mode: Mode::Strict.number(), created_us: START_US, before: before.clone() }.encode()
+}
+
+/// The bytes of a segment of these groups, behind the entries of a tree, which takes theirs in.
+fn segment_behind(tree: &mut Frontier, groups: &[&[u64]]) -> Vec<u8> {
+    let mut bytes = header(tree);
     for group in groups {
         for number in *group {
-            push_decision(&mut bytes, *number, &record(*number).encode());
+            assert_eq!(*number, tree.size() + 1);
+            let start = bytes.len();
+            let DecisionRecord { id, time_us, .. } = record(*number);
+            let mut rest = [&id.0.to_be_bytes()[..], &time_us.to_le_bytes(), &record(*number).encode()].concat();
+            key().seal_decision(id, time_us, &mut rest, 24).unwrap();
+            push_decision(&mut bytes, *number, &rest);
+            tree.append(leaf_hash(&bytes[start + PREFIX_BYTES..]));
         }
-        push_group(&mut bytes, group[0], group[group.len() - 1], u32::try_from(group.len()).unwrap());
+        let count = u32::try_from(group.len()).unwrap();
+        let (tree_size, root) = (tree.size(), tree.root());
+        push_group(&mut bytes, &GroupEnd { first: group[0], last: tree_size, count, tree_size, root });
     }
     bytes
+}
+
+/// The bytes of a log's first segment of these groups.
+fn segment(groups: &[&[u64]]) -> Vec<u8> {
+    segment_behind(&mut Frontier::new(), groups)
+}
+
+/// The tree of a log whose first segment has these groups.
+fn tree_of(groups: &[&[u64]]) -> Frontier {
+    let mut tree = Frontier::new();
+    segment_behind(&mut tree, groups);
+    tree
 }
 
 fn folder_with(segments: &[&[u8]]) -> TempDir {
@@ -646,12 +687,7 @@ async fn a_tail_of_zeros_is_cut() {
 async fn a_flipped_byte_in_the_middle_is_reported_and_costs_one_record() {
     let groups: [&[u64]; 3] = [&[1, 2], &[3, 4, 5], &[6, 7]];
     let whole = segment(&groups);
-    let following = {
-        let mut bytes = Header { first_sequence: 8, created_us: START_US }.encode();
-        push_decision(&mut bytes, 8, &record(8).encode());
-        push_group(&mut bytes, 8, 8, 1);
-        bytes
-    };
+    let following = segment_behind(&mut tree_of(&groups), &[&[8]]);
     let middle = segment(&groups[..1]).len()..segment(&groups[..2]).len();
     for at in middle.step_by(3) {
         let mut damaged = whole.clone();
@@ -668,7 +704,7 @@ async fn a_flipped_byte_in_the_middle_is_reported_and_costs_one_record() {
                 log.append(vec![record(last + round + 1)]).await.unwrap();
             }
             let newest = log.get(record(last + 1).id).await.unwrap().unwrap();
-            assert_eq!(newest.sequence, last + 1, "new records are numbered on behind the damage");
+            assert!(newest.sequence > last, "new records are numbered on behind the damage");
             assert_eq!(std::fs::read(folder.path().join("00000001.seg")).unwrap(), damaged, "kept as it is");
         }
     }
@@ -702,7 +738,7 @@ async fn a_byte_that_flips_while_the_log_is_open_is_reported() {
     log.append(records(1..=10)).await.unwrap();
     let path = &segment_files(folder.path())[0];
     let mut bytes = std::fs::read(path).unwrap();
-    bytes[500] ^= 1;
+    bytes[5000] ^= 1;
     std::fs::write(path, bytes).unwrap();
     let (found, is_complete) = numbers(&log).await;
     assert_eq!((found.len(), is_complete), (9, false));
@@ -711,7 +747,7 @@ async fn a_byte_that_flips_while_the_log_is_open_is_reported() {
 #[tokio::test]
 async fn a_damaged_header_hides_no_record() {
     let first = segment(&[&[1, 2], &[3]]);
-    for at in 0..32 {
+    for at in (0..101).chain([4095]) {
         let mut damaged = first.clone();
         damaged[at] ^= 1;
         let folder = folder_with(&[&damaged]);
@@ -725,8 +761,8 @@ async fn a_damaged_header_hides_no_record() {
 #[tokio::test]
 async fn a_segment_that_was_never_begun_is_put_aside() {
     let first = segment(&[&[1, 2]]);
-    for length in [0, 10, 31] {
-        let header = Header { first_sequence: 3, created_us: START_US }.encode();
+    for length in [0, 10, 4095] {
+        let header = header(&tree_of(&[&[1, 2]]));
         let folder = folder_with(&[&first, &header[..length]]);
         let log = open(folder.path(), strict());
         log.append(records(3..=3)).await.unwrap();
@@ -736,10 +772,8 @@ async fn a_segment_that_was_never_begun_is_put_aside() {
 
 #[tokio::test]
 async fn a_lost_segment_is_reported_wherever_it_was() {
-    let mut second = Header { first_sequence: 3, created_us: START_US }.encode();
-    push_decision(&mut second, 3, &record(3).encode());
-    push_group(&mut second, 3, 3, 1);
-    let (first, lost) = (segment(&[&[1, 2]]), vec![0; 300]);
+    let second = segment_behind(&mut tree_of(&[&[1, 2]]), &[&[3]]);
+    let (first, lost) = (segment(&[&[1, 2]]), vec![0; 5000]);
     for (segments, expected) in
         [([&first, &lost], vec![1, 2, 9]), ([&lost, &second], vec![3, 9]), ([&lost, &lost], vec![9])]
     {
@@ -759,7 +793,7 @@ async fn a_lost_segment_is_reported_wherever_it_was() {
 #[tokio::test]
 async fn a_missing_segment_is_reported() {
     let folder = folder();
-    let log = open(folder.path(), Options { segment_bytes_max: 300, ..strict() });
+    let log = open(folder.path(), Options { segment_bytes_max: 4500, ..strict() });
     for number in 1..=6 {
         log.append(vec![record(number)]).await.unwrap();
     }
@@ -778,8 +812,7 @@ async fn frames_of_a_kind_from_a_later_release_are_skipped() {
     bytes.extend_from_slice(&4_u32.to_le_bytes());
     bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
     bytes.extend_from_slice(&body);
-    push_decision(&mut bytes, 3, &record(3).encode());
-    push_group(&mut bytes, 3, 3, 1);
+    bytes.extend_from_slice(&segment_behind(&mut tree_of(&[&[1, 2]]), &[&[3]])[4096..]);
     let folder = folder_with(&[&bytes]);
     let log = open(folder.path(), strict());
     assert_eq!(numbers(&log).await, (vec![1, 2, 3], true));

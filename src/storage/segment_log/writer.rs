@@ -11,16 +11,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::{
     Mode, Options,
-    buffer::{Buffer, Drained, Entry},
+    buffer::{Buffer, Drained},
     files::{SegmentFile, SegmentFiles, segment_path, sync_folder},
-    frame::{HEADER_BYTES, Header, push_decision, push_group},
+    frame::{Footer, HEADER_BYTES, Header, push_footer},
+    group::{Group, Noted},
     index::{Catalogue, Placed},
+    notes::{Note, Notes},
 };
 use crate::app::ports::Clock;
+use crate::domain::{
+    log_event::{EventKind, LogEvent},
+    merkle::Frontier,
+};
 
 /// How often the writer looks for records while there is traffic.
 const ROUND: Duration = Duration::from_millis(2);
@@ -37,6 +43,7 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub buffer: Buffer,
+    pub notes: Notes,
     pub catalogue: Catalogue,
     /// The last attempt to write failed.
     pub is_failing: AtomicBool,
@@ -57,8 +64,11 @@ pub(super) struct SegmentWriter {
     pub clock: Arc<dyn Clock>,
     pub files: Arc<dyn SegmentFiles>,
     pub segment: Option<OpenSegment>,
-    pub next_sequence: u64,
+    /// The tree of all entries that are durable.
+    pub tree: Frontier,
     pub next_number: u64,
+    /// Events that come before whatever is written next.
+    pub first: Vec<Noted>,
 }
 
 /// The segment that is written to.
@@ -69,16 +79,31 @@ pub(super) struct OpenSegment {
     pub file: Box<dyn SegmentFile>,
     /// Where its last complete group ends.
     pub length: u64,
+    pub span: Span,
 }
 
-/// A group of records as it is written, and who waits for it.
-#[derive(Debug, Default)]
-struct Group {
-    bytes: Vec<u8>,
-    /// Offsets count from the start of the group.
-    records: Vec<Placed>,
-    record_bytes: u64,
-    waiters: Vec<oneshot::Sender<()>>,
+/// What a segment spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Its first entry.
+    pub first: u64,
+    /// The earliest time of an entry, in microseconds since the epoch.
+    pub min_us: i64,
+    /// The latest time of an entry.
+    pub max_us: i64,
+}
+
+impl Span {
+    /// No entry yet.
+    pub(super) fn starting_at(first: u64) -> Self {
+        Self { first, min_us: i64::MAX, max_us: i64::MIN }
+    }
+
+    /// Takes in an entry's time.
+    pub(super) fn take_in(&mut self, time_us: i64) {
+        self.min_us = self.min_us.min(time_us);
+        self.max_us = self.max_us.max(time_us);
+    }
 }
 
 /// Says that the writer has ended, however it ended.
@@ -87,6 +112,7 @@ struct SayEnded(Arc<Shared>);
 impl Drop for SayEnded {
     fn drop(&mut self) {
         self.0.buffer.close();
+        self.0.notes.abandon();
         self.0.has_ended.store(true, SeqCst);
         self.0.progress.notify_waiters();
     }
@@ -102,38 +128,46 @@ impl SegmentWriter {
         let mut spare = Vec::new();
         loop {
             let taken_in = shared.buffer.taken_in();
-            if taken_in == drained {
-                if shared.buffer.is_closed() && shared.buffer.taken_in() == drained {
+            let has_events = !shared.notes.is_empty() || !self.first.is_empty();
+            if taken_in == drained && !has_events {
+                if shared.buffer.is_closed() && shared.buffer.taken_in() == drained && shared.notes.close() {
+                    self.stop();
                     return;
                 }
                 oldest = None;
                 idle_rounds = idle_rounds.saturating_add(1);
-                if self.options.mode == Mode::Strict || idle_rounds > IDLE_ROUNDS_MAX {
-                    shared.buffer.sleep_unless_more_than(drained);
-                } else {
-                    thread::park_timeout(ROUND);
-                }
+                self.rest(drained, idle_rounds);
                 continue;
             }
             idle_rounds = 0;
             let waiting_since = *oldest.get_or_insert_with(Instant::now);
-            if !self.is_due(taken_in - drained, waiting_since) {
+            if !has_events && !self.is_due(taken_in - drained, waiting_since) {
                 thread::park_timeout(ROUND);
                 continue;
             }
             shared.is_flush_wanted.store(false, SeqCst);
+            let notes = shared.notes.take();
             let taken = shared.buffer.drain(&mut spare);
-            if taken.entries.is_empty() {
+            if taken.entries.is_empty() && notes.is_empty() && self.first.is_empty() {
                 // Room is reserved, but the records are not there yet.
                 thread::yield_now();
                 continue;
             }
             drained += taken.entries.len() as u64;
             oldest = None;
-            match self.write_all(taken) {
+            match self.write_all(taken, notes) {
                 Some(memory) => spare.extend(memory),
                 None => return,
             }
+        }
+    }
+
+    /// Waits for something to do, less and less often.
+    fn rest(&self, drained: u64, idle_rounds: u32) {
+        if self.options.mode == Mode::Strict || idle_rounds > IDLE_ROUNDS_MAX {
+            self.shared.buffer.sleep_unless_more_than(drained);
+        } else {
+            thread::park_timeout(ROUND);
         }
     }
 
@@ -145,16 +179,36 @@ impl SegmentWriter {
             || self.shared.buffer.is_closed()
     }
 
-    /// Writes all that was taken, group by group, and returns its memory; `None` when it was given up.
-    fn write_all(&mut self, mut taken: Drained) -> Option<Vec<Vec<u8>>> {
-        let mut entries = mem::take(&mut taken.entries).into_iter().peekable();
+    /// Says that the log ends in order.
+    fn stop(&mut self) {
         let mut group = Group::default();
-        while entries.peek().is_some() {
-            group.clear();
-            while group.records.len() < GROUP_RECORDS_MAX && group.bytes.len() < GROUP_BYTES {
-                let Some(entry) = entries.next() else { break };
-                group.push(self.next_sequence, taken.bytes(&entry), entry);
-                self.next_sequence += 1;
+        group.begin(&self.tree);
+        group.note(&self.event(EventKind::Stop).into(), None);
+        group.finish();
+        self.write_until_done(&mut group);
+    }
+
+    fn event(&self, kind: EventKind) -> LogEvent {
+        LogEvent { time_us: self.clock.now_us(), kind }
+    }
+
+    /// Writes all that was taken, group by group, events behind the records that came before them, and returns the
+    /// memory; `None` when it was given up.
+    fn write_all(&mut self, mut taken: Drained, notes: Vec<Note>) -> Option<Vec<Vec<u8>>> {
+        let mut entries = mem::take(&mut taken.entries).into_iter().peekable();
+        let mut notes = notes.into_iter().peekable();
+        let mut group = Group::default();
+        while entries.peek().is_some() || notes.peek().is_some() || !self.first.is_empty() {
+            group.begin(&self.tree);
+            mem::take(&mut self.first).iter().for_each(|event| group.note(event, None));
+            while group.entries.len() < GROUP_RECORDS_MAX && group.bytes.len() < GROUP_BYTES {
+                if let Some(entry) = entries.next() {
+                    group.push(taken.bytes(&entry), entry);
+                } else if let Some(Note { event, waiter }) = notes.next() {
+                    group.note(&event, waiter);
+                } else {
+                    break;
+                }
             }
             group.finish();
             if !self.write_until_done(&mut group) {
@@ -188,11 +242,9 @@ impl SegmentWriter {
         if self.shared.is_failing.swap(false, SeqCst) {
             tracing::info!(folder = %self.folder.display(), "the decision log can be written again");
         }
-        self.shared.buffer.release(group.records.len() as u64, group.record_bytes);
-        for waiter in group.waiters.drain(..) {
-            // Who gave up waiting needs no answer.
-            let _gone_or_told = waiter.send(());
-        }
+        self.tree.clone_from(&group.tree);
+        self.shared.buffer.release(group.records, group.record_bytes);
+        group.tell();
         self.shared.progress.notify_waiters();
         true
     }
@@ -203,12 +255,11 @@ impl SegmentWriter {
     /// with the same sequence numbers, at the start of the next segment.
     fn write(&mut self, group: &Group) -> io::Result<()> {
         let length = group.bytes.len() as u64;
-        let is_full = |segment: &OpenSegment| {
-            segment.length > HEADER_BYTES && segment.length + length > self.options.segment_bytes_max
-        };
-        if self.segment.as_ref().is_none_or(is_full) {
-            let first = group.records.first().map_or(self.next_sequence, |record| record.sequence);
-            self.segment = Some(self.create_segment(first)?);
+        if self.segment.as_ref().is_some_and(|segment| self.is_full(segment, length)) {
+            self.seal();
+        }
+        if self.segment.is_none() {
+            self.segment = Some(self.create_segment()?);
         }
         let Some(mut segment) = self.segment.take() else { return Ok(()) };
         if let Err(error) = segment.file.append(&group.bytes).and_then(|()| segment.file.sync()) {
@@ -218,22 +269,38 @@ impl SegmentWriter {
             return Err(error);
         }
         let placed: Vec<_> = group
-            .records
+            .entries
             .iter()
-            .map(|record| Placed {
-                offset: segment.length + record.offset,
-                end: segment.length + record.end,
-                ..*record
-            })
+            .map(|entry| Placed { offset: segment.length + entry.offset, end: segment.length + entry.end, ..*entry })
             .collect();
+        placed.iter().for_each(|entry| segment.span.take_in(entry.time_us));
         self.shared.catalogue.publish(segment.number, &segment.path, &placed);
         segment.length += length;
         self.segment = Some(segment);
         Ok(())
     }
 
+    fn is_full(&self, segment: &OpenSegment, more: u64) -> bool {
+        segment.length > HEADER_BYTES && segment.length + more > self.options.segment_bytes_max
+    }
+
+    /// Ends the open segment with its footer. One that cannot be ended is left behind without: all that it holds is
+    /// durable and says so itself.
+    fn seal(&mut self) {
+        let Some(mut segment) = self.segment.take() else { return };
+        let Span { first, min_us, max_us } = segment.span;
+        let last = self.tree.size();
+        let footer =
+            Footer { first, last, count: last + 1 - first, min_us, max_us, tree_size: last, root: self.tree.root() };
+        let mut bytes = Vec::new();
+        push_footer(&mut bytes, &footer);
+        if let Err(error) = segment.file.append(&bytes).and_then(|()| segment.file.sync()) {
+            tracing::warn!(%error, segment = %segment.path.display(), "a segment of the decision log stays without its end");
+        }
+    }
+
     /// Makes a segment whose header and name are durable.
-    fn create_segment(&mut self, first_sequence: u64) -> io::Result<OpenSegment> {
+    fn create_segment(&mut self) -> io::Result<OpenSegment> {
         let (path, mut file) = loop {
             let path = segment_path(&self.folder, self.next_number);
             match self.files.create(&path) {
@@ -242,47 +309,24 @@ impl SegmentWriter {
                 Err(error) => return Err(error),
             }
         };
-        let header = Header { first_sequence, created_us: self.clock.now_us() }.encode();
-        let made = file.append(&header).and_then(|()| file.sync()).and_then(|()| sync_folder(&self.folder));
+        let (mode, created_us) = (self.options.mode.number(), self.clock.now_us());
+        let header = Header { mode, created_us, before: self.tree.clone() };
+        let bytes = header.encode();
+        let made = file.append(&bytes).and_then(|()| file.sync()).and_then(|()| sync_folder(&self.folder));
         if let Err(error) = made {
             discard(&path);
             return Err(error);
         }
         let number = self.next_number;
         self.next_number += 1;
-        Ok(OpenSegment { number, path, file, length: header.len() as u64 })
+        Ok(OpenSegment { number, path, file, length: HEADER_BYTES, span: Span::starting_at(header.first_sequence()) })
     }
 }
 
 /// Removes a segment that holds no complete group. One that cannot be removed is passed over: its number is taken,
-/// and readers and recovery take no record from it that the next segment has too.
+/// and readers and recovery take no entry from it that the next segment has too.
 fn discard(path: &Path) {
     if let Err(error) = std::fs::remove_file(path) {
         tracing::warn!(%error, segment = %path.display(), "an empty segment of the decision log stays behind");
-    }
-}
-
-impl Group {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.records.clear();
-        self.waiters.clear();
-        self.record_bytes = 0;
-    }
-
-    fn push(&mut self, sequence: u64, record: &[u8], entry: Entry) {
-        let offset = self.bytes.len() as u64;
-        push_decision(&mut self.bytes, sequence, record);
-        self.record_bytes += record.len() as u64;
-        let Entry { time_us, waiter, .. } = entry;
-        self.records.push(Placed { sequence, offset, end: self.bytes.len() as u64, time_us });
-        self.waiters.extend(waiter);
-    }
-
-    fn finish(&mut self) {
-        if let (Some(first), Some(last)) = (self.records.first(), self.records.last()) {
-            let count = u32::try_from(self.records.len()).unwrap_or(u32::MAX);
-            push_group(&mut self.bytes, first.sequence, last.sequence, count);
-        }
     }
 }

@@ -8,6 +8,7 @@ pub(super) mod authorization;
 mod credentials;
 pub(super) mod decisions;
 pub(super) mod policies;
+pub(super) mod privacy;
 pub(super) mod relationships;
 pub(super) mod revocations;
 pub(super) mod search;

@@ -28,6 +28,7 @@ use crate::{
             RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError, Stores,
         },
         realm_state::{Deployed, RealmState},
+        test_people::people,
     },
     domain::{
         application::{Application, ApplicationToken, TokenDigest},
@@ -35,8 +36,8 @@ use crate::{
         id::{DecisionId, RealmName, Revision},
         issuer::{Algorithm, Issuer},
         key_set::KeySet,
+        log_event::EventKind,
         policy_set::SourceFile,
-        pseudonym::PseudonymKey,
         record_filter::{Order, PageRequest, RecordFilter},
         relationship::{Change, Effect, Record, RecordKey, Remembered, Written, settle},
         revocation::{Revocation, RevokedTokens},
@@ -168,7 +169,7 @@ impl World {
             &files(),
             &stores,
             Arc::clone(&log) as Arc<dyn DecisionLog>,
-            PseudonymKey::new([7; 32]),
+            people(),
             NOW * 1_000_000,
         )
         .await
@@ -366,6 +367,10 @@ impl DecisionLog for Log {
             log.push(LoggedDecision { sequence, record });
         }
         Ok(())
+    }
+
+    async fn note(&self, _event: EventKind) -> Result<u64, LogError> {
+        Err(LogError::Unavailable("no events are kept here".to_owned()))
     }
 
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {

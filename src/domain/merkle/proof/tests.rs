@@ -1,0 +1,1 @@
+//! Proofs hold against an independent implementation, and nothing else passes for one.
