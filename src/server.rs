@@ -268,7 +268,7 @@ impl Service {
         };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, variant, issuers, mask, .. } = realm;
+            let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
             let identities = {
                 let (data_dir, name, clock) = (config.data_dir.clone(), name.clone(), Arc::clone(&clock));
                 let key = realm_key(&secret, "facts", &name)?;
@@ -277,7 +277,11 @@ impl Service {
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
-                let (options, outside) = (config.decision_log, Outside { clock: Arc::clone(&clock), key });
+                let before_group = Arc::clone(&identities) as Arc<_>;
+                let (options, outside) = (
+                    decision_log.unwrap_or(config.decision_log),
+                    Outside { clock: Arc::clone(&clock), key, before_group: Some(before_group) },
+                );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
             let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);

@@ -8,7 +8,7 @@ use crate::{
         App,
         error::{Error, Kind},
         people::{person_pseudonym, recorded_entity, resource_pseudonym},
-        ports::RecordPage,
+        ports::{LogStatus, RecordPage},
         realm_state::RealmState,
     },
     domain::{
@@ -42,6 +42,14 @@ pub struct DecisionQuery {
 pub const PAGE_SIZE_MAX: usize = 1_000;
 
 impl App {
+    /// How a realm's log is doing.
+    ///
+    /// # Errors
+    /// An unknown realm.
+    pub fn log_status(&self, realm: &str) -> Result<LogStatus, Error> {
+        Ok(self.realm(realm)?.log.status())
+    }
+
     /// Finds decisions.
     ///
     /// # Errors

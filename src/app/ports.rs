@@ -24,6 +24,12 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Microseconds since the epoch.
     fn now_us(&self) -> i64;
 
+    /// Microseconds on a clock that nobody can change, from a moment of its own. One that is not the machine's may show
+    /// the time itself.
+    fn monotonic_us(&self) -> i64 {
+        self.now_us()
+    }
+
     /// Seconds since the epoch.
     fn now_seconds(&self) -> i64 {
         self.now_us().div_euclid(1_000_000)
@@ -175,6 +181,40 @@ pub struct RecordPage {
     pub events: Vec<LoggedEvent>,
 }
 
+/// How a decision log is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The mode's word: `strict`, `bounded` or `available`.
+    pub mode: &'static str,
+    /// It takes records now.
+    pub is_writable: bool,
+    /// A log that cannot be written keeps nobody from an answer: what is lost is counted.
+    pub answers_without: bool,
+    /// How many entries were ever kept.
+    pub entries: u64,
+    /// The first sequence number whose entry is still there; 0 when there is none.
+    pub first_sequence: u64,
+    /// Decisions that wait to be written.
+    pub waiting: u64,
+    /// Decisions that were answered and not kept since the start.
+    pub dropped: u64,
+    /// Gaps that were written since the start.
+    pub gaps: u64,
+    /// When the last group was made durable, in microseconds since the epoch; `None` when none was since the start.
+    pub flushed_at_us: Option<i64>,
+    /// Every part of the log that was looked at can be read.
+    pub is_undamaged: bool,
+}
+
+/// Something that must be on disk before the entries that refer to it are.
+pub trait BeforeGroup: Send + Sync + std::fmt::Debug {
+    /// Makes durable whatever entries that were appended before may refer to. Does nothing when nothing is pending.
+    ///
+    /// # Errors
+    /// Those of the disk; then the entries are not written, and it is tried again.
+    fn make_durable(&self) -> std::io::Result<()>;
+}
+
 /// Keeps the decisions of one realm.
 #[async_trait]
 pub trait DecisionLog: Send + Sync + std::fmt::Debug {
@@ -201,6 +241,9 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`LogError::Unreadable`].
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError>;
+
+    /// How the log is doing.
+    fn status(&self) -> LogStatus;
 
     /// The log takes records.
     fn is_writable(&self) -> bool;

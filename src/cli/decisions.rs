@@ -1,5 +1,7 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod status;
+
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use prost_types::Timestamp;
@@ -25,6 +27,8 @@ pub(super) enum Verb {
     Query(Box<Query>),
     /// Shows one decision with all that is known of it
     Show(Show),
+    /// Says how the log is doing: whether it takes records, what waits, what was lost
+    Status(status::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -119,6 +123,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     match verb {
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
+        Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }
 

@@ -71,6 +71,7 @@ pub mod search;
 
 pub mod policy_test;
 
+pub mod checkpoint;
 pub mod codec;
 pub mod decision_record;
 pub mod identity;
@@ -80,5 +81,6 @@ pub mod merkle;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
-pub mod sealed_facts;
 pub mod replay;
+pub mod sealed_facts;
+pub mod signed_note;

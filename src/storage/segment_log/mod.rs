@@ -7,6 +7,7 @@
 mod buffer;
 mod files;
 mod frame;
+mod gaps;
 mod group;
 mod index;
 mod last_segment;
@@ -16,14 +17,16 @@ mod recovery;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod wall_clock;
 mod writer;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -40,15 +43,17 @@ use self::{
     buffer::{Buffer, Encoded, Refused},
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
+    gaps::Dropped,
     group::Noted,
     index::{Bounded, Catalogue},
     notes::{Note, Notes},
     recovery::{Before, Reopened},
+    wall_clock::{JUMP_US, WallClock},
     writer::{OpenSegment, SegmentWriter, Shared},
 };
-use crate::app::ports::{Clock, DecisionLog, LogError, RecordPage};
+use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogStatus, RecordPage};
 use crate::domain::{
-    decision_record::{DecisionRecord, LoggedDecision},
+    decision_record::{DecisionRecord, LoggedDecision, RecordKind},
     id::DecisionId,
     log_event::{EventKind, Gap, GapCause, LogEvent},
     record_filter::{PageRequest, RecordFilter},
@@ -104,6 +109,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// What seals the entries.
     pub key: LogKey,
+    /// What must be on disk before the entries that refer to it, if anything.
+    pub before_group: Option<Arc<dyn BeforeGroup>>,
 }
 
 /// How a log is kept.
@@ -111,8 +118,10 @@ pub struct Outside {
 pub struct Options {
     /// What an append that returned promises.
     pub mode: Mode,
-    /// A segment takes no further group that would make it longer than this, in bytes. Default 64 MiB.
+    /// A segment takes no further group that would make it longer than this, in bytes. Default 256 MiB.
     pub segment_bytes_max: u64,
+    /// A segment takes no further group when it is older than this. Default 1 h.
+    pub segment_age_max: Duration,
     /// The most records that wait to be written. Default 65,536.
     pub buffer_records_max: u64,
     /// The most bytes of records that wait to be written. Default 256 MiB.
@@ -130,7 +139,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             mode: Mode::default(),
-            segment_bytes_max: 64 * 1024 * 1024,
+            segment_bytes_max: 256 * 1024 * 1024,
+            segment_age_max: Duration::from_secs(3600),
             buffer_records_max: 65_536,
             buffer_bytes_max: 256 * 1024 * 1024,
             full_wait: Duration::from_millis(50),
@@ -177,17 +187,17 @@ impl SegmentLog {
         let lock = lock(folder)?;
         let recovered = recovery::recover(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
-            Some(Reopened { number, path, length, span }) => {
-                let mut file = files.reopen(&path).map_err(unavailable)?;
-                // What can be read from now on is durable, or nothing more is written to this file.
-                file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span })
-            }
+            Some(reopened) => reopen(reopened, &*files, &*outside.clock).map_err(unavailable)?,
             None => None,
         };
         let first = first_events(recovered.before, options.mode, outside.clock.now_us());
         let shared = Arc::new(Shared {
             buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
             notes: Notes::default(),
+            dropped: Dropped::default(),
+            flushed_at_us: AtomicI64::new(0),
+            gaps: AtomicU64::new(0),
+            is_damaged: AtomicBool::new(recovered.is_damaged),
             catalogue: Catalogue::new(recovered.segments, recovered.tree.size() + 1),
             is_failing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
@@ -198,7 +208,8 @@ impl SegmentLog {
             shared: Arc::clone(&shared),
             options,
             folder: folder.to_owned(),
-            clock: Arc::clone(&outside.clock),
+            clock: WallClock::new(Arc::clone(&outside.clock)),
+            before_group: outside.before_group.clone(),
             files,
             segment,
             tree: recovered.tree,
@@ -296,12 +307,25 @@ impl SegmentLog {
     }
 }
 
+/// Opens a segment to go on at its end; `None` when it cannot be gone on with.
+fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> io::Result<Option<OpenSegment>> {
+    let Reopened { number, path, length, span, created_us } = reopened;
+    let mut file = files.reopen(&path)?;
+    let age_us = clock.now_us().saturating_sub(created_us).max(0);
+    let made_at_us = clock.monotonic_us().saturating_sub(age_us);
+    // What can be read from now on is durable, or nothing more is written to this file.
+    Ok(file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span, made_at_us }))
+}
+
 /// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
 /// acknowledged can be, unless the end of the log looks as if it was changed.
 fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
     let event = |kind| Noted::Clear(LogEvent { time_us: now_us, kind });
     let start = EventKind::Start { version: env!("CARGO_PKG_VERSION").into(), mode: mode.word().into() };
     let mut events = vec![event(start)];
+    if let Some(before_us) = before.last_us.filter(|last_us| last_us.saturating_sub(now_us) > JUMP_US) {
+        events.push(event(EventKind::ClockChange { before_us, after_us: now_us }));
+    }
     let was_strict = before.mode == Some(Mode::Strict.number());
     if let Some(from_us) = before.last_us
         && !before.has_stopped
@@ -333,7 +357,9 @@ impl DecisionLog for SegmentLog {
     async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError> {
         let at_once = usize::try_from(self.options.buffer_records_max).unwrap_or(usize::MAX).max(1);
         for records in records.chunks(at_once) {
-            self.append_at_once(records).await?;
+            if let Err(error) = self.append_at_once(records).await {
+                self.drop_records(records, error)?;
+            }
         }
         Ok(())
     }
@@ -376,6 +402,23 @@ impl DecisionLog for SegmentLog {
         }
     }
 
+    fn status(&self) -> LogStatus {
+        let shared = &self.shared;
+        let flushed_at_us = Some(shared.flushed_at_us.load(SeqCst)).filter(|time_us| *time_us != 0);
+        LogStatus {
+            mode: self.options.mode.word(),
+            is_writable: self.is_writable(),
+            answers_without: self.options.mode == Mode::Available,
+            entries: shared.catalogue.entries(),
+            first_sequence: shared.catalogue.first_sequence(),
+            waiting: shared.buffer.taken_in().saturating_sub(shared.buffer.written()),
+            dropped: shared.dropped.total(),
+            gaps: shared.gaps.load(SeqCst),
+            flushed_at_us,
+            is_undamaged: !shared.is_damaged.load(SeqCst),
+        }
+    }
+
     fn is_writable(&self) -> bool {
         !self.shared.is_failing.load(SeqCst) && !self.shared.buffer.is_closed()
     }
@@ -398,6 +441,22 @@ impl DecisionLog for SegmentLog {
 }
 
 impl SegmentLog {
+    /// Counts records that could not be taken, in a log that lets them be answered all the same. A reading of the log is
+    /// never answered without.
+    fn drop_records(&self, records: &[DecisionRecord], error: LogError) -> Result<(), LogError> {
+        let is_reading = |record: &DecisionRecord| record.kind == RecordKind::Reading;
+        let is_known = self.shared.dropped.is_pending();
+        let is_wanted = self.options.mode == Mode::Available && !self.shared.buffer.is_closed();
+        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records) {
+            return Err(error);
+        }
+        if !is_known {
+            tracing::error!(%error, "decisions are answered that the decision log does not keep");
+        }
+        self.shared.buffer.wake();
+        Ok(())
+    }
+
     fn join(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A thread that panicked has said that it ended; there is nothing to add.
