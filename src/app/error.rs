@@ -3,7 +3,7 @@
 use crate::{
     app::{
         archive::ArchiveError,
-        ports::{IntrospectionError, KeyError, LogError, StoreError},
+        ports::{IdentityError, IntrospectionError, KeyError, LogError, StoreError},
     },
     domain::access_request::FieldFault,
 };
@@ -87,6 +87,15 @@ impl From<LogError> for Error {
         match &error {
             LogError::Unavailable(_) => Self::new(Kind::Unavailable, "DECISION_LOG_UNAVAILABLE", error.to_string()),
             LogError::Unreadable(_) => Self::new(Kind::Internal, "DECISION_LOG_UNREADABLE", error.to_string()),
+        }
+    }
+}
+
+impl From<IdentityError> for Error {
+    fn from(error: IdentityError) -> Self {
+        match &error {
+            IdentityError::Unavailable(_) => Self::new(Kind::Unavailable, "IDENTITIES_UNAVAILABLE", error.to_string()),
+            IdentityError::Unreadable(_) => Self::new(Kind::Internal, "IDENTITIES_UNREADABLE", error.to_string()),
         }
     }
 }

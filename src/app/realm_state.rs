@@ -13,6 +13,7 @@ use crate::{
         application_index::{ApplicationIndex, Applications},
         archive::{Archive, ArchiveError, KeptPolicies},
         error::{Error, Kind},
+        people::People,
         ports::{DecisionLog, RelationshipStore, Stores},
         recent::Recent,
         revocation_index::Revocations,
@@ -21,10 +22,9 @@ use crate::{
         fault::Fault,
         grants::Grants,
         graph::Graph,
-        id::{RealmName, Revision},
+        id::{EntityId, RealmName, Revision},
         issuer::Issuer,
         policy_set::SourceFile,
-        pseudonym::PseudonymKey,
         realm::Realm,
     },
 };
@@ -57,7 +57,10 @@ pub struct RealmState {
     /// The variant of its files that decides; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
     pub(crate) log: Arc<dyn DecisionLog>,
-    pub(crate) pseudonyms: PseudonymKey,
+    /// Who the log is about.
+    pub people: People,
+    /// Held while people are put under hold or their erasure is begun.
+    pub(super) privacy: Mutex<()>,
     pub(crate) writer: Arc<Mutex<()>>,
     /// Held from the reading of the files until they count.
     pub(crate) reloads: Mutex<()>,
@@ -86,7 +89,7 @@ impl RealmState {
         files: &[SourceFile],
         stores: &Stores,
         log: Arc<dyn DecisionLog>,
-        pseudonyms: PseudonymKey,
+        people: People,
         now_us: i64,
     ) -> Result<Self, StartError> {
         let Deployed { name, variant, issuers: deployment_issuers } = deployed;
@@ -100,7 +103,8 @@ impl RealmState {
             name,
             variant,
             log,
-            pseudonyms,
+            people,
+            privacy: Mutex::default(),
             writer: Arc::default(),
             reloads: Mutex::default(),
             applications,
@@ -136,6 +140,17 @@ impl RealmState {
     /// Where it keeps what it was.
     pub(crate) fn archive(&self) -> Option<&Archive> {
         self.archive.as_ref()
+    }
+
+    /// Forgets, in what is kept of former relationships, everything that names an entity.
+    ///
+    /// # Errors
+    /// A history that cannot be written anew; then nothing is forgotten.
+    pub(crate) async fn forget_in_history(&self, entity: &EntityId) -> Result<(), Error> {
+        match &self.archive {
+            Some(archive) => Ok(archive.history.forget(entity).await?),
+            None => Ok(()),
+        }
     }
 
     /// Keeps the files of policies that are about to decide.

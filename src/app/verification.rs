@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     app::{
         App,
-        authorize::{Caller, Verified, recorded_entity, recorded_principal},
+        authorize::{Caller, Verified},
         credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
@@ -21,7 +21,6 @@ use crate::{
         issuer::Issuer,
         principal::{Principal, PrincipalError},
         realm::Realm,
-        replay::PrincipalFacts,
         token::{self, Claims},
         token_error::TokenError,
         token_facts::TokenFacts,
@@ -130,11 +129,8 @@ impl App {
             Err(NotProven::Bad(reason)) => return Ok(Err(reason)),
             Err(NotProven::Failed(error)) => return Err(error),
         };
-        let recorded = recorded_principal(state, realm, &principal);
         let caller = Arc::new(Caller {
-            facts: Arc::new(PrincipalFacts::of(&principal, &recorded.0, &recorded.1)),
-            recorded,
-            actor: principal.actor.as_ref().map(|actor| recorded_entity(state, realm, actor)),
+            recorded: state.people.principal(realm, &principal)?,
             principal,
             token,
             policy_version: realm.version.clone(),

@@ -1,7 +1,8 @@
 //! Stores: out to disk and memory.
 //!
 //! [`memory`] and [`sled`] keep relationships, applications and revocations with the same promises; a suite of tests each runs over both.
-//! [`segment_log`] keeps decisions in files of its own; [`history`] and [`policy_versions`] what is needed to make them again.
+//! [`segment_log`] keeps decisions in files of its own, [`identities`] who they are about; [`history`] and
+//! [`policy_versions`] keep what is needed to make them again.
 
 mod application;
 mod record;
@@ -12,6 +13,7 @@ pub mod sled;
 
 pub mod checkpoint_key;
 pub mod history;
+pub mod identities;
 pub mod key_file;
 pub mod policy_versions;
 pub mod segment_log;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     app::{
         archive::{Archive, ArchiveError, Past, PastGraph},
+        people::Opened,
         realm_state::{LoadedRealm, RealmState},
     },
     domain::{
@@ -89,7 +90,7 @@ impl Judge {
     /// # Errors
     /// The code of why it can't be decided again.
     fn judged(&mut self, record: &DecisionRecord) -> Result<Verdict, &'static str> {
-        let facts = facts_of(record)?;
+        let facts = self.facts(record)?;
         let policies = self.policies(&record.policy_version);
         let realm = match &policies {
             Policies::Present(loaded) => &loaded.realm,
@@ -106,6 +107,20 @@ impl Judge {
         }
         // What was forgotten since can be what made the difference.
         if is_forgetful { Err("HISTORY_FORGOTTEN") } else { Ok(Verdict::Different(Box::new(decision))) }
+    }
+
+    /// What is kept beside a record.
+    ///
+    /// # Errors
+    /// The code of why it can't be used.
+    fn facts(&self, record: &DecisionRecord) -> Result<Box<Facts>, &'static str> {
+        match self.state.people.opened(record) {
+            Opened::Facts(facts) if facts.is_masked => Err("FACTS_MASKED"),
+            Opened::Facts(facts) => Ok(facts),
+            Opened::Nothing => Err("FACTS_MISSING"),
+            Opened::Erased => Err("PERSON_ERASED"),
+            Opened::Damaged => Err("FACTS_DAMAGED"),
+        }
     }
 
     fn relationships(&mut self, record: &DecisionRecord) -> Result<PastGraph, &'static str> {
@@ -161,16 +176,4 @@ impl Judge {
         tracing::warn!(realm = %self.state.name, %error, "policies of the past cannot be read");
         Policies::Missing("POLICIES_DAMAGED")
     }
-}
-
-/// What is kept beside a record.
-///
-/// # Errors
-/// The code of why it can't be used.
-fn facts_of(record: &DecisionRecord) -> Result<Facts, &'static str> {
-    if record.facts.is_empty() {
-        return Err("FACTS_MISSING");
-    }
-    let facts = Facts::decode(&record.facts).map_err(|_| "FACTS_DAMAGED")?;
-    if facts.is_masked { Err("FACTS_MASKED") } else { Ok(facts) }
 }
