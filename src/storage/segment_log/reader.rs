@@ -135,7 +135,7 @@ impl<'a> Search<'a> {
                 Ok(()) => Some(block.lost.clone()),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, block = block.first, "an index file is of no use");
-                    self.index.distrust(block.first);
+                    self.index.distrust(block);
                     None
                 }
             },
@@ -262,6 +262,9 @@ impl<'a> Search<'a> {
             }
             ControlFlow::Continue(())
         });
+        if read.is_err() && self.index.is_deleted(piece.first) {
+            return;
+        }
         if let Err(error) = read {
             // A bad sector hides a part of the log, not the log.
             tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
