@@ -1,20 +1,25 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod events;
+mod export;
+mod filters;
+
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use prost_types::Timestamp;
 
+use self::filters::Filters;
 use super::{
     Outcome,
     authorize::show_reasons,
-    json, parse,
+    json,
     render::{Form, Screen, Tone, note, plain},
     target::{LogTarget, MESSAGE_BYTES_MAX, failed},
 };
 use crate::{
     config::Environment,
     proto::v1::{
-        self, DecisionOrder, DecisionRecord, EntityReference, GetDecisionRequest, QueryDecisionsRequest,
+        self, DecisionOrder, DecisionRecord, GetDecisionRequest, QueryDecisionsRequest,
         decision_log_service_client::DecisionLogServiceClient,
     },
 };
@@ -25,51 +30,16 @@ pub(super) enum Verb {
     Query(Box<Query>),
     /// Shows one decision with all that is known of it
     Show(Show),
+    /// Writes all decisions of a question into files, with a manifest that says what they hold
+    Export(Box<export::Arguments>),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Query {
     #[command(flatten)]
     target: LogTarget,
-    /// At or after this time: 2026-08-04, 2026-08-04T10:30:00Z, or how long ago: 2h
-    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
-    from: Option<Timestamp>,
-    /// Before this time
-    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
-    until: Option<Timestamp>,
-    /// The principal's id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    principal: String,
-    /// A person the decision was about, by type and plain id: Student:604822
-    #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
-    person: Option<EntityReference>,
-    /// An organization or other entity it was about, or that the token names
-    #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
-    entity: Option<EntityReference>,
-    /// The resource type
-    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true, visible_alias = "resource-type")]
-    resource: String,
-    /// The resource's id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, visible_alias = "resource-id")]
-    id: String,
-    /// The action
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    action: String,
-    /// What was decided
-    #[arg(long, value_name = "DECISION", value_enum)]
-    decision: Option<Effect>,
-    /// How it came about
-    #[arg(long, value_name = "OUTCOME", value_enum)]
-    outcome: Option<How>,
-    /// A reason code
-    #[arg(long, value_name = "CODE", default_value = "", hide_default_value = true)]
-    reason: String,
-    /// A policy that determined it
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    policy: String,
-    /// The caller's request id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    request_id: String,
+    #[command(flatten)]
+    filters: Filters,
     /// Which come first
     #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
     order: Order,
@@ -79,21 +49,6 @@ pub(super) struct Query {
     /// How to show them; json is one object a line
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Effect {
-    Allow,
-    Deny,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum How {
-    Allowed,
-    NotPermitted,
-    Forbidden,
-    Indeterminate,
-    Unauthenticated,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -119,6 +74,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     match verb {
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
+        Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
     }
 }
 
@@ -127,7 +83,11 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
     let channel = arguments.target.connect(environment).await?;
     let realm = arguments.target.realm(&channel).await?;
     let mut client = DecisionLogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut request = request(arguments, realm);
+    let order = match arguments.order {
+        Order::Newest => DecisionOrder::NewestFirst,
+        Order::Oldest => DecisionOrder::OldestFirst,
+    };
+    let mut request = QueryDecisionsRequest { order: order.into(), ..arguments.filters.request(realm) };
     let (mut shown, mut is_complete, mut rows) = (0, true, Vec::new());
     loop {
         request.page_size = u32::try_from(limit.saturating_sub(shown).clamp(1, 1_000)).unwrap_or(1_000);
@@ -156,44 +116,6 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
         note("a part of the log is damaged, so decisions may be missing here; the service's own log says where");
     }
     Ok(Outcome::of(!is_complete))
-}
-
-fn request(arguments: Query, realm: String) -> QueryDecisionsRequest {
-    let decision = arguments.decision.map_or(v1::Decision::Unspecified, |effect| match effect {
-        Effect::Allow => v1::Decision::Allow,
-        Effect::Deny => v1::Decision::Deny,
-    });
-    let outcome = arguments.outcome.map_or(v1::Outcome::Unspecified, |how| match how {
-        How::Allowed => v1::Outcome::Allowed,
-        How::NotPermitted => v1::Outcome::NotPermitted,
-        How::Forbidden => v1::Outcome::Forbidden,
-        How::Indeterminate => v1::Outcome::Indeterminate,
-        How::Unauthenticated => v1::Outcome::Unauthenticated,
-    });
-    let order = match arguments.order {
-        Order::Newest => DecisionOrder::NewestFirst,
-        Order::Oldest => DecisionOrder::OldestFirst,
-    };
-    QueryDecisionsRequest {
-        realm,
-        from: arguments.from,
-        until: arguments.until,
-        principal: arguments.principal,
-        person: arguments.person,
-        entity: arguments.entity,
-        resource_type: arguments.resource,
-        resource_id: arguments.id,
-        action: arguments.action,
-        decision: decision.into(),
-        outcome: outcome.into(),
-        reason: arguments.reason,
-        policy: arguments.policy,
-        request_id: arguments.request_id,
-        order: order.into(),
-        page_size: 0,
-        page_token: String::new(),
-        ..QueryDecisionsRequest::default()
-    }
 }
 
 /// A decision in a line: when, what, about what, who, why.
