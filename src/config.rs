@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -70,6 +71,8 @@ pub struct RealmConfig {
     pub variant: Option<Arc<str>>,
     /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
+    /// How its decisions are kept, where that differs from [`Config::decision_log`].
+    pub decision_log: Option<segment_log::Options>,
 }
 
 impl Default for Config {
@@ -115,15 +118,21 @@ pub struct Flags {
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// bounded: decisions are on disk within about 20 ms; strict: before the answer [default: bounded]
+    /// strict: decisions are on disk before the answer; bounded: within about 20 ms; available: like bounded, and what cannot be kept is answered and counted [default: bounded]
     #[arg(long, value_name = "MODE")]
     pub decision_log_mode: Option<String>,
     /// How many decisions may wait to be written [default: 65536]
     #[arg(long, value_name = "COUNT")]
     pub decision_log_buffer_records: Option<String>,
-    /// How long a file of the decision log gets [default: 67108864]
+    /// How long an answer waits when that many wait already [default: 50]
+    #[arg(long, value_name = "MS")]
+    pub decision_log_full_wait_ms: Option<String>,
+    /// How long a file of the decision log gets [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     pub decision_log_segment_bytes_max: Option<String>,
+    /// How old a file of the decision log gets before the next one is begun [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    pub decision_log_segment_seconds_max: Option<String>,
     /// The relationship store's page cache [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     pub relationships_cache_bytes: Option<String>,
@@ -149,7 +158,9 @@ impl Flags {
             "log.format" => &self.log_format,
             "decision_log.mode" => &self.decision_log_mode,
             "decision_log.buffer_records" => &self.decision_log_buffer_records,
+            "decision_log.full_wait_ms" => &self.decision_log_full_wait_ms,
             "decision_log.segment_bytes_max" => &self.decision_log_segment_bytes_max,
+            "decision_log.segment_seconds_max" => &self.decision_log_segment_seconds_max,
             "relationships.cache_bytes" => &self.relationships_cache_bytes,
             "relationships.free_bytes_min" => &self.relationships_free_bytes_min,
             "limits.message_bytes_max" => &self.limits_message_bytes_max,
@@ -274,6 +285,7 @@ impl Config {
                 folder,
                 variant: None,
                 issuers: Vec::new(),
+                decision_log: None,
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -298,16 +310,7 @@ impl Layers<'_> {
             format: self.value(table, "log.format", telemetry::Format::from_str).unwrap_or(default.log.format),
         });
         let kept = default.decision_log;
-        let decision_log = section(root, "decision_log", |table| segment_log::Options {
-            mode: self.value(table, "decision_log.mode", mode).unwrap_or(kept.mode),
-            buffer_records_max: self
-                .number(table, "decision_log.buffer_records", 1..=16_777_216)
-                .unwrap_or(kept.buffer_records_max),
-            segment_bytes_max: self
-                .number(table, "decision_log.segment_bytes_max", MEBIBYTE..=1024 * MEBIBYTE)
-                .unwrap_or(kept.segment_bytes_max),
-            ..kept
-        });
+        let decision_log = section(root, "decision_log", |table| self.decision_log(table, kept));
         let kept = default.relationships;
         let relationships = section(root, "relationships", |table| sled::Options {
             cache_bytes: self
@@ -326,7 +329,7 @@ impl Layers<'_> {
             grpc_address: self.value(Some(root), "grpc_address", loopback).unwrap_or(default.grpc_address),
             http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
-            realms: self.realms(root),
+            realms: self.realms(root, decision_log),
             callers: callers(root),
             log,
             decision_log,
@@ -336,7 +339,21 @@ impl Layers<'_> {
         }
     }
 
-    fn realms(&self, root: &Table<'_>) -> Vec<RealmConfig> {
+    /// The options of the decision logs of all realms.
+    fn decision_log(&self, table: Option<&Table<'_>>, default: segment_log::Options) -> segment_log::Options {
+        let number = |name: &str, range| self.number(table, &format!("decision_log.{name}"), range);
+        segment_log::Options {
+            mode: self.value(table, "decision_log.mode", mode).unwrap_or(default.mode),
+            buffer_records_max: number("buffer_records", BUFFER_RECORDS).unwrap_or(default.buffer_records_max),
+            full_wait: number("full_wait_ms", FULL_WAIT_MS).map_or(default.full_wait, Duration::from_millis),
+            segment_bytes_max: number("segment_bytes_max", SEGMENT_BYTES).unwrap_or(default.segment_bytes_max),
+            segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
+                .map_or(default.segment_age_max, Duration::from_secs),
+            ..default
+        }
+    }
+
+    fn realms(&self, root: &Table<'_>, decision_log: segment_log::Options) -> Vec<RealmConfig> {
         let realms = root.named("realms", |name, table| {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
             if name.as_ref().map(RealmName::as_str) == Some(caller::REALM) {
@@ -349,7 +366,8 @@ impl Layers<'_> {
                 let from_base = self.base.join(&*file);
                 *file = std::path::absolute(&from_base).unwrap_or(from_base);
             }
-            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers })
+            let decision_log = table.table("decision_log", |table| realm_decision_log(table, decision_log));
+            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers, decision_log })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -443,6 +461,27 @@ const RESERVED: &str = "`hallpass` is the name of the policies that say who read
                         a folder `hallpass` in `policies_dir` replaces those policies";
 
 const MEBIBYTE: i64 = 1024 * 1024;
+const BUFFER_RECORDS: RangeInclusive<i64> = 1..=16_777_216;
+const FULL_WAIT_MS: RangeInclusive<i64> = 0..=10_000;
+const SEGMENT_BYTES: RangeInclusive<i64> = MEBIBYTE..=1024 * MEBIBYTE;
+const SEGMENT_SECONDS: RangeInclusive<i64> = 1..=31_536_000;
+
+/// The options of one realm's decision log; what the table does not say is as for all realms.
+fn realm_decision_log(table: &Table<'_>, all: segment_log::Options) -> segment_log::Options {
+    let number = |name: &str, range| table.integer(name, range).and_then(|number| u64::try_from(number).ok());
+    let chosen = table.text("mode").and_then(|text| {
+        mode(&text).map_err(|message| table.fault(Some("mode"), format!("`decision_log.mode` {message}"))).ok()
+    });
+    segment_log::Options {
+        mode: chosen.unwrap_or(all.mode),
+        buffer_records_max: number("buffer_records", BUFFER_RECORDS).unwrap_or(all.buffer_records_max),
+        full_wait: number("full_wait_ms", FULL_WAIT_MS).map_or(all.full_wait, Duration::from_millis),
+        segment_bytes_max: number("segment_bytes_max", SEGMENT_BYTES).unwrap_or(all.segment_bytes_max),
+        segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
+            .map_or(all.segment_age_max, Duration::from_secs),
+        ..all
+    }
+}
 
 /// Reads a table that may be absent; what is outside the file counts all the same.
 fn section<T>(root: &Table<'_>, name: &str, read: impl Fn(Option<&Table<'_>>) -> T) -> T {

@@ -266,11 +266,14 @@ impl Service {
         };
         let mut states = Vec::new();
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, variant, issuers, .. } = realm;
+            let RealmConfig { name, variant, issuers, decision_log, .. } = realm;
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
-                let (options, outside) = (config.decision_log, Outside { clock: Arc::clone(&clock), key });
+                let (options, outside) = (
+                    decision_log.unwrap_or(config.decision_log),
+                    Outside { clock: Arc::clone(&clock), key, before_group: None },
+                );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
             let pseudonyms = pseudonym_key(&secret, &name)?;

@@ -7,7 +7,7 @@ use crate::{
         App,
         authorize::{person_pseudonym, recorded_entity, resource_pseudonym},
         error::{Error, Kind},
-        ports::RecordPage,
+        ports::{LogStatus, RecordPage},
     },
     domain::{
         decision_record::LoggedDecision,
@@ -37,6 +37,14 @@ pub struct DecisionQuery {
 pub const PAGE_SIZE_MAX: usize = 1_000;
 
 impl App {
+    /// How a realm's log is doing.
+    ///
+    /// # Errors
+    /// An unknown realm.
+    pub fn log_status(&self, realm: &str) -> Result<LogStatus, Error> {
+        Ok(self.realm(realm)?.log.status())
+    }
+
     /// Finds decisions.
     ///
     /// # Errors

@@ -173,9 +173,18 @@ impl App {
         self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
     }
 
-    /// Every realm can decide and keep its decisions, and relationships can be written.
+    /// Every realm can decide and keep its decisions, or may decide without, and relationships can be written.
     pub fn is_ready(&self) -> bool {
-        !self.realms.is_empty() && self.is_store_writable() && self.realms.values().all(|realm| realm.log.is_writable())
+        let can_answer = |realm: &Arc<RealmState>| {
+            let status = realm.log.status();
+            status.is_writable || status.answers_without
+        };
+        !self.realms.is_empty() && self.is_store_writable() && self.realms.values().all(can_answer)
+    }
+
+    /// Every realm can keep its decisions.
+    pub fn are_logs_writable(&self) -> bool {
+        self.realms.values().all(|realm| realm.log.is_writable())
     }
 
     /// Relationships can be written.

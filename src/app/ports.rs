@@ -3,24 +3,34 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::{
     application::{Application, ApplicationToken, TokenDigest},
+    checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision},
     id::{DecisionId, RealmName, Revision},
     issuer::Issuer,
     key_set::KeySet,
     log_event::{EventKind, LoggedEvent},
+    merkle::proof::{ConsistencyProof, InclusionProof},
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
     revocation::{Revocation, RevokedTokens},
+    signed_note::VerifierKey,
 };
 
 /// The only "now" in the program.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Microseconds since the epoch.
     fn now_us(&self) -> i64;
+
+    /// Microseconds on a clock that nobody can change, from a moment of its own. One that is not the machine's may show
+    /// the time itself.
+    fn monotonic_us(&self) -> i64 {
+        self.now_us()
+    }
 
     /// Seconds since the epoch.
     fn now_seconds(&self) -> i64 {
@@ -173,6 +183,40 @@ pub struct RecordPage {
     pub events: Vec<LoggedEvent>,
 }
 
+/// How a decision log is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The mode's word: `strict`, `bounded` or `available`.
+    pub mode: &'static str,
+    /// It takes records now.
+    pub is_writable: bool,
+    /// A log that cannot be written keeps nobody from an answer: what is lost is counted.
+    pub answers_without: bool,
+    /// How many entries were ever kept.
+    pub entries: u64,
+    /// The first sequence number whose entry is still there; 0 when there is none.
+    pub first_sequence: u64,
+    /// Decisions that wait to be written.
+    pub waiting: u64,
+    /// Decisions that were answered and not kept since the start.
+    pub dropped: u64,
+    /// Gaps that were written since the start.
+    pub gaps: u64,
+    /// When the last group was made durable, in microseconds since the epoch; `None` when none was since the start.
+    pub flushed_at_us: Option<i64>,
+    /// Every part of the log that was looked at can be read.
+    pub is_undamaged: bool,
+}
+
+/// Something that must be on disk before the entries that refer to it are.
+pub trait BeforeGroup: Send + Sync + std::fmt::Debug {
+    /// Makes durable whatever entries that were appended before may refer to. Does nothing when nothing is pending.
+    ///
+    /// # Errors
+    /// Those of the disk; then the entries are not written, and it is tried again.
+    fn make_durable(&self) -> std::io::Result<()>;
+}
+
 /// Keeps the decisions of one realm.
 #[async_trait]
 pub trait DecisionLog: Send + Sync + std::fmt::Debug {
@@ -200,11 +244,62 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// [`LogError::Unreadable`].
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError>;
 
+    /// How the log is doing.
+    fn status(&self) -> LogStatus;
+
+    /// Makes and returns a checkpoint of all that is kept now: a signed root of the log's Merkle tree.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// The newest checkpoint, and later ones as they are made.
+    fn checkpoints(&self) -> watch::Receiver<Option<Arc<SignedCheckpoint>>> {
+        watch::Sender::new(None).subscribe()
+    }
+
+    /// The keys that verify checkpoints, newest first.
+    fn verifier_keys(&self) -> Vec<VerifierKey> {
+        Vec::new()
+    }
+
+    /// Proves that an entry is in the tree of so many entries; `None` when it isn't, or when the newest checkpoint's tree
+    /// is smaller. Works for entries that retention has deleted, too.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn prove_inclusion(&self, _sequence: u64, _tree_size: u64) -> Result<Option<InclusionProof>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// Proves that the tree of `first` entries is the beginning of that of `second`; `None` unless
+    /// `1 <= first <= second`, or when the newest checkpoint's tree is smaller.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn prove_consistency(&self, _first: u64, _second: u64) -> Result<Option<ConsistencyProof>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// The stored bytes of an entry, whose hash is its leaf in the tree; `None` when there is none, or none any more.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn entry(&self, _sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
+        Err(without_checkpoints())
+    }
+
     /// The log takes records.
     fn is_writable(&self) -> bool;
 
     /// Makes everything durable and takes no more records.
     async fn close(&self);
+}
+
+fn without_checkpoints() -> LogError {
+    LogError::Unavailable("it makes no checkpoints".to_owned())
 }
 
 /// Why an issuer's keys could not be had.

@@ -3,6 +3,7 @@
 mod events;
 mod export;
 mod filters;
+mod status;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -32,6 +33,8 @@ pub(super) enum Verb {
     Show(Show),
     /// Writes all decisions of a question into files, with a manifest that says what they hold
     Export(Box<export::Arguments>),
+    /// Says how the log is doing: whether it takes records, what waits, what was lost
+    Status(status::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +78,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
         Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
+        Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }
 

@@ -71,6 +71,7 @@ pub mod search;
 
 pub mod policy_test;
 
+pub mod checkpoint;
 pub mod codec;
 pub mod decision_record;
 pub mod log_event;
@@ -78,3 +79,4 @@ pub mod merkle;
 pub mod pseudonym;
 pub mod record_codec;
 pub mod record_filter;
+pub mod signed_note;

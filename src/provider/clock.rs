@@ -1,7 +1,8 @@
 //! The only "now" in the program, and one that stands still.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::app::ports::Clock;
 
@@ -18,6 +19,11 @@ impl Clock for SystemClock {
             Ok(since) => micros(since),
             Err(before) => -micros(before.duration()),
         }
+    }
+
+    fn monotonic_us(&self) -> i64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        i64::try_from(START.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 }
 

@@ -21,6 +21,7 @@ mod introspection;
 mod issuer_server;
 mod kill;
 mod oauth_token;
+mod pages;
 mod realms_page;
 mod relationships;
 mod revocations;

@@ -1,98 +1,17 @@
 //! docs/realms.md, followed as it is written.
 
-mod page;
 mod reference;
 mod todo;
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, path::Path};
 
-use tempfile::TempDir;
-
-use self::page::{Step, apply, is_shown, steps};
-
-/// The address that the page names. A test takes a free one.
-const ADDRESS: &str = "127.0.0.1:50051";
+use crate::pages;
 
 fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/realms.md")).unwrap()
 }
 
-/// Who follows the page: a folder, and the service once it was started.
-struct Reader {
-    folder: TempDir,
-    address: String,
-    service: Option<Child>,
-}
-
-impl Reader {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), address: "127.0.0.1:0".to_owned(), service: None }
-    }
-
-    /// A command line for the shell, which finds the program and is told nothing else by the environment.
-    fn shell(&self, line: &str) -> Command {
-        let programs = Path::new(env!("CARGO_BIN_EXE_hallpass")).parent().unwrap();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut command = Command::new("sh");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HALLPASS_")) {
-            command.env_remove(name);
-        }
-        command.arg("-c").arg(line).current_dir(self.folder.path()).stdin(Stdio::null());
-        let paths = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
-        command.env("PATH", std::env::join_paths(paths).unwrap());
-        command.env("HALLPASS_GRPC_ADDRESS", &self.address);
-        command
-    }
-
-    /// Does one step; what a command shows, as the page would have it.
-    fn follow(&mut self, step: &Step) -> Option<String> {
-        apply(step, self.folder.path());
-        let Step::Run { command, .. } = step else { return None };
-        if let Some(service) = command.strip_suffix(" &") {
-            return Some(self.start(service));
-        }
-        let output = self.shell(&format!("( {command}\n) 2>&1")).output().unwrap();
-        Some(String::from_utf8(output.stdout).unwrap())
-    }
-
-    /// Starts a service and takes the first line that it shows.
-    fn start(&mut self, command: &str) -> String {
-        let log = fs::File::create(self.folder.path().join("service.log")).unwrap();
-        let mut service = self.shell(&format!("exec {command}")).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(service.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        self.service = Some(service);
-        let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
-        let log = || fs::read_to_string(self.folder.path().join("service.log")).unwrap();
-        self.address = address.unwrap_or_else(|| panic!("the service did not start:\n{}", log()));
-        line.replace(&self.address, ADDRESS)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(service) = &mut self.service
-            && service.kill().is_ok()
-        {
-            service.wait().ok();
-        }
-    }
-}
-
 #[test]
 fn the_page_is_as_it_says() {
-    let mut reader = Reader::new();
-    let steps = steps(&page());
-    assert!(steps.len() > 30, "{}", steps.len());
-    for step in &steps {
-        let shown = reader.follow(step);
-        if let (Step::Run { command, shown: said }, Some(shown)) = (step, shown) {
-            assert!(is_shown(said, &shown), "$ {command}\nshows\n{shown}\nwhere the page says\n{said}");
-        }
-    }
+    pages::follow("realms.md", 30);
 }

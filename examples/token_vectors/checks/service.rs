@@ -22,6 +22,7 @@ use hallpass::domain::dpop::{Proof, ProofId};
 use hallpass::domain::id::{DecisionId, RealmName};
 use hallpass::domain::issuer::Issuer;
 use hallpass::domain::key_set::KeySet;
+use hallpass::domain::log_event::EventKind;
 use hallpass::domain::policy_set::SourceFile;
 use hallpass::domain::pseudonym::PseudonymKey;
 use hallpass::domain::record_filter::{PageRequest, RecordFilter};
@@ -252,6 +253,10 @@ impl DecisionLog for Log {
     async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(records);
         Ok(())
+    }
+
+    async fn note(&self, _: EventKind) -> Result<u64, LogError> {
+        Err(LogError::Unavailable("nothing happens to it".to_owned()))
     }
 
     async fn query(&self, _: RecordFilter, _: PageRequest) -> Result<RecordPage, LogError> {

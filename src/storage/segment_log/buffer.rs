@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     thread::Thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -252,12 +253,12 @@ impl Buffer {
         }
     }
 
-    /// Parks the writer until the first record comes, unless one came since it knew of `seen` taken in.
-    pub(super) fn sleep_unless_more_than(&self, seen: u64) {
+    /// Parks the writer until the first record comes, at most so long, unless one came since it knew of `seen` taken in.
+    pub(super) fn sleep_unless_more_than(&self, seen: u64, at_most: Duration) {
         self.is_writer_asleep.store(true, SeqCst);
         // Sequentially consistent on both sides: either this load sees the reservation, or its maker sees the flag.
         if self.taken_in() == seen && !self.is_closed() {
-            std::thread::park();
+            std::thread::park_timeout(at_most);
         }
         self.is_writer_asleep.store(false, SeqCst);
     }

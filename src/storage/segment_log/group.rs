@@ -9,7 +9,7 @@ use super::{
     seal::NONCE_BYTES,
 };
 use crate::domain::{
-    log_event::LogEvent,
+    log_event::{EventKind, LogEvent},
     merkle::{Frontier, Hash, leaf_hash},
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Group {
     pub records: u64,
     /// The bytes that those take in the buffer.
     pub record_bytes: u64,
+    /// How many of the entries are gaps.
+    pub gaps: u64,
     waiters: Vec<Waiter>,
 }
 
@@ -62,7 +64,7 @@ impl Group {
         self.leaves.clear();
         self.waiters.clear();
         self.tree.clone_from(tree);
-        (self.records, self.record_bytes) = (0, 0);
+        (self.records, self.record_bytes, self.gaps) = (0, 0, 0);
     }
 
     /// Adds a record from the buffer.
@@ -78,6 +80,7 @@ impl Group {
     pub(super) fn note(&mut self, event: &Noted, waiter: Option<oneshot::Sender<u64>>) {
         match event {
             Noted::Clear(event) => {
+                self.gaps += u64::from(matches!(event.kind, EventKind::Gap(_)));
                 self.push_with(event.time_us, |bytes, sequence| push_event(bytes, sequence, event));
             }
             Noted::Sealed { time_us, nonce, sealed } => {

@@ -213,6 +213,17 @@ impl Catalogue {
         pairs.map(|(segment, next)| Bounded { segment: Arc::clone(segment), next }).collect()
     }
 
+    /// How many entries were ever kept.
+    pub(super) fn entries(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).next_sequence.saturating_sub(1)
+    }
+
+    /// The first sequence number that is still there; 0 when none is.
+    pub(super) fn first_sequence(&self) -> u64 {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        state.segments.first().map_or(0, |segment| segment.first_sequence)
+    }
+
     /// Makes durable records visible to readers.
     pub(super) fn publish(&self, number: u64, path: &Path, records: &[Placed]) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return };

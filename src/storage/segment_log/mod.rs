@@ -5,25 +5,33 @@
 //! 256-record chunks is kept in memory and rebuilt from them.
 
 mod buffer;
+mod checkpoint_files;
+mod checkpoints;
+mod entries;
 mod files;
 mod frame;
+mod gaps;
 mod group;
 mod index;
 mod last_segment;
 mod notes;
+mod proofs;
 mod reader;
 mod recovery;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod tiles;
+mod wall_clock;
 mod writer;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    path::Path,
+    io,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -31,27 +39,34 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::timeout,
 };
 
+pub use self::checkpoints::Signing;
 pub use self::seal::{LogKey, SealError};
 use self::{
     buffer::{Buffer, Encoded, Refused},
+    checkpoints::Appended,
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
+    gaps::Dropped,
     group::Noted,
     index::{Bounded, Catalogue},
     notes::{Note, Notes},
     recovery::{Before, Reopened},
+    wall_clock::{JUMP_US, WallClock},
     writer::{OpenSegment, SegmentWriter, Shared},
 };
-use crate::app::ports::{Clock, DecisionLog, LogError, RecordPage};
+use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogStatus, RecordPage};
 use crate::domain::{
-    decision_record::{DecisionRecord, LoggedDecision},
+    checkpoint::SignedCheckpoint,
+    decision_record::{DecisionRecord, LoggedDecision, RecordKind},
     id::DecisionId,
     log_event::{EventKind, Gap, GapCause, LogEvent},
+    merkle::proof::{ConsistencyProof, InclusionProof},
     record_filter::{PageRequest, RecordFilter},
+    signed_note::VerifierKey,
 };
 
 /// How long a reader waits for records that are on their way to the disk.
@@ -104,6 +119,8 @@ pub struct Outside {
     pub clock: Arc<dyn Clock>,
     /// What seals the entries.
     pub key: LogKey,
+    /// What must be on disk before the entries that refer to it, if anything.
+    pub before_group: Option<Arc<dyn BeforeGroup>>,
 }
 
 /// How a log is kept.
@@ -111,8 +128,10 @@ pub struct Outside {
 pub struct Options {
     /// What an append that returned promises.
     pub mode: Mode,
-    /// A segment takes no further group that would make it longer than this, in bytes. Default 64 MiB.
+    /// A segment takes no further group that would make it longer than this, in bytes. Default 256 MiB.
     pub segment_bytes_max: u64,
+    /// A segment takes no further group when it is older than this. Default 1 h.
+    pub segment_age_max: Duration,
     /// The most records that wait to be written. Default 65,536.
     pub buffer_records_max: u64,
     /// The most bytes of records that wait to be written. Default 256 MiB.
@@ -130,7 +149,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             mode: Mode::default(),
-            segment_bytes_max: 64 * 1024 * 1024,
+            segment_bytes_max: 256 * 1024 * 1024,
+            segment_age_max: Duration::from_secs(3600),
             buffer_records_max: 65_536,
             buffer_bytes_max: 256 * 1024 * 1024,
             full_wait: Duration::from_millis(50),
@@ -149,6 +169,9 @@ pub struct SegmentLog {
     options: Options,
     outside: Outside,
     writer: Mutex<Option<JoinHandle<()>>>,
+    folder: PathBuf,
+    /// Held as long as anything may be written.
+    lock: Mutex<Option<File>>,
 }
 
 impl SegmentLog {
@@ -177,18 +200,19 @@ impl SegmentLog {
         let lock = lock(folder)?;
         let recovered = recovery::recover(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
-            Some(Reopened { number, path, length, span }) => {
-                let mut file = files.reopen(&path).map_err(unavailable)?;
-                // What can be read from now on is durable, or nothing more is written to this file.
-                file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span })
-            }
+            Some(reopened) => reopen(reopened, &*files, &*outside.clock).map_err(unavailable)?,
             None => None,
         };
         let first = first_events(recovered.before, options.mode, outside.clock.now_us());
         let shared = Arc::new(Shared {
             buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
             notes: Notes::default(),
+            dropped: Dropped::default(),
+            flushed_at_us: AtomicI64::new(0),
+            gaps: AtomicU64::new(0),
+            is_damaged: AtomicBool::new(recovered.is_damaged),
             catalogue: Catalogue::new(recovered.segments, recovered.tree.size() + 1),
+            appended: Appended::new(recovered.tree.size()),
             is_failing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             is_flush_wanted: AtomicBool::new(false),
@@ -198,22 +222,20 @@ impl SegmentLog {
             shared: Arc::clone(&shared),
             options,
             folder: folder.to_owned(),
-            clock: Arc::clone(&outside.clock),
+            clock: WallClock::new(Arc::clone(&outside.clock)),
+            before_group: outside.before_group.clone(),
             files,
             segment,
             tree: recovered.tree,
             first,
             next_number: recovered.next_number,
         };
-        let run = move || {
-            // Held for as long as the thread may write.
-            let _lock = lock;
-            writer.run();
-        };
-        let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(run).map_err(unavailable)?;
+        let thread = thread::Builder::new().name("decision-log".to_owned());
+        let thread = thread.spawn(move || writer.run()).map_err(unavailable)?;
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
-        Ok(Self { shared, options, outside, writer: Mutex::new(Some(thread)) })
+        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
+        Ok(Self { shared, options, outside, writer, folder: folder.to_owned(), lock })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -296,12 +318,25 @@ impl SegmentLog {
     }
 }
 
+/// Opens a segment to go on at its end; `None` when it cannot be gone on with.
+fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> io::Result<Option<OpenSegment>> {
+    let Reopened { number, path, length, span, created_us } = reopened;
+    let mut file = files.reopen(&path)?;
+    let age_us = clock.now_us().saturating_sub(created_us).max(0);
+    let made_at_us = clock.monotonic_us().saturating_sub(age_us);
+    // What can be read from now on is durable, or nothing more is written to this file.
+    Ok(file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span, made_at_us }))
+}
+
 /// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
 /// acknowledged can be, unless the end of the log looks as if it was changed.
 fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
     let event = |kind| Noted::Clear(LogEvent { time_us: now_us, kind });
     let start = EventKind::Start { version: env!("CARGO_PKG_VERSION").into(), mode: mode.word().into() };
     let mut events = vec![event(start)];
+    if let Some(before_us) = before.last_us.filter(|last_us| last_us.saturating_sub(now_us) > JUMP_US) {
+        events.push(event(EventKind::ClockChange { before_us, after_us: now_us }));
+    }
     let was_strict = before.mode == Some(Mode::Strict.number());
     if let Some(from_us) = before.last_us
         && !before.has_stopped
@@ -333,7 +368,9 @@ impl DecisionLog for SegmentLog {
     async fn append(&self, records: Vec<DecisionRecord>) -> Result<(), LogError> {
         let at_once = usize::try_from(self.options.buffer_records_max).unwrap_or(usize::MAX).max(1);
         for records in records.chunks(at_once) {
-            self.append_at_once(records).await?;
+            if let Err(error) = self.append_at_once(records).await {
+                self.drop_records(records, error)?;
+            }
         }
         Ok(())
     }
@@ -376,6 +413,48 @@ impl DecisionLog for SegmentLog {
         }
     }
 
+    fn status(&self) -> LogStatus {
+        let shared = &self.shared;
+        let flushed_at_us = Some(shared.flushed_at_us.load(SeqCst)).filter(|time_us| *time_us != 0);
+        LogStatus {
+            mode: self.options.mode.word(),
+            is_writable: self.is_writable(),
+            answers_without: self.options.mode == Mode::Available,
+            entries: shared.catalogue.entries(),
+            first_sequence: shared.catalogue.first_sequence(),
+            waiting: shared.buffer.taken_in().saturating_sub(shared.buffer.written()),
+            dropped: shared.dropped.total(),
+            gaps: shared.gaps.load(SeqCst),
+            flushed_at_us,
+            is_undamaged: !shared.is_damaged.load(SeqCst),
+        }
+    }
+
+    async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
+        self.flush().await;
+        self.new_checkpoint().await
+    }
+
+    fn checkpoints(&self) -> watch::Receiver<Option<Arc<SignedCheckpoint>>> {
+        self.all_checkpoints()
+    }
+
+    fn verifier_keys(&self) -> Vec<VerifierKey> {
+        self.known_keys()
+    }
+
+    async fn prove_inclusion(&self, sequence: u64, tree_size: u64) -> Result<Option<InclusionProof>, LogError> {
+        self.prove(move |checkpoints, tiles| checkpoints.prove_inclusion(tiles, sequence, tree_size)).await
+    }
+
+    async fn prove_consistency(&self, first: u64, second: u64) -> Result<Option<ConsistencyProof>, LogError> {
+        self.prove(move |checkpoints, tiles| checkpoints.prove_consistency(tiles, first, second)).await
+    }
+
+    async fn entry(&self, sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.stored_entry(sequence).await
+    }
+
     fn is_writable(&self) -> bool {
         !self.shared.is_failing.load(SeqCst) && !self.shared.buffer.is_closed()
     }
@@ -398,10 +477,30 @@ impl DecisionLog for SegmentLog {
 }
 
 impl SegmentLog {
+    /// Counts records that could not be taken, in a log that lets them be answered all the same. A reading of the log is
+    /// never answered without.
+    fn drop_records(&self, records: &[DecisionRecord], error: LogError) -> Result<(), LogError> {
+        let is_reading = |record: &DecisionRecord| record.kind == RecordKind::Reading;
+        let is_known = self.shared.dropped.is_pending();
+        let is_wanted = self.options.mode == Mode::Available && !self.shared.buffer.is_closed();
+        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records) {
+            return Err(error);
+        }
+        if !is_known {
+            tracing::error!(%error, "decisions are answered that the decision log does not keep");
+        }
+        self.shared.buffer.wake();
+        Ok(())
+    }
+
     fn join(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A thread that panicked has said that it ended; there is nothing to add.
         let _ended = writer.map(JoinHandle::join);
+        if let Some(checkpoints) = self.shared.appended.checkpoints() {
+            checkpoints.close();
+        }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

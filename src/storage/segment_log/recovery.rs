@@ -29,6 +29,8 @@ pub(super) struct Recovered {
     pub open_segment: Option<Reopened>,
     /// How the run before ended.
     pub before: Before,
+    /// Something of it cannot be read.
+    pub is_damaged: bool,
 }
 
 /// A segment that is written on.
@@ -38,6 +40,8 @@ pub(super) struct Reopened {
     pub path: PathBuf,
     pub length: u64,
     pub span: Span,
+    /// When it was made, in microseconds since the epoch.
+    pub created_us: i64,
 }
 
 /// What an earlier run says of itself.
@@ -77,6 +81,7 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
         next_number,
         open_segment: None,
         before: Before::default(),
+        is_damaged: false,
     };
     recover_last(&mut found, readable)?;
     if let Some((number, path)) = lost {
@@ -84,6 +89,7 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
         found.tree.append(lost_leaf());
         found.open_segment = None;
         found.before.is_suspect = true;
+        found.is_damaged = true;
     }
     Ok(found)
 }
@@ -107,20 +113,21 @@ fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -
     let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::unread(number, path, first)));
     found.segments.extend(unread);
     // A file whose header is damaged is not written to any more.
-    let can_go_on = match last.end {
-        End::Good => header.is_some(),
-        End::Sealed => false,
-        End::Torn => header.is_some() && cut_and_tell(&path, last.length),
+    let writable = match last.end {
+        End::Good => header,
+        End::Sealed => None,
+        End::Torn => header.filter(|_| cut_and_tell(&path, last.length)),
         End::Damaged => {
             tracing::error!(segment = %path.display(), "the last segment of the decision log is damaged; it is kept as it is");
             found.segments.push(Arc::new(Segment::unread(number, path, first)));
+            found.is_damaged = true;
             found.tree = last.tree;
             return Ok(());
         }
     };
     let LastSegment { chunks, length, tree, span, .. } = last;
-    if can_go_on {
-        found.open_segment = Some(Reopened { number, path: path.clone(), length, span });
+    if let Some(Header { created_us, .. }) = writable {
+        found.open_segment = Some(Reopened { number, path: path.clone(), length, span, created_us });
     }
     found.tree = tree;
     found.segments.push(Arc::new(Segment::known(number, path, first, chunks)));

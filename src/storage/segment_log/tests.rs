@@ -1,6 +1,6 @@
 //! The log as its callers see it, on real files, with disks that fail, fill up and lose bytes.
 
-use std::{collections::BTreeSet, io, path::PathBuf, process::Command, sync::atomic::AtomicU32, time::Instant};
+use std::{collections::BTreeSet, path::PathBuf, process::Command, sync::atomic::AtomicU32, time::Instant};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::{
     decision::{Effect, Outcome, Reason},
-    decision_record::{RecordKind, RecordedSubject},
+    decision_record::RecordedSubject,
     id::{EntityId, PolicyVersion, Revision},
     merkle::{Frontier, leaf_hash},
     record_filter::Order,
@@ -79,7 +79,7 @@ fn key() -> LogKey {
 }
 
 fn outside() -> Outside {
-    Outside { clock: Arc::new(StoppedClock), key: key() }
+    Outside { clock: Arc::new(StoppedClock), key: key(), before_group: None }
 }
 
 fn open(folder: &Path, options: Options) -> SegmentLog {

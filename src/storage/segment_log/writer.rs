@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
     thread,
     time::{Duration, Instant},
@@ -16,13 +16,16 @@ use tokio::sync::Notify;
 use super::{
     Mode, Options,
     buffer::{Buffer, Drained},
+    checkpoints::Appended,
     files::{SegmentFile, SegmentFiles, segment_path, sync_folder},
     frame::{Footer, HEADER_BYTES, Header, push_footer},
+    gaps::Dropped,
     group::{Group, Noted},
     index::{Catalogue, Placed},
     notes::{Note, Notes},
+    wall_clock::WallClock,
 };
-use crate::app::ports::Clock;
+use crate::app::ports::BeforeGroup;
 use crate::domain::{
     log_event::{EventKind, LogEvent},
     merkle::Frontier,
@@ -34,6 +37,8 @@ const ROUND: Duration = Duration::from_millis(2);
 const IDLE_ROUNDS_MAX: u32 = 25;
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
+/// The longest sleep of a writer with nothing to do.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// The most records of a group.
 const GROUP_RECORDS_MAX: usize = 4096;
 /// A group takes no more records once it is this long, in bytes.
@@ -44,7 +49,16 @@ const GROUP_BYTES: usize = 4 * 1024 * 1024;
 pub(super) struct Shared {
     pub buffer: Buffer,
     pub notes: Notes,
+    pub dropped: Dropped,
     pub catalogue: Catalogue,
+    /// When the last group became durable, in microseconds since the epoch; 0 when none did.
+    pub flushed_at_us: AtomicI64,
+    /// How many gaps were written.
+    pub gaps: AtomicU64,
+    /// A part of the log was found that cannot be read.
+    pub is_damaged: AtomicBool,
+    /// Told of each group that is durable.
+    pub appended: Appended,
     /// The last attempt to write failed.
     pub is_failing: AtomicBool,
     /// The writer has ended.
@@ -61,7 +75,8 @@ pub(super) struct SegmentWriter {
     pub shared: Arc<Shared>,
     pub options: Options,
     pub folder: PathBuf,
-    pub clock: Arc<dyn Clock>,
+    pub clock: WallClock,
+    pub before_group: Option<Arc<dyn BeforeGroup>>,
     pub files: Arc<dyn SegmentFiles>,
     pub segment: Option<OpenSegment>,
     /// The tree of all entries that are durable.
@@ -80,6 +95,8 @@ pub(super) struct OpenSegment {
     /// Where its last complete group ends.
     pub length: u64,
     pub span: Span,
+    /// When it was made, on the clock that never jumps.
+    pub made_at_us: i64,
 }
 
 /// What a segment spans.
@@ -113,6 +130,7 @@ impl Drop for SayEnded {
     fn drop(&mut self) {
         self.0.buffer.close();
         self.0.notes.abandon();
+        self.0.dropped.close();
         self.0.has_ended.store(true, SeqCst);
         self.0.progress.notify_waiters();
     }
@@ -128,7 +146,7 @@ impl SegmentWriter {
         let mut spare = Vec::new();
         loop {
             let taken_in = shared.buffer.taken_in();
-            let has_events = !shared.notes.is_empty() || !self.first.is_empty();
+            let has_events = !shared.notes.is_empty() || !self.first.is_empty() || shared.dropped.is_pending();
             if taken_in == drained && !has_events {
                 if shared.buffer.is_closed() && shared.buffer.taken_in() == drained && shared.notes.close() {
                     self.stop();
@@ -148,7 +166,7 @@ impl SegmentWriter {
             shared.is_flush_wanted.store(false, SeqCst);
             let notes = shared.notes.take();
             let taken = shared.buffer.drain(&mut spare);
-            if taken.entries.is_empty() && notes.is_empty() && self.first.is_empty() {
+            if taken.entries.is_empty() && !has_events {
                 // Room is reserved, but the records are not there yet.
                 thread::yield_now();
                 continue;
@@ -162,10 +180,14 @@ impl SegmentWriter {
         }
     }
 
-    /// Waits for something to do, less and less often.
-    fn rest(&self, drained: u64, idle_rounds: u32) {
+    /// Waits for something to do, less and less often. A segment that is old enough is ended meanwhile.
+    fn rest(&mut self, drained: u64, idle_rounds: u32) {
+        if self.segment.as_ref().is_some_and(|segment| self.is_old(segment)) {
+            self.seal();
+        }
         if self.options.mode == Mode::Strict || idle_rounds > IDLE_ROUNDS_MAX {
-            self.shared.buffer.sleep_unless_more_than(drained);
+            let until_old = self.segment.as_ref().map_or(SLEEP_MAX, |segment| self.until_old(segment));
+            self.shared.buffer.sleep_unless_more_than(drained, until_old.min(SLEEP_MAX));
         } else {
             thread::park_timeout(ROUND);
         }
@@ -182,10 +204,25 @@ impl SegmentWriter {
     /// Says that the log ends in order.
     fn stop(&mut self) {
         let mut group = Group::default();
-        group.begin(&self.tree);
+        self.shared.dropped.close();
+        self.begin(&mut group);
         group.note(&self.event(EventKind::Stop).into(), None);
         group.finish();
         self.write_until_done(&mut group);
+    }
+
+    /// Begins a group with what happened to the log and to the clock since the last one.
+    fn begin(&mut self, group: &mut Group) {
+        group.begin(&self.tree);
+        for event in mem::take(&mut self.first) {
+            group.note(&event, None);
+        }
+        if let Some(change) = self.clock.change() {
+            group.note(&self.event(change).into(), None);
+        }
+        if let Some(gap) = self.shared.dropped.take() {
+            group.note(&self.event(EventKind::Gap(gap)).into(), None);
+        }
     }
 
     fn event(&self, kind: EventKind) -> LogEvent {
@@ -198,9 +235,9 @@ impl SegmentWriter {
         let mut entries = mem::take(&mut taken.entries).into_iter().peekable();
         let mut notes = notes.into_iter().peekable();
         let mut group = Group::default();
-        while entries.peek().is_some() || notes.peek().is_some() || !self.first.is_empty() {
-            group.begin(&self.tree);
-            mem::take(&mut self.first).iter().for_each(|event| group.note(event, None));
+        let mut is_first = true;
+        while mem::take(&mut is_first) || entries.peek().is_some() || notes.peek().is_some() {
+            self.begin(&mut group);
             while group.entries.len() < GROUP_RECORDS_MAX && group.bytes.len() < GROUP_BYTES {
                 if let Some(entry) = entries.next() {
                     group.push(taken.bytes(&entry), entry);
@@ -211,7 +248,7 @@ impl SegmentWriter {
                 }
             }
             group.finish();
-            if !self.write_until_done(&mut group) {
+            if !group.entries.is_empty() && !self.write_until_done(&mut group) {
                 return None;
             }
         }
@@ -243,8 +280,11 @@ impl SegmentWriter {
             tracing::info!(folder = %self.folder.display(), "the decision log can be written again");
         }
         self.tree.clone_from(&group.tree);
+        self.shared.flushed_at_us.store(self.clock.now_us(), SeqCst);
+        self.shared.gaps.fetch_add(group.gaps, SeqCst);
         self.shared.buffer.release(group.records, group.record_bytes);
         group.tell();
+        self.shared.appended.take(&group.leaves, &group.tree);
         self.shared.progress.notify_waiters();
         true
     }
@@ -254,6 +294,9 @@ impl SegmentWriter {
     /// After an error the segment is left behind at its last complete group: what stands after that is rewritten,
     /// with the same sequence numbers, at the start of the next segment.
     fn write(&mut self, group: &Group) -> io::Result<()> {
+        if let Some(before_group) = &self.before_group {
+            before_group.make_durable()?;
+        }
         let length = group.bytes.len() as u64;
         if self.segment.as_ref().is_some_and(|segment| self.is_full(segment, length)) {
             self.seal();
@@ -281,7 +324,17 @@ impl SegmentWriter {
     }
 
     fn is_full(&self, segment: &OpenSegment, more: u64) -> bool {
-        segment.length > HEADER_BYTES && segment.length + more > self.options.segment_bytes_max
+        let is_full = segment.length > HEADER_BYTES && segment.length + more > self.options.segment_bytes_max;
+        is_full || self.is_old(segment)
+    }
+
+    fn is_old(&self, segment: &OpenSegment) -> bool {
+        segment.length > HEADER_BYTES && self.until_old(segment).is_zero()
+    }
+
+    fn until_old(&self, segment: &OpenSegment) -> Duration {
+        let age_us = self.clock.monotonic_us().saturating_sub(segment.made_at_us);
+        self.options.segment_age_max.saturating_sub(Duration::from_micros(u64::try_from(age_us).unwrap_or(0)))
     }
 
     /// Ends the open segment with its footer. One that cannot be ended is left behind without: all that it holds is
@@ -319,7 +372,8 @@ impl SegmentWriter {
         }
         let number = self.next_number;
         self.next_number += 1;
-        Ok(OpenSegment { number, path, file, length: HEADER_BYTES, span: Span::starting_at(header.first_sequence()) })
+        let span = Span::starting_at(header.first_sequence());
+        Ok(OpenSegment { number, path, file, length: HEADER_BYTES, span, made_at_us: self.clock.monotonic_us() })
     }
 }
 

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     call::{Call, presented},
-    convert::decisions as convert,
+    convert::{decisions as convert, log_status as convert_status},
     status,
 };
 use crate::{
@@ -84,9 +84,17 @@ impl DecisionLogService for DecisionLog {
 
     async fn get_log_status(
         &self,
-        _request: Request<pb::GetLogStatusRequest>,
+        request: Request<pb::GetLogStatusRequest>,
     ) -> Result<Response<pb::GetLogStatusResponse>, Status> {
-        Err(Status::unimplemented("get_log_status"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::GetLogStatusRequest { realm } = request.into_inner();
+            let reading = Reading::of_log("GetLogStatus", call.request_id());
+            let permitted = self.0.permit_unrecorded(&realm, &presented, &reading);
+            let found = permitted.and_then(|_| self.0.log_status(&realm));
+            found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
+        };
+        call.answer(work).await
     }
 
     async fn get_checkpoint(

@@ -11,15 +11,16 @@ use tonic_health::{
 };
 
 use super::SERVICES;
-use crate::app::App;
+use crate::{app::App, proto::v1::decision_log_service_server};
 
 /// How often the service looks whether it can still do its work.
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// Keeps health up to date: `SERVING` while every realm can decide and everything can be kept, `NOT_SERVING` else.
 ///
-/// The service as a whole (the empty name) and each of [`SERVICES`] have the same status. Dropped, all of them
-/// become `NOT_SERVING`, as if drained.
+/// The service as a whole (the empty name) and each of [`SERVICES`] have the same status; but the decision log's service
+/// is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`). Dropped,
+/// all of them become `NOT_SERVING`, as if drained.
 #[derive(Debug)]
 pub struct Health {
     draining: DropGuard,
@@ -31,7 +32,7 @@ impl Health {
     pub(super) async fn start(app: Arc<App>) -> (Self, HealthServer<impl HealthService>) {
         let (reporter, server) = health_reporter();
         let draining = CancellationToken::new();
-        report(&reporter, status(&app)).await;
+        report(&reporter, Status::of(&app)).await;
         let task = tokio::spawn(watch(app, reporter, draining.clone()));
         (Self { draining: draining.drop_guard(), task }, server)
     }
@@ -45,24 +46,35 @@ impl Health {
 }
 
 async fn watch(app: Arc<App>, reporter: HealthReporter, draining: CancellationToken) {
-    let mut last = status(&app);
+    let mut last = Status::of(&app);
     while draining.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
-        let now = status(&app);
+        let now = Status::of(&app);
         if now != last {
-            tracing::warn!(status = %now, "health changes");
+            tracing::warn!(status = %now.service, decision_log = %now.decision_log, "health changes");
         }
         report(&reporter, now).await;
         last = now;
     }
-    report(&reporter, ServingStatus::NotServing).await;
+    report(&reporter, Status { service: ServingStatus::NotServing, decision_log: ServingStatus::NotServing }).await;
 }
 
-fn status(app: &App) -> ServingStatus {
-    if app.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing }
+#[derive(Clone, Copy, PartialEq)]
+struct Status {
+    service: ServingStatus,
+    decision_log: ServingStatus,
 }
 
-async fn report(reporter: &HealthReporter, status: ServingStatus) {
+impl Status {
+    fn of(app: &App) -> Self {
+        let serving = |is_serving| if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let is_ready = app.is_ready();
+        Self { service: serving(is_ready), decision_log: serving(is_ready && app.are_logs_writable()) }
+    }
+}
+
+async fn report(reporter: &HealthReporter, status: Status) {
     for service in SERVICES.into_iter().chain([""]) {
-        reporter.set_service_status(service, status).await;
+        let is_log = service == decision_log_service_server::SERVICE_NAME;
+        reporter.set_service_status(service, if is_log { status.decision_log } else { status.service }).await;
     }
 }

@@ -8,6 +8,7 @@ mod body;
 mod credentials;
 mod discovery;
 mod listener;
+mod metrics;
 mod oauth_token;
 mod problem;
 mod token_info;
@@ -80,6 +81,7 @@ pub fn routes(app: Arc<App>, limits: Limits) -> Router {
     let shared = Shared { app, limits, answers: Arc::new(Semaphore::new(limits.answers_max)) };
     Router::new()
         .route("/", only(get(discovery::of_service), "GET, HEAD"))
+        .route("/metrics", only(get(metrics::of_service), "GET, HEAD"))
         .route("/{realm}", only(get(discovery::of_realm), "GET, HEAD"))
         .route("/oauth/token", only(post(oauth_token::nameless), "POST"))
         .route("/{realm}/oauth/token", only(post(oauth_token::named), "POST"))

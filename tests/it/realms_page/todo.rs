@@ -7,7 +7,8 @@ use hallpass::proto::v1::{self as pb, authorization_service_client::Authorizatio
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
 
-use super::{Reader, Step, page, steps};
+use super::page;
+use crate::pages::{Reader, Step, steps};
 use crate::support::text;
 
 /// The people of the scenario and their roles, in the order of their ids.

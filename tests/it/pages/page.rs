@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 /// One thing that the reader does.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Writes a file.
     Write { path: String, content: String },
     /// Changes a part of a file.
@@ -18,7 +18,7 @@ pub(super) enum Step {
 }
 
 /// The steps of a page.
-pub(super) fn steps(page: &str) -> Vec<Step> {
+pub(crate) fn steps(page: &str) -> Vec<Step> {
     let (mut steps, mut named, mut lines) = (Vec::new(), None, page.lines());
     while let Some(line) = lines.next() {
         let Some(language) = line.strip_prefix("```") else {

@@ -1,0 +1,106 @@
+//! `GET /metrics`: how the decision logs are doing, in the text format of Prometheus (OpenMetrics 1.0).
+//!
+//! Values are read when they are asked for. The only label is the realm: nothing here is about a person or a caller.
+
+use std::{fmt, sync::Arc};
+
+use axum::{
+    extract::State,
+    http::{
+        HeaderValue,
+        header::{CACHE_CONTROL, CONTENT_TYPE},
+    },
+    response::{IntoResponse as _, Response},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+use super::{Shared, problem::Problem};
+use crate::app::{App, ports::LogStatus};
+
+const CONTENT: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// `GET /metrics`.
+pub(super) async fn of_service(State(shared): State<Shared>) -> Result<Response, Problem> {
+    let text = render(&shared.app).map_err(|_| Problem::no_such_path())?;
+    let mut response = text.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, CONTENT);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// All metrics as text.
+///
+/// # Errors
+/// None: writing to a text cannot fail.
+fn render(app: &Arc<App>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Logs(Arc::clone(app))));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// The decision logs of all realms.
+#[derive(Debug)]
+struct Logs(Arc<App>);
+
+impl Collector for Logs {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let logs: Vec<_> = self.0.realms().map(|realm| (realm.name.as_str(), realm.log.status())).collect();
+        let mut family = Family { encoder: &mut encoder, logs: &logs };
+        let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        family.encode("authz_audit_queue_depth", "Decisions that wait to be written", None, |log| {
+            Some(gauge(log.waiting))
+        })?;
+        family.encode("authz_audit_writable", "1 when the decision log takes records, 0 when not", None, |log| {
+            Some(gauge(u64::from(log.is_writable)))
+        })?;
+        family.encode("authz_audit_undamaged", "1 when all that was read of it is whole, 0 when not", None, |log| {
+            Some(gauge(u64::from(log.is_undamaged)))
+        })?;
+        let dropped = "Decisions that were answered and not kept since the start";
+        family.encode("authz_audit_dropped", dropped, None, |log| Some(ConstCounter::new(log.dropped)))?;
+        let gaps = "Gaps that were written to the decision log since the start";
+        family.encode("authz_audit_gaps", gaps, None, |log| Some(ConstCounter::new(log.gaps)))?;
+        let entries = "Entries that were ever written to the decision log";
+        family.encode("authz_audit_entries", entries, None, |log| Some(ConstCounter::new(log.entries)))?;
+        let flushed = "When the last entries became durable";
+        family.encode("authz_audit_last_flush_timestamp", flushed, Some(&Unit::Seconds), |log| {
+            log.flushed_at_us.map(|time_us| ConstGauge::new(seconds(time_us)))
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds since the epoch are exact in a float until the year 2255")]
+fn seconds(time_us: i64) -> f64 {
+    time_us as f64 / 1e6
+}
+
+/// Writes one metric of every log.
+struct Family<'a, 'b> {
+    encoder: &'a mut DescriptorEncoder<'b>,
+    logs: &'a [(&'a str, LogStatus)],
+}
+
+impl Family<'_, '_> {
+    fn encode<M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        value: impl Fn(&LogStatus) -> Option<M>,
+    ) -> Result<(), fmt::Error> {
+        let values: Vec<_> = self.logs.iter().filter_map(|(realm, log)| Some((*realm, value(log)?))).collect();
+        let Some((_, first)) = values.first() else { return Ok(()) };
+        let mut metric = self.encoder.encode_descriptor(name, help, unit, first.metric_type())?;
+        for (realm, value) in &values {
+            value.encode(metric.encode_family(&[("realm", *realm)])?)?;
+        }
+        Ok(())
+    }
+}
