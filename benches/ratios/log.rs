@@ -1,6 +1,10 @@
 //! What the decision log costs: sealing, hashing, writing and indexing a record, in every thread that has a part in it.
 
-use std::{path::Path, sync::Arc, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hallpass::{
     app::ports::DecisionLog as _,

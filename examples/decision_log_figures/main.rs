@@ -4,7 +4,11 @@
 //! (a temporary one without `--folder`; a folder that has a log already is asked as it is), then prints how fast records
 //! were taken and indexed, and of each question how long the first page and the whole answer took, with the files' pages
 //! dropped from the kernel's cache before and with them there.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "an example stops when something fails, and prints figures")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "an example stops when something fails, and prints figures"
+)]
 
 mod questions;
 mod records;
@@ -97,7 +101,10 @@ async fn wait_for_index(log: &SegmentLog) {
 }
 
 async fn ask_all(log: &SegmentLog, folder: &Path, count: u64) {
-    println!("{:<58} {:>9} {:>12} {:>12} {:>12} {:>12}", "question", "matches", "page cold ms", "page warm ms", "all cold ms", "all warm ms");
+    println!(
+        "{:<58} {:>9} {:>12} {:>12} {:>12} {:>12}",
+        "question", "matches", "page cold ms", "page warm ms", "all cold ms", "all warm ms"
+    );
     for (name, filter, has_all) in questions::all(count) {
         drop_pages(folder);
         let (page_cold, _) = ask(log, &filter, false).await;

@@ -74,7 +74,11 @@ impl Generator {
         self.made += 1;
         let time_us = START_US + i64::try_from(number * self.step_us).unwrap();
         let random = (u128::from(self.below(1 << 62)) << 64) | u128::from(self.below(u64::MAX));
-        let id = (u128::try_from(time_us / 1000).unwrap() << 80) | (7 << 76) | (random >> 56 & 0xfff << 64) | (2 << 62) | (random & ((1 << 62) - 1));
+        let id = (u128::try_from(time_us / 1000).unwrap() << 80)
+            | (7 << 76)
+            | (random >> 56 & 0xfff << 64)
+            | (2 << 62)
+            | (random & ((1 << 62) - 1));
         // Some clients and students come more often than others.
         let who = (self.below(CLIENTS) * self.below(CLIENTS)) / CLIENTS;
         let student = if self.below(3) == 0 { self.below(STUDENTS / 20) } else { self.below(STUDENTS) };
@@ -89,7 +93,9 @@ impl Generator {
         };
         let (reason, policies): (Reason, Vec<Arc<str>>) = match outcome {
             Outcome::Allowed => (Reason::plain("RELATIONSHIP", "A relationship permits it."), vec![policy(school)]),
-            Outcome::Forbidden => (Reason::plain("FORBIDDEN", "A policy forbids it."), vec!["no-deleted-people".into()]),
+            Outcome::Forbidden => {
+                (Reason::plain("FORBIDDEN", "A policy forbids it."), vec!["no-deleted-people".into()])
+            }
             Outcome::Unauthenticated => (Reason::plain("TOKEN_EXPIRED", "The token has expired."), Vec::new()),
             _ => (Reason::plain("NO_RELATIONSHIP", "No relationship permits it."), Vec::new()),
         };

@@ -8,6 +8,7 @@ use crate::{
         authorize::{person_pseudonym, recorded_entity, resource_pseudonym},
         error::{Error, Kind},
         ports::{LogStatus, RecordPage},
+        realm_state::RealmState,
     },
     domain::{
         decision_record::LoggedDecision,
@@ -56,44 +57,7 @@ impl App {
         page: PageRequest,
     ) -> Result<RecordPage, Error> {
         let state = self.realm(realm)?;
-        let loaded = state.policies();
-        let relations = &loaded.realm.relations;
-        let DecisionQuery { mut filter, person, entity, resource_id, names: _, purpose: _ } = query;
-        for (field, entity, is_person) in [("person", person, true), ("entity", entity, false)] {
-            let Some(entity) = entity else { continue };
-            let name = format!("{field}.type");
-            if !loaded.realm.schema.entities.contains_key(&entity.entity_type) {
-                return Err(Error::invalid_field(&name, "is no entity type of the realm's schema"));
-            }
-            if relations.is_person(&entity.entity_type) != is_person {
-                let message = if is_person {
-                    "is no type of people, expected to be asked as `entity`"
-                } else {
-                    "is a type of people, expected to be asked as `person`"
-                };
-                return Err(Error::invalid_field(&name, message));
-            }
-            let canonical = relations
-                .entity_id(&entity.entity_type, &entity.id)
-                .map_err(|expected| Error::invalid_field(&format!("{field}.id"), format!("is not {expected}")))?;
-            filter.entities.push(if is_person { person_pseudonym(state, &canonical) } else { canonical });
-        }
-        if let Some(id) = resource_id {
-            // An auditor may ask by plain id or by the pseudonym that an earlier answer showed.
-            if let Some(resource_type) = &filter.resource_type {
-                filter.resource_ids.push(resource_pseudonym(state, resource_type, &id));
-            } else {
-                let types = loaded.realm.resource_types.keys();
-                filter.resource_ids.extend(types.map(|resource_type| resource_pseudonym(state, resource_type, &id)));
-            }
-            filter.resource_ids.push(id.into());
-        }
-        // A principal that is a person is asked by its plain id as well.
-        let principal_type = &loaded.realm.file.principal.entity;
-        filter.principal = filter.principal.map(|id| {
-            let asked = EntityId { entity_type: Arc::clone(principal_type), id };
-            recorded_entity(state, &loaded.realm, &asked).id
-        });
+        let filter = log_filter(state, query)?;
         let page = PageRequest { size: page.size.clamp(1, PAGE_SIZE_MAX), ..page };
         Ok(state.log.query(filter, page).await?)
     }
@@ -109,4 +73,50 @@ impl App {
             Error::new(Kind::NotFound, "DECISION_UNKNOWN", format!("realm `{realm}` has no decision `{id}`"))
         })
     }
+}
+
+/// The question as the log can answer it: people by pseudonym.
+///
+/// # Errors
+/// The field that is wrong.
+pub(crate) fn log_filter(state: &RealmState, query: DecisionQuery) -> Result<RecordFilter, Error> {
+    let loaded = state.policies();
+    let relations = &loaded.realm.relations;
+    let DecisionQuery { mut filter, person, entity, resource_id, names: _, purpose: _ } = query;
+    for (field, entity, is_person) in [("person", person, true), ("entity", entity, false)] {
+        let Some(entity) = entity else { continue };
+        let name = format!("{field}.type");
+        if !loaded.realm.schema.entities.contains_key(&entity.entity_type) {
+            return Err(Error::invalid_field(&name, "is no entity type of the realm's schema"));
+        }
+        if relations.is_person(&entity.entity_type) != is_person {
+            let message = if is_person {
+                "is no type of people, expected to be asked as `entity`"
+            } else {
+                "is a type of people, expected to be asked as `person`"
+            };
+            return Err(Error::invalid_field(&name, message));
+        }
+        let canonical = relations
+            .entity_id(&entity.entity_type, &entity.id)
+            .map_err(|expected| Error::invalid_field(&format!("{field}.id"), format!("is not {expected}")))?;
+        filter.entities.push(if is_person { person_pseudonym(state, &canonical) } else { canonical });
+    }
+    if let Some(id) = resource_id {
+        // An auditor may ask by plain id or by the pseudonym that an earlier answer showed.
+        if let Some(resource_type) = &filter.resource_type {
+            filter.resource_ids.push(resource_pseudonym(state, resource_type, &id));
+        } else {
+            let types = loaded.realm.resource_types.keys();
+            filter.resource_ids.extend(types.map(|resource_type| resource_pseudonym(state, resource_type, &id)));
+        }
+        filter.resource_ids.push(id.into());
+    }
+    // A principal that is a person is asked by its plain id as well.
+    let principal_type = &loaded.realm.file.principal.entity;
+    filter.principal = filter.principal.map(|id| {
+        let asked = EntityId { entity_type: Arc::clone(principal_type), id };
+        recorded_entity(state, &loaded.realm, &asked).id
+    });
+    Ok(filter)
 }

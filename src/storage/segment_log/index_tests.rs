@@ -120,13 +120,8 @@ fn entity(number: u8) -> EntityId {
     EntityId::new(["Student", "School"][usize::from(number % 2)], format!("e{number}"))
 }
 
-const OUTCOMES: [Outcome; 5] = [
-    Outcome::Allowed,
-    Outcome::NotPermitted,
-    Outcome::Forbidden,
-    Outcome::Indeterminate,
-    Outcome::Unauthenticated,
-];
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Allowed, Outcome::NotPermitted, Outcome::Forbidden, Outcome::Indeterminate, Outcome::Unauthenticated];
 
 fn record(number: u64, drawn: &Drawn) -> DecisionRecord {
     let time_us = START_US + drawn.seconds * 1_000_000;
@@ -182,7 +177,11 @@ fn filter() -> impl Strategy<Value = RecordFilter> {
             from_us: if has(0) { at(drawn.seconds) } else { None },
             until_us: if has(1) { at(drawn.seconds + i64::from(drawn.texts[0]) * 7) } else { None },
             principal: example.principal.map(|entity| entity.id).filter(|_| has(2)),
-            entities: if has(3) { drawn.entities.iter().take(2).map(|number| entity(*number)).collect() } else { vec![] },
+            entities: if has(3) {
+                drawn.entities.iter().take(2).map(|number| entity(*number)).collect()
+            } else {
+                vec![]
+            },
             resource_type: Some(example.resource_type).filter(|_| has(4)),
             resource_ids: if has(5) { vec![example.resource_id, "id-1".into()] } else { vec![] },
             action: Some(example.action).filter(|_| has(6)),
@@ -525,7 +524,8 @@ async fn a_gap_makes_incomplete_what_asks_about_its_time_wherever_it_was_kept() 
                 let is_told = page.events.iter().any(|logged| logged.sequence == sequence);
                 assert!(is_told || is_complete, "{from:?} {until:?}");
             }
-            let first = log.query(filter, PageRequest { order: Order::OldestFirst, size: 1, after: None }).await.unwrap();
+            let first =
+                log.query(filter, PageRequest { order: Order::OldestFirst, size: 1, after: None }).await.unwrap();
             assert_eq!(first.is_complete, is_complete || from.is_none() && until.is_none());
         }
         caught_up(&log).await;

@@ -134,7 +134,11 @@ impl<'a> Search<'a> {
             Known::File(block) => match self.in_file(piece, block) {
                 Ok(()) => Some(block.lost.clone()),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, block = block.first, "an index file is of no use");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        block = block.first,
+                        "an index file is of no use"
+                    );
                     self.index.distrust(block);
                     None
                 }

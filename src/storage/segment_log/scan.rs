@@ -145,4 +145,3 @@ fn read_up_to(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<
     }
     Ok(wanted - bytes.len())
 }
-

@@ -311,7 +311,9 @@ impl Catalogue {
         let path = self.path(block.first);
         guarded(|| Ok(drop(self.db.remove(block_key(block.first))?)))?;
         match IndexFile::open(&path, block.checksum.unwrap_or_default()) {
-            Ok(file) => self.remove(file.posted().map(|term| Ok(IVec::from(posting_key(term, block.first).as_slice()))))?,
+            Ok(file) => {
+                self.remove(file.posted().map(|term| Ok(IVec::from(posting_key(term, block.first).as_slice()))))?
+            }
             // What the file said is damaged or gone: all keys are looked through.
             Err(_) => self.forget_all_of(block.first)?,
         }

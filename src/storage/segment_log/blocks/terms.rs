@@ -4,7 +4,6 @@ use std::{fmt, hash::Hasher as _};
 
 use siphasher::sip::SipHasher24;
 
-use crate::storage::segment_log::seal::{LogKey, SealError};
 use crate::domain::{
     decision::{Effect, Outcome},
     decision_record::{DecisionRecord, RecordKind},
@@ -12,6 +11,7 @@ use crate::domain::{
     record_filter::RecordFilter,
     value::Value,
 };
+use crate::storage::segment_log::seal::{LogKey, SealError};
 
 /// What of a record is indexed. The numbers are part of the stored form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -232,13 +232,8 @@ impl TermKey {
     }
 }
 
-const OUTCOMES: [Outcome; 5] = [
-    Outcome::Allowed,
-    Outcome::NotPermitted,
-    Outcome::Forbidden,
-    Outcome::Indeterminate,
-    Outcome::Unauthenticated,
-];
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Allowed, Outcome::NotPermitted, Outcome::Forbidden, Outcome::Indeterminate, Outcome::Unauthenticated];
 
 fn outcome_number(outcome: Outcome) -> u8 {
     match outcome {

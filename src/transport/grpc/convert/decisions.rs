@@ -1,6 +1,7 @@
 //! Questions to the decision log, and its records.
 
 pub(crate) mod export;
+pub(crate) mod tail;
 
 use prost_types::Timestamp;
 
