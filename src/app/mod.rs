@@ -25,6 +25,7 @@ mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
 pub mod token_cache;
@@ -35,6 +36,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use self::{
     authorize::Caller,
@@ -66,6 +69,7 @@ pub struct App {
     callers: Callers,
     proofs: ProofReplays,
     searches: Searches,
+    stopping: CancellationToken,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -94,6 +98,7 @@ impl App {
             callers: Callers::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
+            stopping: CancellationToken::new(),
             realms,
         };
         for realm in app.realms.values() {
@@ -106,6 +111,11 @@ impl App {
     #[must_use]
     pub fn with_proofs(self, proofs: ProofReplays) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// Cancelled when the service is about to stop.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 
     /// The proofs of possession that were used.

@@ -263,6 +263,11 @@ impl SegmentLog {
         Ok(Self { shared, options, outside, index, writer, folder: folder.to_owned(), lock })
     }
 
+    /// Everything that was written is indexed: questions are answered without reading what does not match.
+    pub fn is_indexed(&self) -> bool {
+        self.index.is_caught_up()
+    }
+
     /// Puts records into the buffer, waiting for room if there is none.
     async fn push(&self, records: &Encoded, mut waiter: Option<oneshot::Sender<()>>) -> Result<(), LogError> {
         let buffer = &self.shared.buffer;
@@ -517,6 +522,7 @@ impl DecisionLog for SegmentLog {
         }
         // The thread is past its last write; joining makes sure that the folder's lock is free.
         self.join();
+        self.index.stop();
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod export;
 mod replay;
+mod tail;
 
 use std::sync::Arc;
 
@@ -55,13 +56,14 @@ impl DecisionLogService for DecisionLog {
         call.answer(work).await
     }
 
-    type TailDecisionsStream = ReceiverStream<Result<pb::TailDecisionsResponse, Status>>;
+    type TailDecisionsStream = tail::Parts;
 
     async fn tail_decisions(
         &self,
-        _request: Request<pb::TailDecisionsRequest>,
+        request: Request<pb::TailDecisionsRequest>,
     ) -> Result<Response<Self::TailDecisionsStream>, Status> {
-        Err(Status::unimplemented("tail_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(tail::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ExportDecisionsStream = export::Parts;
@@ -92,7 +94,8 @@ impl DecisionLogService for DecisionLog {
         let work = async {
             let pb::GetLogStatusRequest { realm } = request.into_inner();
             let reading = Reading::of_log("GetLogStatus", call.request_id());
-            let found = self.0.read_log(&realm, &presented, &reading, async { self.0.log_status(&realm) }).await;
+            let permitted = self.0.permit_unrecorded(&realm, &presented, &reading);
+            let found = permitted.and_then(|_| self.0.log_status(&realm));
             found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
