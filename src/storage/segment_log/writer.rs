@@ -22,6 +22,7 @@ use super::{
     group::{Group, Noted},
     index::{Catalogue, Placed},
     notes::{Note, Notes},
+    retention::Deletion,
     wall_clock::WallClock,
 };
 use crate::app::ports::BeforeGroup;
@@ -81,6 +82,8 @@ pub(super) struct SegmentWriter {
     pub next_number: u64,
     /// Events that come before whatever is written next.
     pub first: Vec<Noted>,
+    /// What an earlier run began to delete. The log says so in its first group, if it has not yet.
+    pub deletion: Option<Deletion>,
 }
 
 /// The segment that is written to.
@@ -282,6 +285,11 @@ impl SegmentWriter {
         self.shared.buffer.release(group.records, group.record_bytes);
         group.tell();
         self.shared.progress.notify_waiters();
+        if let Some(deletion) = self.deletion.take()
+            && let Err(error) = deletion.finish(&self.folder, &self.shared.catalogue)
+        {
+            tracing::error!(%error, folder = %self.folder.display(), "old entries of the decision log cannot be deleted");
+        }
         true
     }
 
