@@ -22,7 +22,7 @@ mod wall_clock;
 mod writer;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -193,7 +193,7 @@ impl SegmentLog {
         let recovered = recovery::recover(folder).map_err(unreadable)?;
         let deletion = Deletion::unfinished(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
-            Some(reopened) => reopen(reopened, &*files, &*outside.clock).map_err(unavailable)?,
+            Some(reopened) => reopen(reopened, &*files, &*outside.clock),
             None => None,
         };
         let mut first = first_events(recovered.before, options.mode, outside.clock.now_us());
@@ -328,14 +328,17 @@ impl SegmentLog {
     }
 }
 
-/// Opens a segment to go on at its end; `None` when it cannot be gone on with.
-fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> io::Result<Option<OpenSegment>> {
+/// Opens a segment to go on at its end; `None` when it cannot be gone on with, and a new one is needed.
+fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> Option<OpenSegment> {
     let Reopened { number, path, length, span, created_us } = reopened;
-    let mut file = files.reopen(&path)?;
+    // What can be read from now on is durable, or nothing more is written to this file.
+    let file = files.reopen(&path).and_then(|mut file| file.sync().map(|()| file));
+    let file = file.inspect_err(|error| {
+        tracing::warn!(%error, segment = %path.display(), "the last segment of the decision log is left behind");
+    });
     let age_us = clock.now_us().saturating_sub(created_us).max(0);
     let made_at_us = clock.monotonic_us().saturating_sub(age_us);
-    // What can be read from now on is durable, or nothing more is written to this file.
-    Ok(file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span, made_at_us }))
+    Some(OpenSegment { number, file: file.ok()?, path, length, span, made_at_us })
 }
 
 /// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
@@ -359,14 +362,28 @@ fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
     events
 }
 
-/// Takes the folder for this process until the returned file is dropped.
+/// Takes the folder for this process until the returned file is dropped. The file says which process that is.
 fn lock(folder: &Path) -> Result<File, LogError> {
+    let path = folder.join("lock");
     let unavailable = |what: &str| LogError::Unavailable(format!("folder `{}` {what}", folder.display()));
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("lock"));
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().read(true).append(true).create(true).open(&path).and_then(|_made| File::open(&path))
+        }
+        opened => opened,
+    };
     let file = file.map_err(|error| unavailable(&format!("cannot be locked: {error}")))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unavailable("is in use by another process")),
+        Ok(()) => {
+            // A full disk keeps nobody from reading the log; without the number the lock holds all the same.
+            let _written_or_full = fs::write(&path, std::process::id().to_string());
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+            Err(unavailable(&format!("is in use by {holder}")))
+        }
         Err(TryLockError::Error(error)) => Err(unavailable(&format!("cannot be locked: {error}"))),
     }
 }
@@ -476,7 +493,8 @@ impl SegmentLog {
         let is_reading = |record: &DecisionRecord| record.kind == RecordKind::Reading;
         let is_known = self.shared.dropped.is_pending();
         let is_wanted = self.options.mode == Mode::Available && !self.shared.buffer.is_closed();
-        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records) {
+        let written = self.shared.buffer.written();
+        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records, written) {
             return Err(error);
         }
         if !is_known {

@@ -62,7 +62,7 @@ impl Deletion {
     }
 
     /// Writes down what is going to be deleted, durably.
-    fn write_down(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn write_down(&self, folder: &Path) -> io::Result<()> {
         let mut out = Writer::default();
         out.u64(self.first);
         out.u64(self.last);
