@@ -38,24 +38,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a module with the files that `hallpass demo` carries along: the realms and the example district.
+/// Writes modules with files that the program carries along: for `hallpass demo` the realms and the example district, for
+/// every service the policies that judge who reads the decision log.
 fn embed(out: &Path) -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?);
-    let mut module = String::new();
-    for (name, folder) in [("POLICIES", "policies"), ("DISTRICT", "examples/district")] {
-        println!("cargo:rerun-if-changed={folder}");
-        let mut files = Vec::new();
-        list(&root.join(folder), "", &mut files)?;
-        files.sort();
-        writeln!(module, "/// The files of `{folder}`, by their path within it.")?;
-        writeln!(module, "pub(super) const {name}: [(&str, &str); {}] = [", files.len())?;
-        for file in files {
-            let path = root.join(folder).join(&file).display().to_string();
-            writeln!(module, "    ({file:?}, include_str!({path:?})),")?;
+    let modules: [(&str, &[(&str, &str)]); 2] = [
+        ("demo_files.rs", &[("POLICIES", "policies"), ("DISTRICT", "examples/district")]),
+        ("caller_files.rs", &[("FILES", "policies/hallpass")]),
+    ];
+    for (file, folders) in modules {
+        let mut module = String::new();
+        for (name, folder) in folders {
+            write_folder(&mut module, name, &root, folder)?;
         }
-        writeln!(module, "];")?;
+        fs::write(out.join(file), module)?;
     }
-    fs::write(out.join("demo_files.rs"), module)?;
+    Ok(())
+}
+
+fn write_folder(module: &mut String, name: &str, root: &Path, folder: &str) -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={folder}");
+    let mut files = Vec::new();
+    list(&root.join(folder), "", &mut files)?;
+    files.sort();
+    writeln!(module, "/// The files of `{folder}`, by their path within it.")?;
+    writeln!(module, "pub(super) const {name}: [(&str, &str); {}] = [", files.len())?;
+    for file in files {
+        let path = root.join(folder).join(&file).display().to_string();
+        writeln!(module, "    ({file:?}, include_str!({path:?})),")?;
+    }
+    writeln!(module, "];")?;
     Ok(())
 }
 

@@ -15,7 +15,10 @@ use std::{
 };
 
 use crate::{
-    app::token_cache::TOKENS_MAX_DEFAULT,
+    app::{
+        caller::{self, KeyDigest, KnownCaller},
+        token_cache::TOKENS_MAX_DEFAULT,
+    },
     domain::{
         document::{Table, read_document},
         fault::Fault,
@@ -43,6 +46,8 @@ pub struct Config {
     pub policies_dir: PathBuf,
     /// The realms that are named one by one.
     pub realms: Vec<RealmConfig>,
+    /// Who may read the decision log; none for the local admin alone.
+    pub callers: Vec<KnownCaller>,
     /// The service's own log.
     pub log: telemetry::Options,
     /// How decisions are kept.
@@ -78,6 +83,7 @@ impl Default for Config {
             http_address: None,
             policies_dir: "policies".into(),
             realms: Vec::new(),
+            callers: Vec::new(),
             log: telemetry::Options::default(),
             decision_log: segment_log::Options::default(),
             relationships: sled::Options::default(),
@@ -247,6 +253,11 @@ impl Config {
         }
     }
 
+    /// The folder with this deployment's own policies about who reads the decision log, if it has some.
+    pub fn caller_policies(&self) -> Option<PathBuf> {
+        Some(self.policies_dir.join(caller::REALM)).filter(|folder| folder.join("realm.toml").is_file())
+    }
+
     /// The realms to serve: those that are named, or else every folder of `policies_dir` with a realm.toml.
     ///
     /// # Errors
@@ -261,7 +272,7 @@ impl Config {
         let entries =
             fs::read_dir(&self.policies_dir).map_err(|error| fault(format!("cannot be read: {error}; {advice}")))?;
         let mut folders: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-        folders.retain(|folder| folder.join("realm.toml").is_file());
+        folders.retain(|folder| folder.join("realm.toml").is_file() && !folder.ends_with(caller::REALM));
         folders.sort();
         if folders.is_empty() {
             return Err(fault(format!("has no folder with a realm.toml; {advice}")));
@@ -319,6 +330,7 @@ impl Layers<'_> {
             http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             realms: self.realms(root, decision_log),
+            callers: callers(root),
             log,
             decision_log,
             relationships,
@@ -344,6 +356,9 @@ impl Layers<'_> {
     fn realms(&self, root: &Table<'_>, decision_log: segment_log::Options) -> Vec<RealmConfig> {
         let realms = root.named("realms", |name, table| {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
+            if name.as_ref().map(RealmName::as_str) == Some(caller::REALM) {
+                table.fault(None, RESERVED);
+            }
             let folder = table.required_text("folder");
             let variant = table.text("variant");
             let mut issuers: Vec<Issuer> = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
@@ -401,6 +416,52 @@ impl Layers<'_> {
         self.outside(key).map(|(_, path)| PathBuf::from(path)).or(in_file)
     }
 }
+
+/// The callers that the file names, each with a key of its own.
+fn callers(root: &Table<'_>) -> Vec<KnownCaller> {
+    let named = root.named("callers", |name, table| {
+        // The shape of a realm's name keeps names readable wherever they are shown.
+        if name.parse::<RealmName>().is_err() || name == caller::ADMIN {
+            table.fault(
+                None,
+                format!(
+                    "`{name}` is no name of a caller, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or \
+                     digit, and not `{}`",
+                    caller::ADMIN
+                ),
+            );
+        }
+        let roles = table.required_texts("roles");
+        let realms = table.texts("realms").unwrap_or_default().into_iter().filter_map(|realm| {
+            realm.parse().map_err(|error| table.fault(Some("realms"), format!("{error}"))).ok()
+        });
+        let realms = realms.collect();
+        let key = table.required_text("key_sha256").and_then(|digits| {
+            let key = KeyDigest::parse(&digits);
+            if key.is_none() {
+                table.fault(
+                    Some("key_sha256"),
+                    "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
+                );
+            }
+            key
+        });
+        Some(KnownCaller { name: name.into(), roles: roles?, realms, key: key? })
+    });
+    let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
+    for (index, caller) in callers.iter().enumerate() {
+        if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
+            root.fault(
+                Some("callers"),
+                format!("caller `{}` has the key of another, expected a key for each", caller.name),
+            );
+        }
+    }
+    callers
+}
+
+const RESERVED: &str = "`hallpass` is the name of the policies that say who reads the decision log, expected another name; \
+                        a folder `hallpass` in `policies_dir` replaces those policies";
 
 const MEBIBYTE: i64 = 1024 * 1024;
 const BUFFER_RECORDS: RangeInclusive<i64> = 1..=16_777_216;
@@ -586,11 +647,63 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
+                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
                 "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
         );
+    }
+
+    #[test]
+    fn callers_have_roles_realms_and_a_key_each() {
+        let digest = KeyDigest::of("key");
+        let line = format!("key_sha256 = \"{digest}\"");
+        let content = format!(
+            "[callers.ada]\nroles = [\"auditor\"]\n{line}\n[callers.omar]\nroles = [\"operator\", \"author\"]\n\
+             realms = [\"edfi\"]\nkey_sha256 = \"{}\"\n",
+            KeyDigest::of("other").to_string().to_uppercase()
+        );
+        let callers = read(&content, &Flags::default(), &[]).unwrap().callers;
+        let [ada, omar] = &callers[..] else { panic!("{callers:?}") };
+        assert_eq!((&*ada.name, ada.roles.len(), ada.realms.len(), ada.key), ("ada", 1, 0, digest));
+        assert_eq!((&*omar.name, omar.roles.len(), omar.realms[0].as_str()), ("omar", 2, "edfi"));
+
+        let content = format!(
+            "[callers.Ada]\nroles = []\n{line}\n[callers.local-admin]\nroles = []\n{line}\n[callers.x]\nkey_sha256 = \
+             \"secret\"\nrealms = [\"E\"]\nrole = \"auditor\"\n"
+        );
+        let found = faults(&content, &[]);
+        let mut expected = [
+            ":1: `Ada` is no name of a caller",
+            ":4: `local-admin` is no name of a caller",
+            ":8: `key_sha256` is not 64 hexadecimal digits",
+            ":9: `E` is not a realm name",
+            "roles` is missing",
+            "unknown key `callers.x.role`",
+            "caller `local-admin` has the key of another",
+        ]
+        .into_iter();
+        let missing = expected.find(|wanted| !found.iter().any(|fault| fault.contains(wanted)));
+        assert_eq!(missing, None, "{found:#?}");
+        assert!(!format!("{found:?}").contains("secret"), "{found:?}");
+    }
+
+    #[test]
+    fn the_policies_about_callers_are_no_realm() {
+        let found = faults("[realms.hallpass]\nfolder = \"here\"\n", &[]);
+        assert!(found[0].contains("`hallpass` is the name of the policies that say who reads"), "{found:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { policies_dir: folder.path().to_owned(), ..Config::default() };
+        assert_eq!(config.caller_policies(), None);
+        for name in ["hallpass", "one"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("realm.toml"), "").unwrap();
+        }
+        let names: Vec<_> = config.realms().unwrap().into_iter().map(|realm| realm.name.to_string()).collect();
+        assert_eq!(names, ["one"]);
+        assert_eq!(config.caller_policies(), Some(folder.path().join("hallpass")));
     }
 
     #[test]

@@ -23,7 +23,8 @@ use tonic::{
 use crate::{
     app::{
         App,
-        policies::validate,
+        caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
+        policies::{faults_of, validate},
         ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
@@ -36,7 +37,7 @@ use crate::{
         clock::SystemClock,
         introspection::Introspectors,
         jwks::Jwks,
-        realm_files::{RealmFolders, read_folder},
+        realm_files::{RealmFolders, embedded_caller_policies, read_folder},
     },
     storage::{
         key_file,
@@ -45,6 +46,9 @@ use crate::{
     },
     transport::{grpc, http},
 };
+
+/// The file of the data folder with the local admin token.
+pub const ADMIN_TOKEN: &str = "admin.token";
 
 /// How long a stop waits for requests in flight.
 const STOP_WAIT: Duration = Duration::from_secs(30);
@@ -237,17 +241,24 @@ impl Service {
         let realms = config.realms()?;
         let read = realms.clone();
         let files = blocking(move || read_realms(&read)).await?;
+        let (own, known) = (config.caller_policies(), config.callers.clone());
+        let caller_policies = {
+            let (own, realms) = (own.clone(), realms.iter().map(|realm| realm.name.clone()).collect::<Vec<_>>());
+            blocking(move || read_caller_policies(own.as_deref(), &known, &realms)).await?
+        };
         let store = {
             let (folder, options) = (config.data_dir.join("relationships"), config.relationships.clone());
             Arc::new(blocking(move || Ok(SledStore::open(&folder, options)?)).await?)
         };
         let secret = key_file::load_or_create(&config.data_dir.join("pseudonym.key"))?;
+        let admin = KeyDigest::of(&key_file::load_or_create_text(&config.data_dir.join(ADMIN_TOKEN))?);
         let log_secret = key_file::load_or_create(&keys_folder(&config.data_dir)?.join("log.key"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
         let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
-        let folders: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
+        let mut folders: BTreeMap<_, _> =
+            realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
         let stores = Stores {
             relationships: Arc::clone(&store) as Arc<_>,
             applications: Arc::clone(&store) as Arc<_>,
@@ -259,9 +270,10 @@ impl Service {
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
+                let index = Some(config.data_dir.join("index").join(name.as_str()));
                 let (options, outside) = (
                     decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group: None },
+                    Outside { clock: Arc::clone(&clock), key, before_group: None, index },
                 );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
@@ -274,9 +286,15 @@ impl Service {
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
         let introspectors = Introspectors::new(Arc::clone(&clock));
         let introspector = RealmIntrospector { introspectors, folders: folders.clone() };
+        if let Some(folder) = own {
+            folders.insert(caller::REALM.parse()?, folder);
+        }
         let source = Arc::new(RealmFolders::new(folders));
-        let app =
-            Arc::new(App::new(clock, keys, stores, source, tokens, states).with_introspector(Arc::new(introspector)));
+        let caller_policies =
+            CallerPolicies::start(&caller_policies, clock.now_us()).map_err(|faults| ConfigError(faults))?;
+        let callers = Callers::new(config.callers.clone(), admin, caller_policies);
+        let app = App::new(clock, keys, stores, source, tokens, states);
+        let app = Arc::new(app.with_introspector(Arc::new(introspector)).with_callers(callers));
         Ok(Self { app, store, jwks })
     }
 
@@ -332,6 +350,23 @@ fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
         }
     }
     if faults.is_empty() { Ok(read) } else { bail!(ConfigError(faults)) }
+}
+
+/// Reads and checks the policies that judge who reads the decision log, and what callers need of them.
+fn read_caller_policies(own: Option<&Path>, callers: &[KnownCaller], realms: &[RealmName]) -> Result<Vec<SourceFile>> {
+    let folder = own.unwrap_or(Path::new("policies/hallpass of the program"));
+    let files = own.map_or_else(|| Ok(embedded_caller_policies()), read_folder);
+    let files = files.map_err(|message| ConfigError(vec![Fault::in_file(caller::REALM, message)]))?;
+    let mut faults: Vec<Fault> = faults_of(&files, None).into_iter().map(|fault| below(folder, fault)).collect();
+    let compiled = faults.is_empty().then(|| CallerPolicies::compile(&files));
+    faults.extend(compiled.and_then(Result::err).into_iter().flatten().map(|fault| below(folder, fault)));
+    for KnownCaller { name, realms: own, .. } in callers {
+        for realm in own.iter().filter(|realm| !realms.contains(realm)) {
+            let message = format!("names the realm `{realm}`, which this service does not have");
+            faults.push(Fault::in_file(&format!("caller `{name}`"), message));
+        }
+    }
+    if faults.is_empty() { Ok(files) } else { bail!(ConfigError(faults)) }
 }
 
 /// A fault of a realm's file, named by the path that leads there.

@@ -224,7 +224,7 @@ pub(super) fn request_id_fault(id: &str) -> Vec<FieldFault> {
 }
 
 /// A `UUIDv7` of the decision's own time.
-fn decision_id(now_us: i64) -> DecisionId {
+pub(super) fn decision_id(now_us: i64) -> DecisionId {
     let seconds = u64::try_from(now_us.div_euclid(1_000_000)).unwrap_or(0);
     let nanos = u32::try_from(now_us.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
     let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);

@@ -12,6 +12,8 @@ pub enum Kind {
     InvalidArgument,
     /// Who asks did not prove who it is.
     Unauthenticated,
+    /// Who asks is known, and may not.
+    PermissionDenied,
     /// What the request names isn't there.
     NotFound,
     /// The request is right, but not in the present state.

@@ -4,9 +4,11 @@ pub mod application_index;
 pub mod applications;
 pub mod authorize;
 pub mod batch;
+pub mod caller;
 pub mod credentials;
 pub mod decisions;
 pub mod error;
+pub mod export;
 pub mod oauth_token;
 pub mod policies;
 pub mod ports;
@@ -30,6 +32,7 @@ use std::{
 
 use self::{
     authorize::Caller,
+    caller::Callers,
     error::{Error, Kind},
     ports::{
         ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
@@ -54,6 +57,7 @@ pub struct App {
     pub(crate) source: Arc<dyn RealmSource>,
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
+    callers: Callers,
     proofs: ProofReplays,
     searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
@@ -81,6 +85,7 @@ impl App {
             source,
             tokens,
             secrets: Secrets::default(),
+            callers: Callers::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
             realms,
@@ -100,6 +105,12 @@ impl App {
     /// The proofs of possession that were used.
     pub fn proofs(&self) -> &ProofReplays {
         &self.proofs
+    }
+
+    /// The same, with callers who may read the decision log. Without, nobody may.
+    #[must_use]
+    pub fn with_callers(self, callers: Callers) -> Self {
+        Self { callers, ..self }
     }
 
     /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use crate::{
     app::{
         App,
+        caller::{self, CallerPolicies},
         error::{Error, Kind},
         ports::RealmSource,
         realm_state::RealmState,
     },
     domain::{
         fault::Fault,
-        id::PolicyVersion,
+        id::{PolicyVersion, RealmNameError},
         policy_set::SourceFile,
         policy_test::{self, CaseResult},
         realm::Realm,
@@ -87,6 +88,9 @@ impl App {
     /// # Errors
     /// An unknown realm, or a folder that cannot be read.
     pub async fn reload_policies(&self, name: &str) -> Result<(PolicyVersion, Vec<Fault>), Error> {
+        if let Some(policies) = self.callers().policies().filter(|_| name == caller::REALM) {
+            return self.reload_caller_policies(policies).await;
+        }
         let state = Arc::clone(self.realm(name)?);
         let _alone = state.reloads.lock().await;
         let (source, reloaded) = (Arc::clone(&self.source), Arc::clone(&state));
@@ -108,18 +112,57 @@ impl App {
             }
         }
     }
+
+    /// The same for the policies that judge who reads the decision log.
+    async fn reload_caller_policies(&self, policies: &CallerPolicies) -> Result<(PolicyVersion, Vec<Fault>), Error> {
+        let _alone = policies.reloads.lock().await;
+        let source = Arc::clone(&self.source);
+        let read = tokio::task::spawn_blocking(move || read_caller_policies(&*source)).await.map_err(|error| {
+            Error::new(Kind::Internal, "RELOAD_FAILED", format!("the reload could not be finished: {error}"))
+        })?;
+        match read {
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!(realm = caller::REALM, "reload refused: {fault}");
+                }
+                policies.note_faults(faults.clone());
+                Ok((policies.loaded().realm.version.clone(), faults))
+            }
+            Ok(realm) => {
+                let version = realm.version.clone();
+                policies.replace(realm, self.clock.now_us());
+                tracing::info!(realm = caller::REALM, policy_version = %version, "policies reloaded");
+                Ok((version, Vec::new()))
+            }
+        }
+    }
+}
+
+/// Reads the policies that judge callers and checks them with their tests. Blocks.
+fn read_caller_policies(source: &dyn RealmSource) -> Result<Realm, Vec<Fault>> {
+    let fault = |message: String| vec![Fault::in_file(caller::REALM, message)];
+    let name = caller::REALM.parse().map_err(|error: RealmNameError| fault(error.to_string()))?;
+    let files = source.read(&name).map_err(fault)?;
+    let faults = faults_of(&files, None);
+    if faults.is_empty() { CallerPolicies::compile(&files) } else { Err(faults) }
 }
 
 /// Reads a realm's folder, checks it with its tests, and compiles it as the realm would run it. Blocks.
 fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<Realm, Vec<Fault>> {
     let files = source.read(&state.name).map_err(|message| vec![Fault::in_file(state.name.as_str(), message)])?;
-    let validation = validate(&files, state.variant.as_deref());
+    let faults = faults_of(&files, state.variant.as_deref());
+    if faults.is_empty() { state.compile(&files) } else { Err(faults) }
+}
+
+/// The faults of files, their failing tests among them.
+pub fn faults_of(files: &[SourceFile], variant: Option<&str>) -> Vec<Fault> {
+    let validation = validate(files, variant);
     let mut faults = validation.faults;
     for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
         let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
         faults.push(Fault::in_file(&case.file, message));
     }
-    if faults.is_empty() { state.compile(&files) } else { Err(faults) }
+    faults
 }
 
 fn refuse_reload(state: &RealmState, faults: Vec<Fault>) -> (PolicyVersion, Vec<Fault>) {

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::{
     application::{Application, ApplicationToken, TokenDigest},
+    checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision},
     id::{DecisionId, RealmName, Revision},
     issuer::Issuer,
     key_set::KeySet,
     log_event::{EventKind, LoggedEvent},
+    merkle::proof::{ConsistencyProof, InclusionProof},
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
     revocation::{Revocation, RevokedTokens},
+    signed_note::VerifierKey,
 };
 
 /// The only "now" in the program.
@@ -255,6 +259,13 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// [`LogError::Unreadable`].
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError>;
 
+    /// Waits until there is something behind the entry `after`, and returns what of it matches, oldest first, a few hundred
+    /// records at most. `next_after` says how far was looked: where to go on.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`]; [`LogError::Unavailable`] when the log is closed and there is nothing more.
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError>;
+
     /// How the log is doing.
     fn status(&self) -> LogStatus;
 
@@ -272,11 +283,59 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// [`LogError`]; what was begun then is finished at the next start.
     async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError>;
 
+    /// Makes and returns a checkpoint of all that is kept now: a signed root of the log's Merkle tree.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// The newest checkpoint, and later ones as they are made.
+    fn checkpoints(&self) -> watch::Receiver<Option<Arc<SignedCheckpoint>>> {
+        watch::Sender::new(None).subscribe()
+    }
+
+    /// The keys that verify checkpoints, newest first.
+    fn verifier_keys(&self) -> Vec<VerifierKey> {
+        Vec::new()
+    }
+
+    /// Proves that an entry is in the tree of so many entries; `None` when it isn't, or when the newest checkpoint's tree
+    /// is smaller. Works for entries that retention has deleted, too.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn prove_inclusion(&self, _sequence: u64, _tree_size: u64) -> Result<Option<InclusionProof>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// Proves that the tree of `first` entries is the beginning of that of `second`; `None` unless
+    /// `1 <= first <= second`, or when the newest checkpoint's tree is smaller.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn prove_consistency(&self, _first: u64, _second: u64) -> Result<Option<ConsistencyProof>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// The stored bytes of an entry, whose hash is its leaf in the tree; `None` when there is none, or none any more.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn entry(&self, _sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
+        Err(without_checkpoints())
+    }
+
     /// The log takes records.
     fn is_writable(&self) -> bool;
 
     /// Makes everything durable and takes no more records.
     async fn close(&self);
+}
+
+fn without_checkpoints() -> LogError {
+    LogError::Unavailable("it makes no checkpoints".to_owned())
 }
 
 /// Why an issuer's keys could not be had.

@@ -11,7 +11,7 @@ use super::{
     authorize::show_reasons,
     json, parse,
     render::{Form, Screen, Tone, note, plain},
-    target::{MESSAGE_BYTES_MAX, Target, failed},
+    target::{LogTarget, MESSAGE_BYTES_MAX, failed},
 };
 use crate::{
     config::Environment,
@@ -34,7 +34,7 @@ pub(super) enum Verb {
 #[derive(Debug, clap::Args)]
 pub(super) struct Query {
     #[command(flatten)]
-    target: Target,
+    target: LogTarget,
     /// At or after this time: 2026-08-04, 2026-08-04T10:30:00Z, or how long ago: 2h
     #[arg(long, value_name = "TIME", value_parser = parse::moment)]
     from: Option<Timestamp>,
@@ -113,7 +113,7 @@ pub(super) struct Show {
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
-    target: Target,
+    target: LogTarget,
     /// How to show it
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,

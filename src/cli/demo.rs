@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use tonic::transport::Channel;
 
-use super::{Outcome, render::Screen};
+use super::{Outcome, render::Screen, target::Bearer};
 use crate::{
     app::ports::Clock as _,
     config::Config,
@@ -48,13 +48,15 @@ pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Out
     let others = realms::find(&files::POLICIES)?;
     let tables: String = std::iter::once(own_tables()).chain(others.iter().map(realms::Told::configuration)).collect();
     let config = configure(&folder.0, &key, &files::POLICIES, &tables)?;
+    let admin_token = config.data_dir.join(server::ADMIN_TOKEN);
     let running = server::start(config).await?;
+    let admin = Bearer::new(&fs::read_to_string(admin_token)?).context("the local admin token is no key")?;
     let address = running.grpc_address();
     let channel = Channel::from_shared(format!("http://{address}"))?
         .connect()
         .await
         .context("cannot reach the demo's own service")?;
-    let story = Story { key, channel, now_seconds: SystemClock.now_seconds() };
+    let story = Story { key, channel, admin, now_seconds: SystemClock.now_seconds() };
 
     writeln!(out, "Maple Ridge: a small school district, and who may see whom.\n")?;
     writeln!(out, "hallpass runs on {address} and decides by the Cedar policies of the Ed-Fi realm.")?;
@@ -168,6 +170,7 @@ const fn student(words: &'static str, id: &'static str) -> Item {
 struct Story {
     key: LocalKey,
     channel: Channel,
+    admin: Bearer,
     now_seconds: i64,
 }
 
@@ -262,7 +265,7 @@ impl Story {
 
     async fn read_log(&self, out: &mut (dyn Write + Send)) -> Result<()> {
         heading(out, "Every answer is in the decision log. An auditor asks: who asked about ada?")?;
-        let mut client = DecisionLogServiceClient::new(self.channel.clone());
+        let mut client = DecisionLogServiceClient::with_interceptor(self.channel.clone(), self.admin.clone());
         let person = EntityReference { r#type: "Student".into(), id: "ada".into() };
         let request =
             QueryDecisionsRequest { realm: REALM.into(), person: Some(person), ..QueryDecisionsRequest::default() };

@@ -4,6 +4,7 @@
 
 mod applications;
 mod authorize;
+mod callers;
 mod check;
 mod credentials;
 mod decisions;
@@ -66,6 +67,9 @@ enum Verb {
     /// Revokes tokens that have not expired
     #[command(subcommand)]
     Revocations(revocations::Verb),
+    /// Makes keys for who reads the decision log
+    #[command(subcommand)]
+    Callers(callers::Verb),
     /// Reads the decision log
     #[command(subcommand)]
     Decisions(decisions::Verb),
@@ -125,6 +129,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
         Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),
         Verb::Revocations(verb) => on_runtime(revocations::run(verb, environment, screen)),
+        Verb::Callers(verb) => callers::run(&verb, screen),
         Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),
         Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
     }

@@ -1,10 +1,15 @@
 //! The running service that a verb speaks to.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tonic::{
-    Code, Status,
+    Code, Request, Status,
+    body::Body,
+    client::GrpcService,
+    codegen::{Body as HttpBody, Bytes, StdError},
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
@@ -12,6 +17,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     config::{Config, Environment, Flags},
     proto::v1::{ListRealmsRequest, policy_service_client::PolicyServiceClient},
+    server::ADMIN_TOKEN,
 };
 
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
@@ -65,11 +71,7 @@ impl Target {
     pub(super) async fn realm(&self, channel: &Channel) -> Result<String> {
         match &self.realm {
             Some(realm) => Ok(realm.clone()),
-            None => match realms(channel).await?.as_slice() {
-                [only] => Ok(only.clone()),
-                [] => bail!("the service has no realm; see its own log"),
-                several => bail!("the service has several realms; choose one with --realm: {}", several.join(", ")),
-            },
+            None => only(realms(channel.clone()).await?),
         }
     }
 
@@ -77,7 +79,7 @@ impl Target {
     pub(super) async fn realm_or_empty(&self, channel: &Channel) -> Result<String> {
         match &self.realm {
             Some(realm) => Ok(realm.clone()),
-            None => match realms(channel).await?.as_slice() {
+            None => match realms(channel.clone()).await?.as_slice() {
                 [only] => Ok(only.clone()),
                 _ => Ok(String::new()),
             },
@@ -85,9 +87,112 @@ impl Target {
     }
 }
 
+/// The running service, for a verb that reads the decision log or does something to it, and the key that it shows.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct LogTarget {
+    #[command(flatten)]
+    target: Target,
+    /// The file with the caller's key.
+    #[arg(long, value_name = "FILE")]
+    #[arg(
+        help = "The file with the caller's key [env: HALLPASS_TOKEN_FILE] [default: admin.token in the service's data folder]"
+    )]
+    token_file: Option<PathBuf>,
+    /// The service's data folder, which has the local admin token [default: the `data_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+/// A connection whose every call shows the caller's key.
+pub(super) type LogChannel = InterceptedService<Channel, Bearer>;
+
+impl LogTarget {
+    /// Reads the key and connects to the service.
+    pub(super) async fn connect(&self, environment: &Environment) -> Result<LogChannel> {
+        let bearer = self.bearer(environment)?;
+        Ok(InterceptedService::new(self.target.connect(environment).await?, bearer))
+    }
+
+    /// The realm that was named, or else the service's only one.
+    pub(super) async fn realm(&self, channel: &LogChannel) -> Result<String> {
+        match &self.target.realm {
+            Some(realm) => Ok(realm.clone()),
+            None => only(realms(channel.clone()).await?),
+        }
+    }
+
+    fn bearer(&self, environment: &Environment) -> Result<Bearer> {
+        let named = self.token_file.clone().or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
+        let path = match &named {
+            Some(path) => path.clone(),
+            None => {
+                let (config, data_dir) = (self.target.config.clone(), self.data_dir.clone());
+                let flags = Flags { config, data_dir, ..Flags::default() };
+                Config::load(&flags, environment)?.data_dir.join(ADMIN_TOKEN)
+            }
+        };
+        let shown = path.display();
+        let key = fs::read_to_string(&path).map_err(|error| match (&named, error.kind()) {
+            (None, io::ErrorKind::NotFound) => anyhow!(
+                "there is no local admin token `{shown}`; say where the service keeps its data with --data-dir or \
+                 --config, or name the file of a caller's key with --token-file"
+            ),
+            (None, io::ErrorKind::PermissionDenied) => anyhow!(
+                "the local admin token `{shown}` may be read by the user that runs the service alone; be that user, or name \
+                 the file of a caller's key with --token-file"
+            ),
+            _ => anyhow!("the caller's key `{shown}` cannot be read: {error}"),
+        })?;
+        Bearer::new(&key).with_context(|| format!("`{shown}` holds no key; expected one line of visible characters"))
+    }
+}
+
+/// Adds a caller's key to every call.
+#[derive(Clone)]
+pub(super) struct Bearer(MetadataValue<Ascii>);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(..)")
+    }
+}
+
+impl Bearer {
+    /// The key, without the end of its line; `None` where it is none.
+    pub(super) fn new(key: &str) -> Option<Self> {
+        let key = key.trim();
+        let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        let mut value: MetadataValue<Ascii> = format!("Bearer {key}").parse().ok().filter(|_| is_key)?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// The service's only realm.
+fn only(realms: Vec<String>) -> Result<String> {
+    match realms.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => bail!("the service has no realm; see its own log"),
+        several => bail!("the service has several realms; choose one with --realm: {}", several.join(", ")),
+    }
+}
+
 /// The names of the service's realms.
-async fn realms(channel: &Channel) -> Result<Vec<String>> {
-    let listed = PolicyServiceClient::new(channel.clone()).list_realms(ListRealmsRequest {}).await;
+async fn realms<C>(channel: C) -> Result<Vec<String>>
+where
+    C: GrpcService<Body>,
+    C::Error: Into<StdError>,
+    C::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <C::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    let listed = PolicyServiceClient::new(channel).list_realms(ListRealmsRequest {}).await;
     let realms = listed.map_err(|status| failed(&status))?.into_inner().realms;
     Ok(realms.into_iter().map(|realm| realm.name).collect())
 }
@@ -112,6 +217,8 @@ pub(super) fn failed(status: &Status) -> anyhow::Error {
     }
     let advice = match status.code() {
         Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange => "",
+        Code::Unauthenticated => "; name the file of a caller's key with --token-file",
+        Code::PermissionDenied => "",
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => "; try again in a moment",
         Code::Unimplemented => "; is this a hallpass service of the same version?",
         _ => "; the service's own log says more",

@@ -7,9 +7,14 @@ use std::{
 };
 
 use crate::{
-    app::ports::RealmSource,
+    app::{caller, ports::RealmSource},
     domain::{id::RealmName, policy_set::SourceFile},
 };
+
+/// The policies that judge who reads the decision log, as the program carries them along.
+mod caller_files {
+    include!(concat!(env!("OUT_DIR"), "/caller_files.rs"));
+}
 
 /// The folder of each realm.
 #[derive(Debug, Clone, Default)]
@@ -30,9 +35,22 @@ impl RealmFolders {
 
 impl RealmSource for RealmFolders {
     fn read(&self, realm: &RealmName) -> Result<Vec<SourceFile>, String> {
-        let folder = self.0.get(realm).ok_or_else(|| format!("realm `{realm}` has no folder"))?;
-        read_folder(folder)
+        match self.0.get(realm) {
+            Some(folder) => read_folder(folder),
+            None if realm.as_str() == caller::REALM => Ok(embedded_caller_policies()),
+            None => Err(format!("realm `{realm}` has no folder")),
+        }
     }
+}
+
+/// The policies that judge who reads the decision log where a deployment has none of its own, sorted by path.
+pub fn embedded_caller_policies() -> Vec<SourceFile> {
+    let files = caller_files::FILES.iter().filter(|(path, _)| is_realm_file(Path::new(path)));
+    files.map(|(path, content)| SourceFile { path: (*path).to_owned(), content: (*content).to_owned() }).collect()
+}
+
+fn is_realm_file(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
 }
 
 /// All files of a realm's folder, sorted by path.
@@ -62,8 +80,7 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<SourceFile>, bytes: &mut u64
             walk(root, &path, files, bytes)?;
             continue;
         }
-        let belongs = path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known));
-        if !belongs {
+        if !is_realm_file(&path) {
             continue;
         }
         *bytes += fs::metadata(&path).map_err(|error| say(&path, error))?.len();
@@ -97,6 +114,13 @@ mod tests {
             assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), results.len());
             assert!(results.len() > 20);
         }
+    }
+
+    #[test]
+    fn the_embedded_caller_policies_are_those_of_the_folder() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(caller::REALM);
+        assert_eq!(embedded_caller_policies(), read_folder(&folder).unwrap());
+        assert_eq!(RealmFolders::default().read(&caller::REALM.parse().unwrap()).unwrap(), embedded_caller_policies());
     }
 
     #[test]

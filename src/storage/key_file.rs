@@ -1,5 +1,7 @@
-//! A secret of 32 bytes in a file of its own: made on first use, then the same for ever.
+//! A secret of 32 bytes in a file of its own: made on first use, then the same for ever. As bytes, or as text for people
+//! who hand it on.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
     fmt::Write as _,
     fs::{self, File, OpenOptions},
@@ -19,13 +21,23 @@ pub enum KeyFileError {
         #[source]
         source: io::Error,
     },
-    /// The file does not hold 32 bytes.
-    #[error("key file `{path}` holds `{length}` bytes, expected exactly 32; restore it from a backup")]
+    /// The file does not hold as many bytes as a key has.
+    #[error("key file `{path}` holds `{length}` bytes, expected exactly {expected}; restore it from a backup")]
     Length {
         /// The file.
         path: PathBuf,
         /// How many bytes it holds.
         length: u64,
+        /// How many a key has.
+        expected: usize,
+    },
+    /// The file does not hold the text of a key.
+    #[error(
+        "key file `{path}` holds no key as text, expected 43 characters of base64url; restore it, or remove it for a new one"
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
     },
     /// Others than the owner may use the file.
     #[error("key file `{path}` has mode `{mode:04o}`, expected 0600: others could read the key; run chmod 600 on it")]
@@ -53,18 +65,51 @@ pub enum KeyFileError {
 /// # Errors
 /// [`KeyFileError`]; a file that is there is never replaced.
 pub fn load_or_create(path: &Path) -> Result<[u8; 32], KeyFileError> {
+    let mut key = [0; 32];
+    read(path, open_or_create(path, |key| key.to_vec())?, &mut key)?;
+    Ok(key)
+}
+
+/// The same as text: 43 characters of base64url and the end of a line.
+///
+/// # Errors
+/// [`KeyFileError`]; a file that is there is never replaced.
+pub fn load_or_create_text(path: &Path) -> Result<String, KeyFileError> {
+    let mut text = [0; TEXT_BYTES];
+    let written = |key: &[u8; 32]| format!("{}\n", URL_SAFE_NO_PAD.encode(key)).into_bytes();
+    read(path, open_or_create(path, written)?, &mut text)?;
+    let text = text.strip_suffix(b"\n").unwrap_or(&text);
+    let is_key = text.len() == TEXT_BYTES - 1 && URL_SAFE_NO_PAD.decode(text).is_ok();
+    let text = String::from_utf8(text.to_vec()).ok().filter(|_| is_key);
+    text.ok_or_else(|| KeyFileError::Malformed { path: path.to_owned() })
+}
+
+/// A random key as text, for somebody else's file.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub fn random_text() -> Result<String, getrandom::Error> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)?;
+    Ok(URL_SAFE_NO_PAD.encode(key))
+}
+
+/// How long the text of a key is, with the end of its line.
+const TEXT_BYTES: usize = 44;
+
+fn open_or_create(path: &Path, written: impl Fn(&[u8; 32]) -> Vec<u8>) -> Result<File, KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     match File::open(path) {
-        Ok(file) => read(path, file),
+        Ok(file) => Ok(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(path)?;
-            read(path, File::open(path).map_err(failed)?)
+            create(path, written)?;
+            File::open(path).map_err(failed)
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-fn read(path: &Path, mut file: File) -> Result<[u8; 32], KeyFileError> {
+fn read(path: &Path, mut file: File, key: &mut [u8]) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
     let metadata = file.metadata().map_err(failed)?;
     #[cfg(unix)]
@@ -75,15 +120,13 @@ fn read(path: &Path, mut file: File) -> Result<[u8; 32], KeyFileError> {
             return Err(KeyFileError::Open { path: path.to_owned(), mode });
         }
     }
-    if metadata.len() != 32 {
-        return Err(KeyFileError::Length { path: path.to_owned(), length: metadata.len() });
+    if metadata.len() != key.len() as u64 {
+        return Err(KeyFileError::Length { path: path.to_owned(), length: metadata.len(), expected: key.len() });
     }
-    let mut key = [0; 32];
-    file.read_exact(&mut key).map_err(failed)?;
-    Ok(key)
+    file.read_exact(key).map_err(failed)
 }
 
-fn create(path: &Path) -> Result<(), KeyFileError> {
+fn create(path: &Path, written: impl Fn(&[u8; 32]) -> Vec<u8>) -> Result<(), KeyFileError> {
     let random_failed =
         |error: getrandom::Error| KeyFileError::Random { path: path.to_owned(), reason: error.to_string() };
     let (mut key, mut suffix) = ([0; 32], [0; 8]);
@@ -96,7 +139,7 @@ fn create(path: &Path) -> Result<(), KeyFileError> {
         text
     }));
     let temporary = PathBuf::from(temporary);
-    let made = write_new(&temporary, &key).and_then(|()| publish(&temporary, path));
+    let made = write_new(&temporary, &written(&key)).and_then(|()| publish(&temporary, path));
     // Gone already when it was renamed; a leftover holds a key that nothing uses.
     let _gone_or_useless = fs::remove_file(&temporary);
     made.map_err(|source| KeyFileError::Io { path: path.to_owned(), source })
@@ -145,6 +188,20 @@ mod tests {
         assert_eq!(load_or_create(&path).unwrap(), key);
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["pseudonym.key"], "no temporary file stays");
+    }
+
+    #[test]
+    fn a_key_as_text_is_made_once_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.token");
+        let key = load_or_create_text(&path).unwrap();
+        assert_eq!(key.len(), 43);
+        assert_eq!(load_or_create_text(&path).unwrap(), key);
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{key}\n"));
+        assert_ne!(random_text().unwrap(), key);
+        let other = folder.path().join("other.token");
+        write_new(&other, &[b'*'; 44]).unwrap();
+        assert!(matches!(load_or_create_text(&other), Err(KeyFileError::Malformed { .. })));
     }
 
     #[test]

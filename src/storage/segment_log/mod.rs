@@ -1,23 +1,32 @@
 //! The decision log of one realm: append-only segment files that this process alone writes.
 //!
 //! Callers leave encoded records in a bounded buffer. One thread numbers them, writes them in groups, each with one
-//! write and one fdatasync, and makes them visible to readers. The files are the truth and all there is: an index of
-//! 256-record chunks is kept in memory and rebuilt from them.
+//! write and one fdatasync, and makes them visible to readers. Another thread indexes what was written. The segments are the
+//! truth and all there is: the index is rebuilt from them, and what is not indexed is read.
 
+mod blocks;
 mod buffer;
+mod checkpoint_files;
+mod checkpoints;
+mod entries;
 mod files;
 mod frame;
 mod gaps;
 mod group;
 mod index;
+#[cfg(test)]
+mod index_tests;
 mod last_segment;
 mod notes;
+mod proofs;
 mod reader;
 mod recovery;
 mod retention;
+mod scan;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod wall_clock;
 mod writer;
 
@@ -35,19 +44,23 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::timeout,
 };
 
+pub use self::checkpoints::Signing;
 pub use self::seal::{LogKey, SealError};
 use self::{
+    blocks::{indexer::Index, positions::PLACES, terms::TermKey},
     buffer::{Buffer, Encoded, Refused},
+    checkpoints::Appended,
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
     gaps::Dropped,
     group::Noted,
-    index::{Bounded, Catalogue},
+    index::Catalogue,
     notes::{Note, Notes},
+    reader::Page,
     recovery::{Before, Reopened},
     retention::Deletion,
     wall_clock::{JUMP_US, WallClock},
@@ -55,14 +68,20 @@ use self::{
 };
 use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogSegment, LogStatus, RecordPage};
 use crate::domain::{
+    checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision, RecordKind},
     id::DecisionId,
     log_event::{EventKind, Gap, GapCause, LogEvent},
-    record_filter::{PageRequest, RecordFilter},
+    merkle::proof::{ConsistencyProof, InclusionProof},
+    record_filter::{Order, PageRequest, RecordFilter},
+    signed_note::VerifierKey,
 };
 
 /// How long a reader waits for records that are on their way to the disk.
 const FLUSH_WAIT: Duration = Duration::from_secs(5);
+
+/// The most records that who follows the log gets at once.
+const FOLLOWED_MAX: usize = 256;
 
 /// What an append that returned promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +132,8 @@ pub struct Outside {
     pub key: LogKey,
     /// What must be on disk before the entries that refer to it, if anything.
     pub before_group: Option<Arc<dyn BeforeGroup>>,
+    /// The folder of the index, which may be deleted at any time; `None` to keep no index on disk.
+    pub index: Option<PathBuf>,
 }
 
 /// How a log is kept.
@@ -135,6 +156,8 @@ pub struct Options {
     /// How long a record of a bounded log waits for others before its group is written. Default 10 ms, so that with
     /// the writer's round of 2 ms and a disk that syncs within 8 ms a record is durable after 20 ms.
     pub group_interval: Duration,
+    /// The most entries of a block of the index. Default and most 65,536.
+    pub block_entries_max: u32,
 }
 
 impl Default for Options {
@@ -148,6 +171,7 @@ impl Default for Options {
             full_wait: Duration::from_millis(50),
             strict_wait: Duration::from_secs(5),
             group_interval: Duration::from_millis(10),
+            block_entries_max: PLACES,
         }
     }
 }
@@ -160,10 +184,13 @@ pub struct SegmentLog {
     shared: Arc<Shared>,
     options: Options,
     outside: Outside,
-    folder: PathBuf,
+    index: Arc<Index>,
     /// Held while segments are deleted.
     deleting: tokio::sync::Mutex<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    folder: PathBuf,
+    /// Held as long as anything may be written.
+    lock: Mutex<Option<File>>,
 }
 
 impl SegmentLog {
@@ -209,11 +236,22 @@ impl SegmentLog {
             gaps: AtomicU64::new(0),
             is_damaged: AtomicBool::new(recovered.is_damaged),
             catalogue: Catalogue::new(recovered.segments, recovered.tree.size() + 1),
+            appended: Appended::new(recovered.tree.size()),
             is_failing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             is_flush_wanted: AtomicBool::new(false),
             progress: Notify::new(),
         });
+        let terms = TermKey::derived(&outside.key)
+            .map_err(|error| LogError::Unavailable(format!("its index has no key: {error}")))?;
+        let index = Index::start(
+            outside.index.as_deref(),
+            outside.key.clone(),
+            terms,
+            shared.catalogue.clone(),
+            options.block_entries_max,
+        );
+        let index = Arc::new(index.map_err(unavailable)?);
         let writer = SegmentWriter {
             shared: Arc::clone(&shared),
             options,
@@ -227,16 +265,13 @@ impl SegmentLog {
             deletion,
             next_number: recovered.next_number,
         };
-        let run = move || {
-            // Held for as long as the thread may write.
-            let _lock = lock;
-            writer.run();
-        };
-        let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(run).map_err(unavailable)?;
+        let thread = thread::Builder::new().name("decision-log".to_owned());
+        let thread = thread.spawn(move || writer.run()).map_err(unavailable)?;
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
+        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
         let (folder, deleting) = (folder.to_owned(), tokio::sync::Mutex::default());
-        Ok(Self { shared, options, outside, folder, deleting, writer: Mutex::new(Some(thread)) })
+        Ok(Self { shared, options, outside, index, deleting, writer, folder, lock })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -292,10 +327,10 @@ impl SegmentLog {
     /// Reads on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&[Bounded], &LogKey) -> Result<T, LogError> + Send + 'static,
+        read: impl FnOnce(&Index, &LogKey) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let key = self.outside.key.clone();
-        self.blocking(move |shared| read(&shared.catalogue.segments(), &key)).await?
+        let (index, key) = (Arc::clone(&self.index), self.outside.key.clone());
+        self.blocking(move |_| read(&index, &key)).await?
     }
 
     /// Works on a thread that may block.
@@ -405,17 +440,36 @@ impl DecisionLog for SegmentLog {
     /// While the disk refuses writes, records that wait in memory are not found and `is_complete` is false.
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
         let is_flushed = self.flush().await;
-        let mut found = self.read(move |segments, key| reader::query(segments, key, &filter, page)).await?;
+        let mut found = self.read(move |index, key| Ok(reader::query(index, key, &filter, page).page)).await?;
         found.is_complete &= is_flushed;
         Ok(found)
     }
 
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
         let is_flushed = self.flush().await;
-        match self.read(move |segments, key| reader::get(segments, key, id)).await? {
+        match self.read(move |index, key| reader::get(index, key, id)).await? {
             None if !is_flushed => Err(LogError::Unreadable("the newest records are not written yet".to_owned())),
             found => Ok(found),
         }
+    }
+
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError> {
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.shared.catalogue.entries() > after {
+                break;
+            }
+            if self.shared.has_ended.load(SeqCst) {
+                return Err(LogError::Unavailable("it is closed".to_owned()));
+            }
+            progress.await;
+        }
+        let page = PageRequest { order: Order::OldestFirst, size: FOLLOWED_MAX, after: Some(after) };
+        let Page { mut page, last } = self.read(move |index, key| Ok(reader::query(index, key, &filter, page))).await?;
+        page.next_after = page.next_after.or(Some(last.max(after)));
+        Ok(page)
     }
 
     async fn note(&self, event: EventKind) -> Result<u64, LogError> {
@@ -458,11 +512,36 @@ impl DecisionLog for SegmentLog {
     }
 
     async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
-        self.read(|segments, _| retention::list(segments)).await
+        self.blocking(|shared| retention::list(&shared.catalogue.segments())).await?
     }
 
     async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
         self.delete_segments_until(last, rule).await
+    }
+
+    async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
+        self.flush().await;
+        self.new_checkpoint().await
+    }
+
+    fn checkpoints(&self) -> watch::Receiver<Option<Arc<SignedCheckpoint>>> {
+        self.all_checkpoints()
+    }
+
+    fn verifier_keys(&self) -> Vec<VerifierKey> {
+        self.known_keys()
+    }
+
+    async fn prove_inclusion(&self, sequence: u64, tree_size: u64) -> Result<Option<InclusionProof>, LogError> {
+        self.prove(move |checkpoints, tiles| checkpoints.prove_inclusion(tiles, sequence, tree_size)).await
+    }
+
+    async fn prove_consistency(&self, first: u64, second: u64) -> Result<Option<ConsistencyProof>, LogError> {
+        self.prove(move |checkpoints, tiles| checkpoints.prove_consistency(tiles, first, second)).await
+    }
+
+    async fn entry(&self, sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.stored_entry(sequence).await
     }
 
     fn is_writable(&self) -> bool {
@@ -508,6 +587,10 @@ impl SegmentLog {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A thread that panicked has said that it ended; there is nothing to add.
         let _ended = writer.map(JoinHandle::join);
+        if let Some(checkpoints) = self.shared.appended.checkpoints() {
+            checkpoints.close();
+        }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

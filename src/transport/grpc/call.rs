@@ -8,10 +8,13 @@ use tonic::{
 };
 
 use super::status;
+use crate::app::caller::Presented;
 
 /// The metadata that carries the caller's own id of a request, there and back.
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
+/// The metadata that carries the key of who reads the decision log.
+const AUTHORIZATION: &str = "authorization";
 /// How long the caller waits (gRPC over HTTP/2, "Timeout").
 const TIMEOUT: &str = "grpc-timeout";
 
@@ -73,6 +76,19 @@ impl Call {
     }
 }
 
+/// What a call brings to show who makes it (RFC 6750 section 2.1). A key that comes twice is none.
+pub(super) fn presented<T>(request: &Request<T>) -> Presented {
+    let mut values = request.metadata().get_all(AUTHORIZATION).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    let key = only.and_then(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        let key = key.trim();
+        (scheme.eq_ignore_ascii_case("Bearer") && !key.is_empty()).then(|| key.into())
+    });
+    let is_local = request.remote_addr().is_some_and(|address| address.ip().to_canonical().is_loopback());
+    Presented { key, is_local }
+}
+
 /// The time for the work: a little less than the caller waits, so that the answer still arrives. At most eight digits
 /// and a unit.
 fn timeout(text: &str) -> Option<Duration> {
@@ -116,6 +132,29 @@ mod tests {
             ("1é", None),
         ] {
             assert_eq!(timeout(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_comes_once_with_the_word_bearer() {
+        for (given, expected) in [
+            (&["Bearer secret"][..], Some("secret")),
+            (&["bearer  secret "], Some("secret")),
+            (&["Basic secret"], None),
+            (&["secret"], None),
+            (&["Bearer "], None),
+            (&[], None),
+            (&["Bearer secret", "Bearer other"], None),
+            (&["Bearer secret", "Bearer secret"], None),
+        ] {
+            let mut request = Request::new(());
+            for value in given {
+                request.metadata_mut().append(AUTHORIZATION, value.parse().unwrap());
+            }
+            let presented = presented(&request);
+            assert_eq!(presented.key.as_deref(), expected, "{given:?}");
+            assert!(!presented.is_local, "a call from nowhere");
+            assert!(!format!("{presented:?}").contains("secret"));
         }
     }
 

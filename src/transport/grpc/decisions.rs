@@ -1,17 +1,19 @@
 //! `hallpass.v1.DecisionLogService`.
 
+mod export;
+
 use std::sync::Arc;
 
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    call::Call,
+    call::{Call, presented},
     convert::{decisions as convert, log_status as convert_status},
     status,
 };
 use crate::{
-    app::App,
+    app::{App, caller::Reading},
     proto::v1::{self as pb, decision_log_service_server::DecisionLogService},
 };
 
@@ -25,11 +27,13 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::QueryDecisionsRequest>,
     ) -> Result<Response<pb::QueryDecisionsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
-            let convert::Query { realm, conditions, page, binding } =
-                convert::query(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            let found = self.0.query_decisions(&realm, conditions, page).await;
+            let convert::Query { realm, conditions, page, binding } = convert::query(request.into_inner())
+                .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
+            let reading = Reading::of_query("QueryDecisions", &conditions, call.request_id());
+            let query = self.0.query_decisions(&realm, conditions.clone(), page);
+            let found = self.0.read_log(&realm, &presented, &reading, query).await;
             found.map(|page| convert::page(page, &binding)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
@@ -39,10 +43,12 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::GetDecisionRequest>,
     ) -> Result<Response<pb::GetDecisionResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
-            let (realm, id) = convert::get(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            let found = self.0.get_decision(&realm, id).await;
+            let (realm, id) = convert::get(request.into_inner())
+                .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
+            let reading = Reading::of_log("GetDecision", call.request_id());
+            let found = self.0.read_log(&realm, &presented, &reading, self.0.get_decision(&realm, id)).await;
             found.as_ref().map(convert::found).map_err(|error| status::of(error, &realm))
         };
         call.answer(work).await
@@ -57,13 +63,14 @@ impl DecisionLogService for DecisionLog {
         Err(Status::unimplemented("tail_decisions"))
     }
 
-    type ExportDecisionsStream = ReceiverStream<Result<pb::ExportDecisionsResponse, Status>>;
+    type ExportDecisionsStream = export::Parts;
 
     async fn export_decisions(
         &self,
-        _request: Request<pb::ExportDecisionsRequest>,
+        request: Request<pb::ExportDecisionsRequest>,
     ) -> Result<Response<Self::ExportDecisionsStream>, Status> {
-        Err(Status::unimplemented("export_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(export::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ReplayDecisionsStream = ReceiverStream<Result<pb::ReplayDecisionsResponse, Status>>;
@@ -79,11 +86,14 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::GetLogStatusRequest>,
     ) -> Result<Response<pb::GetLogStatusResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::GetLogStatusRequest { realm } = request.into_inner();
-            let found = self.0.log_status(&realm);
-            found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
+            let reading = Reading::of_log("GetLogStatus", call.request_id());
+            let found = self.0.read_log(&realm, &presented, &reading, async { self.0.log_status(&realm) }).await;
+            found
+                .map(|(found, checkpoint, key)| convert_status::status(&found, checkpoint.as_deref(), key.as_ref()))
+                .map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
     }

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{call::Call, convert::policies as convert, status};
 use crate::{
-    app::App,
+    app::{App, caller},
     proto::v1::{self as pb, policy_service_server::PolicyService},
 };
 
@@ -32,6 +32,9 @@ impl PolicyService for Policies {
         let call = Call::of(&request);
         let work = async {
             let pb::GetRealmRequest { realm } = request.into_inner();
+            if let Some(policies) = self.0.callers().policies().filter(|_| realm == caller::REALM) {
+                return Ok(pb::GetRealmResponse { realm: Some(convert::caller_realm(policies)) });
+            }
             let state = self.0.realm(&realm).map_err(|error| status::of(&error, &realm))?;
             Ok(pb::GetRealmResponse { realm: Some(convert::realm(state)) })
         };

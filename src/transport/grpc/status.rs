@@ -40,6 +40,7 @@ pub(super) fn code(kind: Kind) -> Code {
     match kind {
         Kind::InvalidArgument => Code::InvalidArgument,
         Kind::Unauthenticated => Code::Unauthenticated,
+        Kind::PermissionDenied => Code::PermissionDenied,
         Kind::NotFound => Code::NotFound,
         Kind::FailedPrecondition => Code::FailedPrecondition,
         Kind::ResourceExhausted => Code::ResourceExhausted,
@@ -178,6 +179,7 @@ mod tests {
         for (kind, expected, is_retried) in [
             (Kind::InvalidArgument, Code::InvalidArgument, false),
             (Kind::Unauthenticated, Code::Unauthenticated, false),
+            (Kind::PermissionDenied, Code::PermissionDenied, false),
             (Kind::NotFound, Code::NotFound, false),
             (Kind::FailedPrecondition, Code::FailedPrecondition, false),
             (Kind::ResourceExhausted, Code::ResourceExhausted, true),

@@ -121,6 +121,7 @@ impl Problem {
         let (status, may_help) = match error.kind {
             Kind::InvalidArgument => (StatusCode::BAD_REQUEST, false),
             Kind::Unauthenticated => (StatusCode::UNAUTHORIZED, false),
+            Kind::PermissionDenied => (StatusCode::FORBIDDEN, false),
             Kind::NotFound => (StatusCode::NOT_FOUND, false),
             Kind::FailedPrecondition => (StatusCode::CONFLICT, false),
             Kind::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, true),

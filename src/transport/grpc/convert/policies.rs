@@ -2,7 +2,11 @@
 
 use super::timestamp;
 use crate::{
-    app::{policies::Validation, realm_state::RealmState},
+    app::{
+        caller::{self, CallerPolicies},
+        policies::Validation,
+        realm_state::RealmState,
+    },
     domain::{
         fault::Fault,
         grants::{GrantFault, Grants},
@@ -27,6 +31,21 @@ pub(crate) fn realm(state: &RealmState) -> pb::Realm {
         data_revision: state.graph().revision().0,
         variant: state.variant.as_deref().unwrap_or_default().to_owned(),
         grant_faults: realm.grants.iter().flat_map(Grants::faults).map(grant_fault).collect(),
+    }
+}
+
+/// The realm that judges who reads the decision log: it has no issuers and no relationships.
+pub(crate) fn caller_realm(policies: &CallerPolicies) -> pb::Realm {
+    let loaded = policies.loaded();
+    let realm = &loaded.realm;
+    pb::Realm {
+        name: caller::REALM.to_owned(),
+        title: realm.file.title.to_string(),
+        policy_version: realm.version.to_string(),
+        loaded_at: Some(timestamp(loaded.loaded_at_us)),
+        policies: u32::try_from(realm.policies.len()).unwrap_or(u32::MAX),
+        last_faults: faults(&policies.last_faults()),
+        ..pb::Realm::default()
     }
 }
 

@@ -1,0 +1,440 @@
+//! Who may read the decision log: the callers that the deployment names, judged by the policies of the realm `hallpass`,
+//! each call recorded in the log that it reads.
+
+mod policies;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+
+pub use self::policies::CallerPolicies;
+use self::policies::Judged;
+use crate::{
+    app::{
+        App,
+        authorize::{decision_id, person_pseudonym, recorded_entity},
+        decisions::DecisionQuery,
+        error::{Error, Kind},
+        realm_state::RealmState,
+    },
+    domain::{
+        decision::{Effect, Reason},
+        decision_record::{DecisionRecord, RecordKind, RecordedSubject},
+        id::{EntityId, RealmName, Revision},
+        record_filter::RecordFilter,
+        value::{Attributes, Value},
+    },
+};
+
+/// The realm whose policies say who may read; no realm of a deployment has this name.
+pub const REALM: &str = "hallpass";
+
+/// The name of who comes with the local admin token.
+pub const ADMIN: &str = "local-admin";
+
+/// The roles of the local admin: all that the policies know.
+pub const ADMIN_ROLES: [&str; 4] = ["operator", "auditor", "privacy_officer", "author"];
+
+/// The resource type of every reading.
+pub const RESOURCE_TYPE: &str = "DecisionLog";
+
+/// A key that is longer than this, in bytes, is nobody's.
+pub const KEY_BYTES_MAX: usize = 1_024;
+
+/// The SHA-256 of a caller's key. Keys are random, so their digests need no salt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyDigest([u8; 32]);
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(..)")
+    }
+}
+
+impl KeyDigest {
+    /// The digest of a key.
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        if text.len() != 64 {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            // `from_str_radix` would take a sign.
+            let pair =
+                std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            *byte = u8::from_str_radix(pair?, 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+}
+
+/// The digest as 64 lower-case hexadecimal digits.
+impl fmt::Display for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A caller that the deployment names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCaller {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its roles; what they permit is said by the policies.
+    pub roles: Vec<Arc<str>>,
+    /// The realms whose logs it may read; empty for all.
+    pub realms: Vec<RealmName>,
+    /// The digest of its key.
+    pub key: KeyDigest,
+}
+
+/// What a call brings to show who makes it.
+#[derive(Clone, Default)]
+pub struct Presented {
+    /// The key, as it came; `None` where none came or more than one.
+    pub key: Option<Arc<str>>,
+    /// The call comes from this machine.
+    pub is_local: bool,
+}
+
+/// Shows whether there is a key, not which.
+impl fmt::Debug for Presented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, is_local } = self;
+        f.debug_struct("Presented").field("has_key", &key.is_some()).field("is_local", is_local).finish()
+    }
+}
+
+/// Everybody who may come: the deployment's callers, or else the local admin.
+#[derive(Debug, Default)]
+pub struct Callers {
+    known: Vec<KnownCaller>,
+    admin: Option<KeyDigest>,
+    policies: Option<CallerPolicies>,
+}
+
+impl Callers {
+    /// The callers of a deployment. Without any, the local admin is who shows the token of this digest from this
+    /// machine.
+    pub fn new(known: Vec<KnownCaller>, admin: KeyDigest, policies: CallerPolicies) -> Self {
+        Self { known, admin: Some(admin), policies: Some(policies) }
+    }
+
+    /// The policies that judge them; `None` where nobody may read.
+    pub fn policies(&self) -> Option<&CallerPolicies> {
+        self.policies.as_ref()
+    }
+
+    /// Who shows this. Takes as long for a key that is nearly right as for any other.
+    ///
+    /// # Errors
+    /// Why it is nobody. Holds nothing of what was shown.
+    fn identify(&self, presented: &Presented) -> Result<Identified<'_>, Reason> {
+        let Some(key) = &presented.key else {
+            return Err(Reason::plain("CALLER_KEY_MISSING", KEY_MISSING));
+        };
+        let digest = KeyDigest::of(if key.len() <= KEY_BYTES_MAX { key } else { "" });
+        let mut found = u32::MAX;
+        for (index, caller) in (0_u32..).zip(&self.known) {
+            found.conditional_assign(&index, caller.key.0.ct_eq(&digest.0));
+        }
+        let is_admin = self.admin.as_ref().map_or(Choice::from(0), |admin| admin.0.ct_eq(&digest.0));
+        if let Some(caller) = usize::try_from(found).ok().and_then(|index| self.known.get(index)) {
+            return Ok(Identified::Known(caller));
+        }
+        if !bool::from(is_admin) {
+            return Err(Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN));
+        }
+        if !self.known.is_empty() {
+            return Err(Reason::plain("CALLER_KEY_UNKNOWN", ADMIN_IS_PAST));
+        }
+        if !presented.is_local {
+            return Err(Reason::plain("CALLER_NOT_LOCAL", ADMIN_IS_LOCAL));
+        }
+        Ok(Identified::Admin)
+    }
+}
+
+const KEY_MISSING: &str = "reading the decision log takes a caller's key, as `authorization: Bearer KEY`";
+const KEY_UNKNOWN: &str = "the key is no caller's: callers stand under `[callers]` in hallpass.toml, and without any the \
+                           local admin token counts, which is in the file admin.token of the data folder";
+const ADMIN_IS_PAST: &str =
+    "the local admin token does not count where callers stand under `[callers]` in hallpass.toml; use the key of one";
+const ADMIN_IS_LOCAL: &str = "the local admin token counts on the service's own machine only";
+
+/// Somebody who is known.
+#[derive(Clone, Copy, Debug)]
+enum Identified<'a> {
+    Admin,
+    Known(&'a KnownCaller),
+}
+
+impl Identified<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Admin => ADMIN,
+            Self::Known(caller) => &caller.name,
+        }
+    }
+}
+
+/// A call that reads the log, or does something to it.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    /// The name of the call, which is the policies' action.
+    pub action: &'static str,
+    /// What it asks about.
+    pub about: About<'a>,
+    /// It asks for the plain ids of people.
+    pub names: bool,
+    /// Why it is asked; may be empty.
+    pub purpose: Arc<str>,
+    /// The caller's own id of the request; may be empty.
+    pub request_id: Arc<str>,
+}
+
+/// What a call asks about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// The log as such, or a single entry of it.
+    Log,
+    /// The decisions of a question.
+    Decisions(&'a DecisionQuery),
+    /// A person, by the plain id.
+    Person(&'a EntityId),
+    /// The people behind pseudonyms.
+    Pseudonyms,
+}
+
+impl<'a> Reading<'a> {
+    /// A call about the log as such.
+    pub fn of_log(action: &'static str, request_id: &str) -> Self {
+        let request_id = request_id.into();
+        Self { action, about: About::Log, names: false, purpose: Arc::default(), request_id }
+    }
+
+    /// A question, with its own purpose.
+    pub fn of_query(action: &'static str, query: &'a DecisionQuery, request_id: &str) -> Self {
+        let (names, purpose) = (query.names, Arc::clone(&query.purpose));
+        Self { action, about: About::Decisions(query), names, purpose, request_id: request_id.into() }
+    }
+
+    /// A call about one person.
+    pub fn of_person(action: &'static str, person: &'a EntityId, request_id: &str) -> Self {
+        Self { about: About::Person(person), ..Self::of_log(action, request_id) }
+    }
+
+    /// A call for the people behind pseudonyms.
+    pub fn of_pseudonyms(action: &'static str, purpose: Arc<str>, request_id: &str) -> Self {
+        Self { about: About::Pseudonyms, names: true, purpose, ..Self::of_log(action, request_id) }
+    }
+
+    /// It names a person, or by its plain id what may be one.
+    fn names_people(&self, state: &RealmState) -> bool {
+        let query = match self.about {
+            About::Log => return false,
+            About::Person(_) | About::Pseudonyms => return true,
+            About::Decisions(query) => query,
+        };
+        let loaded = state.policies();
+        let (realm, filter) = (&loaded.realm, &query.filter);
+        let is_person = |entity_type: &str| realm.relations.is_person(entity_type);
+        let principal = &realm.file.principal;
+        query.person.is_some()
+            || filter.principal.is_some() && is_person(&principal.entity)
+            || filter.actor.is_some() && is_person(principal.actor_type())
+            || query.resource_id.is_some()
+                && realm.resource_types.values().any(|resource_type| {
+                    let is_asked = filter.resource_type.as_ref().is_none_or(|asked| *asked == resource_type.name);
+                    is_asked && realm.is_about_people(resource_type)
+                })
+    }
+
+    /// It sets no condition.
+    fn is_full(&self) -> bool {
+        let About::Decisions(query) = self.about else { return false };
+        let DecisionQuery { filter, person, entity, resource_id, names: _, purpose: _ } = query;
+        *filter == RecordFilter::default() && person.is_none() && entity.is_none() && resource_id.is_none()
+    }
+
+    /// The people asked about, as the log names them.
+    fn subjects(&self, state: &RealmState) -> Vec<RecordedSubject> {
+        let loaded = state.policies();
+        let (person, other) = match self.about {
+            About::Log | About::Pseudonyms => (None, None),
+            About::Person(person) => (Some(person), None),
+            About::Decisions(query) => (query.person.as_ref(), query.entity.as_ref()),
+        };
+        let subject = |attribute: &str, entity: &EntityId| {
+            let is_pseudonym = loaded.realm.relations.is_person(&entity.entity_type);
+            // Of other types only what the schema knows: an id of any type could be a person's.
+            let is_known = loaded.realm.schema.entities.contains_key(&entity.entity_type);
+            let id = loaded.realm.relations.entity_id(&entity.entity_type, &entity.id).ok()?;
+            let entity = if is_pseudonym { person_pseudonym(state, &id) } else { id };
+            let attribute = Arc::from(attribute);
+            is_known.then_some(RecordedSubject { attribute, entity, is_pseudonym, is_proposed: false })
+        };
+        let people = person.and_then(|person| subject("person", person));
+        let principal = match self.about {
+            About::Decisions(query) => query.filter.principal.as_ref(),
+            _ => None,
+        };
+        let principal = principal.and_then(|id| {
+            let entity_type = Arc::clone(&loaded.realm.file.principal.entity);
+            let asked = EntityId { entity_type, id: Arc::clone(id) };
+            let is_pseudonym = loaded.realm.relations.is_person(&asked.entity_type);
+            let entity = recorded_entity(state, &loaded.realm, &asked);
+            is_pseudonym.then(|| RecordedSubject {
+                attribute: "principal".into(),
+                entity,
+                is_pseudonym,
+                is_proposed: false,
+            })
+        });
+        people.into_iter().chain(principal).chain(other.and_then(|other| subject("entity", other))).collect()
+    }
+}
+
+/// A call that may be made, and is on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Who makes it.
+    pub caller: Arc<str>,
+}
+
+impl App {
+    /// The callers of the decision log.
+    pub fn callers(&self) -> &Callers {
+        &self.callers
+    }
+
+    /// The error of a wrong request; who isn't known hears that instead, and nothing of the request.
+    pub fn refusal_of(&self, presented: &Presented, error: Error) -> Error {
+        self.callers.identify(presented).map_or_else(|reason| unauthenticated(&reason), |_| error)
+    }
+
+    /// Lets a call through that its caller may make, when it is on record. For calls that do something, and for those
+    /// that answer over time.
+    ///
+    /// # Errors
+    /// A caller that isn't known, or may not; an unknown realm; a log that cannot take the record.
+    pub async fn permit(&self, realm: &str, presented: &Presented, reading: &Reading<'_>) -> Result<Permit, Error> {
+        let (state, judged) = self.judge(realm, presented, reading)?;
+        state.log.append(vec![self.reading_record(&state, reading, &judged)]).await?;
+        judged.permit()
+    }
+
+    /// Answers a call that its caller may make, when it is on record: the record comes after what was read, so that
+    /// no question finds itself, and before the answer.
+    ///
+    /// # Errors
+    /// Those of [`App::permit`] and those of the work.
+    pub async fn read_log<T>(
+        &self,
+        realm: &str,
+        presented: &Presented,
+        reading: &Reading<'_>,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let (state, judged) = self.judge(realm, presented, reading)?;
+        let answer = match judged.permit() {
+            Ok(_) => work.await,
+            Err(error) => Err(error),
+        };
+        state.log.append(vec![self.reading_record(&state, reading, &judged)]).await?;
+        answer
+    }
+
+    fn judge(
+        &self,
+        realm: &str,
+        presented: &Presented,
+        reading: &Reading<'_>,
+    ) -> Result<(Arc<RealmState>, Judged), Error> {
+        let identified = self.callers.identify(presented);
+        let state = match (self.realm(realm), &identified) {
+            (Ok(state), _) => Arc::clone(state),
+            (Err(_), Err(reason)) => return Err(unauthenticated(reason)),
+            (Err(error), Ok(_)) => return Err(error),
+        };
+        let Some(policies) = self.callers.policies() else {
+            return Err(unauthenticated(&Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN)));
+        };
+        let judged = policies.judge(identified, &state, reading);
+        Ok((state, judged))
+    }
+
+    /// What the log keeps of a call that reads it.
+    fn reading_record(&self, state: &RealmState, reading: &Reading<'_>, judged: &Judged) -> DecisionRecord {
+        let now_us = self.clock.now_us();
+        let Judged { decision, principal, .. } = judged;
+        let asked = [("full", reading.is_full()), ("names", reading.names), ("people", reading.names_people(state))];
+        let asked = asked.into_iter().map(|(name, value)| (Arc::from(name), Value::Bool(value))).collect();
+        let mut attributes: Vec<_> = principal.iter().flat_map(|(_, attributes)| attributes.iter()).collect();
+        let asked = (Arc::from("asked"), Value::Record(asked));
+        attributes.push((&asked.0, &asked.1));
+        let attributes: Attributes =
+            attributes.into_iter().map(|(name, value)| (Arc::clone(name), value.clone())).collect();
+        DecisionRecord {
+            id: decision_id(now_us),
+            time_us: now_us,
+            outcome: decision.outcome,
+            reasons: decision.reasons.clone(),
+            determining_policies: decision.determining_policies.clone(),
+            action: reading.action.into(),
+            resource_type: RESOURCE_TYPE.into(),
+            resource_id: state.name.as_str().into(),
+            subjects: reading.subjects(state),
+            principal: principal.as_ref().map(|(entity, _)| entity.clone()),
+            issuer: Arc::default(),
+            attributes: Arc::new(attributes),
+            policy_version: decision.policy_version.clone(),
+            data_revision: Revision::default(),
+            request_id: Arc::clone(&reading.request_id),
+            duration_us: 0,
+            obligations: Vec::new(),
+            actor: None,
+            client: Arc::default(),
+            purpose: Arc::clone(&reading.purpose),
+            kind: RecordKind::Reading,
+            facts: Arc::default(),
+        }
+    }
+}
+
+fn unauthenticated(reason: &Reason) -> Error {
+    let code = match &*reason.code {
+        "CALLER_KEY_MISSING" => "CALLER_KEY_MISSING",
+        "CALLER_NOT_LOCAL" => "CALLER_NOT_LOCAL",
+        _ => "CALLER_KEY_UNKNOWN",
+    };
+    Error::new(Kind::Unauthenticated, code, reason.message.to_string())
+}
+
+impl Judged {
+    /// The permit of an allow.
+    ///
+    /// # Errors
+    /// What the caller lacks, in the policies' own words.
+    fn permit(&self) -> Result<Permit, Error> {
+        let first = self.decision.reasons.first();
+        let Some(caller) = &self.caller else {
+            return Err(first.map_or_else(|| unauthenticated(&Reason::plain("", KEY_UNKNOWN)), unauthenticated));
+        };
+        if self.decision.outcome.effect() == Effect::Allow {
+            return Ok(Permit { caller: Arc::clone(caller) });
+        }
+        let (code, message) = first.map_or(("", ""), |reason| (&*reason.code, &*reason.message));
+        let hints: Vec<&str> = first.iter().flat_map(|reason| &reason.hints).map(|hint| &**hint).collect();
+        let message = format!("caller `{caller}` is refused, `{code}`: {message} {}", hints.join(" "));
+        Err(Error::new(Kind::PermissionDenied, "CALLER_NOT_PERMITTED", message.trim_end()))
+    }
+}
