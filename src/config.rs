@@ -24,6 +24,7 @@ use crate::{
         fault::Fault,
         id::RealmName,
         issuer::Issuer,
+        mask::Mask,
         realm_file::read_issuers,
     },
     storage::{segment_log, sled},
@@ -73,6 +74,8 @@ pub struct RealmConfig {
     pub issuers: Vec<Issuer>,
     /// How its decisions are kept, where that differs from [`Config::decision_log`].
     pub decision_log: Option<segment_log::Options>,
+    /// What is kept out of its decision log.
+    pub mask: Mask,
 }
 
 impl Default for Config {
@@ -286,6 +289,7 @@ impl Config {
                 variant: None,
                 issuers: Vec::new(),
                 decision_log: None,
+                mask: Mask::default(),
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -366,8 +370,14 @@ impl Layers<'_> {
                 let from_base = self.base.join(&*file);
                 *file = std::path::absolute(&from_base).unwrap_or(from_base);
             }
-            let decision_log = table.table("decision_log", |table| realm_decision_log(table, decision_log));
-            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers, decision_log })
+            let (decision_log, mask) = table
+                .table("decision_log", |table| {
+                    let mask = table.table("mask", Mask::read).unwrap_or_default();
+                    (realm_decision_log(table, decision_log), mask)
+                })
+                .unzip();
+            let (folder, mask) = (self.base.join(&*folder?), mask.unwrap_or_default());
+            Some(RealmConfig { name: name?, folder, variant, issuers, decision_log, mask })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -665,8 +675,6 @@ tokens_cached_max = 0
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
                 "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
