@@ -574,6 +574,23 @@ tokens_cached_max = 0
     }
 
     #[test]
+    fn a_realm_may_keep_its_decisions_in_another_way_than_the_others() {
+        let content = "[decision_log]\nmode = \"available\"\nfull_wait_ms = 9\n\
+                       [realms.one]\nfolder = \"a\"\n[realms.one.decision_log]\nmode = \"strict\"\nsegment_seconds_max = 60\n\
+                       [realms.two]\nfolder = \"b\"\n";
+        let config = read(content, &Flags::default(), &[("HALLPASS_DECISION_LOG_BUFFER_RECORDS", "77")]).unwrap();
+        let one = config.realms[0].decision_log.unwrap();
+        assert_eq!((one.mode, one.buffer_records_max), (segment_log::Mode::Strict, 77));
+        assert_eq!((one.full_wait, one.segment_age_max), (Duration::from_millis(9), Duration::from_secs(60)));
+        assert_eq!(config.decision_log.mode, segment_log::Mode::Available);
+        assert_eq!(config.realms[1].decision_log, None);
+        let content = "[realms.one]\nfolder = \"a\"\n[realms.one.decision_log]\nmode = \"lax\"\nsegment_bytes_max = 1\nsize = 2\n";
+        let faults = faults(content, &[]);
+        assert!(faults[0].starts_with("hallpass.toml:4: ") && faults[0].contains("is no mode"), "{faults:?}");
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
     fn the_file_sets_every_key_and_its_paths_start_at_its_folder() {
         let config = read(WHOLE, &Flags::default(), &[]).unwrap();
         assert_eq!(config.data_dir, Path::new("etc/data"));

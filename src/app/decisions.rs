@@ -12,12 +12,14 @@ use crate::{
         realm_state::RealmState,
     },
     domain::{
+        checkpoint::SignedCheckpoint,
         decision_record::LoggedDecision,
         id::{DecisionId, EntityId},
         identity::Pseudonym,
         mask::{Mask, Masking},
         realm::Realm,
         record_filter::{PageRequest, RecordFilter},
+        signed_note::VerifierKey,
     },
 };
 
@@ -42,12 +44,17 @@ pub struct DecisionQuery {
 pub const PAGE_SIZE_MAX: usize = 1_000;
 
 impl App {
-    /// How a realm's log is doing.
+    /// How a realm's log is doing, its newest checkpoint, and the key that verifies it.
     ///
     /// # Errors
     /// An unknown realm.
-    pub fn log_status(&self, realm: &str) -> Result<LogStatus, Error> {
-        Ok(self.realm(realm)?.log.status())
+    pub fn log_status(
+        &self,
+        realm: &str,
+    ) -> Result<(LogStatus, Option<Arc<SignedCheckpoint>>, Option<VerifierKey>), Error> {
+        let log = &self.realm(realm)?.log;
+        let newest = log.checkpoints().borrow().clone();
+        Ok((log.status(), newest, log.verifier_keys().into_iter().next()))
     }
 
     /// Finds decisions.

@@ -20,6 +20,7 @@ mod grants;
 mod introspection;
 mod issuer_server;
 mod kill;
+mod log_status;
 mod oauth_token;
 mod pages;
 mod realms_page;

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io,
     ops::ControlFlow,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 pub(super) use self::page::{Page, query};
@@ -270,6 +270,9 @@ impl<'a> Search<'a> {
             return;
         }
         if let Err(error) = read {
+            if piece.segment.is_deleted.load(SeqCst) {
+                return;
+            }
             // A bad sector hides a part of the log, not the log.
             tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
         }
