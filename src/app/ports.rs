@@ -184,7 +184,7 @@ pub struct RecordPage {
 }
 
 /// How a decision log is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogStatus {
     /// The mode's word: `strict`, `bounded` or `available`.
     pub mode: &'static str,
@@ -206,6 +206,21 @@ pub struct LogStatus {
     pub flushed_at_us: Option<i64>,
     /// Every part of the log that was looked at can be read.
     pub is_undamaged: bool,
+}
+
+/// A part of a decision log that is kept or deleted as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSegment {
+    /// The sequence number of its first entry.
+    pub first: u64,
+    /// The sequence number of its last entry.
+    pub last: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// The latest time of its entries, in microseconds since the epoch.
+    pub newest_us: i64,
+    /// Nothing is written to it any more.
+    pub is_deletable: bool,
 }
 
 /// Something that must be on disk before the entries that refer to it are.
@@ -290,6 +305,20 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     async fn entry(&self, _sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
         Err(without_checkpoints())
     }
+
+    /// The parts that the log consists of, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError>;
+
+    /// Deletes the oldest parts that end at the entry `last` or before, and returns the first and the last entry that
+    /// were deleted; `None` when there are none. The log says so, with the rule's words, before they are gone, and their
+    /// hashes stay.
+    ///
+    /// # Errors
+    /// [`LogError`]; what was begun then is finished at the next start.
+    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError>;
 
     /// The log takes records.
     fn is_writable(&self) -> bool;

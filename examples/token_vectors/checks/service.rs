@@ -12,7 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hallpass::app::App;
 use hallpass::app::authorize::{AuthorizeRequest, Caller};
 use hallpass::app::credentials::Credentials;
-use hallpass::app::ports::{Clock, DecisionLog, KeyError, KeySource, LogError, RealmSource, RecordPage, Stores};
+use hallpass::app::ports::{
+    Clock, DecisionLog, KeyError, KeySource, LogError, LogSegment, LogStatus, RealmSource, RecordPage, Stores,
+};
 use hallpass::app::realm_state::{Deployed, RealmState};
 use hallpass::app::token_cache::{TOKENS_MAX_DEFAULT, TokenCache};
 use hallpass::domain::access_request::Question;
@@ -264,6 +266,18 @@ impl DecisionLog for Log {
     }
 
     async fn get(&self, _: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
+        Ok(None)
+    }
+
+    fn status(&self) -> LogStatus {
+        LogStatus { is_writable: true, ..LogStatus::default() }
+    }
+
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_until(&self, _: u64, _: &str) -> Result<Option<(u64, u64)>, LogError> {
         Ok(None)
     }
 

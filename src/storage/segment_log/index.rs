@@ -4,7 +4,10 @@ use std::{
     fs::File,
     io::{self, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use super::frame::{FrameReader, HEADER_BYTES, Step};
@@ -108,6 +111,8 @@ pub(super) struct Segment {
     pub path: PathBuf,
     /// The sequence number of its first record.
     pub first_sequence: u64,
+    /// The file is going or gone; who finds nothing of it knows why.
+    pub is_deleted: AtomicBool,
     /// `None` until the file was looked through.
     chunks: Mutex<Option<Chunks>>,
 }
@@ -115,12 +120,12 @@ pub(super) struct Segment {
 impl Segment {
     /// A segment of an earlier run, to be looked through when it is first read.
     pub(super) fn unread(number: u64, path: PathBuf, first_sequence: u64) -> Self {
-        Self { number, path, first_sequence, chunks: Mutex::new(None) }
+        Self { number, path, first_sequence, is_deleted: AtomicBool::new(false), chunks: Mutex::new(None) }
     }
 
     /// A segment whose records are known.
     pub(super) fn known(number: u64, path: PathBuf, first_sequence: u64, chunks: Chunks) -> Self {
-        Self { number, path, first_sequence, chunks: Mutex::new(Some(chunks)) }
+        Self { number, path, first_sequence, is_deleted: AtomicBool::new(false), chunks: Mutex::new(Some(chunks)) }
     }
 
     /// A segment of which nothing can be read. It counts as one record, so that what spans it is known to be incomplete.
@@ -211,6 +216,17 @@ impl Catalogue {
         let ends = starts.chain([state.next_sequence]);
         let pairs = state.segments.iter().zip(ends);
         pairs.map(|(segment, next)| Bounded { segment: Arc::clone(segment), next }).collect()
+    }
+
+    /// Takes out the segments that end at the entry `last` or before, but never the newest, and returns them.
+    pub(super) fn remove_until(&self, last: u64) -> Vec<Arc<Segment>> {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // A segment ends where the next one starts.
+        let starts = state.segments.iter().skip(1).map(|segment| segment.first_sequence);
+        let count = starts.take_while(|next| *next <= last.saturating_add(1)).count();
+        let removed: Vec<_> = state.segments.drain(..count).collect();
+        removed.iter().for_each(|segment| segment.is_deleted.store(true, SeqCst));
+        removed
     }
 
     /// How many entries were ever kept.

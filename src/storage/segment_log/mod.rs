@@ -18,6 +18,7 @@ mod notes;
 mod proofs;
 mod reader;
 mod recovery;
+mod retention;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -55,10 +56,11 @@ use self::{
     index::{Bounded, Catalogue},
     notes::{Note, Notes},
     recovery::{Before, Reopened},
+    retention::Deletion,
     wall_clock::{JUMP_US, WallClock},
     writer::{OpenSegment, SegmentWriter, Shared},
 };
-use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogStatus, RecordPage};
+use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogSegment, LogStatus, RecordPage};
 use crate::domain::{
     checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision, RecordKind},
@@ -168,8 +170,10 @@ pub struct SegmentLog {
     shared: Arc<Shared>,
     options: Options,
     outside: Outside,
-    writer: Mutex<Option<JoinHandle<()>>>,
     folder: PathBuf,
+    /// Held while segments are deleted.
+    deleting: tokio::sync::Mutex<()>,
+    writer: Mutex<Option<JoinHandle<()>>>,
     /// Held as long as anything may be written.
     lock: Mutex<Option<File>>,
 }
@@ -199,11 +203,16 @@ impl SegmentLog {
         make_folder(folder).map_err(unavailable)?;
         let lock = lock(folder)?;
         let recovered = recovery::recover(folder).map_err(unreadable)?;
+        let deletion = Deletion::unfinished(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
             Some(reopened) => reopen(reopened, &*files, &*outside.clock).map_err(unavailable)?,
             None => None,
         };
-        let first = first_events(recovered.before, options.mode, outside.clock.now_us());
+        let mut first = first_events(recovered.before, options.mode, outside.clock.now_us());
+        let is_said = |deletion: &&Deletion| recovered.before.deleted == Some((deletion.first, deletion.last));
+        if let Some(deletion) = deletion.as_ref().filter(|deletion| !is_said(deletion)) {
+            first.push(Noted::Clear(LogEvent { time_us: outside.clock.now_us(), kind: deletion.event() }));
+        }
         let shared = Arc::new(Shared {
             buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
             notes: Notes::default(),
@@ -228,6 +237,7 @@ impl SegmentLog {
             segment,
             tree: recovered.tree,
             first,
+            deletion,
             next_number: recovered.next_number,
         };
         let thread = thread::Builder::new().name("decision-log".to_owned());
@@ -235,7 +245,8 @@ impl SegmentLog {
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
-        Ok(Self { shared, options, outside, writer, folder: folder.to_owned(), lock })
+        let (folder, deleting) = (folder.to_owned(), tokio::sync::Mutex::default());
+        Ok(Self { shared, options, outside, folder, deleting, writer, lock })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -293,9 +304,18 @@ impl SegmentLog {
         &self,
         read: impl FnOnce(&[Bounded], &LogKey) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let (shared, key) = (Arc::clone(&self.shared), self.outside.key.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&shared.catalogue.segments(), &key));
-        reading.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))?
+        let key = self.outside.key.clone();
+        self.blocking(move |shared| read(&shared.catalogue.segments(), &key)).await?
+    }
+
+    /// Works on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, LogError> {
+        let shared = Arc::clone(&self.shared);
+        let working = tokio::task::spawn_blocking(move || work(&shared));
+        working.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))
     }
 
     async fn append_at_once(&self, records: &[DecisionRecord]) -> Result<(), LogError> {
@@ -453,6 +473,14 @@ impl DecisionLog for SegmentLog {
 
     async fn entry(&self, sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
         self.stored_entry(sequence).await
+    }
+
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
+        self.read(|segments, _| retention::list(segments)).await
+    }
+
+    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        self.delete_segments_until(last, rule).await
     }
 
     fn is_writable(&self) -> bool {

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::Path,
+    sync::atomic::Ordering::SeqCst,
 };
 
 use super::{
@@ -130,13 +131,20 @@ fn walk(
         segments.reverse();
     }
     for Bounded { segment, next } in segments {
-        let mut chunks = segment.chunks(*next).map_err(|error| unreadable(&segment.path, &error))?;
+        let mut chunks = match segment.chunks(*next) {
+            Ok(chunks) => chunks,
+            Err(_) if segment.is_deleted.load(SeqCst) => continue,
+            Err(error) => return Err(unreadable(&segment.path, &error)),
+        };
         if page.order == Order::NewestFirst {
             chunks.reverse();
         }
         for chunk in chunks.iter().filter(|chunk| is_ahead(chunk.first, chunk.next)) {
-            if matches!(each(&segment.path, chunk)?, Walk::Stop) {
-                return Ok(());
+            match each(&segment.path, chunk) {
+                Ok(Walk::Stop) => return Ok(()),
+                Ok(Walk::On) => {}
+                Err(_) if segment.is_deleted.load(SeqCst) => break,
+                Err(error) => return Err(error),
             }
         }
     }

@@ -23,6 +23,7 @@ use super::{
     group::{Group, Noted},
     index::{Catalogue, Placed},
     notes::{Note, Notes},
+    retention::Deletion,
     wall_clock::WallClock,
 };
 use crate::app::ports::BeforeGroup;
@@ -84,6 +85,8 @@ pub(super) struct SegmentWriter {
     pub next_number: u64,
     /// Events that come before whatever is written next.
     pub first: Vec<Noted>,
+    /// What an earlier run began to delete. The log says so in its first group, if it has not yet.
+    pub deletion: Option<Deletion>,
 }
 
 /// The segment that is written to.
@@ -286,6 +289,11 @@ impl SegmentWriter {
         group.tell();
         self.shared.appended.take(&group.leaves, &group.tree);
         self.shared.progress.notify_waiters();
+        if let Some(deletion) = self.deletion.take()
+            && let Err(error) = deletion.finish(&self.folder, &self.shared.catalogue)
+        {
+            tracing::error!(%error, folder = %self.folder.display(), "old entries of the decision log cannot be deleted");
+        }
         true
     }
 

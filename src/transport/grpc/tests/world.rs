@@ -29,8 +29,9 @@ use crate::{
         App,
         caller::{CallerPolicies, Callers, KeyDigest, KnownCaller},
         ports::{
-            ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, LogStatus,
-            RealmSource, RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError, Stores,
+            ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, LogSegment,
+            LogStatus, RealmSource, RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError,
+            Stores,
         },
         realm_state::{Deployed, RealmState},
     },
@@ -442,18 +443,16 @@ impl DecisionLog for Log {
 
     fn status(&self) -> LogStatus {
         let entries = self.records().len() as u64;
-        LogStatus {
-            mode: "strict",
-            is_writable: self.is_writable(),
-            answers_without: false,
-            entries,
-            first_sequence: entries.min(1),
-            waiting: 0,
-            dropped: 0,
-            gaps: 0,
-            flushed_at_us: None,
-            is_undamaged: true,
-        }
+        let is_writable = self.is_writable();
+        LogStatus { mode: "strict", is_writable, entries, is_undamaged: true, ..LogStatus::default() }
+    }
+
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_until(&self, _last: u64, _rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        Ok(None)
     }
 
     fn is_writable(&self) -> bool {
