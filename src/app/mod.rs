@@ -17,6 +17,7 @@ pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+pub mod retention;
 mod revocation_index;
 pub mod revocations;
 pub mod search;
@@ -58,6 +59,7 @@ pub struct App {
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
     callers: Callers,
+    retention: retention::AllRules,
     proofs: ProofReplays,
     searches: Searches,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
@@ -86,6 +88,7 @@ impl App {
             tokens,
             secrets: Secrets::default(),
             callers: Callers::default(),
+            retention: retention::AllRules::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
             realms,
@@ -111,6 +114,12 @@ impl App {
     #[must_use]
     pub fn with_callers(self, callers: Callers) -> Self {
         Self { callers, ..self }
+    }
+
+    /// The same, with rules about how long decisions are kept. Without, they are kept for ever.
+    #[must_use]
+    pub fn with_retention(self, retention: retention::AllRules) -> Self {
+        Self { retention, ..self }
     }
 
     /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.

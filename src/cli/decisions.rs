@@ -3,6 +3,7 @@
 mod events;
 mod export;
 mod filters;
+mod retention;
 mod status;
 
 use anyhow::{Context as _, Result};
@@ -33,6 +34,8 @@ pub(super) enum Verb {
     Show(Show),
     /// Writes all decisions of a question into files, with a manifest that says what they hold
     Export(Box<export::Arguments>),
+    /// Shows what the retention rules of hallpass.toml would delete now
+    Retention(retention::Arguments),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
 }
@@ -78,6 +81,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
         Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
+        Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }
