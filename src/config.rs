@@ -466,7 +466,10 @@ fn callers(root: &Table<'_>) -> Vec<KnownCaller> {
     let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
     for (index, caller) in callers.iter().enumerate() {
         if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
-            root.fault(Some("callers"), format!("caller `{}` has the key of another, expected a key for each", caller.name));
+            root.fault(
+                Some("callers"),
+                format!("caller `{}` has the key of another, expected a key for each", caller.name),
+            );
         }
     }
     callers

@@ -285,9 +285,10 @@ impl Service {
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
+                let index = Some(config.data_dir.join("index").join(name.as_str()));
                 let (options, outside) = (
                     decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group: None },
+                    Outside { clock: Arc::clone(&clock), key, before_group: None, index },
                 );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
@@ -368,11 +369,7 @@ fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
 }
 
 /// Reads and checks the policies that judge who reads the decision log, and what callers need of them.
-fn read_caller_policies(
-    own: Option<&Path>,
-    callers: &[KnownCaller],
-    realms: &[RealmName],
-) -> Result<Vec<SourceFile>> {
+fn read_caller_policies(own: Option<&Path>, callers: &[KnownCaller], realms: &[RealmName]) -> Result<Vec<SourceFile>> {
     let folder = own.unwrap_or(Path::new("policies/hallpass of the program"));
     let files = own.map_or_else(|| Ok(embedded_caller_policies()), read_folder);
     let files = files.map_err(|message| ConfigError(vec![Fault::in_file(caller::REALM, message)]))?;

@@ -20,6 +20,7 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
             folder: "policies/edfi".into(),
             variant: None,
             issuers,
+            decision_log: None,
         }],
         log: telemetry::Options { level: "warn".to_owned(), ..telemetry::Options::default() },
         ..Config::default()

@@ -10,9 +10,11 @@ use crate::{
         ports::{LogStatus, RecordPage},
     },
     domain::{
+        checkpoint::SignedCheckpoint,
         decision_record::LoggedDecision,
         id::{DecisionId, EntityId},
         record_filter::{PageRequest, RecordFilter},
+        signed_note::VerifierKey,
     },
 };
 
@@ -37,12 +39,17 @@ pub struct DecisionQuery {
 pub const PAGE_SIZE_MAX: usize = 1_000;
 
 impl App {
-    /// How a realm's log is doing.
+    /// How a realm's log is doing, its newest checkpoint, and the key that verifies it.
     ///
     /// # Errors
     /// An unknown realm.
-    pub fn log_status(&self, realm: &str) -> Result<LogStatus, Error> {
-        Ok(self.realm(realm)?.log.status())
+    pub fn log_status(
+        &self,
+        realm: &str,
+    ) -> Result<(LogStatus, Option<Arc<SignedCheckpoint>>, Option<VerifierKey>), Error> {
+        let log = &self.realm(realm)?.log;
+        let newest = log.checkpoints().borrow().clone();
+        Ok((log.status(), newest, log.verifier_keys().into_iter().next()))
     }
 
     /// Finds decisions.

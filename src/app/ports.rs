@@ -259,8 +259,29 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// [`LogError::Unreadable`].
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError>;
 
+    /// Waits until there is something behind the entry `after`, and returns what of it matches, oldest first, a few hundred
+    /// records at most. `next_after` says how far was looked: where to go on.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`]; [`LogError::Unavailable`] when the log is closed and there is nothing more.
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError>;
+
     /// How the log is doing.
     fn status(&self) -> LogStatus;
+
+    /// The parts that the log consists of, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError>;
+
+    /// Deletes the oldest parts that end at the entry `last` or before, and returns the first and the last entry that
+    /// were deleted; `None` when there are none. The log says so, with the rule's words, before they are gone, and their
+    /// hashes stay.
+    ///
+    /// # Errors
+    /// [`LogError`]; what was begun then is finished at the next start.
+    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError>;
 
     /// Makes and returns a checkpoint of all that is kept now: a signed root of the log's Merkle tree.
     ///
@@ -305,20 +326,6 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     async fn entry(&self, _sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
         Err(without_checkpoints())
     }
-
-    /// The parts that the log consists of, oldest first.
-    ///
-    /// # Errors
-    /// [`LogError::Unreadable`].
-    async fn segments(&self) -> Result<Vec<LogSegment>, LogError>;
-
-    /// Deletes the oldest parts that end at the entry `last` or before, and returns the first and the last entry that
-    /// were deleted; `None` when there are none. The log says so, with the rule's words, before they are gone, and their
-    /// hashes stay.
-    ///
-    /// # Errors
-    /// [`LogError`]; what was begun then is finished at the next start.
-    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError>;
 
     /// The log takes records.
     fn is_writable(&self) -> bool;

@@ -1,9 +1,10 @@
 //! The decision log of one realm: append-only segment files that this process alone writes.
 //!
 //! Callers leave encoded records in a bounded buffer. One thread numbers them, writes them in groups, each with one
-//! write and one fdatasync, and makes them visible to readers. The files are the truth and all there is: an index of
-//! 256-record chunks is kept in memory and rebuilt from them.
+//! write and one fdatasync, and makes them visible to readers. Another thread indexes what was written. The segments are the
+//! truth and all there is: the index is rebuilt from them, and what is not indexed is read.
 
+mod blocks;
 mod buffer;
 mod checkpoint_files;
 mod checkpoints;
@@ -13,12 +14,15 @@ mod frame;
 mod gaps;
 mod group;
 mod index;
+#[cfg(test)]
+mod index_tests;
 mod last_segment;
 mod notes;
 mod proofs;
 mod reader;
 mod recovery;
 mod retention;
+mod scan;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -27,7 +31,7 @@ mod wall_clock;
 mod writer;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -47,14 +51,16 @@ use tokio::{
 pub use self::checkpoints::Signing;
 pub use self::seal::{LogKey, SealError};
 use self::{
+    blocks::{indexer::Index, positions::PLACES, terms::TermKey},
     buffer::{Buffer, Encoded, Refused},
     checkpoints::Appended,
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
     gaps::Dropped,
     group::Noted,
-    index::{Bounded, Catalogue},
+    index::Catalogue,
     notes::{Note, Notes},
+    reader::Page,
     recovery::{Before, Reopened},
     retention::Deletion,
     wall_clock::{JUMP_US, WallClock},
@@ -67,12 +73,15 @@ use crate::domain::{
     id::DecisionId,
     log_event::{EventKind, Gap, GapCause, LogEvent},
     merkle::proof::{ConsistencyProof, InclusionProof},
-    record_filter::{PageRequest, RecordFilter},
+    record_filter::{Order, PageRequest, RecordFilter},
     signed_note::VerifierKey,
 };
 
 /// How long a reader waits for records that are on their way to the disk.
 const FLUSH_WAIT: Duration = Duration::from_secs(5);
+
+/// The most records that who follows the log gets at once.
+const FOLLOWED_MAX: usize = 256;
 
 /// What an append that returned promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,6 +132,8 @@ pub struct Outside {
     pub key: LogKey,
     /// What must be on disk before the entries that refer to it, if anything.
     pub before_group: Option<Arc<dyn BeforeGroup>>,
+    /// The folder of the index, which may be deleted at any time; `None` to keep no index on disk.
+    pub index: Option<PathBuf>,
 }
 
 /// How a log is kept.
@@ -145,6 +156,8 @@ pub struct Options {
     /// How long a record of a bounded log waits for others before its group is written. Default 10 ms, so that with
     /// the writer's round of 2 ms and a disk that syncs within 8 ms a record is durable after 20 ms.
     pub group_interval: Duration,
+    /// The most entries of a block of the index. Default and most 65,536.
+    pub block_entries_max: u32,
 }
 
 impl Default for Options {
@@ -158,6 +171,7 @@ impl Default for Options {
             full_wait: Duration::from_millis(50),
             strict_wait: Duration::from_secs(5),
             group_interval: Duration::from_millis(10),
+            block_entries_max: PLACES,
         }
     }
 }
@@ -170,10 +184,11 @@ pub struct SegmentLog {
     shared: Arc<Shared>,
     options: Options,
     outside: Outside,
-    folder: PathBuf,
+    index: Arc<Index>,
     /// Held while segments are deleted.
     deleting: tokio::sync::Mutex<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    folder: PathBuf,
     /// Held as long as anything may be written.
     lock: Mutex<Option<File>>,
 }
@@ -205,7 +220,7 @@ impl SegmentLog {
         let recovered = recovery::recover(folder).map_err(unreadable)?;
         let deletion = Deletion::unfinished(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
-            Some(reopened) => reopen(reopened, &*files, &*outside.clock).map_err(unavailable)?,
+            Some(reopened) => reopen(reopened, &*files, &*outside.clock),
             None => None,
         };
         let mut first = first_events(recovered.before, options.mode, outside.clock.now_us());
@@ -227,6 +242,16 @@ impl SegmentLog {
             is_flush_wanted: AtomicBool::new(false),
             progress: Notify::new(),
         });
+        let terms = TermKey::derived(&outside.key)
+            .map_err(|error| LogError::Unavailable(format!("its index has no key: {error}")))?;
+        let index = Index::start(
+            outside.index.as_deref(),
+            outside.key.clone(),
+            terms,
+            shared.catalogue.clone(),
+            options.block_entries_max,
+        );
+        let index = Arc::new(index.map_err(unavailable)?);
         let writer = SegmentWriter {
             shared: Arc::clone(&shared),
             options,
@@ -246,7 +271,7 @@ impl SegmentLog {
         let _first = shared.buffer.writer.set(thread.thread().clone());
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
         let (folder, deleting) = (folder.to_owned(), tokio::sync::Mutex::default());
-        Ok(Self { shared, options, outside, folder, deleting, writer, lock })
+        Ok(Self { shared, options, outside, index, deleting, writer, folder, lock })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -302,10 +327,10 @@ impl SegmentLog {
     /// Reads on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&[Bounded], &LogKey) -> Result<T, LogError> + Send + 'static,
+        read: impl FnOnce(&Index, &LogKey) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let key = self.outside.key.clone();
-        self.blocking(move |shared| read(&shared.catalogue.segments(), &key)).await?
+        let (index, key) = (Arc::clone(&self.index), self.outside.key.clone());
+        self.blocking(move |_| read(&index, &key)).await?
     }
 
     /// Works on a thread that may block.
@@ -338,14 +363,17 @@ impl SegmentLog {
     }
 }
 
-/// Opens a segment to go on at its end; `None` when it cannot be gone on with.
-fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> io::Result<Option<OpenSegment>> {
+/// Opens a segment to go on at its end; `None` when it cannot be gone on with, and a new one is needed.
+fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> Option<OpenSegment> {
     let Reopened { number, path, length, span, created_us } = reopened;
-    let mut file = files.reopen(&path)?;
+    // What can be read from now on is durable, or nothing more is written to this file.
+    let file = files.reopen(&path).and_then(|mut file| file.sync().map(|()| file));
+    let file = file.inspect_err(|error| {
+        tracing::warn!(%error, segment = %path.display(), "the last segment of the decision log is left behind");
+    });
     let age_us = clock.now_us().saturating_sub(created_us).max(0);
     let made_at_us = clock.monotonic_us().saturating_sub(age_us);
-    // What can be read from now on is durable, or nothing more is written to this file.
-    Ok(file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span, made_at_us }))
+    Some(OpenSegment { number, file: file.ok()?, path, length, span, made_at_us })
 }
 
 /// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
@@ -369,14 +397,28 @@ fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
     events
 }
 
-/// Takes the folder for this process until the returned file is dropped.
+/// Takes the folder for this process until the returned file is dropped. The file says which process that is.
 fn lock(folder: &Path) -> Result<File, LogError> {
+    let path = folder.join("lock");
     let unavailable = |what: &str| LogError::Unavailable(format!("folder `{}` {what}", folder.display()));
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("lock"));
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().read(true).append(true).create(true).open(&path).and_then(|_made| File::open(&path))
+        }
+        opened => opened,
+    };
     let file = file.map_err(|error| unavailable(&format!("cannot be locked: {error}")))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unavailable("is in use by another process")),
+        Ok(()) => {
+            // A full disk keeps nobody from reading the log; without the number the lock holds all the same.
+            let _written_or_full = fs::write(&path, std::process::id().to_string());
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+            Err(unavailable(&format!("is in use by {holder}")))
+        }
         Err(TryLockError::Error(error)) => Err(unavailable(&format!("cannot be locked: {error}"))),
     }
 }
@@ -398,17 +440,36 @@ impl DecisionLog for SegmentLog {
     /// While the disk refuses writes, records that wait in memory are not found and `is_complete` is false.
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
         let is_flushed = self.flush().await;
-        let mut found = self.read(move |segments, key| reader::query(segments, key, &filter, page)).await?;
+        let mut found = self.read(move |index, key| Ok(reader::query(index, key, &filter, page).page)).await?;
         found.is_complete &= is_flushed;
         Ok(found)
     }
 
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
         let is_flushed = self.flush().await;
-        match self.read(move |segments, key| reader::get(segments, key, id)).await? {
+        match self.read(move |index, key| reader::get(index, key, id)).await? {
             None if !is_flushed => Err(LogError::Unreadable("the newest records are not written yet".to_owned())),
             found => Ok(found),
         }
+    }
+
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError> {
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.shared.catalogue.entries() > after {
+                break;
+            }
+            if self.shared.has_ended.load(SeqCst) {
+                return Err(LogError::Unavailable("it is closed".to_owned()));
+            }
+            progress.await;
+        }
+        let page = PageRequest { order: Order::OldestFirst, size: FOLLOWED_MAX, after: Some(after) };
+        let Page { mut page, last } = self.read(move |index, key| Ok(reader::query(index, key, &filter, page))).await?;
+        page.next_after = page.next_after.or(Some(last.max(after)));
+        Ok(page)
     }
 
     async fn note(&self, event: EventKind) -> Result<u64, LogError> {
@@ -450,6 +511,14 @@ impl DecisionLog for SegmentLog {
         }
     }
 
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
+        self.blocking(|shared| retention::list(&shared.catalogue.segments())).await?
+    }
+
+    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        self.delete_segments_until(last, rule).await
+    }
+
     async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
         self.flush().await;
         self.new_checkpoint().await
@@ -473,14 +542,6 @@ impl DecisionLog for SegmentLog {
 
     async fn entry(&self, sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
         self.stored_entry(sequence).await
-    }
-
-    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
-        self.read(|segments, _| retention::list(segments)).await
-    }
-
-    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
-        self.delete_segments_until(last, rule).await
     }
 
     fn is_writable(&self) -> bool {
@@ -511,7 +572,8 @@ impl SegmentLog {
         let is_reading = |record: &DecisionRecord| record.kind == RecordKind::Reading;
         let is_known = self.shared.dropped.is_pending();
         let is_wanted = self.options.mode == Mode::Available && !self.shared.buffer.is_closed();
-        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records) {
+        let written = self.shared.buffer.written();
+        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records, written) {
             return Err(error);
         }
         if !is_known {

@@ -1,11 +1,12 @@
 //! Deletes the oldest segments of a log, whole, and has the log say so before they are gone.
 //!
-//! What is going to be deleted is written down first (`retention`), then the tiles of those entries are made durable,
-//! then the log takes the event, then the files go. A start finishes what was interrupted in between.
+//! The tiles of those entries are made durable first, then what is going to be deleted is written down (`retention`), then
+//! the log takes the event, then the files go. A start finishes what was interrupted in between.
 
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    ops::ControlFlow,
     path::Path,
     sync::Arc,
 };
@@ -13,8 +14,10 @@ use std::{
 use super::{
     SegmentLog,
     files::sync_folder,
-    frame::{Body, FOOTER_FRAME_BYTES, FrameReader, Step},
+    frame::{Body, FOOTER_FRAME_BYTES, FrameReader, HEADER_BYTES, Step},
     index::{Bounded, Catalogue, Segment},
+    scan::scan,
+    writer::Shared,
 };
 use crate::{
     app::ports::{DecisionLog as _, LogError, LogSegment},
@@ -62,7 +65,7 @@ impl Deletion {
     }
 
     /// Writes down what is going to be deleted, durably.
-    fn write_down(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn write_down(&self, folder: &Path) -> io::Result<()> {
         let mut out = Writer::default();
         out.u64(self.first);
         out.u64(self.last);
@@ -113,13 +116,28 @@ fn newest_us(segment: &Segment, next: u64) -> io::Result<i64> {
     if let Step::Frame { body: Body::Footer(footer), .. } = frames.step()? {
         return Ok(footer.max_us);
     }
-    Ok(segment.chunks(next)?.iter().map(|chunk| chunk.max_us).max().unwrap_or(i64::MAX))
+    let mut newest_us = i64::MIN;
+    scan(&segment.path, HEADER_BYTES, segment.first_sequence, next, |place, _| {
+        newest_us = newest_us.max(place.time_us);
+        ControlFlow::Continue(())
+    })?;
+    // Nobody knows how old it is then: too new for every rule.
+    Ok(if newest_us == i64::MIN { i64::MAX } else { newest_us })
+}
+
+/// The last entry whose tiles are durable, at best `last`; where nobody keeps tiles, any entry may go.
+fn deletable_until(shared: &Shared, last: u64) -> u64 {
+    let checkpoints = shared.appended.checkpoints();
+    let last = last.min(shared.catalogue.entries());
+    checkpoints.map_or(u64::MAX, |checkpoints| checkpoints.tiles_durable_up_to(last))
 }
 
 impl SegmentLog {
     /// See [`DecisionLog::delete_until`](crate::app::ports::DecisionLog::delete_until).
     pub(super) async fn delete_segments_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
         let _one_at_a_time = self.deleting.lock().await;
+        // What is deleted stays provable by its tiles: they come first.
+        let last = self.blocking(move |shared| last.min(deletable_until(shared, last))).await?;
         let segments = self.shared.catalogue.segments();
         // The newest one is never deleted: it may be written to.
         let sealed = segments.split_last().map_or(&[][..], |(_newest, sealed)| sealed);

@@ -223,7 +223,10 @@ impl SegmentWriter {
         if let Some(change) = self.clock.change() {
             group.note(&self.event(change).into(), None);
         }
-        if let Some(gap) = self.shared.dropped.take() {
+        let buffer = &self.shared.buffer;
+        // A log in which nothing waits takes records, whether it wrote some or not.
+        let written = if buffer.taken_in() == buffer.written() { u64::MAX } else { buffer.written() };
+        if let Some(gap) = self.shared.dropped.take(written) {
             group.note(&self.event(EventKind::Gap(gap)).into(), None);
         }
     }

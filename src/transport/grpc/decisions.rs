@@ -106,7 +106,9 @@ impl DecisionLogService for DecisionLog {
             let reading = Reading::of_log("GetLogStatus", call.request_id());
             let permitted = self.0.permit_unrecorded(&realm, &presented, &reading);
             let found = permitted.and_then(|_| self.0.log_status(&realm));
-            found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
+            found
+                .map(|(found, checkpoint, key)| convert_status::status(&found, checkpoint.as_deref(), key.as_ref()))
+                .map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
     }

@@ -24,9 +24,8 @@ use self::world::World;
 use super::{Options, SERVICES};
 use crate::proto::v1::{
     self as pb, application_service_client::ApplicationServiceClient,
-    authorization_service_client::AuthorizationServiceClient,
-    policy_service_client::PolicyServiceClient, relationship_service_client::RelationshipServiceClient,
-    revocation_service_client::RevocationServiceClient,
+    authorization_service_client::AuthorizationServiceClient, policy_service_client::PolicyServiceClient,
+    relationship_service_client::RelationshipServiceClient, revocation_service_client::RevocationServiceClient,
 };
 
 fn reason(status: &Status) -> String {

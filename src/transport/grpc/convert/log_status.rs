@@ -1,10 +1,18 @@
 //! How a decision log is doing.
 
 use super::timestamp;
-use crate::{app::ports::LogStatus, proto::v1 as pb};
+use crate::{
+    app::ports::LogStatus,
+    domain::{checkpoint::SignedCheckpoint, signed_note::VerifierKey},
+    proto::v1 as pb,
+};
 
-/// The checkpoint and its key are filled in by who has them.
-pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
+/// The status, with the newest checkpoint and its key, where there are any.
+pub(crate) fn status(
+    status: &LogStatus,
+    checkpoint: Option<&SignedCheckpoint>,
+    key: Option<&VerifierKey>,
+) -> pb::GetLogStatusResponse {
     let LogStatus {
         mode,
         is_writable,
@@ -25,8 +33,8 @@ pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
         waiting: *waiting,
         dropped: *dropped,
         flushed_at: flushed_at_us.map(timestamp),
-        checkpoint: String::new(),
-        verifier_key: String::new(),
+        checkpoint: checkpoint.map(|signed| signed.note.to_string()).unwrap_or_default(),
+        verifier_key: key.map(ToString::to_string).unwrap_or_default(),
         undamaged: *is_undamaged,
     }
 }

@@ -54,13 +54,7 @@ pub(crate) async fn answer(
 }
 
 /// Sends what the export finds, until it ends, the caller is gone, or its time is over.
-async fn send(
-    export: Export,
-    asked: pb::QueryDecisionsRequest,
-    realm: String,
-    sender: Sender,
-    until: Option<Instant>,
-) {
+async fn send(export: Export, asked: pb::QueryDecisionsRequest, realm: String, sender: Sender, until: Option<Instant>) {
     let work = async {
         tokio::select! {
             () = sender.closed() => Ok(()),
@@ -93,9 +87,10 @@ async fn send_all(mut export: Export, asked: pb::QueryDecisionsRequest, sender: 
 
 async fn send_one(sender: &Sender, message: pb::ExportDecisionsResponse) -> Result<(), Error> {
     // A caller that is gone is noticed beside this.
-    timeout(CALLER_WAIT, sender.send(Ok(message))).await.map(drop).map_err(|_| {
-        Error::new(Kind::Unavailable, "CALLER_TOO_SLOW", "the caller took no message for a minute")
-    })
+    timeout(CALLER_WAIT, sender.send(Ok(message)))
+        .await
+        .map(drop)
+        .map_err(|_| Error::new(Kind::Unavailable, "CALLER_TOO_SLOW", "the caller took no message for a minute"))
 }
 
 /// A part as messages of bearable length: progress and events come with the last of them.
@@ -144,6 +139,10 @@ mod tests {
             assert!(places.eq(message.proofs.iter().map(|proof| proof.leaf_index)));
         }
         assert_eq!(messages.iter().map(|message| message.decisions.len()).sum::<usize>(), 50);
-        assert_eq!(in_messages(pb::ExportDecisionsResponse::default()).len(), 1, "progress comes without decisions, too");
+        assert_eq!(
+            in_messages(pb::ExportDecisionsResponse::default()).len(),
+            1,
+            "progress comes without decisions, too"
+        );
     }
 }

@@ -14,8 +14,7 @@ use crate::{
         decision_record::{DecisionRecord, RecordKind},
     },
     proto::v1::{
-        self as pb, decision_log_service_client::DecisionLogServiceClient,
-        policy_service_client::PolicyServiceClient,
+        self as pb, decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
     },
 };
 
@@ -109,10 +108,26 @@ async fn a_refused_caller_hears_what_role_it_would_take() {
     let world = world().await;
     let named = pb::QueryDecisionsRequest { names: true, purpose: "curiosity".to_owned(), ..query() };
     for (key, request, expected) in [
-        (AUDITOR, named, "caller `ada` is refused, `NAMES_NOT_GRANTED`: Seeing people by their names takes a role that the caller does not have. It takes the role privacy_officer or operator."),
-        (AUTHOR, about_ada(), "caller `aron` is refused, `PEOPLE_NOT_GRANTED`: Asking about a person takes a role that the caller does not have. It takes the role auditor, privacy_officer or operator."),
-        (OPERATOR, query(), "caller `omar` is refused, `PURPOSE_MISSING`: With this role, reading decisions takes a stated purpose, which the log keeps. State a purpose with the call."),
-        (ELSEWHERE, query(), "caller `elsa` is refused, `REALM_NOT_GRANTED`: The caller may not read the log of this realm. The realm must be among the caller's `realms` in hallpass.toml."),
+        (
+            AUDITOR,
+            named,
+            "caller `ada` is refused, `NAMES_NOT_GRANTED`: Seeing people by their names takes a role that the caller does not have. It takes the role privacy_officer or operator.",
+        ),
+        (
+            AUTHOR,
+            about_ada(),
+            "caller `aron` is refused, `PEOPLE_NOT_GRANTED`: Asking about a person takes a role that the caller does not have. It takes the role auditor, privacy_officer or operator.",
+        ),
+        (
+            OPERATOR,
+            query(),
+            "caller `omar` is refused, `PURPOSE_MISSING`: With this role, reading decisions takes a stated purpose, which the log keeps. State a purpose with the call.",
+        ),
+        (
+            ELSEWHERE,
+            query(),
+            "caller `elsa` is refused, `REALM_NOT_GRANTED`: The caller may not read the log of this realm. The realm must be among the caller's `realms` in hallpass.toml.",
+        ),
     ] {
         let status = ask(&world, key, request).await.unwrap_err();
         assert_eq!((status.code(), &*reason(&status)), (Code::PermissionDenied, "CALLER_NOT_PERMITTED"));
@@ -181,7 +196,8 @@ async fn caller_policies_are_reloaded_and_a_broken_set_leaves_them_as_they_were(
     let mut poorer = changed.clone();
     poorer[1].content = poorer[1].content.replace(", ReplayDecisions", "");
     let mut without = policies.clone();
-    let removed = |text: &str| text.replace("Action::\"ReplayDecisions\",", "").replace(", Action::\"ReplayDecisions\"", "");
+    let removed =
+        |text: &str| text.replace("Action::\"ReplayDecisions\",", "").replace(", Action::\"ReplayDecisions\"", "");
     without.content = removed(&policies.content)
         .split("@id(")
         .filter(|policy| !policy.starts_with("\"ReplayRole\""))
@@ -189,7 +205,10 @@ async fn caller_policies_are_reloaded_and_a_broken_set_leaves_them_as_they_were(
         .join("@id(");
     set(poorer.into_iter().chain([without]).collect());
     let faults = reload().await.faults;
-    assert!(faults[0].message.starts_with("calls of `ReplayDecisions` on a `DecisionLog` cannot be judged"), "{faults:?}");
+    assert!(
+        faults[0].message.starts_with("calls of `ReplayDecisions` on a `DecisionLog` cannot be judged"),
+        "{faults:?}"
+    );
 
     let mut stricter = policies.clone();
     stricter.content.push_str("@id(\"Closed\") @reason(\"CLOSED\") @message(\"Closed today.\") @precedence(\"0\") forbid (principal, action, resource);");
