@@ -25,6 +25,7 @@ use crate::{
         fault::Fault,
         id::RealmName,
         issuer::Issuer,
+        mask::Mask,
         realm_file::read_issuers,
     },
     storage::{segment_log, sled},
@@ -76,6 +77,8 @@ pub struct RealmConfig {
     pub retention: retention::Rules,
     /// How its decisions are kept, where that differs from [`Config::decision_log`].
     pub decision_log: Option<segment_log::Options>,
+    /// What is kept out of its decision log.
+    pub mask: Mask,
 }
 
 impl Default for Config {
@@ -290,6 +293,7 @@ impl Config {
                 issuers: Vec::new(),
                 retention: retention::Rules::default(),
                 decision_log: None,
+                mask: Mask::default(),
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -370,9 +374,15 @@ impl Layers<'_> {
                 let from_base = self.base.join(&*file);
                 *file = std::path::absolute(&from_base).unwrap_or(from_base);
             }
-            let decision_log = table.table("decision_log", |table| realm_decision_log(table, decision_log));
-            let (folder, retention) = (folder.map(|folder| self.base.join(&*folder)), retention_rules(table));
-            Some(RealmConfig { name: name?, folder: folder?, variant, issuers, decision_log, retention })
+            let (decision_log, mask) = table
+                .table("decision_log", |table| {
+                    let mask = table.table("mask", Mask::read).unwrap_or_default();
+                    (realm_decision_log(table, decision_log), mask)
+                })
+                .unzip();
+            let retention = retention_rules(table);
+            let (folder, mask) = (self.base.join(&*folder?), mask.unwrap_or_default());
+            Some(RealmConfig { name: name?, folder, variant, issuers, decision_log, mask, retention })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }

@@ -23,7 +23,9 @@ use tonic::{
 use crate::{
     app::{
         App,
+        archive::Archive,
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
+        people::People,
         policies::{faults_of, validate},
         ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
         realm_state::{Deployed, RealmState},
@@ -40,7 +42,10 @@ use crate::{
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
     },
     storage::{
+        history::HistoryFiles,
+        identities::IdentityTable,
         key_file,
+        policy_versions::PolicyFolders,
         segment_log::{LogKey, Outside, SegmentLog},
         sled::SledStore,
     },
@@ -281,20 +286,29 @@ impl Service {
         let mut states = Vec::new();
         let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, variant, issuers, decision_log, .. } = realm;
+            let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
+            let identities = {
+                let (data_dir, name, clock) = (config.data_dir.clone(), name.clone(), Arc::clone(&clock));
+                let key = realm_key(&secret, "facts", &name)?;
+                Arc::new(blocking(move || Ok(IdentityTable::open(&data_dir, &name, &key, clock)?)).await?)
+            };
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
                 let index = Some(config.data_dir.join("index").join(name.as_str()));
+                let before_group = Some(Arc::clone(&identities) as Arc<_>);
                 let (options, outside) = (
                     decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group: None, index },
+                    Outside { clock: Arc::clone(&clock), key, before_group, index },
                 );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
-            let pseudonyms = pseudonym_key(&secret, &name)?;
+            let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
+            let people = People { identities, hashes, mask };
             let deployed = Deployed { name, variant, issuers };
-            let state = RealmState::start(deployed, &files, &stores, log, pseudonyms, clock.now_us()).await?;
+            let archive = open_archive(config, &deployed.name).await?;
+            let state = RealmState::start(deployed, &files, &stores, log, people, clock.now_us()).await?;
+            let state = state.with_archive(archive, &*store, files, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
@@ -311,6 +325,7 @@ impl Service {
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
         let app = Arc::new(app);
+        app.finish_erasures().await?;
         Ok(Self { app, store, jwks })
     }
 
@@ -327,6 +342,15 @@ impl Service {
         self.app.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// Where a realm keeps what it was.
+async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
+    let folder = config.data_dir.join("realms").join(realm.as_str());
+    let versions = Arc::new(PolicyFolders::in_folder(&folder.join("policies")));
+    let (keys, realm) = (config.data_dir.join("keys"), realm.clone());
+    let history = blocking(move || Ok(HistoryFiles::open(&folder.join("history"), &keys, &realm)?)).await?;
+    Ok(Archive { versions, history: Arc::new(history) })
 }
 
 /// The folder of keys, made for its owner alone when it is not there.
@@ -391,12 +415,14 @@ pub(crate) fn below(folder: &Path, mut fault: Fault) -> Fault {
     fault
 }
 
-/// The key of one realm: HMAC-SHA-256 of its name, so that pseudonyms of two realms have nothing in common.
-fn pseudonym_key(secret: &[u8; 32], realm: &RealmName) -> Result<PseudonymKey> {
+/// A key of one realm: HMAC-SHA-256 of its name and of what it is for, so that those of two realms, and of two uses, have
+/// nothing in common.
+fn realm_key(secret: &[u8; 32], of: &str, realm: &RealmName) -> Result<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).context("the pseudonym key has an impossible length")?;
-    mac.update(b"pseudonyms of realm ");
+    mac.update(of.as_bytes());
+    mac.update(b" of realm ");
     mac.update(realm.as_str().as_bytes());
-    Ok(PseudonymKey::new(mac.finalize().into_bytes().into()))
+    Ok(mac.finalize().into_bytes().into())
 }
 
 fn announce(state: &RealmState) {
@@ -573,11 +599,11 @@ mod tests {
     }
 
     #[test]
-    fn pseudonyms_of_two_realms_differ() {
-        let pseudonym =
-            |realm: &str| pseudonym_key(&[7; 32], &realm.parse().unwrap()).unwrap().pseudonym("Student", "604822");
-        assert_eq!(pseudonym("one"), pseudonym("one"));
-        assert_ne!(pseudonym("one"), pseudonym("two"));
+    fn keys_of_two_realms_and_of_two_uses_differ() {
+        let key = |of: &str, realm: &str| realm_key(&[7; 32], of, &realm.parse().unwrap()).unwrap();
+        assert_eq!(key("facts", "one"), key("facts", "one"));
+        assert_ne!(key("facts", "one"), key("facts", "two"));
+        assert_ne!(key("facts", "one"), key("pseudonyms", "one"));
     }
 
     #[test]

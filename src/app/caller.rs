@@ -15,9 +15,10 @@ use self::policies::Judged;
 use crate::{
     app::{
         App,
-        authorize::{decision_id, person_pseudonym, recorded_entity},
+        authorize::decision_id,
         decisions::DecisionQuery,
         error::{Error, Kind},
+        people::{person_pseudonym, recorded_entity},
         realm_state::RealmState,
     },
     domain::{

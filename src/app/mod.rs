@@ -2,6 +2,7 @@
 
 pub mod application_index;
 pub mod applications;
+pub mod archive;
 pub mod authorize;
 pub mod batch;
 pub mod caller;
@@ -10,18 +11,23 @@ pub mod decisions;
 pub mod error;
 pub mod export;
 pub mod oauth_token;
+pub mod people;
 pub mod policies;
 pub mod ports;
 mod possession;
+pub mod privacy;
 pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
 pub mod retention;
+pub mod replay;
 mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+#[cfg(test)]
+pub(crate) mod test_people;
 pub mod token_cache;
 pub mod token_info;
 pub mod verification;

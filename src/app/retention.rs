@@ -195,8 +195,9 @@ fn filters_of(person: &EntityId) -> [RecordFilter; 4] {
 }
 
 /// The people under legal hold, as the log names them.
-fn held(_state: &RealmState) -> Vec<EntityId> {
-    Vec::new()
+fn held(state: &RealmState) -> Vec<EntityId> {
+    let held = state.people.identities.held();
+    held.iter().map(|found| EntityId::new(Arc::clone(&found.entity.entity_type), found.pseudonym.text())).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod events;
 mod export;
 mod filters;
+mod replay;
 mod retention;
 mod status;
 
@@ -36,6 +37,8 @@ pub(super) enum Verb {
     Export(Box<export::Arguments>),
     /// Shows what the retention rules of hallpass.toml would delete now
     Retention(retention::Arguments),
+    /// Makes decisions again, each with the policies and relationships of its moment; exit code 1 when one differs
+    Replay(Box<replay::Arguments>),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
 }
@@ -82,6 +85,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Show(arguments) => show(arguments, environment, screen).await,
         Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
         Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
+        Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }

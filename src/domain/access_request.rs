@@ -1,10 +1,12 @@
 //! The question: what is to be done to which resource, checked against the realm.
 
+mod again;
 mod given;
 mod without_values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use self::again::Kept;
 use self::given::{given, missing_parts};
 use super::{
     id::EntityId,

@@ -24,6 +24,7 @@ mod oauth_token;
 mod pages;
 mod realms_page;
 mod relationships;
+mod replay;
 mod revocations;
 mod rotation;
 mod search;

@@ -34,6 +34,7 @@ use crate::{
             Stores,
         },
         realm_state::{Deployed, RealmState},
+        test_people::people,
     },
     domain::{
         application::{Application, ApplicationToken, TokenDigest},
@@ -43,7 +44,6 @@ use crate::{
         key_set::KeySet,
         log_event::EventKind,
         policy_set::SourceFile,
-        pseudonym::PseudonymKey,
         record_filter::{Order, PageRequest, RecordFilter},
         relationship::{Change, Effect, Record, RecordKey, Remembered, Written, settle},
         revocation::{Revocation, RevokedTokens},
@@ -204,7 +204,7 @@ impl World {
             &files(),
             &stores,
             Arc::clone(&log) as Arc<dyn DecisionLog>,
-            PseudonymKey::new([7; 32]),
+            people(),
             NOW * 1_000_000,
         )
         .await
