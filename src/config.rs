@@ -17,6 +17,7 @@ use std::{
 use crate::{
     app::{
         caller::{self, KeyDigest, KnownCaller},
+        retention,
         token_cache::TOKENS_MAX_DEFAULT,
     },
     domain::{
@@ -72,6 +73,8 @@ pub struct RealmConfig {
     pub variant: Option<Arc<str>>,
     /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
+    /// How long its decisions are kept.
+    pub retention: retention::Rules,
     /// How its decisions are kept, where that differs from [`Config::decision_log`].
     pub decision_log: Option<segment_log::Options>,
     /// What is kept out of its decision log.
@@ -288,6 +291,7 @@ impl Config {
                 folder,
                 variant: None,
                 issuers: Vec::new(),
+                retention: retention::Rules::default(),
                 decision_log: None,
                 mask: Mask::default(),
             })
@@ -376,8 +380,9 @@ impl Layers<'_> {
                     (realm_decision_log(table, decision_log), mask)
                 })
                 .unzip();
+            let retention = retention_rules(table);
             let (folder, mask) = (self.base.join(&*folder?), mask.unwrap_or_default());
-            Some(RealmConfig { name: name?, folder, variant, issuers, decision_log, mask })
+            Some(RealmConfig { name: name?, folder, variant, issuers, decision_log, mask, retention })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -425,6 +430,16 @@ impl Layers<'_> {
         let in_file = root.text(key).map(|path| self.base.join(&*path));
         self.outside(key).map(|(_, path)| PathBuf::from(path)).or(in_file)
     }
+}
+
+/// How long a realm's decisions are kept.
+fn retention_rules(table: &Table<'_>) -> retention::Rules {
+    let rules = table.table("retention", |table| retention::Rules {
+        days: table.integer("days", 1..=36_525).and_then(|days| u32::try_from(days).ok()),
+        bytes: table.integer("bytes", MEBIBYTE..=i64::MAX).and_then(|bytes| u64::try_from(bytes).ok()),
+        is_held: table.flag("hold"),
+    });
+    rules.unwrap_or_default()
 }
 
 /// The callers that the file names, each with a key of its own.
@@ -713,6 +728,20 @@ tokens_cached_max = 0
         let missing = expected.find(|wanted| !found.iter().any(|fault| fault.contains(wanted)));
         assert_eq!(missing, None, "{found:#?}");
         assert!(!format!("{found:?}").contains("secret"), "{found:?}");
+    }
+
+    #[test]
+    fn a_realm_has_its_own_rules_of_retention() {
+        let content = "[realms.a]\nfolder = \"a\"\n[realms.a.retention]\ndays = 400\nbytes = 10485760\nhold = true\n\
+                       [realms.b]\nfolder = \"b\"\n";
+        let realms = read(content, &Flags::default(), &[]).unwrap().realms;
+        let whole = retention::Rules { days: Some(400), bytes: Some(10 << 20), is_held: true };
+        assert_eq!((realms[0].retention, realms[1].retention), (whole, retention::Rules::default()));
+        let content = "[realms.a]\nfolder = \"a\"\n[realms.a.retention]\ndays = 0\nbytes = 1\nweeks = 3\n";
+        let found = faults(content, &[]);
+        for expected in ["`realms.a.retention.days` is not a whole number", ".bytes` is not a", "`weeks`"] {
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected} {found:#?}");
+        }
     }
 
     #[test]

@@ -61,6 +61,9 @@ const STOP_WAIT: Duration = Duration::from_secs(30);
 /// How often key sets that are about to be stale are fetched again.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
 
+/// How often old decisions are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+
 /// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
 /// whose deadlines pass together: the connection stays. (hyper ends it after 20 by default, the answers to others with it.)
 const STREAMS_MAX: u32 = 4_096;
@@ -116,6 +119,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     tokio::spawn(
         working.clone().run_until_cancelled_owned(keep_keys(Arc::clone(&service.app), Arc::clone(&service.jwks))),
     );
+    tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
 }
@@ -231,6 +235,16 @@ async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
     }
 }
 
+/// Deletes what the realms' retention rules say, now and then again.
+async fn keep_to_retention(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(RETENTION_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.retain().await;
+    }
+}
+
 /// The use cases with the stores beneath them, without a listener.
 #[derive(Debug)]
 pub struct Service {
@@ -272,6 +286,7 @@ impl Service {
             revocations: Arc::clone(&store) as Arc<_>,
         };
         let mut states = Vec::new();
+        let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
         for (realm, files) in realms.into_iter().zip(files) {
             let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
             let identities = {
@@ -310,7 +325,8 @@ impl Service {
             CallerPolicies::start(&caller_policies, clock.now_us()).map_err(|faults| ConfigError(faults))?;
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
-        let app = Arc::new(app.with_introspector(Arc::new(introspector)).with_callers(callers));
+        let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
+        let app = Arc::new(app);
         app.finish_erasures().await?;
         Ok(Self { app, store, jwks })
     }

@@ -20,6 +20,7 @@ pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+pub mod retention;
 pub mod replay;
 mod revocation_index;
 pub mod revocations;
@@ -67,6 +68,7 @@ pub struct App {
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
     callers: Callers,
+    retention: retention::AllRules,
     proofs: ProofReplays,
     searches: Searches,
     stopping: CancellationToken,
@@ -96,6 +98,7 @@ impl App {
             tokens,
             secrets: Secrets::default(),
             callers: Callers::default(),
+            retention: retention::AllRules::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
             stopping: CancellationToken::new(),
@@ -127,6 +130,12 @@ impl App {
     #[must_use]
     pub fn with_callers(self, callers: Callers) -> Self {
         Self { callers, ..self }
+    }
+
+    /// The same, with rules about how long decisions are kept. Without, they are kept for ever.
+    #[must_use]
+    pub fn with_retention(self, retention: retention::AllRules) -> Self {
+        Self { retention, ..self }
     }
 
     /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.

@@ -4,6 +4,7 @@ mod events;
 mod export;
 mod filters;
 mod replay;
+mod retention;
 mod status;
 mod tail;
 
@@ -39,6 +40,8 @@ pub(super) enum Verb {
     Export(Box<export::Arguments>),
     /// Shows decisions as they are kept, until Ctrl-C
     Tail(Box<tail::Arguments>),
+    /// Shows what the retention rules of hallpass.toml would delete now
+    Retention(retention::Arguments),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
 }
@@ -86,6 +89,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
         Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
         Verb::Tail(arguments) => tail::run(*arguments, environment, screen).await,
+        Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }

@@ -38,7 +38,7 @@ missing in the log.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     target: LogTarget,
     #[command(flatten)]

@@ -86,6 +86,20 @@ impl DecisionLogService for DecisionLog {
         call.answer(replay::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
+    async fn plan_retention(
+        &self,
+        request: Request<pb::PlanRetentionRequest>,
+    ) -> Result<Response<pb::PlanRetentionResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::PlanRetentionRequest { realm } = request.into_inner();
+            let reading = Reading::of_log("PlanRetention", call.request_id());
+            let planned = self.0.read_log(&realm, &presented, &reading, self.0.plan_retention(&realm)).await;
+            planned.map(convert::retention_plan).map_err(|error| status::of(&error, &realm))
+        };
+        call.answer(work).await
+    }
+
     async fn get_log_status(
         &self,
         request: Request<pb::GetLogStatusRequest>,

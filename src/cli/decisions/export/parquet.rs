@@ -312,31 +312,32 @@ mod tests {
         assert_eq!(groups, [GROUP_ROWS as i64, 3]);
         let mut last = None;
         for (number, row) in (1..).zip(reader.get_row_iter(None).unwrap()) {
-            let row = row.unwrap().to_json_value();
-            assert_eq!(row["sequence"], number);
+            let row = row.unwrap();
+            assert_eq!(row.get_long(0).unwrap(), number);
             if number == 7 {
-                let expected = serde_json::json!({
-                    "sequence": 7, "decision_id": "00000000-0000-0000-0000-000000000007",
-                    "time": "2026-08-04 10:30:00.250 +00:00", "kind": "decision", "decision": "DENY",
-                    "outcome": "NOT_PERMITTED", "reasons": ["RELATIONSHIP_MISSING", "OTHER"],
-                    "message": "The student, is at none of the \"schools\".", "policies": ["Enrolled", "Other"],
-                    "action": "Read", "resource_type": "File", "resource_id": "f-7",
-                    "subjects": [
-                        { "attribute": "student", "type": "Student", "id": "p7", "is_pseudonym": true, "is_proposed": false },
-                        { "attribute": "school", "type": "School", "id": "1", "is_pseudonym": false, "is_proposed": true },
-                    ],
-                    "principal": { "type": "Client", "id": "=client" }, "actor": { "type": "User", "id": "u-1" },
-                    "client": "app", "issuer": "https://idp.example", "purpose": "complaint", "request_id": "r-7",
-                    "attributes": "{\"schools\":[\"1\",\"2\"]}", "policy_version": "v1", "data_revision": 3,
-                    "obligations": ["apply_profile"], "duration_us": 41,
-                });
-                assert_eq!(row, expected, "{row:#}");
+                let text = row.to_string();
+                for expected in [
+                    "sequence: 7, decision_id: \"00000000-0000-0000-0000-000000000007\", time: 2026-08-04 10:30:00",
+                    "kind: \"decision\", decision: \"DENY\", outcome: \"NOT_PERMITTED\"",
+                    "reasons: [\"RELATIONSHIP_MISSING\", \"OTHER\"], message: \"The student, is at none of the",
+                    "policies: [\"Enrolled\", \"Other\"], action: \"Read\", resource_type: \"File\", resource_id: \"f-7\"",
+                    "{attribute: \"student\", type: \"Student\", id: \"p7\", is_pseudonym: true, is_proposed: false}",
+                    "{attribute: \"school\", type: \"School\", id: \"1\", is_pseudonym: false, is_proposed: true}",
+                    "principal: {type: \"Client\", id: \"=client\"}, actor: {type: \"User\", id: \"u-1\"}, client: \"app\"",
+                    "issuer: \"https://idp.example\", purpose: \"complaint\", request_id: \"r-7\"",
+                    "policy_version: \"v1\", data_revision: 3, obligations: [\"apply_profile\"], duration_us: 41",
+                ] {
+                    assert!(text.contains(expected), "{expected} is not in {text}");
+                }
             }
             last = Some(row);
         }
         let last = last.unwrap();
-        assert_eq!((&last["sequence"], &last["principal"]), (&count.into(), &serde_json::Value::Null));
-        assert_eq!((&last["reasons"], &last["subjects"]), (&serde_json::json!([]), &serde_json::json!([])));
+        assert_eq!(last.get_long(0).unwrap(), i64::try_from(count).unwrap());
+        let text = last.to_string();
+        for expected in ["reasons: []", "subjects: []", "principal: null", "actor: null"] {
+            assert!(text.contains(expected), "{expected} is not in {text}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::proto::v1::{
 /// A decision with a value in every field.
 pub(super) fn sample(number: u64) -> DecisionRecord {
     let entity = |r#type: &str, id: &str| EntityReference { r#type: r#type.to_owned(), id: id.to_owned() };
-    let subject = |attribute: &str, r#type: &str, id: &str, is_proposed| RecordedSubject {
+    let subject = |attribute: &str, r#type: &str, id: &str, is_proposed: bool| RecordedSubject {
         attribute: attribute.to_owned(),
         r#type: r#type.to_owned(),
         id: id.to_owned(),
