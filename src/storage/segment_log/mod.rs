@@ -27,6 +27,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod verify;
 mod wall_clock;
 mod writer;
 
