@@ -461,7 +461,10 @@ fn callers(root: &Table<'_>) -> Vec<KnownCaller> {
     let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
     for (index, caller) in callers.iter().enumerate() {
         if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
-            root.fault(Some("callers"), format!("caller `{}` has the key of another, expected a key for each", caller.name));
+            root.fault(
+                Some("callers"),
+                format!("caller `{}` has the key of another, expected a key for each", caller.name),
+            );
         }
     }
     callers
@@ -648,17 +651,72 @@ tokens_cached_max = 0
             "data_dri = 1\n[log]\nlevel = \"loud\"\n[limits]\nmessage_bytes_max = 1\n[realms.Ed]\nfolder = 3\n";
         let variables = [("HALLPASS_DECISION_LOG_MODE", "lax"), ("HALLPASS_RELATIONSHIPS_CACHE_BYTES", "much")];
         assert_eq!(
-            faults(content, &variables),
-            [
-                "hallpass.toml:3: `log.level` `loud` is no level, expected off, error, warn, info, debug or trace, or a filter such as `warn,hallpass=debug`",
-                "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
-                "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
-                "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
-                "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
-            ]
+                    faults(content, &variables),
+                    [
+                        "hallpass.toml:3: `log.level` `loud` is no level, expected off, error, warn, info, debug or trace, or a filter such as `warn,hallpass=debug`",
+                        "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
+                        "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
+                        "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
+        <<<<<<< HEAD
+                        "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
+                        "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
+        =======
+                        "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
+                        "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
+        >>>>>>> w
+                        "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
+                    ]
+                );
+    }
+
+    #[test]
+    fn callers_have_roles_realms_and_a_key_each() {
+        let digest = KeyDigest::of("key");
+        let line = format!("key_sha256 = \"{digest}\"");
+        let content = format!(
+            "[callers.ada]\nroles = [\"auditor\"]\n{line}\n[callers.omar]\nroles = [\"operator\", \"author\"]\n\
+             realms = [\"edfi\"]\nkey_sha256 = \"{}\"\n",
+            KeyDigest::of("other").to_string().to_uppercase()
         );
+        let callers = read(&content, &Flags::default(), &[]).unwrap().callers;
+        let [ada, omar] = &callers[..] else { panic!("{callers:?}") };
+        assert_eq!((&*ada.name, ada.roles.len(), ada.realms.len(), ada.key), ("ada", 1, 0, digest));
+        assert_eq!((&*omar.name, omar.roles.len(), omar.realms[0].as_str()), ("omar", 2, "edfi"));
+
+        let content = format!(
+            "[callers.Ada]\nroles = []\n{line}\n[callers.local-admin]\nroles = []\n{line}\n[callers.x]\nkey_sha256 = \
+             \"secret\"\nrealms = [\"E\"]\nrole = \"auditor\"\n"
+        );
+        let found = faults(&content, &[]);
+        let mut expected = [
+            ":1: `Ada` is no name of a caller",
+            ":4: `local-admin` is no name of a caller",
+            ":8: `key_sha256` is not 64 hexadecimal digits",
+            ":9: `E` is not a realm name",
+            "roles` is missing",
+            "unknown key `callers.x.role`",
+            "caller `local-admin` has the key of another",
+        ]
+        .into_iter();
+        let missing = expected.find(|wanted| !found.iter().any(|fault| fault.contains(wanted)));
+        assert_eq!(missing, None, "{found:#?}");
+        assert!(!format!("{found:?}").contains("secret"), "{found:?}");
+    }
+
+    #[test]
+    fn the_policies_about_callers_are_no_realm() {
+        let found = faults("[realms.hallpass]\nfolder = \"here\"\n", &[]);
+        assert!(found[0].contains("`hallpass` is the name of the policies that say who reads"), "{found:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { policies_dir: folder.path().to_owned(), ..Config::default() };
+        assert_eq!(config.caller_policies(), None);
+        for name in ["hallpass", "one"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("realm.toml"), "").unwrap();
+        }
+        let names: Vec<_> = config.realms().unwrap().into_iter().map(|realm| realm.name.to_string()).collect();
+        assert_eq!(names, ["one"]);
+        assert_eq!(config.caller_policies(), Some(folder.path().join("hallpass")));
     }
 
     #[test]

@@ -362,11 +362,7 @@ fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
 }
 
 /// Reads and checks the policies that judge who reads the decision log, and what callers need of them.
-fn read_caller_policies(
-    own: Option<&Path>,
-    callers: &[KnownCaller],
-    realms: &[RealmName],
-) -> Result<Vec<SourceFile>> {
+fn read_caller_policies(own: Option<&Path>, callers: &[KnownCaller], realms: &[RealmName]) -> Result<Vec<SourceFile>> {
     let folder = own.unwrap_or(Path::new("policies/hallpass of the program"));
     let files = own.map_or_else(|| Ok(embedded_caller_policies()), read_folder);
     let files = files.map_err(|message| ConfigError(vec![Fault::in_file(caller::REALM, message)]))?;

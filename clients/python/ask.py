@@ -1,6 +1,6 @@
 """Asks a running hallpass a few questions with stock grpcio and checks the answers.
 
-Usage: ask.py ADDRESS TOKEN_FILE DISTRICT_FOLDER, with the stubs of proto/ on the path (see run.sh).
+Usage: ask.py ADDRESS TOKEN_FILE ADMIN_TOKEN_FILE DISTRICT_FOLDER, with the stubs of proto/ on the path (see run.sh).
 """
 
 import pathlib
@@ -47,9 +47,10 @@ def expect(what, found, wanted):
         sys.exit(f"expected {wanted}")
 
 
-def main(address, token_file, district):
+def main(address, token_file, admin_token_file, district):
     """Imports, asks, reads the log, provokes an error."""
     token = pathlib.Path(token_file).read_text().strip()
+    admin = pathlib.Path(admin_token_file).read_text().strip()
     with grpc.insecure_channel(address) as channel:
         imported = relationships_grpc.RelationshipServiceStub(channel).ImportRecords(records(district), timeout=30)
         expect("records refused", imported.refused, 0)
@@ -77,6 +78,7 @@ def main(address, token_file, district):
             decisions.QueryDecisionsRequest(
                 realm="edfi", person=values.EntityReference(type="Student", id="ada")
             ),
+            metadata=[("authorization", "Bearer " + admin)],
             timeout=5,
         )
         expect("decisions about ada", len(about_ada.decisions), 2)

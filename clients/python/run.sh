@@ -52,5 +52,5 @@ for _ in $(seq 100); do
 done
 [ -n "$url" ] || { echo "the server did not start" >&2; cat "$work/err" >&2; exit 1; }
 
-python3 "$here/ask.py" "$address" "$work/token" "$root/examples/district"
+python3 "$here/ask.py" "$address" "$work/token" "$work/data/admin.token" "$root/examples/district"
 no_proxy=127.0.0.1 python3 "$here/token_info.py" "$address" "$url"

@@ -16,7 +16,10 @@ use hallpass::proto::v1::{
 use hallpass::provider::clock::SystemClock;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::authorization_server::AuthorizationServer;
 use crate::cases::{Audit, Case, CaseFile, Transport};
@@ -37,6 +40,17 @@ pub(crate) enum Answer {
     TokenInfo { status: u16, problem: Json },
 }
 
+/// Shows the local admin token with every call.
+#[derive(Clone, Debug)]
+struct Admin(MetadataValue<Ascii>);
+
+impl Interceptor for Admin {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
 /// A running service.
 #[derive(Debug)]
 pub(crate) struct World<'a> {
@@ -45,6 +59,7 @@ pub(crate) struct World<'a> {
     authorization_server: AuthorizationServer,
     folder: TempDir,
     channel: Channel,
+    admin: Admin,
     /// The base URL of its HTTP listener.
     http: String,
     /// The files of the realm that follow from facts, as they are now.
@@ -76,12 +91,15 @@ impl<'a> World<'a> {
         let http = format!("http://{}", http.trim_start_matches("http://"));
         let channel = Endpoint::from_shared(format!("http://{grpc}"))?.connect().await;
         let channel = channel.context("cannot connect to the service")?;
+        let token = fs::read_to_string(folder.path().join("data/admin.token")).context("no local admin token")?;
+        let admin = Admin(format!("Bearer {}", token.trim()).parse()?);
         Ok(Self {
             system,
             keys,
             authorization_server,
             folder,
             channel,
+            admin,
             http,
             tables,
             records: BTreeMap::new(),
@@ -124,7 +142,7 @@ impl<'a> World<'a> {
         let mut client = AuthorizationServiceClient::new(self.channel.clone());
         let answer = client.authorize(question).await?.into_inner();
         let request = pb::GetDecisionRequest { realm, decision_id: answer.decision_id.clone() };
-        let mut log = DecisionLogServiceClient::new(self.channel.clone());
+        let mut log = DecisionLogServiceClient::with_interceptor(self.channel.clone(), self.admin.clone());
         let record = log.get_decision(request).await?.into_inner().decision.context("the decision was not kept")?;
         let differences = match audit {
             Some(audit) => self.audit_differences(&record, audit).await?,
@@ -166,7 +184,7 @@ impl<'a> World<'a> {
     ) -> anyhow::Result<bool> {
         let (realm, principal) = (self.system.realm().to_owned(), audit.subject.clone());
         let request = pb::QueryDecisionsRequest { realm, principal, person, ..pb::QueryDecisionsRequest::default() };
-        let mut log = DecisionLogServiceClient::new(self.channel.clone());
+        let mut log = DecisionLogServiceClient::with_interceptor(self.channel.clone(), self.admin.clone());
         let found = log.query_decisions(request).await?.into_inner().decisions;
         Ok(found.iter().any(|found| found.decision_id == record.decision_id))
     }

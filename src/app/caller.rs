@@ -69,7 +69,8 @@ impl KeyDigest {
         }
         for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
             // `from_str_radix` would take a sign.
-            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            let pair =
+                std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
             *byte = u8::from_str_radix(pair?, 16).ok()?;
         }
         Some(Self(digest))
@@ -262,10 +263,7 @@ impl<'a> Reading<'a> {
     fn is_full(&self) -> bool {
         let About::Decisions(query) = self.about else { return false };
         let DecisionQuery { filter, person, entity, resource_id, names: _, purpose: _ } = query;
-        *filter == RecordFilter::default()
-            && person.is_none()
-            && entity.is_none()
-            && resource_id.is_none()
+        *filter == RecordFilter::default() && person.is_none() && entity.is_none() && resource_id.is_none()
     }
 
     /// The people asked about, as the log names them.

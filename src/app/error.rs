@@ -82,9 +82,7 @@ impl From<LogError> for Error {
 impl From<IdentityError> for Error {
     fn from(error: IdentityError) -> Self {
         match &error {
-            IdentityError::Unavailable(_) => {
-                Self::new(Kind::Unavailable, "IDENTITIES_UNAVAILABLE", error.to_string())
-            }
+            IdentityError::Unavailable(_) => Self::new(Kind::Unavailable, "IDENTITIES_UNAVAILABLE", error.to_string()),
             IdentityError::Unreadable(_) => Self::new(Kind::Internal, "IDENTITIES_UNREADABLE", error.to_string()),
         }
     }

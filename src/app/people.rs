@@ -172,7 +172,9 @@ impl People {
     fn value(&self, realm: &Realm, value: &Value) -> Result<Value, IdentityError> {
         match value {
             Value::Entity(entity) => self.entity(realm, entity).map(Value::Entity),
-            Value::List(items) => items.iter().map(|item| self.value(realm, item)).collect::<Result<_, _>>().map(Value::List),
+            Value::List(items) => {
+                items.iter().map(|item| self.value(realm, item)).collect::<Result<_, _>>().map(Value::List)
+            }
             Value::Record(fields) => {
                 let fields = fields.iter().map(|(name, value)| Ok((Arc::clone(name), self.value(realm, value)?)));
                 fields.collect::<Result<_, IdentityError>>().map(Value::Record)

@@ -252,16 +252,6 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     async fn close(&self);
 }
 
-/// Has something to make durable before decisions that rely on it are.
-pub trait BeforeGroup: Send + Sync + std::fmt::Debug {
-    /// Makes durable whatever entries may rely on whose `append` had begun before this call; costs nothing when there is
-    /// nothing new. May block.
-    ///
-    /// # Errors
-    /// When the disk refuses: then the entries must not be written, and it is called again before the next attempt.
-    fn make_durable(&self) -> std::io::Result<()>;
-}
-
 /// Why the identity table could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IdentityError {
@@ -333,8 +323,12 @@ pub trait Identities: BeforeGroup {
     ///
     /// # Errors
     /// [`IdentityError::Unavailable`]; then nothing is changed, though it may be after the next start.
-    fn begin_erasure(&self, people: &[Arc<Identity>], basis: &Arc<str>, caller: &Arc<str>)
-    -> Result<Erasing, IdentityError>;
+    fn begin_erasure(
+        &self,
+        people: &[Arc<Identity>],
+        basis: &Arc<str>,
+        caller: &Arc<str>,
+    ) -> Result<Erasing, IdentityError>;
 
     /// The erasures that were begun and are not finished, oldest first.
     fn erasing(&self) -> Vec<Erasing>;

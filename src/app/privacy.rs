@@ -174,8 +174,8 @@ impl App {
         let loaded = state.policies();
         let held = state.people.identities.held().into_iter().filter_map(|held| {
             let entity_type = &held.entity.entity_type;
-            let is_resource = loaded.realm.resource_types.contains_key(entity_type)
-                && !loaded.realm.relations.is_person(entity_type);
+            let is_resource =
+                loaded.realm.resource_types.contains_key(entity_type) && !loaded.realm.relations.is_person(entity_type);
             let since_us = held.held_since_us().filter(|_| !is_resource)?;
             Some(HeldPerson { pseudonym: held.pseudonym, entity_type: Arc::clone(entity_type), since_us })
         });
@@ -227,9 +227,8 @@ fn person_of(state: &RealmState, person: &EntityId) -> Result<EntityId, Error> {
 /// Everything that stands for a person: itself, and resources of its id.
 fn everything_of(state: &RealmState, person: &EntityId) -> Vec<Arc<Identity>> {
     let loaded = state.policies();
-    let is_of_it = |entity_type: &Arc<str>| {
-        *entity_type == person.entity_type || !loaded.realm.relations.is_person(entity_type)
-    };
+    let is_of_it =
+        |entity_type: &Arc<str>| *entity_type == person.entity_type || !loaded.realm.relations.is_person(entity_type);
     let mut everything = state.people.identities.with_id(&person.id);
     everything.retain(|one| is_of_it(&one.entity.entity_type));
     everything.sort_by_key(|one| one.entity.entity_type != person.entity_type);

@@ -49,7 +49,8 @@ fn new(New { name, roles, realms }: &New, screen: &mut Screen) -> Result<Outcome
     if name == ADMIN {
         bail!("`{ADMIN}` is who comes with the local admin token; choose another name");
     }
-    let key = key_file::random_text().map_err(|error| anyhow!("the operating system gives no random bytes: {error}"))?;
+    let key =
+        key_file::random_text().map_err(|error| anyhow!("the operating system gives no random bytes: {error}"))?;
     let digest = KeyDigest::of(&key);
     note("the caller's key, which is shown this once:");
     screen.line(&key)?;

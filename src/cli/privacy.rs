@@ -4,16 +4,16 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{
-    Outcome,
-    parse,
+    Outcome, parse,
     render::{Form, Screen, plain},
     target::{LogChannel, LogTarget, MESSAGE_BYTES_MAX, failed},
 };
 use crate::{
     config::Environment,
     proto::v1::{
-        EntityReference, ErasePersonRequest, ErasePersonResponse, HeldPerson, ListLegalHoldsRequest, ResolvePseudonymsRequest,
-        ResolvedPseudonym, SetLegalHoldRequest, SetLegalHoldResponse, privacy_service_client::PrivacyServiceClient,
+        EntityReference, ErasePersonRequest, ErasePersonResponse, HeldPerson, ListLegalHoldsRequest,
+        ResolvePseudonymsRequest, ResolvedPseudonym, SetLegalHoldRequest, SetLegalHoldResponse,
+        privacy_service_client::PrivacyServiceClient,
     },
 };
 
@@ -106,10 +106,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
 }
 
 /// The service's client, and the realm.
-async fn connect(
-    target: &LogTarget,
-    environment: &Environment,
-) -> Result<(PrivacyServiceClient<LogChannel>, String)> {
+async fn connect(target: &LogTarget, environment: &Environment) -> Result<(PrivacyServiceClient<LogChannel>, String)> {
     let channel = target.connect(environment).await?;
     let realm = target.realm(&channel).await?;
     Ok((PrivacyServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX), realm))

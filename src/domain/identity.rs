@@ -311,7 +311,7 @@ mod tests {
     fn a_pseudonym_is_spelled_in_one_way() {
         let pseudonym = Pseudonym([0x0f, 0xa0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0xff]);
         let text = pseudonym.text();
-        assert_eq!(&*text, "0fa0010203040506070809" .to_owned() + "0a0b0c0dff");
+        assert_eq!(&*text, "0fa0010203040506070809".to_owned() + "0a0b0c0dff");
         assert_eq!(text.parse(), Ok(pseudonym));
         let upper = text.to_uppercase();
         for wrong in ["", "0", &*upper, &format!("+{}", &text[1..]), &format!("{text}0"), &"é".repeat(16)] {
@@ -383,6 +383,9 @@ mod tests {
     fn neither_person_nor_key_is_shown() {
         let map = IdentityMap::default();
         let shown = format!("{:?} {map:?}", insert(&map, &student("604822"), 7));
-        assert!(!shown.contains("604822") && !shown.contains("7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7"), "{shown}");
+        assert!(
+            !shown.contains("604822") && !shown.contains("7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7"),
+            "{shown}"
+        );
     }
 }

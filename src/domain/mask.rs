@@ -121,9 +121,8 @@ impl Mask {
 
     /// The facts of a decision may be kept: nothing is masked that they hold.
     pub fn keeps_facts(&self) -> bool {
-        let is_kept = |masking: &AttributeMasking| {
-            !matches!(masking, AttributeMasking::As(Masking::Drop | Masking::Hash))
-        };
+        let is_kept =
+            |masking: &AttributeMasking| !matches!(masking, AttributeMasking::As(Masking::Drop | Masking::Hash));
         let fields = [self.resource_id, self.principal, self.actor, self.facts];
         fields.iter().all(|masking| *masking == Masking::Keep)
             && self.attributes.values().chain(&self.other_attributes).all(is_kept)
@@ -308,11 +307,10 @@ mod tests {
                         }
                     }
                 }
-                assert_eq!((masked.id, masked.outcome, &masked.subjects), (
-                    record().id,
-                    record().outcome,
-                    &record().subjects
-                ));
+                assert_eq!(
+                    (masked.id, masked.outcome, &masked.subjects),
+                    (record().id, record().outcome, &record().subjects)
+                );
             }
         }
     }
@@ -320,7 +318,8 @@ mod tests {
     #[test]
     fn a_hash_depends_on_field_and_key_and_nothing_stays_nothing() {
         let key = PseudonymKey::new([7; 32]);
-        let hash = |key: &PseudonymKey, field: &str, text: &str| Mask::as_asked(key, Masking::Hash, field, &text.into());
+        let hash =
+            |key: &PseudonymKey, field: &str, text: &str| Mask::as_asked(key, Masking::Hash, field, &text.into());
         assert_ne!(hash(&key, "purpose", "x"), hash(&key, "client", "x"));
         assert_ne!(hash(&key, "purpose", "x"), hash(&PseudonymKey::new([8; 32]), "purpose", "x"));
         assert_eq!(&*hash(&key, "purpose", ""), "");

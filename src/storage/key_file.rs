@@ -32,7 +32,9 @@ pub enum KeyFileError {
         expected: usize,
     },
     /// The file does not hold the text of a key.
-    #[error("key file `{path}` holds no key as text, expected 43 characters of base64url; restore it, or remove it for a new one")]
+    #[error(
+        "key file `{path}` holds no key as text, expected 43 characters of base64url; restore it, or remove it for a new one"
+    )]
     Malformed {
         /// The file.
         path: PathBuf,

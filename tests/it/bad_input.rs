@@ -11,7 +11,8 @@ use crate::support::{
 
 /// The revision of the relationships and the number of decisions that were kept.
 async fn state(service: &Service) -> (u64, u64) {
-    let request = pb::QueryDecisionsRequest { realm: REALM.to_owned(), page_size: 1, ..Default::default() };
+    let kind = pb::RecordKind::Decision.into();
+    let request = pb::QueryDecisionsRequest { realm: REALM.to_owned(), kind, page_size: 1, ..Default::default() };
     let page = service.decisions().query_decisions(request).await.unwrap().into_inner();
     (service.revision().await, page.decisions.first().map_or(0, |newest| newest.sequence))
 }
@@ -311,7 +312,8 @@ async fn a_bad_reading_names_its_field_and_a_huge_page_is_a_large_one() {
         assert_eq!((page.relationships.len(), page.next_page_token.is_empty()), (expected, false), "{page_size}");
     }
 
-    let query = || pb::QueryDecisionsRequest { realm: REALM.to_owned(), ..pb::QueryDecisionsRequest::default() };
+    let kind = pb::RecordKind::Decision.into();
+    let query = || pb::QueryDecisionsRequest { realm: REALM.to_owned(), kind, ..pb::QueryDecisionsRequest::default() };
     let mut client = service.decisions();
     let numbers = pb::QueryDecisionsRequest { decision: 9, outcome: -1, order: i32::MAX, ..query() };
     let expected = ("numbers of no meaning", invalid, &["decision", "outcome", "order"][..]);

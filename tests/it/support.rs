@@ -17,8 +17,11 @@ use hallpass::provider::clock::SystemClock;
 use hallpass::provider::signer::LocalKey;
 use serde_json::json;
 use tempfile::TempDir;
-use tonic::Status;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -69,8 +72,31 @@ pub(crate) struct Service {
     /// Where HTTP is spoken, if it is: `http://` with host and port.
     pub(crate) http: Option<String>,
     channel: Channel,
+    /// The local admin token.
+    pub(crate) admin: Bearer,
     log: PathBuf,
 }
+
+/// Shows a key with every call.
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer(MetadataValue<Ascii>);
+
+impl Bearer {
+    /// Shows this key.
+    pub(crate) fn new(key: &str) -> Self {
+        Self(format!("Bearer {}", key.trim()).parse().unwrap())
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// A client of the decision log that shows a key.
+pub(crate) type DecisionLogClient = DecisionLogServiceClient<InterceptedService<Channel, Bearer>>;
 
 impl Home {
     /// The Ed-Fi rules, an empty data folder, any free port, decisions kept before they are answered.
@@ -148,7 +174,9 @@ impl Home {
         match self.spawn() {
             Ok((process, address, http, log)) => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-                Service { process, channel: endpoint.connect().await.unwrap(), address, http, log }
+                let channel = endpoint.connect().await.unwrap();
+                let admin = Bearer::new(&fs::read_to_string(self.data.join("admin.token")).unwrap());
+                Service { process, channel, admin, address, http, log }
             }
             Err(Refusal { code, stderr }) => panic!("the service did not start, exit code {code:?}:\n{stderr}"),
         }
@@ -237,8 +265,14 @@ impl Service {
         RelationshipServiceClient::new(self.channel.clone()).max_encoding_message_size(64 << 20)
     }
 
-    pub(crate) fn decisions(&self) -> DecisionLogServiceClient<Channel> {
-        DecisionLogServiceClient::new(self.channel.clone()).max_decoding_message_size(64 << 20)
+    /// The decision log as the local admin reads it.
+    pub(crate) fn decisions(&self) -> DecisionLogClient {
+        self.decisions_as(self.admin.clone())
+    }
+
+    /// The decision log as who has this key reads it.
+    pub(crate) fn decisions_as(&self, key: Bearer) -> DecisionLogClient {
+        DecisionLogServiceClient::with_interceptor(self.channel.clone(), key).max_decoding_message_size(64 << 20)
     }
 
     /// What the health service says of the service as a whole.
@@ -317,7 +351,7 @@ impl Service {
         self.relationships().get_revision(request).await.unwrap().into_inner().revision
     }
 
-    /// All decisions after the one of this number, the oldest first.
+    /// All decisions about requests after the one of this number, the oldest first.
     pub(crate) async fn decisions_after(&self, sequence: u64) -> Vec<pb::DecisionRecord> {
         let mut client = self.decisions();
         let mut found = Vec::new();
@@ -326,6 +360,7 @@ impl Service {
             let request = pb::QueryDecisionsRequest {
                 realm: REALM.to_owned(),
                 order: pb::DecisionOrder::NewestFirst.into(),
+                kind: pb::RecordKind::Decision.into(),
                 page_size: 1000,
                 page_token,
                 ..pb::QueryDecisionsRequest::default()

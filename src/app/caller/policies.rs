@@ -138,19 +138,19 @@ impl CallerPolicies {
 fn claims(identified: &Identified<'_>) -> Map<String, Json> {
     let (roles, realms): (Vec<&str>, Vec<&str>) = match identified {
         Identified::Admin => (ADMIN_ROLES.to_vec(), Vec::new()),
-        Identified::Known(caller) => {
-            (caller.roles.iter().map(|role| &**role).collect(), caller.realms.iter().map(|name| name.as_str()).collect())
-        }
+        Identified::Known(caller) => (
+            caller.roles.iter().map(|role| &**role).collect(),
+            caller.realms.iter().map(|name| name.as_str()).collect(),
+        ),
     };
     let claims = [("name", json!(identified.name())), ("roles", json!(roles)), ("realms", json!(realms))];
     claims.into_iter().map(|(name, claim)| (name.to_owned(), claim)).collect()
 }
 
 fn context(state: &RealmState, reading: &Reading<'_>) -> Attributes {
-    let flags =
-        [("full", reading.is_full()), ("names", reading.names), ("people", reading.names_people(state))];
-    let purpose = (!reading.purpose.is_empty())
-        .then(|| (Arc::from("purpose"), Value::String(Arc::clone(&reading.purpose))));
+    let flags = [("full", reading.is_full()), ("names", reading.names), ("people", reading.names_people(state))];
+    let purpose =
+        (!reading.purpose.is_empty()).then(|| (Arc::from("purpose"), Value::String(Arc::clone(&reading.purpose))));
     let flags = flags.into_iter().map(|(name, value)| (Arc::from(name), Value::Bool(value)));
     flags.chain(purpose).collect()
 }

@@ -213,5 +213,6 @@ pub(super) fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// A good frame starts somewhere in these bytes behind the first one: then what is bad before it is no torn end.
 pub(super) fn holds_a_later_frame(bytes: &[u8]) -> bool {
-    (1..bytes.len().saturating_sub(PREFIX_BYTES)).any(|at| bytes.get(at..).is_some_and(|rest| split_frame(rest).is_some()))
+    (1..bytes.len().saturating_sub(PREFIX_BYTES))
+        .any(|at| bytes.get(at..).is_some_and(|rest| split_frame(rest).is_some()))
 }

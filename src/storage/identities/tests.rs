@@ -62,9 +62,7 @@ fn key_path(data: &Path, epoch: u64) -> PathBuf {
 fn everyone(table: &IdentityTable) -> BTreeMap<EntityId, (Pseudonym, [u8; 32], Option<i64>)> {
     let mut everyone = BTreeMap::new();
     table.people.each(|people| {
-        everyone.extend(
-            people.iter().map(|one| (one.entity.clone(), (one.pseudonym, one.key, one.held_since_us()))),
-        );
+        everyone.extend(people.iter().map(|one| (one.entity.clone(), (one.pseudonym, one.key, one.held_since_us()))));
     });
     everyone
 }
@@ -244,7 +242,8 @@ fn who_was_erased_is_unknown_for_ever_and_the_others_are_as_before() {
     };
     let (of_both, of_one) = (seal(&["1", "2"]), seal(&["2"]));
     let gone = table.known(&student("1")).unwrap().pseudonym;
-    let (old_key, old_table) = (fs::read(key_path(data.path(), 1)).unwrap(), fs::read(table_path(data.path(), 1)).unwrap());
+    let (old_key, old_table) =
+        (fs::read(key_path(data.path(), 1)).unwrap(), fs::read(table_path(data.path(), 1)).unwrap());
     let mut left = everyone(&table);
     left.remove(&student("1"));
     erase(&table, &["1"]).unwrap();

@@ -1,5 +1,7 @@
 //! `hallpass.v1.DecisionLogService`.
 
+mod export;
+
 use std::sync::Arc;
 
 use tokio_stream::wrappers::ReceiverStream;
@@ -61,13 +63,14 @@ impl DecisionLogService for DecisionLog {
         Err(Status::unimplemented("tail_decisions"))
     }
 
-    type ExportDecisionsStream = ReceiverStream<Result<pb::ExportDecisionsResponse, Status>>;
+    type ExportDecisionsStream = export::Parts;
 
     async fn export_decisions(
         &self,
-        _request: Request<pb::ExportDecisionsRequest>,
+        request: Request<pb::ExportDecisionsRequest>,
     ) -> Result<Response<Self::ExportDecisionsStream>, Status> {
-        Err(Status::unimplemented("export_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(export::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ReplayDecisionsStream = ReceiverStream<Result<pb::ReplayDecisionsResponse, Status>>;

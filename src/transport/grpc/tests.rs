@@ -2,6 +2,7 @@
 
 mod applications;
 mod authorization;
+mod callers;
 mod credentials;
 mod decisions;
 mod policies;
@@ -23,9 +24,8 @@ use self::world::World;
 use super::{Options, SERVICES};
 use crate::proto::v1::{
     self as pb, application_service_client::ApplicationServiceClient,
-    authorization_service_client::AuthorizationServiceClient, decision_log_service_client::DecisionLogServiceClient,
-    policy_service_client::PolicyServiceClient, relationship_service_client::RelationshipServiceClient,
-    revocation_service_client::RevocationServiceClient,
+    authorization_service_client::AuthorizationServiceClient, policy_service_client::PolicyServiceClient,
+    relationship_service_client::RelationshipServiceClient, revocation_service_client::RevocationServiceClient,
 };
 
 fn reason(status: &Status) -> String {
@@ -69,7 +69,8 @@ async fn an_unknown_realm_is_not_found_in_every_service() {
             }))
             .await
             .unwrap_err(),
-        DecisionLogServiceClient::new(world.channel.clone())
+        world
+            .decisions()
             .query_decisions(pb::QueryDecisionsRequest { realm: realm(), ..pb::QueryDecisionsRequest::default() })
             .await
             .unwrap_err(),

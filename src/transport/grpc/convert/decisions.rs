@@ -1,5 +1,7 @@
 //! Questions to the decision log, and its records.
 
+pub(crate) mod export;
+
 use prost_types::Timestamp;
 
 use super::{

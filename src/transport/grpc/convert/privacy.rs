@@ -29,11 +29,7 @@ pub(crate) fn erase(request: pb::ErasePersonRequest) -> Result<Erase, Error> {
 
 pub(crate) fn erased(erased: Erased) -> pb::ErasePersonResponse {
     let Erased { pseudonyms, sequence, relationships_left } = erased;
-    pb::ErasePersonResponse {
-        pseudonyms: texts(&pseudonyms),
-        sequence: sequence.unwrap_or(0),
-        relationships_left,
-    }
+    pb::ErasePersonResponse { pseudonyms: texts(&pseudonyms), sequence: sequence.unwrap_or(0), relationships_left }
 }
 
 /// Whom to hold, or to let go of.

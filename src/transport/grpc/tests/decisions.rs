@@ -6,10 +6,7 @@ use super::{
     authorize, reason, violations,
     world::{NOW, REALM, World, entity},
 };
-use crate::proto::v1::{
-    self as pb, decision_log_service_client::DecisionLogServiceClient,
-    relationship_service_client::RelationshipServiceClient,
-};
+use crate::proto::v1::{self as pb, relationship_service_client::RelationshipServiceClient};
 
 #[tokio::test]
 async fn decisions_are_found_page_by_page_with_the_same_request_only() {
@@ -18,12 +15,13 @@ async fn decisions_are_found_page_by_page_with_the_same_request_only() {
     for student in ["ada", "ben", "ada", "ada"] {
         authorize(&world, world.question(student, "1")).await.unwrap();
     }
-    let mut client = DecisionLogServiceClient::new(world.channel.clone());
+    let mut client = world.decisions();
     let mut query = pb::QueryDecisionsRequest {
         realm: REALM.to_owned(),
         from: Some(Timestamp { seconds: NOW, nanos: 0 }),
         person: Some(entity("Student", "ada")),
         page_size: 2,
+        kind: pb::RecordKind::Decision.into(),
         ..pb::QueryDecisionsRequest::default()
     };
     let first = client.query_decisions(query.clone()).await.unwrap().into_inner();

@@ -17,12 +17,17 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Channel, Server};
+use tonic::{
+    Request, Status,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Server},
+};
 
 use super::super::{Health, Options, routes};
 use crate::{
     app::{
         App,
+        caller::{CallerPolicies, Callers, KeyDigest, KnownCaller},
         ports::{
             ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, LogStatus,
             RealmSource, RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError, Stores,
@@ -43,7 +48,7 @@ use crate::{
         revocation::{Revocation, RevokedTokens},
         test_keys::{TestKey, jwks},
     },
-    proto::v1 as pb,
+    proto::v1::{self as pb, decision_log_service_client::DecisionLogServiceClient},
 };
 
 /// The present, in seconds since the epoch.
@@ -120,6 +125,31 @@ cases:
   - { name: and no other, principal: one, action: Read, resource: { type: File, attributes: { student: ben } }, expect: DENY }
 "#;
 
+/// The local admin token.
+pub(super) const ADMIN_KEY: &str = "the local admin token of these tests";
+
+/// Shows a key with every call.
+#[derive(Clone, Debug)]
+pub(super) struct Bearer(&'static str);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", format!("Bearer {}", self.0).parse().unwrap());
+        Ok(request)
+    }
+}
+
+/// The files of the policies that judge callers, as the program ships them.
+pub(super) fn caller_files() -> Vec<SourceFile> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/hallpass");
+    ["realm.toml", "schema.cedarschema", "relations.toml", "callers.cedar"]
+        .map(|path| SourceFile {
+            path: path.to_owned(),
+            content: std::fs::read_to_string(format!("{folder}/{path}")).unwrap(),
+        })
+        .to_vec()
+}
+
 /// The realm's files.
 pub(super) fn files() -> Vec<SourceFile> {
     let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
@@ -154,6 +184,10 @@ impl World {
     }
 
     pub(super) async fn start_with(options: Options) -> Self {
+        Self::start_for(options, Vec::new()).await
+    }
+
+    pub(super) async fn start_for(options: Options, callers: Vec<KnownCaller>) -> Self {
         let key = TestKey::of(Algorithm::EdDSA);
         let keys = Arc::new(Keys::new(KeySet::from_jwks(&jwks(&[key.jwk("key")])).unwrap()));
         let (log, store, source) = (Arc::new(Log::default()), Arc::new(Store::default()), Arc::new(Source::default()));
@@ -174,14 +208,16 @@ impl World {
         )
         .await
         .unwrap();
-        let app = Arc::new(App::new(
+        let app = App::new(
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::clone(&keys) as Arc<dyn KeySource>,
             stores,
             Arc::clone(&source) as Arc<dyn RealmSource>,
             Arc::default(),
             vec![state],
-        ));
+        );
+        let policies = CallerPolicies::start(&caller_files(), NOW * 1_000_000).unwrap();
+        let app = Arc::new(app.with_callers(Callers::new(callers, KeyDigest::of(ADMIN_KEY), policies)));
         let (routes, health) = routes(Arc::clone(&app), &options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -205,6 +241,19 @@ impl World {
             keys,
             _serving: stop.drop_guard(),
         }
+    }
+
+    /// The decision log, as the local admin reads it.
+    pub(super) fn decisions(&self) -> DecisionLogServiceClient<InterceptedService<Channel, Bearer>> {
+        self.decisions_as(ADMIN_KEY)
+    }
+
+    /// The decision log, as who has this key reads it.
+    pub(super) fn decisions_as(
+        &self,
+        key: &'static str,
+    ) -> DecisionLogServiceClient<InterceptedService<Channel, Bearer>> {
+        DecisionLogServiceClient::with_interceptor(self.channel.clone(), Bearer(key))
     }
 
     /// A good token of a client with these schools.

@@ -1,0 +1,226 @@
+//! Who may read the decision log.
+
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+use super::{
+    Options, authorize, reason, violations,
+    world::{ADMIN_KEY, REALM, World, caller_files, entity},
+};
+use crate::{
+    app::caller::{KeyDigest, KnownCaller},
+    domain::{
+        decision::Outcome,
+        decision_record::{DecisionRecord, RecordKind},
+    },
+    proto::v1::{
+        self as pb, decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
+    },
+};
+
+const AUDITOR: &str = "the auditor's key";
+const AUTHOR: &str = "the author's key";
+const OPERATOR: &str = "the operator's key";
+const ELSEWHERE: &str = "the key of an auditor of another realm";
+
+fn caller(name: &str, role: &str, key: &str, realm: Option<&str>) -> KnownCaller {
+    let realms = realm.into_iter().map(|realm| realm.parse().unwrap()).collect();
+    KnownCaller { name: name.into(), roles: vec![role.into()], realms, key: KeyDigest::of(key) }
+}
+
+async fn world() -> World {
+    let callers = vec![
+        caller("ada", "auditor", AUDITOR, None),
+        caller("aron", "author", AUTHOR, Some(REALM)),
+        caller("omar", "operator", OPERATOR, None),
+        caller("elsa", "auditor", ELSEWHERE, Some("south")),
+    ];
+    World::start_for(Options::default(), callers).await
+}
+
+fn query() -> pb::QueryDecisionsRequest {
+    pb::QueryDecisionsRequest { realm: REALM.to_owned(), ..pb::QueryDecisionsRequest::default() }
+}
+
+fn about_ada() -> pb::QueryDecisionsRequest {
+    pb::QueryDecisionsRequest { person: Some(entity("Student", "ada")), ..query() }
+}
+
+async fn ask(world: &World, key: &'static str, query: pb::QueryDecisionsRequest) -> Result<usize, Status> {
+    world.decisions_as(key).query_decisions(query).await.map(|page| page.into_inner().decisions.len())
+}
+
+/// The newest record of the log.
+fn newest(world: &World) -> DecisionRecord {
+    world.log.records().last().unwrap().record.clone()
+}
+
+#[tokio::test]
+async fn a_call_without_a_good_key_is_unauthenticated_and_on_record() {
+    let world = world().await;
+    let mut bare = DecisionLogServiceClient::new(world.channel.clone());
+    let missing = bare.query_decisions(query()).await.unwrap_err();
+    assert_eq!((missing.code(), &*reason(&missing)), (Code::Unauthenticated, "CALLER_KEY_MISSING"));
+    let found = newest(&world);
+    assert_eq!((found.kind, found.outcome, found.principal), (RecordKind::Reading, Outcome::Unauthenticated, None));
+
+    let long = Box::leak("k".repeat(5_000).into_boxed_str());
+    for key in ["another key", "the auditor's ke", "the auditor's key ", "the auditor's keyy", &*long] {
+        let mut request = Request::new(query());
+        request.metadata_mut().insert("authorization", format!("Bearer  {key}.").parse().unwrap());
+        let unknown = bare.query_decisions(request).await.unwrap_err();
+        assert_eq!((unknown.code(), &*reason(&unknown)), (Code::Unauthenticated, "CALLER_KEY_UNKNOWN"), "{key}");
+        assert!(!format!("{unknown:?}").contains("auditor's"), "{unknown:?}");
+    }
+    assert_eq!(world.log.records().len(), 6);
+}
+
+#[tokio::test]
+async fn who_is_not_known_learns_nothing_of_realms_and_requests() {
+    let world = world().await;
+    for request in [
+        pb::QueryDecisionsRequest { realm: "south".to_owned(), ..query() },
+        pb::QueryDecisionsRequest { realm: String::new(), ..query() },
+        pb::QueryDecisionsRequest { decision: 17, ..query() },
+        pb::QueryDecisionsRequest { person: Some(entity("School", "1")), ..query() },
+    ] {
+        let status = ask(&world, "another key", request.clone()).await.unwrap_err();
+        assert_eq!((status.code(), &*reason(&status)), (Code::Unauthenticated, "CALLER_KEY_UNKNOWN"), "{request:?}");
+    }
+    let unreadable = pb::GetDecisionRequest { realm: REALM.to_owned(), decision_id: "7".to_owned() };
+    let status = world.decisions_as("another key").get_decision(unreadable.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert_eq!(violations(&world.decisions_as(AUDITOR).get_decision(unreadable).await.unwrap_err()), ["decision_id"]);
+}
+
+#[tokio::test]
+async fn the_local_admin_counts_until_there_are_callers() {
+    let alone = World::start().await;
+    assert_eq!(ask(&alone, ADMIN_KEY, query()).await.unwrap(), 0);
+    assert_eq!(&*newest(&alone).principal.unwrap().id, "local-admin");
+    let status = ask(&world().await, ADMIN_KEY, query()).await.unwrap_err();
+    assert_eq!((status.code(), &*reason(&status)), (Code::Unauthenticated, "CALLER_KEY_UNKNOWN"));
+    assert!(status.message().contains("does not count where callers stand under `[callers]`"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_refused_caller_hears_what_role_it_would_take() {
+    let world = world().await;
+    let named = pb::QueryDecisionsRequest { names: true, purpose: "curiosity".to_owned(), ..query() };
+    for (key, request, expected) in [
+        (
+            AUDITOR,
+            named,
+            "caller `ada` is refused, `NAMES_NOT_GRANTED`: Seeing people by their names takes a role that the caller does not have. It takes the role privacy_officer or operator.",
+        ),
+        (
+            AUTHOR,
+            about_ada(),
+            "caller `aron` is refused, `PEOPLE_NOT_GRANTED`: Asking about a person takes a role that the caller does not have. It takes the role auditor, privacy_officer or operator.",
+        ),
+        (
+            OPERATOR,
+            query(),
+            "caller `omar` is refused, `PURPOSE_MISSING`: With this role, reading decisions takes a stated purpose, which the log keeps. State a purpose with the call.",
+        ),
+        (
+            ELSEWHERE,
+            query(),
+            "caller `elsa` is refused, `REALM_NOT_GRANTED`: The caller may not read the log of this realm. The realm must be among the caller's `realms` in hallpass.toml.",
+        ),
+    ] {
+        let status = ask(&world, key, request).await.unwrap_err();
+        assert_eq!((status.code(), &*reason(&status)), (Code::PermissionDenied, "CALLER_NOT_PERMITTED"));
+        assert_eq!(status.message(), expected);
+        assert_eq!(status.get_details_error_info().unwrap().metadata["realm"], REALM);
+        let found = newest(&world);
+        assert_eq!((found.kind, found.outcome), (RecordKind::Reading, Outcome::Forbidden));
+    }
+}
+
+#[tokio::test]
+async fn a_reading_is_kept_with_who_what_why_and_of_whom() {
+    let world = world().await;
+    world.enrol("ada", "1").await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let purpose = "complaint 12".to_owned();
+    assert_eq!(ask(&world, OPERATOR, pb::QueryDecisionsRequest { purpose, ..about_ada() }).await.unwrap(), 1);
+    let found = newest(&world);
+    assert_eq!((found.kind, found.outcome), (RecordKind::Reading, Outcome::Allowed));
+    let principal = found.principal.unwrap();
+    assert_eq!((&*principal.entity_type, &*principal.id), ("Caller", "omar"));
+    assert_eq!((&*found.action, &*found.resource_type, &*found.resource_id), ("QueryDecisions", "DecisionLog", REALM));
+    assert_eq!((&*found.purpose, &*found.reasons[0].code), ("complaint 12", "PERMITTED"));
+    assert_eq!(found.determining_policies, ["OperatorLooksInto".into()]);
+    let [ada] = &found.subjects[..] else { panic!("{:?}", found.subjects) };
+    assert!(ada.is_pseudonym && &*ada.entity.id != "ada" && &*ada.attribute == "person", "{ada:?}");
+    let of_the_decision = world.log.records()[0].record.subjects[0].entity.clone();
+    assert_eq!(ada.entity, of_the_decision, "who asks about ada finds who asked about her");
+
+    // A question does not find itself, and finds the one before.
+    let readings = pb::QueryDecisionsRequest { kind: pb::RecordKind::Reading.into(), ..query() };
+    assert_eq!(ask(&world, AUDITOR, readings.clone()).await.unwrap(), 1);
+    assert_eq!(ask(&world, AUDITOR, readings).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_reading_that_cannot_be_kept_is_not_answered() {
+    let world = world().await;
+    world.log.is_full.store(true, std::sync::atomic::Ordering::Relaxed);
+    let status = ask(&world, AUDITOR, query()).await.unwrap_err();
+    assert_eq!((status.code(), &*reason(&status)), (Code::Unavailable, "DECISION_LOG_UNAVAILABLE"));
+    let missing = pb::GetDecisionRequest { realm: REALM.to_owned(), decision_id: uuid::Uuid::nil().to_string() };
+    let status = world.decisions_as(AUDITOR).get_decision(missing).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "not even that there is nothing");
+}
+
+#[tokio::test]
+async fn caller_policies_are_reloaded_and_a_broken_set_leaves_them_as_they_were() {
+    let world = world().await;
+    let mut client = PolicyServiceClient::new(world.channel.clone());
+    let mut reload = async || {
+        let request = pb::ReloadPoliciesRequest { realm: "hallpass".to_owned() };
+        client.reload_policies(request).await.unwrap().into_inner()
+    };
+    let mut changed = caller_files();
+    let policies = changed.pop().unwrap();
+    let set = |files: Vec<_>| *world.source.0.lock().unwrap() = Some(files);
+
+    let mut broken = policies.clone();
+    broken.content = policies.content.replace("principal.realms.isEmpty()", "principal.domains.isEmpty()");
+    set(changed.iter().cloned().chain([broken]).collect());
+    let refused = reload().await;
+    assert_eq!(refused.faults[0].file, "callers.cedar");
+    assert!(ask(&world, AUDITOR, query()).await.is_ok());
+
+    let mut poorer = changed.clone();
+    poorer[1].content = poorer[1].content.replace(", ReplayDecisions", "");
+    let mut without = policies.clone();
+    let removed =
+        |text: &str| text.replace("Action::\"ReplayDecisions\",", "").replace(", Action::\"ReplayDecisions\"", "");
+    without.content = removed(&policies.content)
+        .split("@id(")
+        .filter(|policy| !policy.starts_with("\"ReplayRole\""))
+        .collect::<Vec<_>>()
+        .join("@id(");
+    set(poorer.into_iter().chain([without]).collect());
+    let faults = reload().await.faults;
+    assert!(
+        faults[0].message.starts_with("calls of `ReplayDecisions` on a `DecisionLog` cannot be judged"),
+        "{faults:?}"
+    );
+
+    let mut stricter = policies.clone();
+    stricter.content.push_str("@id(\"Closed\") @reason(\"CLOSED\") @message(\"Closed today.\") @precedence(\"0\") forbid (principal, action, resource);");
+    set(changed.into_iter().chain([stricter]).collect());
+    assert_eq!(reload().await.faults, []);
+    let status = ask(&world, AUDITOR, query()).await.unwrap_err();
+    assert_eq!(status.message(), "caller `ada` is refused, `CLOSED`: Closed today.");
+
+    let shown = PolicyServiceClient::new(world.channel.clone())
+        .get_realm(pb::GetRealmRequest { realm: "hallpass".to_owned() })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(shown.realm.unwrap().title, "Who may read the decision log");
+}
