@@ -651,22 +651,17 @@ tokens_cached_max = 0
             "data_dri = 1\n[log]\nlevel = \"loud\"\n[limits]\nmessage_bytes_max = 1\n[realms.Ed]\nfolder = 3\n";
         let variables = [("HALLPASS_DECISION_LOG_MODE", "lax"), ("HALLPASS_RELATIONSHIPS_CACHE_BYTES", "much")];
         assert_eq!(
-                    faults(content, &variables),
-                    [
-                        "hallpass.toml:3: `log.level` `loud` is no level, expected off, error, warn, info, debug or trace, or a filter such as `warn,hallpass=debug`",
-                        "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
-                        "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
-                        "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-        <<<<<<< HEAD
-                        "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                        "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
-        =======
-                        "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                        "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
-        >>>>>>> w
-                        "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
-                    ]
-                );
+            faults(content, &variables),
+            [
+                "hallpass.toml:3: `log.level` `loud` is no level, expected off, error, warn, info, debug or trace, or a filter such as `warn,hallpass=debug`",
+                "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
+                "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
+                "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
+                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
+                "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
+            ]
+        );
     }
 
     #[test]

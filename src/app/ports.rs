@@ -3,20 +3,24 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::domain::{
     application::{Application, ApplicationToken, TokenDigest},
+    checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision},
     id::{DecisionId, EntityId, RealmName, Revision},
     identity::{Identity, Pseudonym},
     issuer::Issuer,
     key_set::KeySet,
     log_event::{EventKind, LoggedEvent},
+    merkle::proof::{ConsistencyProof, InclusionProof},
     policy_set::SourceFile,
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
     revocation::{Revocation, RevokedTokens},
     sealed_facts::OpenError,
+    signed_note::VerifierKey,
 };
 
 /// The only "now" in the program.
@@ -245,11 +249,59 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// How the log is doing.
     fn status(&self) -> LogStatus;
 
+    /// Makes and returns a checkpoint of all that is kept now: a signed root of the log's Merkle tree.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`].
+    async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// The newest checkpoint, and later ones as they are made.
+    fn checkpoints(&self) -> watch::Receiver<Option<Arc<SignedCheckpoint>>> {
+        watch::Sender::new(None).subscribe()
+    }
+
+    /// The keys that verify checkpoints, newest first.
+    fn verifier_keys(&self) -> Vec<VerifierKey> {
+        Vec::new()
+    }
+
+    /// Proves that an entry is in the tree of so many entries; `None` when it isn't, or when the newest checkpoint's tree
+    /// is smaller. Works for entries that retention has deleted, too.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn prove_inclusion(&self, _sequence: u64, _tree_size: u64) -> Result<Option<InclusionProof>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// Proves that the tree of `first` entries is the beginning of that of `second`; `None` unless
+    /// `1 <= first <= second`, or when the newest checkpoint's tree is smaller.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    async fn prove_consistency(&self, _first: u64, _second: u64) -> Result<Option<ConsistencyProof>, LogError> {
+        Err(without_checkpoints())
+    }
+
+    /// The stored bytes of an entry, whose hash is its leaf in the tree; `None` when there is none, or none any more.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn entry(&self, _sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
+        Err(without_checkpoints())
+    }
+
     /// The log takes records.
     fn is_writable(&self) -> bool;
 
     /// Makes everything durable and takes no more records.
     async fn close(&self);
+}
+
+fn without_checkpoints() -> LogError {
+    LogError::Unavailable("it makes no checkpoints".to_owned())
 }
 
 /// Why the identity table could not do what it was asked.

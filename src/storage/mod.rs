@@ -10,6 +10,7 @@ mod revocation;
 pub mod memory;
 pub mod sled;
 
+pub mod checkpoint_key;
 pub mod identities;
 pub mod key_file;
 pub mod segment_log;

@@ -2,6 +2,46 @@
 
 use super::{Hash, node_hash};
 
+/// What proves that an entry is in a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InclusionProof {
+    /// The entry's place in the tree, from 0: its sequence number less one.
+    pub leaf_index: u64,
+    /// How many entries the tree has.
+    pub tree_size: u64,
+    /// The hash of the entry's stored bytes.
+    pub leaf_hash: Hash,
+    /// The hashes beside the way up, the lowest first.
+    pub path: Vec<Hash>,
+}
+
+impl InclusionProof {
+    /// Whether it proves that its leaf is in the tree with this root.
+    #[must_use]
+    pub fn verifies(&self, root: &Hash) -> bool {
+        verifies_inclusion(&self.leaf_hash, self.leaf_index, self.tree_size, &self.path, root)
+    }
+}
+
+/// What proves that a tree is the beginning of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsistencyProof {
+    /// How many entries the earlier tree has; at least 1.
+    pub first_size: u64,
+    /// How many entries the later tree has.
+    pub second_size: u64,
+    /// The hashes.
+    pub path: Vec<Hash>,
+}
+
+impl ConsistencyProof {
+    /// Whether it proves that the tree with the first root is the beginning of the one with the second.
+    #[must_use]
+    pub fn verifies(&self, first_root: &Hash, second_root: &Hash) -> bool {
+        verifies_consistency(self.first_size, first_root, self.second_size, second_root, &self.path)
+    }
+}
+
 /// Proves that the entry `index` (from 0) is in the tree of `size` entries: the hashes beside its way up, the lowest
 /// first. `node` reads the hash of the perfect subtree at a level (0 for leaves) and an index in that level; only
 /// subtrees that lie within `size` are asked for.

@@ -5,6 +5,9 @@
 //! 256-record chunks is kept in memory and rebuilt from them.
 
 mod buffer;
+mod checkpoint_files;
+mod checkpoints;
+mod entries;
 mod files;
 mod frame;
 mod gaps;
@@ -12,18 +15,20 @@ mod group;
 mod index;
 mod last_segment;
 mod notes;
+mod proofs;
 mod reader;
 mod recovery;
 mod seal;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod wall_clock;
 mod writer;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
@@ -34,13 +39,15 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::timeout,
 };
 
+pub use self::checkpoints::Signing;
 pub use self::seal::{LogKey, SealError};
 use self::{
     buffer::{Buffer, Encoded, Refused},
+    checkpoints::Appended,
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
     gaps::Dropped,
@@ -53,10 +60,13 @@ use self::{
 };
 use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogStatus, RecordPage};
 use crate::domain::{
+    checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision, RecordKind},
     id::DecisionId,
     log_event::{EventKind, Gap, GapCause, LogEvent},
+    merkle::proof::{ConsistencyProof, InclusionProof},
     record_filter::{PageRequest, RecordFilter},
+    signed_note::VerifierKey,
 };
 
 /// How long a reader waits for records that are on their way to the disk.
@@ -159,6 +169,9 @@ pub struct SegmentLog {
     options: Options,
     outside: Outside,
     writer: Mutex<Option<JoinHandle<()>>>,
+    folder: PathBuf,
+    /// Held as long as anything may be written.
+    lock: Mutex<Option<File>>,
 }
 
 impl SegmentLog {
@@ -199,6 +212,7 @@ impl SegmentLog {
             gaps: AtomicU64::new(0),
             is_damaged: AtomicBool::new(recovered.is_damaged),
             catalogue: Catalogue::new(recovered.segments, recovered.tree.size() + 1),
+            appended: Appended::new(recovered.tree.size()),
             is_failing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             is_flush_wanted: AtomicBool::new(false),
@@ -216,15 +230,12 @@ impl SegmentLog {
             first,
             next_number: recovered.next_number,
         };
-        let run = move || {
-            // Held for as long as the thread may write.
-            let _lock = lock;
-            writer.run();
-        };
-        let thread = thread::Builder::new().name("decision-log".to_owned()).spawn(run).map_err(unavailable)?;
+        let thread = thread::Builder::new().name("decision-log".to_owned());
+        let thread = thread.spawn(move || writer.run()).map_err(unavailable)?;
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
-        Ok(Self { shared, options, outside, writer: Mutex::new(Some(thread)) })
+        let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
+        Ok(Self { shared, options, outside, writer, folder: folder.to_owned(), lock })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -419,6 +430,31 @@ impl DecisionLog for SegmentLog {
         }
     }
 
+    async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
+        self.flush().await;
+        self.new_checkpoint().await
+    }
+
+    fn checkpoints(&self) -> watch::Receiver<Option<Arc<SignedCheckpoint>>> {
+        self.all_checkpoints()
+    }
+
+    fn verifier_keys(&self) -> Vec<VerifierKey> {
+        self.known_keys()
+    }
+
+    async fn prove_inclusion(&self, sequence: u64, tree_size: u64) -> Result<Option<InclusionProof>, LogError> {
+        self.prove(move |checkpoints, tiles| checkpoints.prove_inclusion(tiles, sequence, tree_size)).await
+    }
+
+    async fn prove_consistency(&self, first: u64, second: u64) -> Result<Option<ConsistencyProof>, LogError> {
+        self.prove(move |checkpoints, tiles| checkpoints.prove_consistency(tiles, first, second)).await
+    }
+
+    async fn entry(&self, sequence: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.stored_entry(sequence).await
+    }
+
     fn is_writable(&self) -> bool {
         !self.shared.is_failing.load(SeqCst) && !self.shared.buffer.is_closed()
     }
@@ -461,6 +497,10 @@ impl SegmentLog {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A thread that panicked has said that it ended; there is nothing to add.
         let _ended = writer.map(JoinHandle::join);
+        if let Some(checkpoints) = self.shared.appended.checkpoints() {
+            checkpoints.close();
+        }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

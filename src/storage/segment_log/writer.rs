@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::{
     Mode, Options,
     buffer::{Buffer, Drained},
+    checkpoints::Appended,
     files::{SegmentFile, SegmentFiles, segment_path, sync_folder},
     frame::{Footer, HEADER_BYTES, Header, push_footer},
     gaps::Dropped,
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     pub gaps: AtomicU64,
     /// A part of the log was found that cannot be read.
     pub is_damaged: AtomicBool,
+    /// Told of each group that is durable.
+    pub appended: Appended,
     /// The last attempt to write failed.
     pub is_failing: AtomicBool,
     /// The writer has ended.
@@ -281,6 +284,7 @@ impl SegmentWriter {
         self.shared.gaps.fetch_add(group.gaps, SeqCst);
         self.shared.buffer.release(group.records, group.record_bytes);
         group.tell();
+        self.shared.appended.take(&group.leaves, &group.tree);
         self.shared.progress.notify_waiters();
         true
     }

@@ -86,10 +86,11 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::GetLogStatusRequest>,
     ) -> Result<Response<pb::GetLogStatusResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::GetLogStatusRequest { realm } = request.into_inner();
-            let found = self.0.log_status(&realm);
+            let reading = Reading::of_log("GetLogStatus", call.request_id());
+            let found = self.0.read_log(&realm, &presented, &reading, async { self.0.log_status(&realm) }).await;
             found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
