@@ -22,6 +22,7 @@ mod issuer_server;
 mod kill;
 mod oauth_token;
 mod pages;
+mod privacy_canaries;
 mod realms_page;
 mod relationships;
 mod revocations;
