@@ -23,6 +23,7 @@ use tonic::{
 use crate::{
     app::{
         App,
+        archive::Archive,
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
         people::People,
         policies::{faults_of, validate},
@@ -41,8 +42,10 @@ use crate::{
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
     },
     storage::{
+        history::HistoryFiles,
         identities::IdentityTable,
         key_file,
+        policy_versions::PolicyFolders,
         segment_log::{LogKey, Outside, SegmentLog},
         sled::SledStore,
     },
@@ -277,17 +280,20 @@ impl Service {
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
-                let before_group = Arc::clone(&identities) as Arc<_>;
+                let index = Some(config.data_dir.join("index").join(name.as_str()));
+                let before_group = Some(Arc::clone(&identities) as Arc<_>);
                 let (options, outside) = (
                     decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group: Some(before_group) },
+                    Outside { clock: Arc::clone(&clock), key, before_group, index },
                 );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };
             let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
             let people = People { identities, hashes, mask };
             let deployed = Deployed { name, variant, issuers };
+            let archive = open_archive(config, &deployed.name).await?;
             let state = RealmState::start(deployed, &files, &stores, log, people, clock.now_us()).await?;
+            let state = state.with_archive(archive, &*store, files, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
@@ -320,6 +326,15 @@ impl Service {
         self.app.close().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// Where a realm keeps what it was.
+async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
+    let folder = config.data_dir.join("realms").join(realm.as_str());
+    let versions = Arc::new(PolicyFolders::in_folder(&folder.join("policies")));
+    let (keys, realm) = (config.data_dir.join("keys"), realm.clone());
+    let history = blocking(move || Ok(HistoryFiles::open(&folder.join("history"), &keys, &realm)?)).await?;
+    Ok(Archive { versions, history: Arc::new(history) })
 }
 
 /// The folder of keys, made for its owner alone when it is not there.

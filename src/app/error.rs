@@ -1,7 +1,10 @@
 //! What can go wrong in a use case: a kind for transports, a sentence for callers.
 
 use crate::{
-    app::ports::{IdentityError, IntrospectionError, KeyError, LogError, StoreError},
+    app::{
+        archive::ArchiveError,
+        ports::{IdentityError, IntrospectionError, KeyError, LogError, StoreError},
+    },
     domain::access_request::FieldFault,
 };
 
@@ -66,6 +69,15 @@ impl From<StoreError> for Error {
             }
             StoreError::Limit(_) => Self::new(Kind::ResourceExhausted, "LIMIT_EXCEEDED", error.to_string()),
             StoreError::Damaged(_) => Self::new(Kind::Internal, "RELATIONSHIP_STORE_DAMAGED", error.to_string()),
+        }
+    }
+}
+
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        match &error {
+            ArchiveError::Unavailable(_) => Self::new(Kind::Unavailable, "HISTORY_UNAVAILABLE", error.to_string()),
+            ArchiveError::Damaged(_) => Self::new(Kind::Internal, "HISTORY_DAMAGED", error.to_string()),
         }
     }
 }

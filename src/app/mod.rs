@@ -2,6 +2,7 @@
 
 pub mod application_index;
 pub mod applications;
+pub mod archive;
 pub mod authorize;
 pub mod batch;
 pub mod caller;
@@ -19,6 +20,7 @@ pub mod proof_replays;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
+pub mod replay;
 mod revocation_index;
 pub mod revocations;
 pub mod search;

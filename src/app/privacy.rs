@@ -252,6 +252,11 @@ async fn finish(state: &Arc<RealmState>, erasing: &Erasing) -> Result<u64, Error
             caller: Arc::clone(&erasing.caller),
         })
         .await?;
+    // Done again after a crash in between, which then finds nothing.
+    let loaded = state.policies();
+    for person in erasing.people.iter().filter(|entity| loaded.realm.relations.is_person(&entity.entity_type)) {
+        state.forget_in_history(person).await?;
+    }
     let erasing = erasing.clone();
     blocking(state, move |identities| identities.finish_erasure(&erasing)).await?;
     Ok(sequence)

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     app::{
         application_index::{ApplicationIndex, Applications},
+        archive::{Archive, ArchiveError, KeptPolicies},
         error::{Error, Kind},
         people::People,
         ports::{DecisionLog, RelationshipStore, Stores},
@@ -21,7 +22,7 @@ use crate::{
         fault::Fault,
         grants::Grants,
         graph::Graph,
-        id::{RealmName, Revision},
+        id::{EntityId, RealmName, Revision},
         issuer::Issuer,
         policy_set::SourceFile,
         realm::Realm,
@@ -69,6 +70,8 @@ pub struct RealmState {
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
     graph: ArcSwap<Graph>,
+    /// Where it keeps what it was; without, nothing can be decided again.
+    archive: Option<Archive>,
     /// What the pages of searches under way see.
     pub(super) recent: Recent,
     revision: watch::Sender<Revision>,
@@ -110,10 +113,74 @@ impl RealmState {
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
+            archive: None,
             recent: Recent::default(),
             revision: watch::Sender::new(revision),
             is_behind: AtomicBool::new(false),
         })
+    }
+
+    /// The same realm, which keeps what it is from now on. Its policies are those of these files.
+    ///
+    /// # Errors
+    /// When policies or relationships cannot be kept, or the store cannot be read.
+    pub async fn with_archive(
+        mut self,
+        archive: Archive,
+        store: &dyn RelationshipStore,
+        files: Vec<SourceFile>,
+        now_us: i64,
+    ) -> Result<Self, StartError> {
+        self.archive = Some(archive);
+        self.keep_policies(files, now_us).await.map_err(Error::from)?;
+        self.keep_history(&self.graph(), store, now_us).await?;
+        Ok(self)
+    }
+
+    /// Where it keeps what it was.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    /// Forgets, in what is kept of former relationships, everything that names an entity.
+    ///
+    /// # Errors
+    /// A history that cannot be written anew; then nothing is forgotten.
+    pub(crate) async fn forget_in_history(&self, entity: &EntityId) -> Result<(), Error> {
+        match &self.archive {
+            Some(archive) => Ok(archive.history.forget(entity).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the files of policies that are about to decide.
+    pub(crate) async fn keep_policies(&self, files: Vec<SourceFile>, now_us: i64) -> Result<(), ArchiveError> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let (versions, policies) =
+            (Arc::clone(&archive.versions), KeptPolicies { files, variant: self.variant.clone() });
+        let kept = tokio::task::spawn_blocking(move || versions.keep(&policies, now_us)).await;
+        kept.unwrap_or_else(|error| Err(ArchiveError::Unavailable(error.to_string())))
+    }
+
+    /// Begins the history anew where it does not end with these relationships, which nobody has seen yet.
+    async fn keep_history(&self, graph: &Graph, store: &dyn RelationshipStore, now_us: i64) -> Result<(), Error> {
+        let Some(Archive { history, .. }) = &self.archive else { return Ok(()) };
+        if history.newest() == Some(graph.revision()) {
+            return Ok(());
+        }
+        let (sender, receiver) = std::sync::mpsc::sync_channel(16_384);
+        // The receiver lives until the sender is gone, unless the history failed.
+        let each = Box::new(move |record| drop(sender.send(record)));
+        let (loaded, begun) =
+            tokio::join!(store.load(&self.name, each), history.begin(graph.revision(), receiver, now_us));
+        begun?;
+        match loaded? {
+            revision if revision == graph.revision() => Ok(()),
+            revision => {
+                let message = format!("the store went from revision {} to {revision} meanwhile", graph.revision());
+                Err(Error::new(Kind::Internal, "HISTORY_FAILED", message))
+            }
+        }
     }
 
     /// The policies that decide now.
@@ -164,9 +231,11 @@ impl RealmState {
     }
 
     /// Reads the relationships anew after a failed write; the caller holds the writer's lock.
-    pub(crate) async fn catch_up(&self, store: &dyn RelationshipStore) -> Result<(), Error> {
+    pub(crate) async fn catch_up(&self, store: &dyn RelationshipStore, now_us: i64) -> Result<(), Error> {
         if self.is_behind.load(Ordering::Acquire) {
-            self.publish(load_graph(&self.name, store).await?);
+            let graph = load_graph(&self.name, store).await?;
+            self.keep_history(&graph, store, now_us).await?;
+            self.publish(graph);
             self.is_behind.store(false, Ordering::Release);
         }
         Ok(())

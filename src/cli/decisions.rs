@@ -1,5 +1,7 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod filters;
+mod replay;
 mod status;
 
 use anyhow::{Context as _, Result};
@@ -27,6 +29,8 @@ pub(super) enum Verb {
     Query(Box<Query>),
     /// Shows one decision with all that is known of it
     Show(Show),
+    /// Makes decisions again, each with the policies and relationships of its moment; exit code 1 when one differs
+    Replay(Box<replay::Arguments>),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
 }
@@ -123,6 +127,7 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     match verb {
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
+        Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }

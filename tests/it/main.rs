@@ -25,6 +25,7 @@ mod pages;
 mod privacy_canaries;
 mod realms_page;
 mod relationships;
+mod replay;
 mod revocations;
 mod rotation;
 mod search;

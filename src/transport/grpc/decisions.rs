@@ -1,6 +1,7 @@
 //! `hallpass.v1.DecisionLogService`.
 
 mod export;
+mod replay;
 
 use std::sync::Arc;
 
@@ -73,13 +74,14 @@ impl DecisionLogService for DecisionLog {
         call.answer(export::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
-    type ReplayDecisionsStream = ReceiverStream<Result<pb::ReplayDecisionsResponse, Status>>;
+    type ReplayDecisionsStream = replay::Parts;
 
     async fn replay_decisions(
         &self,
-        _request: Request<pb::ReplayDecisionsRequest>,
+        request: Request<pb::ReplayDecisionsRequest>,
     ) -> Result<Response<Self::ReplayDecisionsStream>, Status> {
-        Err(Status::unimplemented("replay_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(replay::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn get_log_status(

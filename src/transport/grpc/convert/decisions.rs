@@ -1,6 +1,7 @@
 //! Questions to the decision log, and its records.
 
 pub(crate) mod export;
+pub(crate) mod replay;
 
 use prost_types::Timestamp;
 
@@ -100,7 +101,7 @@ fn sequence(cursor: &[u8]) -> Result<u64, Error> {
 impl Faults {
     /// Microseconds since the epoch, rounded up: records have no finer times, so "at or after" and "before" keep
     /// their meaning.
-    fn time(&mut self, field: &str, time: Timestamp) -> Option<i64> {
+    pub(super) fn time(&mut self, field: &str, time: Timestamp) -> Option<i64> {
         let Timestamp { seconds, nanos } = time;
         // 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp has it.
         let is_valid = (-62_135_596_800..=253_402_300_799).contains(&seconds) && (0..1_000_000_000).contains(&nanos);
