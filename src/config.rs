@@ -38,7 +38,7 @@ pub const FILE_DEFAULT: &str = "hallpass.toml";
 /// All settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where relationships, decisions and the pseudonym key are kept; made when missing.
+    /// Where relationships, decisions and their keys are kept; made when missing.
     pub data_dir: PathBuf,
     /// Where the service listens; a loopback address, with port 0 any free port.
     pub grpc_address: SocketAddr,
@@ -106,7 +106,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     #[arg(help = "The configuration file [env: HALLPASS_CONFIG] [default: hallpass.toml, if there is one]")]
     pub config: Option<PathBuf>,
-    /// Where relationships, decisions and the pseudonym key are kept [default: hallpass-data]
+    /// Where relationships, decisions and their keys are kept [default: hallpass-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]

@@ -162,11 +162,10 @@ impl App {
             if name.is_empty() {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
-            let name: String = name.chars().take(64).collect();
             Error::new(
                 Kind::NotFound,
                 "REALM_UNKNOWN",
-                format!("unknown realm `{name}`, expected one of {}", self.realm_names()),
+                format!("there is no such realm, expected one of {}", self.realm_names()),
             )
         })
     }

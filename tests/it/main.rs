@@ -23,6 +23,7 @@ mod kill;
 mod log_status;
 mod oauth_token;
 mod pages;
+mod privacy_canaries;
 mod realms_page;
 mod relationships;
 mod replay;
