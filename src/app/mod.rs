@@ -9,6 +9,7 @@ pub mod caller;
 pub mod credentials;
 pub mod decisions;
 pub mod error;
+pub mod export;
 pub mod oauth_token;
 pub mod people;
 pub mod policies;

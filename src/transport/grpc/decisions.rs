@@ -1,5 +1,6 @@
 //! `hallpass.v1.DecisionLogService`.
 
+mod export;
 mod replay;
 
 use std::sync::Arc;
@@ -63,13 +64,14 @@ impl DecisionLogService for DecisionLog {
         Err(Status::unimplemented("tail_decisions"))
     }
 
-    type ExportDecisionsStream = ReceiverStream<Result<pb::ExportDecisionsResponse, Status>>;
+    type ExportDecisionsStream = export::Parts;
 
     async fn export_decisions(
         &self,
-        _request: Request<pb::ExportDecisionsRequest>,
+        request: Request<pb::ExportDecisionsRequest>,
     ) -> Result<Response<Self::ExportDecisionsStream>, Status> {
-        Err(Status::unimplemented("export_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(export::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ReplayDecisionsStream = replay::Parts;
@@ -86,10 +88,11 @@ impl DecisionLogService for DecisionLog {
         &self,
         request: Request<pb::GetLogStatusRequest>,
     ) -> Result<Response<pb::GetLogStatusResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::GetLogStatusRequest { realm } = request.into_inner();
-            let found = self.0.log_status(&realm);
+            let reading = Reading::of_log("GetLogStatus", call.request_id());
+            let found = self.0.read_log(&realm, &presented, &reading, async { self.0.log_status(&realm) }).await;
             found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await

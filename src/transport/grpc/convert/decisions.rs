@@ -1,5 +1,6 @@
 //! Questions to the decision log, and its records.
 
+pub(crate) mod export;
 pub(crate) mod replay;
 
 use prost_types::Timestamp;
