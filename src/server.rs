@@ -280,10 +280,11 @@ impl Service {
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
-                let before_group = Arc::clone(&identities) as Arc<_>;
+                let index = Some(config.data_dir.join("index").join(name.as_str()));
+                let before_group = Some(Arc::clone(&identities) as Arc<_>);
                 let (options, outside) = (
                     decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group: Some(before_group) },
+                    Outside { clock: Arc::clone(&clock), key, before_group, index },
                 );
                 Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
             };

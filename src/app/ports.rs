@@ -246,6 +246,13 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
     /// [`LogError::Unreadable`].
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError>;
 
+    /// Waits until there is something behind the entry `after`, and returns what of it matches, oldest first, a few hundred
+    /// records at most. `next_after` says how far was looked: where to go on.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`]; [`LogError::Unavailable`] when the log is closed and there is nothing more.
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError>;
+
     /// How the log is doing.
     fn status(&self) -> LogStatus;
 

@@ -275,6 +275,10 @@ impl DecisionLog for Log {
         Ok(None)
     }
 
+    async fn follow(&self, _: u64, _: RecordFilter) -> Result<RecordPage, LogError> {
+        Err(LogError::Unreadable("it is not followed here".to_owned()))
+    }
+
     fn status(&self) -> LogStatus {
         LogStatus {
             mode: "strict",

@@ -12,7 +12,7 @@ use super::{
         BODY_BYTES_MAX, Body, FOOTER_FRAME_BYTES, FrameReader, GROUP, GROUP_FRAME_BYTES, GroupEnd, HEADER_BYTES,
         PREFIX_BYTES, Step,
     },
-    index::{Chunks, Placed},
+    index::Placed,
     recovery::Before,
     writer::Span,
 };
@@ -37,8 +37,6 @@ pub(super) enum End {
 /// What was found in a segment.
 #[derive(Debug)]
 pub(super) struct LastSegment {
-    /// The entries of the complete groups.
-    pub chunks: Chunks,
     /// Where the last of the complete groups ends, or the footer.
     pub length: u64,
     /// The tree of the log up to there.
@@ -133,8 +131,8 @@ pub(super) fn look_through_last(path: &Path, tree: Frontier) -> io::Result<LastS
     let length_in_file = path.metadata()?.len();
     let mut frames = frames_of(path)?;
     let span = Span::starting_at(tree.size() + 1);
-    let (chunks, length, before) = (Chunks::default(), HEADER_BYTES, Before::default());
-    let mut found = LastSegment { chunks, length, tree, span, end: End::Good, before };
+    let (length, before) = (HEADER_BYTES, Before::default());
+    let mut found = LastSegment { length, tree, span, end: End::Good, before };
     let mut pending = Pending::default();
     loop {
         let first = found.tree.size() + 1;
@@ -182,7 +180,6 @@ impl LastSegment {
         for (placed, leaf) in pending.entries.drain(..) {
             self.tree.append(leaf);
             self.span.take_in(placed.time_us);
-            self.chunks.push(placed.sequence, placed);
         }
         self.before = Before { is_suspect: self.before.is_suspect, ..pending.before };
         self.length = end;

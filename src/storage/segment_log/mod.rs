@@ -1,9 +1,10 @@
 //! The decision log of one realm: append-only segment files that this process alone writes.
 //!
 //! Callers leave encoded records in a bounded buffer. One thread numbers them, writes them in groups, each with one
-//! write and one fdatasync, and makes them visible to readers. The files are the truth and all there is: an index of
-//! 256-record chunks is kept in memory and rebuilt from them.
+//! write and one fdatasync, and makes them visible to readers. Another thread indexes what was written. The segments are the
+//! truth and all there is: the index is rebuilt from them, and what is not indexed is read.
 
+mod blocks;
 mod buffer;
 mod checkpoint_files;
 mod checkpoints;
@@ -13,11 +14,14 @@ mod frame;
 mod gaps;
 mod group;
 mod index;
+#[cfg(test)]
+mod index_tests;
 mod last_segment;
 mod notes;
 mod proofs;
 mod reader;
 mod recovery;
+mod scan;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -46,14 +50,16 @@ use tokio::{
 pub use self::checkpoints::Signing;
 pub use self::seal::{LogKey, SealError};
 use self::{
+    blocks::{indexer::Index, positions::PLACES, terms::TermKey},
     buffer::{Buffer, Encoded, Refused},
     checkpoints::Appended,
     files::{Disk, SegmentFiles, make_folder},
     frame::RECORD_BYTES_MAX,
     gaps::Dropped,
     group::Noted,
-    index::{Bounded, Catalogue},
+    index::Catalogue,
     notes::{Note, Notes},
+    reader::Page,
     recovery::{Before, Reopened},
     wall_clock::{JUMP_US, WallClock},
     writer::{OpenSegment, SegmentWriter, Shared},
@@ -65,12 +71,15 @@ use crate::domain::{
     id::DecisionId,
     log_event::{EventKind, Gap, GapCause, LogEvent},
     merkle::proof::{ConsistencyProof, InclusionProof},
-    record_filter::{PageRequest, RecordFilter},
+    record_filter::{Order, PageRequest, RecordFilter},
     signed_note::VerifierKey,
 };
 
 /// How long a reader waits for records that are on their way to the disk.
 const FLUSH_WAIT: Duration = Duration::from_secs(5);
+
+/// The most records that who follows the log gets at once.
+const FOLLOWED_MAX: usize = 256;
 
 /// What an append that returned promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,6 +130,8 @@ pub struct Outside {
     pub key: LogKey,
     /// What must be on disk before the entries that refer to it, if anything.
     pub before_group: Option<Arc<dyn BeforeGroup>>,
+    /// The folder of the index, which may be deleted at any time; `None` to keep no index on disk.
+    pub index: Option<PathBuf>,
 }
 
 /// How a log is kept.
@@ -143,6 +154,8 @@ pub struct Options {
     /// How long a record of a bounded log waits for others before its group is written. Default 10 ms, so that with
     /// the writer's round of 2 ms and a disk that syncs within 8 ms a record is durable after 20 ms.
     pub group_interval: Duration,
+    /// The most entries of a block of the index. Default and most 65,536.
+    pub block_entries_max: u32,
 }
 
 impl Default for Options {
@@ -156,6 +169,7 @@ impl Default for Options {
             full_wait: Duration::from_millis(50),
             strict_wait: Duration::from_secs(5),
             group_interval: Duration::from_millis(10),
+            block_entries_max: PLACES,
         }
     }
 }
@@ -168,6 +182,7 @@ pub struct SegmentLog {
     shared: Arc<Shared>,
     options: Options,
     outside: Outside,
+    index: Arc<Index>,
     writer: Mutex<Option<JoinHandle<()>>>,
     folder: PathBuf,
     /// Held as long as anything may be written.
@@ -218,6 +233,16 @@ impl SegmentLog {
             is_flush_wanted: AtomicBool::new(false),
             progress: Notify::new(),
         });
+        let terms = TermKey::derived(&outside.key)
+            .map_err(|error| LogError::Unavailable(format!("its index has no key: {error}")))?;
+        let index = Index::start(
+            outside.index.as_deref(),
+            outside.key.clone(),
+            terms,
+            shared.catalogue.clone(),
+            options.block_entries_max,
+        );
+        let index = Arc::new(index.map_err(unavailable)?);
         let writer = SegmentWriter {
             shared: Arc::clone(&shared),
             options,
@@ -235,7 +260,7 @@ impl SegmentLog {
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
-        Ok(Self { shared, options, outside, writer, folder: folder.to_owned(), lock })
+        Ok(Self { shared, options, outside, index, writer, folder: folder.to_owned(), lock })
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -291,10 +316,10 @@ impl SegmentLog {
     /// Reads on a thread that may block.
     async fn read<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&[Bounded], &LogKey) -> Result<T, LogError> + Send + 'static,
+        read: impl FnOnce(&Index, &LogKey) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
-        let (shared, key) = (Arc::clone(&self.shared), self.outside.key.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&shared.catalogue.segments(), &key));
+        let (index, key) = (Arc::clone(&self.index), self.outside.key.clone());
+        let reading = tokio::task::spawn_blocking(move || read(&index, &key));
         reading.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))?
     }
 
@@ -378,17 +403,36 @@ impl DecisionLog for SegmentLog {
     /// While the disk refuses writes, records that wait in memory are not found and `is_complete` is false.
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
         let is_flushed = self.flush().await;
-        let mut found = self.read(move |segments, key| reader::query(segments, key, &filter, page)).await?;
+        let mut found = self.read(move |index, key| Ok(reader::query(index, key, &filter, page).page)).await?;
         found.is_complete &= is_flushed;
         Ok(found)
     }
 
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
         let is_flushed = self.flush().await;
-        match self.read(move |segments, key| reader::get(segments, key, id)).await? {
+        match self.read(move |index, key| reader::get(index, key, id)).await? {
             None if !is_flushed => Err(LogError::Unreadable("the newest records are not written yet".to_owned())),
             found => Ok(found),
         }
+    }
+
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError> {
+        loop {
+            let progress = self.shared.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.shared.catalogue.entries() > after {
+                break;
+            }
+            if self.shared.has_ended.load(SeqCst) {
+                return Err(LogError::Unavailable("it is closed".to_owned()));
+            }
+            progress.await;
+        }
+        let page = PageRequest { order: Order::OldestFirst, size: FOLLOWED_MAX, after: Some(after) };
+        let Page { mut page, last } = self.read(move |index, key| Ok(reader::query(index, key, &filter, page))).await?;
+        page.next_after = page.next_after.or(Some(last.max(after)));
+        Ok(page)
     }
 
     async fn note(&self, event: EventKind) -> Result<u64, LogError> {

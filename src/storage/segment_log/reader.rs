@@ -1,184 +1,338 @@
-//! Finds records: chunk by chunk from either end, past the chunks whose times do not fit.
+//! Finds records: piece by piece from either end, by the index where there is one, by reading everything where not.
+
+mod page;
 
 use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    path::Path,
+    io,
+    ops::ControlFlow,
+    sync::Arc,
 };
 
+pub(super) use self::page::{Page, query};
 use super::{
-    frame::{Body, FrameReader, Step},
-    index::{Bounded, Chunk},
+    blocks::{
+        catalogue::Block,
+        file::{IndexError, IndexFile, RUN},
+        indexer::Index,
+        open::Lost,
+        positions::Positions,
+        terms::Term,
+        view::{Found, Known, Piece, View},
+    },
+    frame::Body,
+    index::Segment,
+    scan::{Entry, entry_at, scan},
     seal::LogKey,
 };
-use crate::app::ports::{LogError, RecordPage};
+use crate::app::ports::LogError;
 use crate::domain::{
     decision_record::{DecisionRecord, LoggedDecision},
     id::DecisionId,
-    record_filter::{Order, PageRequest, RecordFilter},
+    log_event::LogEvent,
+    record_filter::Order,
 };
 
 /// How far the time in a decision's id may be from the record's time, in microseconds.
 const ID_TIME_SLACK_US: i64 = 5_000_000;
 
-/// Finds a page of records. Holds the page and one chunk in memory.
-pub(super) fn query(
-    segments: &[Bounded],
-    key: &LogKey,
-    filter: &RecordFilter,
-    page: PageRequest,
-) -> Result<RecordPage, LogError> {
-    let size = page.size.max(1);
-    let mut found = RecordPage { decisions: Vec::new(), next_after: None, is_complete: true, events: Vec::new() };
-    let is_wanted = |sequence: u64| match (page.order, page.after) {
-        (_, None) => true,
-        (Order::NewestFirst, Some(after)) => sequence < after,
-        (Order::OldestFirst, Some(after)) => sequence > after,
-    };
-    walk(segments, page, |path, chunk| {
-        let fits = filter.from_us.is_none_or(|from| chunk.max_us >= from)
-            && filter.until_us.is_none_or(|until| chunk.min_us < until);
-        if !fits {
-            return Ok(Walk::On);
-        }
-        let mut matching = Vec::new();
-        let is_whole = read_chunk(path, chunk, |entry| {
-            let Body::Decision { sequence, id, time_us, sealed } = entry else { return true };
-            if !is_wanted(sequence) {
-                return true;
-            }
-            let Some(record) = open(key, id, time_us, sealed) else { return false };
-            if filter.matches(&record) {
-                matching.push(LoggedDecision { sequence, record });
-            }
-            true
-        })?;
-        found.is_complete &= is_whole;
-        if page.order == Order::NewestFirst {
-            matching.reverse();
-        }
-        for decision in matching {
-            if found.decisions.len() == size {
-                found.next_after = found.decisions.last().map(|last| last.sequence);
-                return Ok(Walk::Stop);
-            }
-            found.decisions.push(decision);
-        }
-        Ok(Walk::On)
-    })?;
-    Ok(found)
-}
-
 /// Finds the record of this id. Looks first where its time says (RFC 9562 section 5.7: the first 48 bits are
-/// milliseconds), then everywhere else, which reads the whole log when there is no such record.
-pub(super) fn get(segments: &[Bounded], key: &LogKey, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
+/// milliseconds), then everywhere else.
+///
+/// # Errors
+/// [`LogError::Unreadable`] when it is not found and a part of the log is lost, in which it may be.
+pub(super) fn get(index: &Index, key: &LogKey, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
+    let conditions = vec![vec![index.terms().decision(id)]];
+    let view = index.view(&conditions);
     let time_us = i64::try_from(id.0 >> 80).unwrap_or(i64::MAX).saturating_mul(1000);
-    let is_near = |chunk: &Chunk| {
-        chunk.min_us <= time_us.saturating_add(ID_TIME_SLACK_US)
-            && chunk.max_us >= time_us.saturating_sub(ID_TIME_SLACK_US)
+    let is_near = |piece: &Piece| {
+        let (min_us, max_us) = piece.times();
+        min_us <= time_us.saturating_add(ID_TIME_SLACK_US) && max_us >= time_us.saturating_sub(ID_TIME_SLACK_US)
     };
-    let mut found = None;
-    let mut is_whole = true;
-    for wants_near in [true, false] {
-        let newest_first = PageRequest { order: Order::NewestFirst, size: 1, after: None };
-        walk(segments, newest_first, |path, chunk| {
-            if is_near(chunk) != wants_near {
-                return Ok(Walk::On);
-            }
-            is_whole &= read_chunk(path, chunk, |entry| match entry {
-                Body::Decision { sequence, id: other, time_us, sealed } if other == id => {
-                    let record = open(key, id, time_us, sealed);
-                    found = record.map(|record| LoggedDecision { sequence, record });
-                    found.is_some()
+    let wanted = Wanted {
+        conditions,
+        times: (None, None),
+        sequences: (0, u64::MAX),
+        order: Order::NewestFirst,
+        most: 1,
+        matches: &|record| record.id == id,
+    };
+    let mut search = Search::new(index, &view, key, wanted);
+    let (near, far): (Vec<_>, Vec<_>) = view.pieces.iter().rev().partition(|piece| is_near(piece));
+    for piece in near.into_iter().chain(far) {
+        search.visit(piece);
+        if let Some(found) = search.found.pop() {
+            return Ok(Some(found));
+        }
+    }
+    if search.lost.is_empty() {
+        return Ok(None);
+    }
+    Err(LogError::Unreadable("the record may be in a damaged part of it".to_owned()))
+}
+
+/// What is looked for.
+struct Wanted<'a> {
+    /// What the index can say of it.
+    conditions: Vec<Vec<Term>>,
+    /// From this time, and before this one.
+    times: (Option<i64>, Option<i64>),
+    /// From this sequence number to this one.
+    sequences: (u64, u64),
+    order: Order,
+    /// At most so many records.
+    most: usize,
+    /// What is said of the record itself; the index may show others.
+    matches: &'a dyn Fn(&DecisionRecord) -> bool,
+}
+
+impl Wanted<'_> {
+    fn may_be_at(&self, min_us: i64, max_us: i64) -> bool {
+        let (from, until) = self.times;
+        min_us <= max_us && from.is_none_or(|from| max_us >= from) && until.is_none_or(|until| min_us < until)
+    }
+
+    fn is_wanted(&self, sequence: u64) -> bool {
+        (self.sequences.0..=self.sequences.1).contains(&sequence)
+    }
+}
+
+/// A search through the pieces of a view.
+struct Search<'a> {
+    index: &'a Index,
+    view: &'a View,
+    key: &'a LogKey,
+    wanted: Wanted<'a>,
+    /// The open segments, by number.
+    files: HashMap<u64, File>,
+    /// What was found, in the order of the visits.
+    found: Vec<LoggedDecision>,
+    /// Events of pieces that are not indexed.
+    events: BTreeMap<u64, LogEvent>,
+    /// What of the visited pieces is lost, and in which file.
+    lost: Vec<(Arc<Segment>, Lost)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(index: &'a Index, view: &'a View, key: &'a LogKey, wanted: Wanted<'a>) -> Self {
+        let (files, found, events, lost) = (HashMap::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        Self { index, view, key, wanted, files, found, events, lost }
+    }
+
+    fn has_enough(&self) -> bool {
+        self.found.len() >= self.wanted.most
+    }
+
+    /// Looks for records in a piece, until there are enough.
+    fn visit(&mut self, piece: &Piece) {
+        let before = self.found.len();
+        let lost = match &piece.known {
+            Known::Nothing => None,
+            Known::Lost(block) => Some(block.lost.clone()),
+            Known::Memory(found) => self.in_memory(piece, found).ok().map(|()| found.lost.clone()),
+            Known::File(block) => match self.in_file(piece, block) {
+                Ok(()) => Some(block.lost.clone()),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        block = block.first,
+                        "an index file is of no use"
+                    );
+                    self.index.distrust(block.first);
+                    None
                 }
-                _ => true,
-            })?;
-            Ok(if found.is_some() { Walk::Stop } else { Walk::On })
-        })?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    if is_whole { Ok(None) } else { Err(LogError::Unreadable("the record may be in a damaged part of it".to_owned())) }
-}
-
-/// Opens a record. What cannot be opened was changed after it was sealed, whatever its checksum says.
-fn open(key: &LogKey, id: DecisionId, time_us: i64, sealed: &[u8]) -> Option<DecisionRecord> {
-    let bytes = key.open_decision(id, time_us, sealed).ok()?;
-    DecisionRecord::decode(&bytes).ok()
-}
-
-enum Walk {
-    On,
-    Stop,
-}
-
-/// Hands the chunks with records beyond the page's cursor to `each`, in the page's order.
-fn walk(
-    segments: &[Bounded],
-    page: PageRequest,
-    mut each: impl FnMut(&Path, &Chunk) -> Result<Walk, LogError>,
-) -> Result<(), LogError> {
-    let is_ahead = |first: u64, next: u64| match (page.order, page.after) {
-        (_, None) => first < next,
-        (Order::NewestFirst, Some(after)) => first < next && first < after,
-        (Order::OldestFirst, Some(after)) => first < next && next > after.saturating_add(1),
-    };
-    let mut segments: Vec<_> =
-        segments.iter().filter(|bounded| is_ahead(bounded.segment.first_sequence, bounded.next)).collect();
-    if page.order == Order::NewestFirst {
-        segments.reverse();
-    }
-    for Bounded { segment, next } in segments {
-        let mut chunks = segment.chunks(*next).map_err(|error| unreadable(&segment.path, &error))?;
-        if page.order == Order::NewestFirst {
-            chunks.reverse();
-        }
-        for chunk in chunks.iter().filter(|chunk| is_ahead(chunk.first, chunk.next)) {
-            if matches!(each(&segment.path, chunk)?, Walk::Stop) {
-                return Ok(());
+            },
+        };
+        match lost {
+            Some(lost) => self.lost.extend(lost.into_iter().map(|lost| (Arc::clone(&piece.segment), lost))),
+            None => {
+                self.found.truncate(before);
+                self.scan(piece);
             }
         }
     }
-    Ok(())
-}
 
-/// Hands the entries of a chunk to `each`, oldest first, each once; `each` says whether it could read the entry.
-/// Returns whether all entries of the chunk were there and could be read.
-fn read_chunk(path: &Path, chunk: &Chunk, mut each: impl FnMut(Body<'_>) -> bool) -> Result<bool, LogError> {
-    let mut file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    file.seek(SeekFrom::Start(chunk.offset)).map_err(|error| unreadable(path, &error))?;
-    let mut frames = FrameReader::new(file.take(chunk.end - chunk.offset), chunk.offset);
-    let mut expected = chunk.first;
-    let mut is_whole = !chunk.is_damaged;
-    let mut read = || -> io::Result<()> {
-        loop {
-            match frames.step()? {
-                Step::Frame { body, .. } => {
-                    let entry = body.entry().filter(|(sequence, _)| (expected..chunk.next).contains(sequence));
-                    if let Some((sequence, _)) = entry {
-                        let is_read = each(body);
-                        is_whole &= is_read && sequence == expected;
-                        expected = sequence + 1;
+    fn in_memory(&mut self, piece: &Piece, found: &Found) -> Result<(), IndexError> {
+        let (min_us, max_us) = found.times;
+        if !self.wanted.may_be_at(min_us, max_us) {
+            return Ok(());
+        }
+        self.fetch(piece, &found.places, |place| Ok(found.offset(place)))
+    }
+
+    fn in_file(&mut self, piece: &Piece, block: &Block) -> Result<(), IndexError> {
+        let (Some(checksum), Some(catalogue)) = (block.checksum, &self.view.catalogue) else {
+            return Err(IndexError::Damaged("there is none"));
+        };
+        if !self.wanted.may_be_at(block.min_us, block.max_us) {
+            return Ok(());
+        }
+        let file = IndexFile::open(&catalogue.path(block.first), checksum)?;
+        let posting = |term| {
+            catalogue.posting(term, block.first).map_err(|_| IndexError::Damaged("the catalogue cannot be read"))
+        };
+        let mut places = file.find(&self.wanted.conditions, posting)?;
+        if self.wanted.times != (None, None) {
+            places.keep(&file.within(self.wanted.times.0, self.wanted.times.1));
+        }
+        let mut run: Option<(usize, Vec<Option<u64>>)> = None;
+        self.fetch(piece, &places, |place| {
+            let (wanted, at) = (usize::from(place) / RUN, usize::from(place) % RUN);
+            let offsets = match run.take() {
+                Some((known, offsets)) if known == wanted => offsets,
+                _ => file.offsets(wanted)?,
+            };
+            let offset = offsets.get(at).copied().flatten();
+            run = Some((wanted, offsets));
+            Ok(offset)
+        })
+    }
+
+    /// Reads the entries at these places and keeps those that match.
+    fn fetch(
+        &mut self,
+        piece: &Piece,
+        places: &Positions,
+        mut offset_of: impl FnMut(u16) -> Result<Option<u64>, IndexError>,
+    ) -> Result<(), IndexError> {
+        let order = self.wanted.order;
+        let mut fetch = |place: u16| -> Result<ControlFlow<()>, IndexError> {
+            let sequence = piece.first + u64::from(place);
+            if !self.wanted.is_wanted(sequence) || self.view.events.contains_key(&sequence) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let Some(offset) = offset_of(place)? else { return Ok(ControlFlow::Continue(())) };
+            let key = self.key;
+            match entry_at(self.file(&piece.segment)?, offset, sequence, key)? {
+                Some(Entry::Decision(logged)) if (self.wanted.matches)(&logged.record) => self.found.push(logged),
+                Some(_) => {}
+                None => return Err(IndexError::Damaged("an entry is not where it was")),
+            }
+            Ok(if self.has_enough() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        let mut places: Box<dyn Iterator<Item = u16>> = match order {
+            Order::NewestFirst => Box::new(places.descending()),
+            Order::OldestFirst => Box::new(places.ascending()),
+        };
+        let ended = places.find_map(|place| match fetch(place) {
+            Ok(ControlFlow::Continue(())) => None,
+            Ok(ControlFlow::Break(())) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        });
+        ended.unwrap_or(Ok(()))
+    }
+
+    fn file(&mut self, segment: &Segment) -> io::Result<&File> {
+        let open = match self.files.remove(&segment.number) {
+            Some(file) => file,
+            None => File::open(&segment.path)?,
+        };
+        Ok(self.files.entry(segment.number).or_insert(open))
+    }
+
+    /// Reads all of a piece. Holds as many records as are wanted at most.
+    fn scan(&mut self, piece: &Piece) {
+        let room = self.wanted.most.saturating_sub(self.found.len());
+        let mut matching = VecDeque::new();
+        let mut lost = Losses::new(piece.first);
+        let is_newest_first = self.wanted.order == Order::NewestFirst;
+        let wanted = &self.wanted;
+        let events = &mut self.events;
+        let key = self.key;
+        let read = scan(&piece.segment.path, piece.offset, piece.first, piece.next, |place, body| {
+            let is_full = !is_newest_first && matching.len() >= room;
+            let is_needed = wanted.is_wanted(place.sequence) && wanted.may_be_at(place.time_us, place.time_us);
+            if is_full || (!is_needed && matches!(body, Body::Decision { .. })) {
+                // Its checksum is good; whether it can be opened matters to who wants it.
+                lost.read(place.sequence, place.time_us);
+                return ControlFlow::Continue(());
+            }
+            match Entry::open(body, key) {
+                Some(Entry::Decision(logged)) => {
+                    lost.read(place.sequence, place.time_us);
+                    if (wanted.matches)(&logged.record) {
+                        matching.push_back(logged);
+                    }
+                    if matching.len() > room {
+                        matching.pop_front();
                     }
                 }
-                Step::Bad { .. } => {
-                    if !frames.resync(&(expected..chunk.next))? {
-                        return Ok(());
-                    }
+                Some(Entry::Event(logged)) => {
+                    lost.read(place.sequence, place.time_us);
+                    events.insert(logged.sequence, logged.event);
                 }
-                Step::End => return Ok(()),
+                None => {}
             }
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = read {
+            // A bad sector hides a part of the log, not the log.
+            tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
         }
-    };
-    if let Err(error) = read() {
-        // A bad sector hides a chunk, not the log.
-        tracing::error!(%error, segment = %path.display(), "a part of the decision log cannot be read");
-        return Ok(false);
+        if is_newest_first {
+            self.found.extend(matching.into_iter().rev());
+        } else {
+            self.found.extend(matching);
+        }
+        self.lost.extend(lost.finish(piece.next).into_iter().map(|lost| (Arc::clone(&piece.segment), lost)));
     }
-    Ok(is_whole && expected == chunk.next)
+
+    /// Reads the events of a piece that is not indexed, and nothing else.
+    fn scan_events(&mut self, piece: &Piece) {
+        let (key, events) = (self.key, &mut self.events);
+        let read = scan(&piece.segment.path, piece.offset, piece.first, piece.next, |_, body| {
+            if let Some(Entry::Event(logged)) = Entry::open_event(body, key) {
+                events.insert(logged.sequence, logged.event);
+            }
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = read {
+            tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
+        }
+    }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> LogError {
-    LogError::Unreadable(format!("`{}`: {error}", path.display()))
+impl Piece {
+    /// The earliest and latest time that an entry of it may have.
+    fn times(&self) -> (i64, i64) {
+        match &self.known {
+            Known::File(block) => (block.min_us, block.max_us),
+            Known::Memory(found) => found.times,
+            Known::Nothing | Known::Lost(_) => (i64::MIN, i64::MAX),
+        }
+    }
 }
+
+/// Notes what is lost while entries are read in order.
+struct Losses {
+    expected: u64,
+    last_us: i64,
+    lost: Vec<Lost>,
+}
+
+impl Losses {
+    fn new(first: u64) -> Self {
+        Self { expected: first, last_us: i64::MIN, lost: Vec::new() }
+    }
+
+    fn read(&mut self, sequence: u64, time_us: i64) {
+        self.lose_until(sequence, time_us);
+        (self.expected, self.last_us) = (sequence + 1, time_us);
+    }
+
+    fn lose_until(&mut self, sequence: u64, next_us: i64) {
+        if self.expected < sequence {
+            let (min_us, max_us) = (self.last_us.saturating_sub(SLACK_US), next_us.saturating_add(SLACK_US));
+            self.lost.push(Lost { first: self.expected, last: sequence - 1, min_us, max_us });
+        }
+    }
+
+    fn finish(mut self, next: u64) -> Vec<Lost> {
+        self.lose_until(next, i64::MAX);
+        self.lost
+    }
+}
+
+/// How far the times of neighbours may be out of order, in microseconds.
+const SLACK_US: i64 = 60_000_000;

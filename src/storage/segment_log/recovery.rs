@@ -85,7 +85,7 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
     };
     recover_last(&mut found, readable)?;
     if let Some((number, path)) = lost {
-        found.segments.push(Arc::new(Segment::lost(number, path, found.tree.size() + 1)));
+        found.segments.push(Arc::new(Segment::new(number, path, found.tree.size() + 1)));
         found.tree.append(lost_leaf());
         found.open_segment = None;
         found.before.is_suspect = true;
@@ -110,7 +110,7 @@ fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -
         let earlier = look_through_last(path, tree)?.before;
         found.before = Before { mode: earlier.mode.or(found.before.mode), ..earlier };
     }
-    let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::unread(number, path, first)));
+    let unread = readable.into_iter().map(|(number, path, first)| Arc::new(Segment::new(number, path, first)));
     found.segments.extend(unread);
     // A file whose header is damaged is not written to any more.
     let writable = match last.end {
@@ -119,18 +119,18 @@ fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -
         End::Torn => header.filter(|_| cut_and_tell(&path, last.length)),
         End::Damaged => {
             tracing::error!(segment = %path.display(), "the last segment of the decision log is damaged; it is kept as it is");
-            found.segments.push(Arc::new(Segment::unread(number, path, first)));
+            found.segments.push(Arc::new(Segment::new(number, path, first)));
             found.is_damaged = true;
             found.tree = last.tree;
             return Ok(());
         }
     };
-    let LastSegment { chunks, length, tree, span, .. } = last;
+    let LastSegment { length, tree, span, .. } = last;
     if let Some(Header { created_us, .. }) = writable {
         found.open_segment = Some(Reopened { number, path: path.clone(), length, span, created_us });
     }
     found.tree = tree;
-    found.segments.push(Arc::new(Segment::known(number, path, first, chunks)));
+    found.segments.push(Arc::new(Segment::new(number, path, first)));
     Ok(())
 }
 

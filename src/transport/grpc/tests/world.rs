@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, oneshot},
+    sync::{Notify, Semaphore, oneshot},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -383,11 +383,13 @@ pub(super) struct Log {
     /// Each append takes one away.
     pub(super) appends_left: Semaphore,
     records: Mutex<Vec<LoggedDecision>>,
+    appended: Notify,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { is_full: AtomicBool::default(), appends_left: Semaphore::new(1 << 20), records: Mutex::default() }
+        let (is_full, appends_left) = (AtomicBool::default(), Semaphore::new(1 << 20));
+        Self { is_full, appends_left, records: Mutex::default(), appended: Notify::new() }
     }
 }
 
@@ -415,6 +417,7 @@ impl DecisionLog for Log {
             let sequence = log.len() as u64 + 1;
             log.push(LoggedDecision { sequence, record });
         }
+        self.appended.notify_waiters();
         Ok(())
     }
 
@@ -438,6 +441,21 @@ impl DecisionLog for Log {
 
     async fn get(&self, id: DecisionId) -> Result<Option<LoggedDecision>, LogError> {
         Ok(self.records().iter().find(|found| found.record.id == id).cloned())
+    }
+
+    async fn follow(&self, after: u64, filter: RecordFilter) -> Result<RecordPage, LogError> {
+        loop {
+            let appended = self.appended.notified();
+            if self.status().entries > after {
+                break;
+            }
+            appended.await;
+        }
+        let last = self.status().entries;
+        let page = PageRequest { order: Order::OldestFirst, size: 3, after: Some(after) };
+        let mut page = self.query(filter, page).await?;
+        page.next_after = page.next_after.or(Some(last));
+        Ok(page)
     }
 
     fn status(&self) -> LogStatus {
