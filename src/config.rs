@@ -17,6 +17,7 @@ use std::{
 use crate::{
     app::{
         caller::{self, KeyDigest, KnownCaller},
+        retention,
         token_cache::TOKENS_MAX_DEFAULT,
     },
     domain::{
@@ -24,6 +25,7 @@ use crate::{
         fault::Fault,
         id::RealmName,
         issuer::Issuer,
+        mask::Mask,
         realm_file::read_issuers,
         signed_note::VerifierKey,
     },
@@ -38,7 +40,7 @@ pub const FILE_DEFAULT: &str = "hallpass.toml";
 /// All settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where relationships, decisions and the pseudonym key are kept; made when missing.
+    /// Where relationships, decisions and their keys are kept; made when missing.
     pub data_dir: PathBuf,
     /// Where the service listens; a loopback address, with port 0 any free port.
     pub grpc_address: SocketAddr,
@@ -77,8 +79,12 @@ pub struct RealmConfig {
     pub variant: Option<Arc<str>>,
     /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
+    /// How long its decisions are kept.
+    pub retention: retention::Rules,
     /// How its decisions are kept, where that differs from [`Config::decision_log`].
     pub decision_log: Option<segment_log::Options>,
+    /// What is kept out of its decision log.
+    pub mask: Mask,
 }
 
 impl Default for Config {
@@ -108,7 +114,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     #[arg(help = "The configuration file [env: HALLPASS_CONFIG] [default: hallpass.toml, if there is one]")]
     pub config: Option<PathBuf>,
-    /// Where relationships, decisions and the pseudonym key are kept [default: hallpass-data]
+    /// Where relationships, decisions and their keys are kept [default: hallpass-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]
@@ -293,7 +299,9 @@ impl Config {
                 folder,
                 variant: None,
                 issuers: Vec::new(),
+                retention: retention::Rules::default(),
                 decision_log: None,
+                mask: Mask::default(),
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -397,8 +405,15 @@ impl Layers<'_> {
                 let from_base = self.base.join(&*file);
                 *file = std::path::absolute(&from_base).unwrap_or(from_base);
             }
-            let decision_log = table.table("decision_log", |table| realm_decision_log(table, decision_log));
-            Some(RealmConfig { name: name?, folder: self.base.join(&*folder?), variant, issuers, decision_log })
+            let (decision_log, mask) = table
+                .table("decision_log", |table| {
+                    let mask = table.table("mask", Mask::read).unwrap_or_default();
+                    (realm_decision_log(table, decision_log), mask)
+                })
+                .unzip();
+            let retention = retention_rules(table);
+            let (folder, mask) = (self.base.join(&*folder?), mask.unwrap_or_default());
+            Some(RealmConfig { name: name?, folder, variant, issuers, decision_log, mask, retention })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -446,6 +461,16 @@ impl Layers<'_> {
         let in_file = root.text(key).map(|path| self.base.join(&*path));
         self.outside(key).map(|(_, path)| PathBuf::from(path)).or(in_file)
     }
+}
+
+/// How long a realm's decisions are kept.
+fn retention_rules(table: &Table<'_>) -> retention::Rules {
+    let rules = table.table("retention", |table| retention::Rules {
+        days: table.integer("days", 1..=36_525).and_then(|days| u32::try_from(days).ok()),
+        bytes: table.integer("bytes", MEBIBYTE..=i64::MAX).and_then(|bytes| u64::try_from(bytes).ok()),
+        is_held: table.flag("hold"),
+    });
+    rules.unwrap_or_default()
 }
 
 /// The callers that the file names, each with a key of its own.
@@ -606,6 +631,23 @@ tokens_cached_max = 0
     }
 
     #[test]
+    fn a_realm_may_keep_its_decisions_in_another_way_than_the_others() {
+        let content = "[decision_log]\nmode = \"available\"\nfull_wait_ms = 9\n\
+                       [realms.one]\nfolder = \"a\"\n[realms.one.decision_log]\nmode = \"strict\"\nsegment_seconds_max = 60\n\
+                       [realms.two]\nfolder = \"b\"\n";
+        let config = read(content, &Flags::default(), &[("HALLPASS_DECISION_LOG_BUFFER_RECORDS", "77")]).unwrap();
+        let one = config.realms[0].decision_log.unwrap();
+        assert_eq!((one.mode, one.buffer_records_max), (segment_log::Mode::Strict, 77));
+        assert_eq!((one.full_wait, one.segment_age_max), (Duration::from_millis(9), Duration::from_secs(60)));
+        assert_eq!(config.decision_log.mode, segment_log::Mode::Available);
+        assert_eq!(config.realms[1].decision_log, None);
+        let content = "[realms.one]\nfolder = \"a\"\n[realms.one.decision_log]\nmode = \"lax\"\nsegment_bytes_max = 1\nsize = 2\n";
+        let faults = faults(content, &[]);
+        assert!(faults[0].starts_with("hallpass.toml:4: ") && faults[0].contains("is no mode"), "{faults:?}");
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+
+    #[test]
     fn the_file_sets_every_key_and_its_paths_start_at_its_folder() {
         let config = read(WHOLE, &Flags::default(), &[]).unwrap();
         assert_eq!(config.data_dir, Path::new("etc/data"));
@@ -690,8 +732,6 @@ tokens_cached_max = 0
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
                 "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
-                "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `bounded` or `strict`",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
@@ -730,6 +770,20 @@ tokens_cached_max = 0
         let missing = expected.find(|wanted| !found.iter().any(|fault| fault.contains(wanted)));
         assert_eq!(missing, None, "{found:#?}");
         assert!(!format!("{found:?}").contains("secret"), "{found:?}");
+    }
+
+    #[test]
+    fn a_realm_has_its_own_rules_of_retention() {
+        let content = "[realms.a]\nfolder = \"a\"\n[realms.a.retention]\ndays = 400\nbytes = 10485760\nhold = true\n\
+                       [realms.b]\nfolder = \"b\"\n";
+        let realms = read(content, &Flags::default(), &[]).unwrap().realms;
+        let whole = retention::Rules { days: Some(400), bytes: Some(10 << 20), is_held: true };
+        assert_eq!((realms[0].retention, realms[1].retention), (whole, retention::Rules::default()));
+        let content = "[realms.a]\nfolder = \"a\"\n[realms.a.retention]\ndays = 0\nbytes = 1\nweeks = 3\n";
+        let found = faults(content, &[]);
+        for expected in ["`realms.a.retention.days` is not a whole number", ".bytes` is not a", "`weeks`"] {
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected} {found:#?}");
+        }
     }
 
     #[test]

@@ -23,7 +23,9 @@ use tonic::{
 use crate::{
     app::{
         App,
+        archive::Archive,
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
+        people::People,
         policies::{faults_of, validate},
         ports::{
             Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector,
@@ -36,14 +38,18 @@ use crate::{
         fault::Fault, id::RealmName, issuer::Issuer, key_set::KeySet, policy_set::SourceFile, pseudonym::PseudonymKey,
     },
     provider::{
-        witness::Witness,
         clock::SystemClock,
         introspection::Introspectors,
         jwks::Jwks,
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
+        witness::Witness,
     },
     storage::{
-        checkpoint_key, key_file,
+        checkpoint_key,
+        history::HistoryFiles,
+        identities::IdentityTable,
+        key_file,
+        policy_versions::PolicyFolders,
         segment_log::{LogKey, Outside, SegmentLog, Signing},
         sled::SledStore,
     },
@@ -58,6 +64,9 @@ const STOP_WAIT: Duration = Duration::from_secs(30);
 
 /// How often key sets that are about to be stale are fetched again.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
+
+/// How often old decisions are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
 /// whose deadlines pass together: the connection stays. (hyper ends it after 20 by default, the answers to others with it.)
@@ -118,6 +127,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
         let witness = Arc::clone(witness);
         tokio::spawn(working.clone().run_until_cancelled_owned(async move { witness.follow().await }));
     }
+    tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
 }
@@ -192,6 +202,8 @@ impl Running {
         let Self { service, health, accepting, working, serving, http, grpc_address: _ } = self;
         tracing::info!("stopping");
         health.drain().await;
+        // Who follows a log would do so for ever.
+        service.app.end_tails();
         accepting.cancel();
         tokio::join!(finish(serving), async {
             if let Some(http) = http {
@@ -228,6 +240,16 @@ async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
     loop {
         ticks.tick().await;
         jwks.refresh_due().await;
+    }
+}
+
+/// Deletes what the realms' retention rules say, now and then again.
+async fn keep_to_retention(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(RETENTION_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.retain().await;
     }
 }
 
@@ -274,15 +296,22 @@ impl Service {
         };
         let mut witnesses = Vec::new();
         let mut states = Vec::new();
+        let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, variant, issuers, decision_log, .. } = realm;
+            let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
+            let identities = {
+                let (data_dir, name, clock) = (config.data_dir.clone(), name.clone(), Arc::clone(&clock));
+                let key = realm_key(&secret, "facts", &name)?;
+                Arc::new(blocking(move || Ok(IdentityTable::open(&data_dir, &name, &key, clock)?)).await?)
+            };
             let log = {
                 let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
                 let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
                 let index = Some(config.data_dir.join("index").join(name.as_str()));
+                let before_group = Some(Arc::clone(&identities) as Arc<_>);
                 let (options, outside) = (
                     decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group: None, index },
+                    Outside { clock: Arc::clone(&clock), key, before_group, index },
                 );
                 let signing = signing(config, &keys_folder(&config.data_dir)?, &name)?;
                 let open = move || {
@@ -293,9 +322,12 @@ impl Service {
                 Arc::new(blocking(open).await?)
             };
             witnesses.extend(Witness::all(&config.witness, &log.checkpoints()));
-            let pseudonyms = pseudonym_key(&secret, &name)?;
+            let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
+            let people = People { identities, hashes, mask };
             let deployed = Deployed { name, variant, issuers };
-            let state = RealmState::start(deployed, &files, &stores, log, pseudonyms, clock.now_us()).await?;
+            let archive = open_archive(config, &deployed.name).await?;
+            let state = RealmState::start(deployed, &files, &stores, log, people, clock.now_us()).await?;
+            let state = state.with_archive(archive, &*store, files, clock.now_us()).await?;
             announce(&state);
             states.push(state);
         }
@@ -310,7 +342,9 @@ impl Service {
             CallerPolicies::start(&caller_policies, clock.now_us()).map_err(|faults| ConfigError(faults))?;
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
-        let app = Arc::new(app.with_introspector(Arc::new(introspector)).with_callers(callers));
+        let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
+        let app = Arc::new(app);
+        app.finish_erasures().await?;
         Ok(Self { app, store, jwks, witnesses })
     }
 
@@ -342,6 +376,15 @@ pub(crate) fn signing(config: &Config, keys: &Path, realm: &RealmName) -> Result
         origin: config.log_origin.as_ref().map(|origin| format!("{origin}/{realm}").into()),
         origin_default: checkpoint_key::origin_default(keys, realm.as_str())?.into(),
     })
+}
+
+/// Where a realm keeps what it was.
+async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
+    let folder = config.data_dir.join("realms").join(realm.as_str());
+    let versions = Arc::new(PolicyFolders::in_folder(&folder.join("policies")));
+    let (keys, realm) = (config.data_dir.join("keys"), realm.clone());
+    let history = blocking(move || Ok(HistoryFiles::open(&folder.join("history"), &keys, &realm)?)).await?;
+    Ok(Archive { versions, history: Arc::new(history) })
 }
 
 /// The folder of keys, made for its owner alone when it is not there.
@@ -406,12 +449,14 @@ pub(crate) fn below(folder: &Path, mut fault: Fault) -> Fault {
     fault
 }
 
-/// The key of one realm: HMAC-SHA-256 of its name, so that pseudonyms of two realms have nothing in common.
-fn pseudonym_key(secret: &[u8; 32], realm: &RealmName) -> Result<PseudonymKey> {
+/// A key of one realm: HMAC-SHA-256 of its name and of what it is for, so that those of two realms, and of two uses, have
+/// nothing in common.
+fn realm_key(secret: &[u8; 32], of: &str, realm: &RealmName) -> Result<[u8; 32]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).context("the pseudonym key has an impossible length")?;
-    mac.update(b"pseudonyms of realm ");
+    mac.update(of.as_bytes());
+    mac.update(b" of realm ");
     mac.update(realm.as_str().as_bytes());
-    Ok(PseudonymKey::new(mac.finalize().into_bytes().into()))
+    Ok(mac.finalize().into_bytes().into())
 }
 
 fn announce(state: &RealmState) {
@@ -588,11 +633,11 @@ mod tests {
     }
 
     #[test]
-    fn pseudonyms_of_two_realms_differ() {
-        let pseudonym =
-            |realm: &str| pseudonym_key(&[7; 32], &realm.parse().unwrap()).unwrap().pseudonym("Student", "604822");
-        assert_eq!(pseudonym("one"), pseudonym("one"));
-        assert_ne!(pseudonym("one"), pseudonym("two"));
+    fn keys_of_two_realms_and_of_two_uses_differ() {
+        let key = |of: &str, realm: &str| realm_key(&[7; 32], of, &realm.parse().unwrap()).unwrap();
+        assert_eq!(key("facts", "one"), key("facts", "one"));
+        assert_ne!(key("facts", "one"), key("facts", "two"));
+        assert_ne!(key("facts", "one"), key("pseudonyms", "one"));
     }
 
     #[test]

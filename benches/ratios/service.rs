@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hallpass::{
     config::{Config, RealmConfig},
-    domain::issuer::Issuer,
+    domain::{issuer::Issuer, mask::Mask},
     telemetry,
 };
 
@@ -21,6 +21,7 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
             variant: None,
             issuers,
             decision_log: None,
+            mask: Mask::default(),
         }],
         log: telemetry::Options { level: "warn".to_owned(), ..telemetry::Options::default() },
         ..Config::default()

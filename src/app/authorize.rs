@@ -7,22 +7,22 @@ use crate::{
         App,
         credentials::Credentials,
         error::{Error, Kind},
+        people::RecordedPrincipal,
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
     },
     domain::{
-        access_request::{AccessRequest, FieldFault, Phase, Question},
+        access_request::{AccessRequest, FieldFault, Question},
         application::TokenDigest,
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
-        decision_record::{DecisionRecord, RecordKind, RecordedSubject},
+        decision_record::{DecisionRecord, RecordKind},
         graph::Graph,
-        id::{DecisionId, EntityId, PolicyVersion, Revision},
+        id::{DecisionId, PolicyVersion, Revision},
         principal::Principal,
-        realm::Realm,
+        replay::Judged,
         token,
         token_facts::TokenFacts,
-        value::{Attributes, Value},
     },
 };
 
@@ -60,11 +60,9 @@ pub struct Caller {
     /// Who asks.
     pub principal: Principal,
     /// Who asks, as the decision log names it.
-    pub recorded: (EntityId, Arc<Attributes>),
+    pub recorded: RecordedPrincipal,
     /// What the token says of itself.
     pub token: TokenFacts,
-    /// Who acts for the principal, as the decision log names it.
-    pub actor: Option<EntityId>,
     /// The policies by which the claims were understood.
     pub policy_version: PolicyVersion,
     /// Until when, in seconds since the epoch.
@@ -91,6 +89,8 @@ pub(super) struct Remarks {
     pub(super) request_id: Arc<str>,
     /// Why it asks.
     pub(super) purpose: Arc<str>,
+    /// What it asks about.
+    pub(super) judged: Judged,
 }
 
 /// A verified token, or why it isn't good.
@@ -173,12 +173,15 @@ impl App {
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
         let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
-        let remarks = Remarks { request_id, purpose };
-        let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us);
+        let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
+        let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
         Ok((Answer { decision_id: record.id, decision, data_revision: record.data_revision }, record))
     }
 
     /// What the log keeps of a decision that was just made.
+    ///
+    /// # Errors
+    /// People who cannot be named now.
     pub(super) fn record(
         &self,
         snapshot: &Snapshot,
@@ -187,32 +190,41 @@ impl App {
         decision: &Decision,
         remarks: &Remarks,
         started_us: i64,
-    ) -> DecisionRecord {
+    ) -> Result<DecisionRecord, Error> {
+        let (people, realm) = (&snapshot.state.people, &snapshot.loaded.realm);
         let decided_us = self.clock.now_us();
-        DecisionRecord {
-            id: decision_id(decided_us),
+        let (id, resource_id) = (decision_id(decided_us), people.resource_id(realm, checked)?);
+        let good = caller.as_ref().ok();
+        let facts = match good {
+            Some(caller) => people.facts(realm, id, remarks.judged, caller, checked, &resource_id)?,
+            None => Arc::default(),
+        };
+        let mut record = DecisionRecord {
+            id,
             time_us: decided_us,
             outcome: decision.outcome,
             reasons: decision.reasons.clone(),
             determining_policies: decision.determining_policies.clone(),
             action: Arc::clone(&checked.action),
             resource_type: Arc::clone(&checked.resource_type.name),
-            resource_id: recorded_id(snapshot, checked),
-            subjects: recorded_subjects(snapshot, checked),
-            principal: caller.as_ref().ok().map(|caller| caller.recorded.0.clone()),
-            issuer: caller.as_ref().map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
-            attributes: caller.as_ref().map(|caller| Arc::clone(&caller.recorded.1)).unwrap_or_default(),
+            resource_id,
+            subjects: people.subjects(realm, checked)?,
+            principal: good.map(|caller| caller.recorded.entity.clone()),
+            issuer: good.map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
+            attributes: good.map(|caller| Arc::clone(&caller.recorded.attributes)).unwrap_or_default(),
             policy_version: decision.policy_version.clone(),
             data_revision: snapshot.graph.revision(),
             request_id: Arc::clone(&remarks.request_id),
             duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
             obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
-            actor: caller.as_ref().ok().and_then(|caller| caller.actor.clone()),
-            client: caller.as_ref().ok().and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
+            actor: good.and_then(|caller| caller.recorded.actor.clone()),
+            client: good.and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
             purpose: Arc::clone(&remarks.purpose),
             kind: RecordKind::Decision,
-            facts: Arc::default(),
-        }
+            facts,
+        };
+        people.mask.apply(&mut record, &people.hashes);
+        Ok(record)
     }
 }
 
@@ -229,77 +241,4 @@ pub(super) fn decision_id(now_us: i64) -> DecisionId {
     let nanos = u32::try_from(now_us.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
     let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
     DecisionId(uuid::Uuid::new_v7(time).as_u128())
-}
-
-/// The resource's id; of a type that is about people, its pseudonym.
-fn recorded_id(snapshot: &Snapshot, request: &AccessRequest) -> Arc<str> {
-    let (realm, resource_type) = (&snapshot.loaded.realm, &request.resource_type);
-    if request.resource_id.is_empty() || !realm.is_about_people(resource_type) {
-        return Arc::clone(&request.resource_id);
-    }
-    resource_pseudonym(&snapshot.state, &resource_type.name, &request.resource_id)
-}
-
-/// The pseudonym that stands in the log for the id of a resource that is about people.
-pub(crate) fn resource_pseudonym(state: &RealmState, resource_type: &str, id: &str) -> Arc<str> {
-    state.pseudonyms.pseudonym(resource_type, id)
-}
-
-/// The principal and its attributes as the log names them: people by pseudonym.
-pub(super) fn recorded_principal(
-    state: &RealmState,
-    realm: &Realm,
-    principal: &Principal,
-) -> (EntityId, Arc<Attributes>) {
-    let attributes = principal.attributes.iter();
-    let recorded = attributes.map(|(name, value)| (Arc::clone(name), recorded_value(state, realm, value)));
-    (recorded_entity(state, realm, &principal.entity), Arc::new(recorded.collect()))
-}
-
-fn recorded_value(state: &RealmState, realm: &Realm, value: &Value) -> Value {
-    match value {
-        Value::Entity(entity) => Value::Entity(recorded_entity(state, realm, entity)),
-        Value::List(items) => Value::List(items.iter().map(|item| recorded_value(state, realm, item)).collect()),
-        Value::Record(fields) => {
-            let fields = fields.iter().map(|(name, value)| (Arc::clone(name), recorded_value(state, realm, value)));
-            Value::Record(fields.collect())
-        }
-        plain => plain.clone(),
-    }
-}
-
-/// An entity as the log names it.
-pub(crate) fn recorded_entity(state: &RealmState, realm: &Realm, entity: &EntityId) -> EntityId {
-    if realm.relations.is_person(&entity.entity_type) { person_pseudonym(state, entity) } else { entity.clone() }
-}
-
-fn recorded_subjects(snapshot: &Snapshot, request: &AccessRequest) -> Vec<RecordedSubject> {
-    let mut subjects = Vec::new();
-    for values in &request.phases {
-        for (subject, value) in request.resource_type.subjects.iter().zip(&values.values) {
-            let items = match value {
-                Some(Value::List(items)) => items.as_slice(),
-                Some(single) => std::slice::from_ref(single),
-                None => &[],
-            };
-            for entity in
-                items.iter().filter_map(|item| if let Value::Entity(entity) = item { Some(entity) } else { None })
-            {
-                let is_pseudonym = snapshot.loaded.realm.relations.is_person(&entity.entity_type);
-                subjects.push(RecordedSubject {
-                    attribute: Arc::clone(&subject.attribute),
-                    entity: recorded_entity(&snapshot.state, &snapshot.loaded.realm, entity),
-                    is_pseudonym,
-                    is_proposed: values.phase == Phase::Proposed,
-                });
-            }
-        }
-    }
-    subjects
-}
-
-/// A person as the log names it.
-pub(crate) fn person_pseudonym(state: &RealmState, entity: &EntityId) -> EntityId {
-    let id = state.pseudonyms.pseudonym(&entity.entity_type, &entity.id);
-    EntityId { entity_type: Arc::clone(&entity.entity_type), id }
 }

@@ -1,18 +1,25 @@
-//! Reading the decision log. People are asked about by their plain ids; the log holds pseudonyms.
+//! Reading the decision log. People are asked about by their plain ids; the log holds pseudonyms, and shows plain ids to
+//! who may see them.
 
 use std::sync::Arc;
 
 use crate::{
     app::{
         App,
-        authorize::{person_pseudonym, recorded_entity, resource_pseudonym},
         error::{Error, Kind},
+        people::{person_pseudonym, recorded_entity, resource_pseudonym},
         ports::{LogStatus, RecordPage},
+        realm_state::RealmState,
     },
     domain::{
+        checkpoint::SignedCheckpoint,
         decision_record::LoggedDecision,
         id::{DecisionId, EntityId},
+        identity::Pseudonym,
+        mask::{Mask, Masking},
+        realm::Realm,
         record_filter::{PageRequest, RecordFilter},
+        signed_note::VerifierKey,
     },
 };
 
@@ -37,12 +44,17 @@ pub struct DecisionQuery {
 pub const PAGE_SIZE_MAX: usize = 1_000;
 
 impl App {
-    /// How a realm's log is doing.
+    /// How a realm's log is doing, its newest checkpoint, and the key that verifies it.
     ///
     /// # Errors
     /// An unknown realm.
-    pub fn log_status(&self, realm: &str) -> Result<LogStatus, Error> {
-        Ok(self.realm(realm)?.log.status())
+    pub fn log_status(
+        &self,
+        realm: &str,
+    ) -> Result<(LogStatus, Option<Arc<SignedCheckpoint>>, Option<VerifierKey>), Error> {
+        let log = &self.realm(realm)?.log;
+        let newest = log.checkpoints().borrow().clone();
+        Ok((log.status(), newest, log.verifier_keys().into_iter().next()))
     }
 
     /// Finds decisions.
@@ -56,46 +68,14 @@ impl App {
         page: PageRequest,
     ) -> Result<RecordPage, Error> {
         let state = self.realm(realm)?;
-        let loaded = state.policies();
-        let relations = &loaded.realm.relations;
-        let DecisionQuery { mut filter, person, entity, resource_id, names: _, purpose: _ } = query;
-        for (field, entity, is_person) in [("person", person, true), ("entity", entity, false)] {
-            let Some(entity) = entity else { continue };
-            let name = format!("{field}.type");
-            if !loaded.realm.schema.entities.contains_key(&entity.entity_type) {
-                return Err(Error::invalid_field(&name, "is no entity type of the realm's schema"));
-            }
-            if relations.is_person(&entity.entity_type) != is_person {
-                let message = if is_person {
-                    "is no type of people, expected to be asked as `entity`"
-                } else {
-                    "is a type of people, expected to be asked as `person`"
-                };
-                return Err(Error::invalid_field(&name, message));
-            }
-            let canonical = relations
-                .entity_id(&entity.entity_type, &entity.id)
-                .map_err(|expected| Error::invalid_field(&format!("{field}.id"), format!("is not {expected}")))?;
-            filter.entities.push(if is_person { person_pseudonym(state, &canonical) } else { canonical });
-        }
-        if let Some(id) = resource_id {
-            // An auditor may ask by plain id or by the pseudonym that an earlier answer showed.
-            if let Some(resource_type) = &filter.resource_type {
-                filter.resource_ids.push(resource_pseudonym(state, resource_type, &id));
-            } else {
-                let types = loaded.realm.resource_types.keys();
-                filter.resource_ids.extend(types.map(|resource_type| resource_pseudonym(state, resource_type, &id)));
-            }
-            filter.resource_ids.push(id.into());
-        }
-        // A principal that is a person is asked by its plain id as well.
-        let principal_type = &loaded.realm.file.principal.entity;
-        filter.principal = filter.principal.map(|id| {
-            let asked = EntityId { entity_type: Arc::clone(principal_type), id };
-            recorded_entity(state, &loaded.realm, &asked).id
-        });
+        let names = query.names;
+        let filter = log_filter(state, query)?;
         let page = PageRequest { size: page.size.clamp(1, PAGE_SIZE_MAX), ..page };
-        Ok(state.log.query(filter, page).await?)
+        let mut found = state.log.query(filter, page).await?;
+        if names {
+            found.decisions = found.decisions.into_iter().map(|found| with_names(state, found)).collect();
+        }
+        Ok(found)
     }
 
     /// Finds one decision.
@@ -109,4 +89,82 @@ impl App {
             Error::new(Kind::NotFound, "DECISION_UNKNOWN", format!("realm `{realm}` has no decision `{id}`"))
         })
     }
+}
+
+/// A decision with the plain ids of the people who are known, for who has the right to see them. Whoever was erased, or
+/// isn't known, stays a pseudonym.
+pub(crate) fn with_names(state: &RealmState, found: LoggedDecision) -> LoggedDecision {
+    LoggedDecision { sequence: found.sequence, record: state.people.named(found.record) }
+}
+
+/// The question as the log can answer it: people by pseudonym, hashed fields by hash.
+///
+/// # Errors
+/// The field that is wrong.
+pub(crate) fn log_filter(state: &RealmState, query: DecisionQuery) -> Result<RecordFilter, Error> {
+    let loaded = state.policies();
+    let (realm, people) = (&loaded.realm, &state.people);
+    let DecisionQuery { mut filter, person, entity, resource_id, names: _, purpose: _ } = query;
+    for (field, entity, is_person) in [("person", person, true), ("entity", entity, false)] {
+        if let Some(entity) = entity {
+            filter.entities.push(asked_entity(state, realm, field, &entity, is_person)?);
+        }
+    }
+    if let Some(id) = resource_id {
+        // An auditor may ask by plain id or by the pseudonym that an earlier answer showed.
+        if let Some(resource_type) = &filter.resource_type {
+            filter.resource_ids.push(resource_pseudonym(state, resource_type, &id));
+        } else {
+            let types = realm.resource_types.keys();
+            filter.resource_ids.extend(types.map(|resource_type| resource_pseudonym(state, resource_type, &id)));
+        }
+        filter.resource_ids.push(id.into());
+        let masked = filter.resource_ids.iter().map(|id| people.as_asked(|mask| mask.resource_id, "resource_id", id));
+        filter.resource_ids = masked.collect();
+    }
+    // A principal that is a person is asked by its plain id as well.
+    let principal = &realm.file.principal;
+    let named = |entity_type: &Arc<str>, id| {
+        recorded_entity(state, realm, &EntityId { entity_type: Arc::clone(entity_type), id }).id
+    };
+    let actor_type = principal.actor_type();
+    filter.principal = filter.principal.map(|id| named(&principal.entity, id));
+    filter.actor = filter.actor.map(|id| named(actor_type, id));
+    let masked = |field: &mut Option<Arc<str>>, masking: fn(&Mask) -> Masking, name| {
+        *field = field.take().map(|text| people.as_asked(masking, name, &text));
+    };
+    masked(&mut filter.principal, |mask| mask.principal, "principal");
+    masked(&mut filter.actor, |mask| mask.actor, "actor");
+    masked(&mut filter.request_id, |mask| mask.request_id, "request_id");
+    masked(&mut filter.client, |mask| mask.client, "client");
+    Ok(filter)
+}
+
+/// What the log calls an entity that is asked about in this field.
+fn asked_entity(
+    state: &RealmState,
+    realm: &Realm,
+    field: &str,
+    entity: &EntityId,
+    is_person: bool,
+) -> Result<EntityId, Error> {
+    let name = format!("{field}.type");
+    if !realm.schema.entities.contains_key(&entity.entity_type) {
+        return Err(Error::invalid_field(&name, "is no entity type of the realm's schema"));
+    }
+    if realm.relations.is_person(&entity.entity_type) != is_person {
+        let message = if is_person {
+            "is no type of people, expected to be asked as `entity`"
+        } else {
+            "is a type of people, expected to be asked as `person`"
+        };
+        return Err(Error::invalid_field(&name, message));
+    }
+    let canonical = match realm.relations.entity_id(&entity.entity_type, &entity.id) {
+        Ok(canonical) => canonical,
+        // A pseudonym has not the form of the ids of its type.
+        Err(_) if is_person && entity.id.parse::<Pseudonym>().is_ok() => entity.clone(),
+        Err(expected) => return Err(Error::invalid_field(&format!("{field}.id"), format!("is not {expected}"))),
+    };
+    Ok(if is_person { person_pseudonym(state, &canonical) } else { canonical })
 }

@@ -1,7 +1,10 @@
 //! What can go wrong in a use case: a kind for transports, a sentence for callers.
 
 use crate::{
-    app::ports::{IntrospectionError, KeyError, LogError, StoreError},
+    app::{
+        archive::ArchiveError,
+        ports::{IdentityError, IntrospectionError, KeyError, LogError, StoreError},
+    },
     domain::access_request::FieldFault,
 };
 
@@ -70,11 +73,29 @@ impl From<StoreError> for Error {
     }
 }
 
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        match &error {
+            ArchiveError::Unavailable(_) => Self::new(Kind::Unavailable, "HISTORY_UNAVAILABLE", error.to_string()),
+            ArchiveError::Damaged(_) => Self::new(Kind::Internal, "HISTORY_DAMAGED", error.to_string()),
+        }
+    }
+}
+
 impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         match &error {
             LogError::Unavailable(_) => Self::new(Kind::Unavailable, "DECISION_LOG_UNAVAILABLE", error.to_string()),
             LogError::Unreadable(_) => Self::new(Kind::Internal, "DECISION_LOG_UNREADABLE", error.to_string()),
+        }
+    }
+}
+
+impl From<IdentityError> for Error {
+    fn from(error: IdentityError) -> Self {
+        match &error {
+            IdentityError::Unavailable(_) => Self::new(Kind::Unavailable, "IDENTITIES_UNAVAILABLE", error.to_string()),
+            IdentityError::Unreadable(_) => Self::new(Kind::Internal, "IDENTITIES_UNREADABLE", error.to_string()),
         }
     }
 }

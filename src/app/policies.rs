@@ -86,7 +86,7 @@ impl App {
     /// one realm go one after another, so that what counts in the end is what was read last.
     ///
     /// # Errors
-    /// An unknown realm, or a folder that cannot be read.
+    /// An unknown realm, a folder that cannot be read, or policies that cannot be kept.
     pub async fn reload_policies(&self, name: &str) -> Result<(PolicyVersion, Vec<Fault>), Error> {
         if let Some(policies) = self.callers().policies().filter(|_| name == caller::REALM) {
             return self.reload_caller_policies(policies).await;
@@ -99,8 +99,10 @@ impl App {
         })?;
         match read {
             Err(faults) => Ok(refuse_reload(&state, faults)),
-            Ok(realm) => {
+            Ok((realm, files)) => {
                 let version = realm.version.clone();
+                // What can't be kept must not decide: its decisions could not be made again.
+                state.keep_policies(files, self.clock.now_us()).await?;
                 self.keys.set_issuers(&state.name, &realm.file.issuers);
                 if let Some(introspector) = &self.introspector {
                     introspector.set_issuers(&state.name, &realm.file.issuers);
@@ -148,10 +150,10 @@ fn read_caller_policies(source: &dyn RealmSource) -> Result<Realm, Vec<Fault>> {
 }
 
 /// Reads a realm's folder, checks it with its tests, and compiles it as the realm would run it. Blocks.
-fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<Realm, Vec<Fault>> {
+fn read_anew(source: &dyn RealmSource, state: &RealmState) -> Result<(Realm, Vec<SourceFile>), Vec<Fault>> {
     let files = source.read(&state.name).map_err(|message| vec![Fault::in_file(state.name.as_str(), message)])?;
     let faults = faults_of(&files, state.variant.as_deref());
-    if faults.is_empty() { state.compile(&files) } else { Err(faults) }
+    if faults.is_empty() { Ok((state.compile(&files)?, files)) } else { Err(faults) }
 }
 
 /// The faults of files, their failing tests among them.

@@ -9,7 +9,8 @@ use crate::domain::{
     application::{Application, ApplicationToken, TokenDigest},
     checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision},
-    id::{DecisionId, RealmName, Revision},
+    id::{DecisionId, EntityId, RealmName, Revision},
+    identity::{Identity, Pseudonym},
     issuer::Issuer,
     key_set::KeySet,
     log_event::{EventKind, LoggedEvent},
@@ -18,6 +19,7 @@ use crate::domain::{
     record_filter::{PageRequest, RecordFilter},
     relationship::{Change, Record, Remembered, Written},
     revocation::{Revocation, RevokedTokens},
+    sealed_facts::OpenError,
     signed_note::VerifierKey,
 };
 
@@ -184,7 +186,7 @@ pub struct RecordPage {
 }
 
 /// How a decision log is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogStatus {
     /// The mode's word: `strict`, `bounded` or `available`.
     pub mode: &'static str,
@@ -206,10 +208,21 @@ pub struct LogStatus {
     pub flushed_at_us: Option<i64>,
     /// Every part of the log that was looked at can be read.
     pub is_undamaged: bool,
-    /// The newest checkpoint.
-    pub checkpoint: Option<Arc<SignedCheckpoint>>,
-    /// The key that verifies it.
-    pub verifier_key: Option<VerifierKey>,
+}
+
+/// A part of a decision log that is kept or deleted as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSegment {
+    /// The sequence number of its first entry.
+    pub first: u64,
+    /// The sequence number of its last entry.
+    pub last: u64,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// The latest time of its entries, in microseconds since the epoch.
+    pub newest_us: i64,
+    /// Nothing is written to it any more.
+    pub is_deletable: bool,
 }
 
 /// Something that must be on disk before the entries that refer to it are.
@@ -257,6 +270,20 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
 
     /// How the log is doing.
     fn status(&self) -> LogStatus;
+
+    /// The parts that the log consists of, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError::Unreadable`].
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError>;
+
+    /// Deletes the oldest parts that end at the entry `last` or before, and returns the first and the last entry that
+    /// were deleted; `None` when there are none. The log says so, with the rule's words, before they are gone, and their
+    /// hashes stay.
+    ///
+    /// # Errors
+    /// [`LogError`]; what was begun then is finished at the next start.
+    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError>;
 
     /// Makes and returns a checkpoint of all that is kept now: a signed root of the log's Merkle tree.
     ///
@@ -311,6 +338,95 @@ pub trait DecisionLog: Send + Sync + std::fmt::Debug {
 
 fn without_checkpoints() -> LogError {
     LogError::Unavailable("it makes no checkpoints".to_owned())
+}
+
+/// Why the identity table could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IdentityError {
+    /// It cannot be written now, or is full; trying again may help. Holds no person's id.
+    #[error("the identity table is unavailable: {0}")]
+    Unavailable(String),
+    /// What was read is not what was written, or a key is missing.
+    #[error("the identity table cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// A person whose erasure was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasing {
+    /// Everything that stood for the person.
+    pub people: Vec<EntityId>,
+    /// The pseudonyms, in the order of `people`.
+    pub pseudonyms: Vec<Pseudonym>,
+    /// The legal basis.
+    pub basis: Arc<str>,
+    /// Who asked for it.
+    pub caller: Arc<str>,
+}
+
+/// Keeps who is behind the pseudonyms of one realm's log, and each person's own key.
+///
+/// Looking up never waits for a disk. What is new is durable before the first entry that relies on it, see
+/// [`BeforeGroup`]. The methods of holds and erasures block until what they did is durable.
+pub trait Identities: BeforeGroup {
+    /// The identity of a person, or of a resource that is about people (its type is the resource type's name then); made
+    /// when there is none.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`] when there is no room for more, or no chance to be had.
+    fn identify(&self, person: &EntityId) -> Result<Arc<Identity>, IdentityError>;
+
+    /// The identity of a person, if there is one. For questions: nobody becomes known by being asked about.
+    fn known(&self, person: &EntityId) -> Option<Arc<Identity>>;
+
+    /// The identities with this id, of whatever type.
+    fn with_id(&self, id: &str) -> Vec<Arc<Identity>>;
+
+    /// Who is behind a pseudonym; `None` when it is none, or the person was erased.
+    fn person(&self, pseudonym: &str) -> Option<EntityId>;
+
+    /// Seals what a decision was about with the keys of these people; opens only while all of them are known.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`].
+    fn seal(&self, id: DecisionId, people: Vec<Arc<Identity>>, text: &[u8]) -> Result<Arc<[u8]>, IdentityError>;
+
+    /// Opens what was sealed with a decision.
+    ///
+    /// # Errors
+    /// [`OpenError::Erased`] when one of the people is not known any more.
+    fn open(&self, id: DecisionId, sealed: &[u8]) -> Result<Vec<u8>, OpenError>;
+
+    /// Everyone who is under legal hold, in no order.
+    fn held(&self) -> Vec<Arc<Identity>>;
+
+    /// Holds identities since this time, or lets go of them.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`]; then nothing is changed, though it may be after the next start.
+    fn set_hold(&self, people: &[Arc<Identity>], since_us: Option<i64>) -> Result<(), IdentityError>;
+
+    /// Begins to erase: from now on the people are unknown, and known as somebody else when they come again. What was
+    /// begun is finished, after a crash at the next start.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`]; then nothing is changed, though it may be after the next start.
+    fn begin_erasure(
+        &self,
+        people: &[Arc<Identity>],
+        basis: &Arc<str>,
+        caller: &Arc<str>,
+    ) -> Result<Erasing, IdentityError>;
+
+    /// The erasures that were begun and are not finished, oldest first.
+    fn erasing(&self) -> Vec<Erasing>;
+
+    /// Destroys what is left of an erasure that the log has noted: the rows, and the key that copies of them could be
+    /// read with.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unavailable`]: it is to be called again.
+    fn finish_erasure(&self, erasing: &Erasing) -> Result<(), IdentityError>;
 }
 
 /// Why an issuer's keys could not be had.

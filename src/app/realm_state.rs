@@ -11,19 +11,21 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     app::{
         application_index::{ApplicationIndex, Applications},
+        archive::{Archive, ArchiveError, KeptPolicies},
         error::{Error, Kind},
+        people::People,
         ports::{DecisionLog, RelationshipStore, Stores},
         recent::Recent,
+        replay::LastPast,
         revocation_index::Revocations,
     },
     domain::{
         fault::Fault,
         grants::Grants,
         graph::Graph,
-        id::{RealmName, Revision},
+        id::{EntityId, RealmName, Revision},
         issuer::Issuer,
         policy_set::SourceFile,
-        pseudonym::PseudonymKey,
         realm::Realm,
     },
 };
@@ -56,7 +58,10 @@ pub struct RealmState {
     /// The variant of its files that decides; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
     pub(crate) log: Arc<dyn DecisionLog>,
-    pub(crate) pseudonyms: PseudonymKey,
+    /// Who the log is about.
+    pub people: People,
+    /// Held while people are put under hold or their erasure is begun.
+    pub(super) privacy: Mutex<()>,
     pub(crate) writer: Arc<Mutex<()>>,
     /// Held from the reading of the files until they count.
     pub(crate) reloads: Mutex<()>,
@@ -66,6 +71,9 @@ pub struct RealmState {
     policies: ArcSwap<LoadedRealm>,
     last_faults: ArcSwap<Vec<Fault>>,
     graph: ArcSwap<Graph>,
+    /// Where it keeps what it was; without, nothing can be decided again.
+    archive: Option<Archive>,
+    pub(super) past: LastPast,
     /// What the pages of searches under way see.
     pub(super) recent: Recent,
     revision: watch::Sender<Revision>,
@@ -83,7 +91,7 @@ impl RealmState {
         files: &[SourceFile],
         stores: &Stores,
         log: Arc<dyn DecisionLog>,
-        pseudonyms: PseudonymKey,
+        people: People,
         now_us: i64,
     ) -> Result<Self, StartError> {
         let Deployed { name, variant, issuers: deployment_issuers } = deployed;
@@ -97,7 +105,8 @@ impl RealmState {
             name,
             variant,
             log,
-            pseudonyms,
+            people,
+            privacy: Mutex::default(),
             writer: Arc::default(),
             reloads: Mutex::default(),
             applications,
@@ -106,10 +115,76 @@ impl RealmState {
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
+            archive: None,
+            past: LastPast::default(),
             recent: Recent::default(),
             revision: watch::Sender::new(revision),
             is_behind: AtomicBool::new(false),
         })
+    }
+
+    /// The same realm, which keeps what it is from now on. Its policies are those of these files.
+    ///
+    /// # Errors
+    /// When policies or relationships cannot be kept, or the store cannot be read.
+    pub async fn with_archive(
+        mut self,
+        archive: Archive,
+        store: &dyn RelationshipStore,
+        files: Vec<SourceFile>,
+        now_us: i64,
+    ) -> Result<Self, StartError> {
+        self.archive = Some(archive);
+        self.keep_policies(files, now_us).await.map_err(Error::from)?;
+        self.keep_history(&self.graph(), store, now_us).await?;
+        Ok(self)
+    }
+
+    /// Where it keeps what it was.
+    pub(crate) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    /// Forgets, in what is kept of former relationships, everything that names an entity.
+    ///
+    /// # Errors
+    /// A history that cannot be written anew; then nothing is forgotten.
+    pub(crate) async fn forget_in_history(&self, entity: &EntityId) -> Result<(), Error> {
+        if let Some(archive) = &self.archive {
+            archive.history.forget(entity).await?;
+        }
+        self.past.clear();
+        Ok(())
+    }
+
+    /// Keeps the files of policies that are about to decide.
+    pub(crate) async fn keep_policies(&self, files: Vec<SourceFile>, now_us: i64) -> Result<(), ArchiveError> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let (versions, policies) =
+            (Arc::clone(&archive.versions), KeptPolicies { files, variant: self.variant.clone() });
+        let kept = tokio::task::spawn_blocking(move || versions.keep(&policies, now_us)).await;
+        kept.unwrap_or_else(|error| Err(ArchiveError::Unavailable(error.to_string())))
+    }
+
+    /// Begins the history anew where it does not end with these relationships, which nobody has seen yet.
+    async fn keep_history(&self, graph: &Graph, store: &dyn RelationshipStore, now_us: i64) -> Result<(), Error> {
+        let Some(Archive { history, .. }) = &self.archive else { return Ok(()) };
+        if history.newest() == Some(graph.revision()) {
+            return Ok(());
+        }
+        let (sender, receiver) = std::sync::mpsc::sync_channel(16_384);
+        // The receiver lives until the sender is gone, unless the history failed.
+        let each = Box::new(move |record| drop(sender.send(record)));
+        let (loaded, begun) =
+            tokio::join!(store.load(&self.name, each), history.begin(graph.revision(), receiver, now_us));
+        begun?;
+        match loaded? {
+            revision if revision == graph.revision() => Ok(()),
+            revision => {
+                let message = format!("the store went from revision {} to {revision} meanwhile", graph.revision());
+                Err(Error::new(Kind::Internal, "HISTORY_FAILED", message))
+            }
+        }
     }
 
     /// The policies that decide now.
@@ -160,9 +235,11 @@ impl RealmState {
     }
 
     /// Reads the relationships anew after a failed write; the caller holds the writer's lock.
-    pub(crate) async fn catch_up(&self, store: &dyn RelationshipStore) -> Result<(), Error> {
+    pub(crate) async fn catch_up(&self, store: &dyn RelationshipStore, now_us: i64) -> Result<(), Error> {
         if self.is_behind.load(Ordering::Acquire) {
-            self.publish(load_graph(&self.name, store).await?);
+            let graph = load_graph(&self.name, store).await?;
+            self.keep_history(&graph, store, now_us).await?;
+            self.publish(graph);
             self.is_behind.store(false, Ordering::Release);
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! Relationships: written durably, visible to the next decision, read back page by page.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::sync::OwnedMutexGuard;
 
@@ -8,14 +11,14 @@ use crate::{
     app::{
         App,
         error::{Error, Kind},
-        ports::{BATCH_CHANGES_MAX, RelationshipStore, StoreError},
+        ports::{BATCH_CHANGES_MAX, Clock, RelationshipStore, StoreError},
         realm_state::RealmState,
     },
     domain::{
         access_request::FieldFault,
         graph::{Graph, RelationshipQuery},
         id::Revision,
-        relationship::{Change, Effect, Relationship, Written},
+        relationship::{Change, Effect, RecordKey, Relationship, Written},
     },
 };
 
@@ -193,22 +196,26 @@ impl App {
         })
     }
 
-    /// Reads relationships.
+    /// Reads relationships as they are known now, or as they were known at a time, in microseconds since the epoch.
     ///
     /// # Errors
-    /// An unknown realm; neither subject nor object given.
-    pub fn read_relationships(
+    /// An unknown realm; neither subject nor object given; a time of which no history is kept.
+    pub async fn read_relationships(
         &self,
         realm: &str,
         query: &RelationshipQuery,
         after: Option<&Relationship>,
         size: usize,
+        as_of_us: Option<i64>,
     ) -> Result<RelationshipPage, Error> {
         let state = self.realm(realm)?;
         if query.subject.is_none() && query.object.is_none() {
             return Err(Error::invalid_field("subject", "is empty, expected a subject, an object, or both"));
         }
-        let graph = state.graph();
+        let graph = match as_of_us {
+            Some(time_us) => state.relationships_at(time_us).await?.graph,
+            None => state.graph(),
+        };
         let size = size.clamp(1, PAGE_SIZE_MAX);
         let mut relationships = graph.relationships(query, after, size + 1);
         let has_more = relationships.len() > size;
@@ -231,8 +238,9 @@ impl App {
         state: &Arc<RealmState>,
         writing: OwnedMutexGuard<()>,
         batches: Vec<Vec<Change>>,
-    ) -> Result<Vec<Written>, Error> {
-        let work = tokio::spawn(commit(Arc::clone(state), Arc::clone(&self.store), writing, batches));
+    ) -> Result<Arc<Vec<Written>>, Error> {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        let work = tokio::spawn(commit(Arc::clone(state), store, clock, writing, batches));
         work.await.map_err(|error| {
             state.note_failed_write();
             Error::new(Kind::Internal, "WRITE_FAILED", format!("the write could not be finished: {error}"))
@@ -244,10 +252,12 @@ impl App {
 async fn commit(
     state: Arc<RealmState>,
     store: Arc<dyn RelationshipStore>,
+    clock: Arc<dyn Clock>,
     _writing: OwnedMutexGuard<()>,
     batches: Vec<Vec<Change>>,
-) -> Result<Vec<Written>, Error> {
-    state.catch_up(&*store).await?;
+) -> Result<Arc<Vec<Written>>, Error> {
+    state.catch_up(&*store, clock.now_us()).await?;
+    let forgotten = forget_in_history(&state, &batches).await?;
     let policies = state.policies();
     let written =
         store.write(&state.name, batches, policies.realm.relations.remembered()).await.inspect_err(|error| {
@@ -255,12 +265,51 @@ async fn commit(
                 state.note_failed_write();
             }
         })?;
-    let mut graph = Graph::clone(&state.graph());
-    for batch in &written {
-        graph.apply(batch);
-    }
+    let written = Arc::new(written);
+    let kept = keep_in_history(&state, &written, &forgotten, clock.now_us());
+    let graph = async {
+        let mut graph = Graph::clone(&state.graph());
+        written.iter().for_each(|batch| graph.apply(batch));
+        graph
+    };
+    let (kept, graph) = tokio::join!(kept, graph);
+    // What the history does not hold, nobody may see.
+    kept.inspect_err(|_| state.note_failed_write())?;
     state.publish(graph);
     Ok(written)
+}
+
+/// Forgets in the history what is about to be forgotten in the store, and names it.
+async fn forget_in_history(state: &RealmState, batches: &[Vec<Change>]) -> Result<HashSet<RecordKey>, Error> {
+    let forgotten = batches.iter().flatten().filter_map(|change| match change {
+        Change::Forget(key) => Some(key.clone()),
+        Change::Put(_) | Change::Delete(_) => None,
+    });
+    let keys: HashSet<RecordKey> = forgotten.collect();
+    if let Some(archive) = state.archive().filter(|_| !keys.is_empty()) {
+        archive.history.forget_records(keys.iter().cloned().collect()).await?;
+        state.past.clear();
+    }
+    Ok(keys)
+}
+
+/// Keeps what batches did but for what is forgotten.
+async fn keep_in_history(
+    state: &RealmState,
+    written: &Arc<Vec<Written>>,
+    forgotten: &HashSet<RecordKey>,
+    known_us: i64,
+) -> Result<(), Error> {
+    let Some(archive) = state.archive() else { return Ok(()) };
+    if forgotten.is_empty() {
+        return Ok(archive.history.append(Arc::clone(written), known_us).await?);
+    }
+    let is_kept = |effect: &Effect| !matches!(effect, Effect::Deleted(record) if forgotten.contains(&record.key));
+    let kept = written.iter().map(|Written { revision, effects }| Written {
+        revision: *revision,
+        effects: effects.iter().filter(|effect| is_kept(effect)).cloned().collect(),
+    });
+    Ok(archive.history.append(Arc::new(kept.collect()), known_us).await?)
 }
 
 /// An import under way. Records are kept in batches; [`Import::finish`] keeps the rest.

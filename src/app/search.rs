@@ -20,7 +20,7 @@ use self::{
 use crate::{
     app::{
         App,
-        authorize::{Answer, AuthorizeRequest, Caller, Snapshot, Verified},
+        authorize::{Answer, AuthorizeRequest, Caller, Remarks, Snapshot, Verified},
         credentials::Credentials,
         error::{Error, Kind},
         realm_state::RealmState,
@@ -31,6 +31,7 @@ use crate::{
         decide::refuse,
         decision::{Effect, Outcome},
         id::{EntityId, PolicyVersion, Revision},
+        replay::Judged,
         search::{self, Opening},
         value::Attributes,
     },
@@ -187,7 +188,8 @@ impl App {
         if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {
             return Err(Error::invalid_field("page_token", "belongs to another principal than the token"));
         }
-        let record = self.record(&snapshot, &verified, &checked.about, &decision, &checked.remarks, started_us);
+        let remarks = Remarks { judged: Judged::Search, ..checked.remarks.clone() };
+        let record = self.record(&snapshot, &verified, &checked.about, &decision, &remarks, started_us)?;
         let is_allowed = decision.outcome.effect() == Effect::Allow;
         let announced = decision.obligations.iter().map(|duty| Arc::clone(&duty.id)).collect();
         let answer = Box::new(Answer { decision_id: record.id, decision, data_revision: record.data_revision });
@@ -316,7 +318,7 @@ impl Search {
                 drop(turn);
                 piece
             });
-            let Piece { work, found, records, is_last } = piece.await?;
+            let Piece { work, found, records, is_last } = piece.await??;
             if !records.is_empty() {
                 work.snapshot.state.log.append(records).await?;
             }
@@ -363,7 +365,7 @@ fn items_key(snapshot: &Snapshot, checked: &Checked, holder: Arc<str>) -> ItemsK
 fn holder(state: &RealmState, caller: &Caller) -> Arc<str> {
     let (entity, attributes) = (&caller.principal.entity, &caller.principal.attributes);
     // A text that no other principal has; nothing reads it again.
-    state.pseudonyms.pseudonym("search", &format!("{entity:?} {attributes:?}"))
+    state.people.hashes.pseudonym("search", &format!("{entity:?} {attributes:?}"))
 }
 
 /// Waits for a turn to work.

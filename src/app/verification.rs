@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     app::{
         App,
-        authorize::{Caller, Verified, recorded_entity, recorded_principal},
+        authorize::{Caller, Verified},
         credentials::{Credentials, Presented, Secret},
         error::Error,
         ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
@@ -130,8 +130,7 @@ impl App {
             Err(NotProven::Failed(error)) => return Err(error),
         };
         let caller = Arc::new(Caller {
-            recorded: recorded_principal(state, realm, &principal),
-            actor: principal.actor.as_ref().map(|actor| recorded_entity(state, realm, actor)),
+            recorded: state.people.principal(realm, &principal)?,
             principal,
             token,
             policy_version: realm.version.clone(),

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
+use prost_types::Timestamp;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::Status;
@@ -66,6 +67,9 @@ pub(super) struct Read {
     /// Only those to this object, for example EducationOrganization:255901
     #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
     object: Option<EntityReference>,
+    /// As they were known at this time: 2026-08-04, 2026-08-04T10:30:00Z, or how long ago: 2h
+    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
+    as_of: Option<Timestamp>,
     /// At most this many
     #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
     limit: usize,
@@ -231,12 +235,12 @@ async fn import_batches(service: &Service, realm: &str, mut batches: mpsc::Recei
 }
 
 async fn read(arguments: Read, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
-    let Read { target, subject, relation, object, limit, output } = arguments;
+    let Read { target, subject, relation, object, as_of, limit, output } = arguments;
     let channel = target.connect(environment).await?;
     let realm = target.realm(&channel).await?;
     let mut client = RelationshipServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut request =
-        ReadRelationshipsRequest { realm, subject, relation, object, page_size: 0, page_token: String::new() };
+        ReadRelationshipsRequest { realm, subject, relation, object, as_of, ..ReadRelationshipsRequest::default() };
     let mut relationships: Vec<Relationship> = Vec::new();
     loop {
         request.page_size = u32::try_from(limit.saturating_sub(relationships.len()).clamp(1, 1_000)).unwrap_or(1_000);

@@ -187,6 +187,14 @@ impl Principal {
         entity_id(realm, &mapping.entity, name, Some(claim))
     }
 
+    /// The principal of this name and these attributes once more, as it was made of its token.
+    ///
+    /// # Errors
+    /// What the realm has no type for: then it was another realm's.
+    pub fn again(realm: &Realm, entity: EntityId, attributes: Attributes) -> Result<Self, PrincipalError> {
+        Self::new(realm, entity, attributes, None)
+    }
+
     fn new(
         realm: &Realm,
         entity: EntityId,

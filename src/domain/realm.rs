@@ -103,7 +103,7 @@ impl Realm {
         let Some(name) = variant else { return Self::compile_files(files) };
         let changed = variant::apply(files, name)?;
         let mut realm = Self::compile_files(&changed).map_err(|faults| variant::without_places(faults, files, name))?;
-        realm.version = digest(files, variant);
+        realm.version = version_of(files, variant);
         realm.variant = Some(name.into());
         Ok(realm)
     }
@@ -160,7 +160,7 @@ impl Realm {
             Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
         });
         let realm = Self {
-            version: digest(files, None),
+            version: version_of(files, None),
             variant: None,
             settings: settings.collect(),
             cedar_types,
@@ -314,8 +314,9 @@ fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults
 }
 
-/// SHA-256 over each file's path and content, length-prefixed, in the order of the paths, and over the variant's name.
-fn digest(files: &[SourceFile], variant: Option<&str>) -> PolicyVersion {
+/// The version that files compile to: SHA-256 over each one's path and content, length-prefixed, in the order of the paths,
+/// and over the variant's name.
+pub fn version_of(files: &[SourceFile], variant: Option<&str>) -> PolicyVersion {
     let mut sorted: Vec<&SourceFile> = files.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
     let mut hash = Sha256::new();

@@ -232,18 +232,18 @@ fn read_entity(input: &mut Reader<'_>) -> Result<EntityId, CodecError> {
     Ok(EntityId { entity_type: input.shared()?, id: input.shared()? })
 }
 
-fn write_optional_entity(out: &mut Writer, entity: Option<&EntityId>) {
+pub(super) fn write_optional_entity(out: &mut Writer, entity: Option<&EntityId>) {
     out.bool(entity.is_some());
     if let Some(entity) = entity {
         write_entity(out, entity);
     }
 }
 
-fn read_optional_entity(input: &mut Reader<'_>) -> Result<Option<EntityId>, CodecError> {
+pub(super) fn read_optional_entity(input: &mut Reader<'_>) -> Result<Option<EntityId>, CodecError> {
     if input.bool()? { read_entity(input).map(Some) } else { Ok(None) }
 }
 
-fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize) {
+pub(super) fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize) {
     out.count(attributes.len());
     for (name, value) in attributes.iter() {
         out.str(name);
@@ -251,13 +251,13 @@ fn write_attributes(out: &mut Writer, attributes: &Attributes, depth_left: usize
     }
 }
 
-fn read_attributes(input: &mut Reader<'_>, depth_left: usize) -> Result<Attributes, CodecError> {
+pub(super) fn read_attributes(input: &mut Reader<'_>, depth_left: usize) -> Result<Attributes, CodecError> {
     let pairs = read_list(input, |input| Ok((input.shared()?, read_value(input, depth_left)?)))?;
     let is_sorted = pairs.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b));
     if is_sorted { Ok(pairs.into_iter().collect()) } else { Err(CodecError::Order) }
 }
 
-fn write_value(out: &mut Writer, value: &Value, depth_left: usize) {
+pub(super) fn write_value(out: &mut Writer, value: &Value, depth_left: usize) {
     match value {
         Value::Bool(value) => out.byte(if *value { 2 } else { 1 }),
         Value::Long(value) => {
@@ -287,7 +287,7 @@ fn write_value(out: &mut Writer, value: &Value, depth_left: usize) {
     }
 }
 
-fn read_value(input: &mut Reader<'_>, depth_left: usize) -> Result<Value, CodecError> {
+pub(super) fn read_value(input: &mut Reader<'_>, depth_left: usize) -> Result<Value, CodecError> {
     let deeper = || depth_left.checked_sub(1).ok_or(CodecError::Depth);
     match input.byte()? {
         0 => Ok(Value::Null),
@@ -305,14 +305,14 @@ fn read_value(input: &mut Reader<'_>, depth_left: usize) -> Result<Value, CodecE
     }
 }
 
-fn write_texts(out: &mut Writer, texts: &[Arc<str>]) {
+pub(super) fn write_texts(out: &mut Writer, texts: &[Arc<str>]) {
     out.count(texts.len());
     for text in texts {
         out.str(text);
     }
 }
 
-fn read_list<'a, T>(
+pub(super) fn read_list<'a, T>(
     input: &mut Reader<'a>,
     mut each: impl FnMut(&mut Reader<'a>) -> Result<T, CodecError>,
 ) -> Result<Vec<T>, CodecError> {
@@ -326,7 +326,7 @@ fn read_list<'a, T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -429,15 +429,15 @@ mod tests {
         }
     }
 
-    fn texts() -> impl Strategy<Value = Arc<str>> {
+    pub(in crate::domain) fn texts() -> impl Strategy<Value = Arc<str>> {
         ".{0,12}".prop_map(Arc::from)
     }
 
-    fn entities() -> impl Strategy<Value = EntityId> {
+    pub(in crate::domain) fn entities() -> impl Strategy<Value = EntityId> {
         (texts(), texts()).prop_map(|(entity_type, id)| EntityId { entity_type, id })
     }
 
-    fn values() -> impl Strategy<Value = Value> {
+    pub(in crate::domain) fn values() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::Bool),

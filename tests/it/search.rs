@@ -1,6 +1,6 @@
 //! Searches: every answer is compared with asking about each resource alone.
 
-mod world;
+pub(crate) mod world;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -12,8 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hallpass::app::App;
 use hallpass::app::authorize::{AuthorizeRequest, Caller};
 use hallpass::app::credentials::Credentials;
+use hallpass::app::people::People;
 use hallpass::app::ports::{
-    Clock, DecisionLog, KeyError, KeySource, LogError, LogStatus, RealmSource, RecordPage, Stores,
+    Clock, DecisionLog, KeyError, KeySource, LogError, LogSegment, LogStatus, RealmSource, RecordPage, Stores,
 };
 use hallpass::app::realm_state::{Deployed, RealmState};
 use hallpass::app::token_cache::{TOKENS_MAX_DEFAULT, TokenCache};
@@ -25,11 +26,13 @@ use hallpass::domain::id::{DecisionId, RealmName};
 use hallpass::domain::issuer::Issuer;
 use hallpass::domain::key_set::KeySet;
 use hallpass::domain::log_event::EventKind;
+use hallpass::domain::mask::Mask;
 use hallpass::domain::policy_set::SourceFile;
 use hallpass::domain::pseudonym::PseudonymKey;
 use hallpass::domain::record_filter::{PageRequest, RecordFilter};
 use hallpass::domain::revocation::{Revocation, RevokedTokens, Which};
 use hallpass::domain::token_proof::Confirmation;
+use hallpass::storage::identities::IdentityTable;
 use hallpass::storage::memory::MemoryStore;
 use serde_json::Value;
 
@@ -109,11 +112,14 @@ impl Service {
             applications: Arc::clone(&store) as Arc<_>,
             revocations: store,
         };
-        let (now_us, key) = (now_seconds * 1_000_000, PseudonymKey::new([7; 32]));
+        let now_us = now_seconds * 1_000_000;
+        let clock = Arc::new(Standing(AtomicI64::new(now_us)));
+        let identities = Arc::new(IdentityTable::in_memory(&[7; 32], Arc::clone(&clock) as Arc<_>));
+        let people = People { identities, hashes: PseudonymKey::new([7; 32]), mask: Mask::default() };
         let files = realm_files();
-        let state = RealmState::start(deployed, &files, &stores, Arc::clone(&log) as Arc<_>, key, now_us);
+        let state = RealmState::start(deployed, &files, &stores, Arc::clone(&log) as Arc<_>, people, now_us);
         let tokens = Arc::new(TokenCache::new(if caching == TokenCaching::On { TOKENS_MAX_DEFAULT } else { 0 }));
-        let (clock, source) = (Arc::new(Standing(AtomicI64::new(now_us))), Arc::new(NoSource));
+        let source = Arc::new(NoSource);
         let realms = vec![state.await?];
         let app = App::new(
             Arc::clone(&clock) as Arc<_>,
@@ -274,18 +280,15 @@ impl DecisionLog for Log {
     }
 
     fn status(&self) -> LogStatus {
-        LogStatus {
-            mode: "strict",
-            is_writable: true,
-            answers_without: false,
-            entries: 0,
-            first_sequence: 0,
-            waiting: 0,
-            dropped: 0,
-            gaps: 0,
-            flushed_at_us: None,
-            is_undamaged: true,
-        }
+        LogStatus { is_writable: true, ..LogStatus::default() }
+    }
+
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
+        Ok(Vec::new())
+    }
+
+    async fn delete_until(&self, _: u64, _: &str) -> Result<Option<(u64, u64)>, LogError> {
+        Ok(None)
     }
 
     fn is_writable(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::{
         graph::Graph,
         id::EntityId,
         realm::Realm,
+        replay::Judged,
         search::question_about,
     },
 };
@@ -64,7 +65,7 @@ pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Er
             page_size,
             after,
             filter_only,
-            remarks: Remarks { request_id, purpose },
+            remarks: Remarks { request_id, purpose, judged: Judged::Resource },
         }),
         _ => Err(Error::invalid(faults)),
     }

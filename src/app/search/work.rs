@@ -7,6 +7,7 @@ use crate::{
     app::{
         App,
         authorize::{Remarks, Snapshot, Verified},
+        error::Error,
         recent::ItemsKey,
     },
     domain::{
@@ -73,19 +74,22 @@ pub(super) struct Piece {
 
 impl Work {
     /// Does the next piece.
-    pub(super) fn piece(mut work: Box<Self>) -> Piece {
+    ///
+    /// # Errors
+    /// A decision that cannot be recorded: nothing of the piece is shown.
+    pub(super) fn piece(mut work: Box<Self>) -> Result<Piece, Error> {
         if work.seek() {
             // That may have taken long.
-            return Piece { work, found: Vec::new(), records: Vec::new(), is_last: false };
+            return Ok(Piece { work, found: Vec::new(), records: Vec::new(), is_last: false });
         }
         let (mut found, mut records) = (Vec::new(), Vec::new());
         let mut judged = 0;
         while !work.is_page_over() && found.len() < FOUND_MAX && judged < JUDGED_MAX {
-            work.judge_next(&mut found, &mut records);
+            work.judge_next(&mut found, &mut records)?;
             judged += 1;
         }
         let is_last = work.is_page_over();
-        Piece { work, found, records, is_last }
+        Ok(Piece { work, found, records, is_last })
     }
 
     /// Where the next page starts, and whether nothing was left out so far. Keeps what the next page needs.
@@ -147,30 +151,30 @@ impl Work {
     }
 
     /// Goes through one resource. A candidate is recorded whatever comes of it, a known item when it is shown.
-    fn judge_next(&mut self, found: &mut Vec<Found>, records: &mut Vec<DecisionRecord>) {
+    fn judge_next(&mut self, found: &mut Vec<Found>, records: &mut Vec<DecisionRecord>) -> Result<(), Error> {
         let place = self.place;
         self.place += 1;
         self.judged_left = self.judged_left.map(|left| left.saturating_sub(1));
         let known;
         let (request, candidate) = if let Source::Candidates(candidates) = &self.source {
-            let Some(request) = candidates.get(place) else { return };
+            let Some(request) = candidates.get(place) else { return Ok(()) };
             (request, Some(place))
         } else {
             let Some(request) = self.request_at(place) else {
                 self.has_gap = true;
-                return;
+                return Ok(());
             };
             known = request;
             (&known, None)
         };
-        let (Ok(caller), graph) = (&self.caller, &self.snapshot.graph) else { return };
+        let (Ok(caller), graph) = (&self.caller, &self.snapshot.graph) else { return Ok(()) };
         if self
             .key
             .within
             .as_ref()
             .is_some_and(|within| !is_within(&self.snapshot.loaded.realm, graph, request, within))
         {
-            return;
+            return Ok(());
         }
         let started_us = self.app.clock.now_us();
         let decision = decide(&self.snapshot.loaded.realm, &caller.principal, request, graph);
@@ -179,7 +183,7 @@ impl Work {
         let is_allowed = decision.outcome.effect() == Effect::Allow && is_announced;
         if is_allowed || candidate.is_some() {
             let (snapshot, remarks) = (&self.snapshot, &self.remarks);
-            records.push(self.app.record(snapshot, &self.caller, request, &decision, remarks, started_us));
+            records.push(self.app.record(snapshot, &self.caller, request, &decision, remarks, started_us)?);
         }
         if is_allowed {
             found.push(Found { id: Arc::clone(&request.resource_id), candidate: candidate.unwrap_or(0) });
@@ -187,6 +191,7 @@ impl Work {
         } else if candidate.is_none() && (decision.outcome == Outcome::Indeterminate || !is_announced) {
             self.has_gap = true;
         }
+        Ok(())
     }
 
     /// The question about the known item at a place.

@@ -7,7 +7,7 @@ use super::{
     super::{
         Outcome,
         render::{Form, Screen, Tone, note},
-        target::{Target, failed},
+        target::{LogTarget, failed},
     },
     time,
 };
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Arguments {
     #[command(flatten)]
-    target: Target,
+    target: LogTarget,
     /// How to show it
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,

@@ -20,16 +20,22 @@ pub(super) struct Dropped {
 struct Pending {
     /// Those of which the log does not know yet.
     gap: Option<Gap>,
+    /// How many records were written before the first of them.
+    written_before: u64,
     /// The log says nothing more.
     is_closed: bool,
 }
 
 impl Dropped {
-    /// Counts decisions that will not be kept; `false` when the log can't say so any more.
-    pub(super) fn count(&self, records: &[DecisionRecord]) -> bool {
+    /// Counts decisions that will not be kept, at a time when so many records were written; `false` when the log can't
+    /// say so any more.
+    pub(super) fn count(&self, records: &[DecisionRecord], written: u64) -> bool {
         let mut pending = self.pending();
         if pending.is_closed {
             return false;
+        }
+        if pending.gap.is_none() {
+            pending.written_before = written;
         }
         for record in records {
             let time_us = record.time_us;
@@ -51,9 +57,14 @@ impl Dropped {
         self.total() > 0 && self.pending().gap.is_some()
     }
 
-    /// Takes them, to be written to the log.
-    pub(super) fn take(&self) -> Option<Gap> {
-        if self.total() == 0 { None } else { self.pending().gap.take() }
+    /// Takes them, to be written to the log, once it takes records again: more are written than when the first was
+    /// dropped.
+    pub(super) fn take(&self, written: u64) -> Option<Gap> {
+        if self.total() == 0 {
+            return None;
+        }
+        let mut pending = self.pending();
+        if pending.written_before < written { pending.gap.take() } else { None }
     }
 
     /// Counts no more from now on.

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -24,12 +27,14 @@ pub(super) struct Segment {
     pub path: PathBuf,
     /// The sequence number of its first entry.
     pub first_sequence: u64,
+    /// The file is going or gone; who finds nothing of it knows why.
+    pub is_deleted: AtomicBool,
 }
 
 impl Segment {
     /// The segment of a file.
     pub(super) fn new(number: u64, path: PathBuf, first_sequence: u64) -> Self {
-        Self { number, path, first_sequence }
+        Self { number, path, first_sequence, is_deleted: AtomicBool::new(false) }
     }
 }
 
@@ -72,6 +77,19 @@ impl Catalogue {
         let ends = starts.chain([state.next_sequence]);
         let pairs = state.segments.iter().zip(ends);
         pairs.map(|(segment, next)| Bounded { segment: Arc::clone(segment), next }).collect()
+    }
+
+    /// Takes out the segments that end at the entry `last` or before, but never the newest, and returns them.
+    pub(super) fn remove_until(&self, last: u64) -> Vec<Arc<Segment>> {
+        let mut state = self.state();
+        // A segment ends where the next one starts.
+        let starts = state.segments.iter().skip(1).map(|segment| segment.first_sequence);
+        let count = starts.take_while(|next| *next <= last.saturating_add(1)).count();
+        let removed: Vec<_> = state.segments.drain(..count).collect();
+        drop(state);
+        removed.iter().for_each(|segment| segment.is_deleted.store(true, SeqCst));
+        self.wake();
+        removed
     }
 
     /// How many entries were ever kept.

@@ -118,6 +118,7 @@ impl Pending {
             && let Ok(event) = LogEvent::decode(event)
         {
             match event.kind {
+                EventKind::Retention { first, last, .. } => self.before.deleted = Some((first, last)),
                 EventKind::Stop => self.before.has_stopped = true,
                 EventKind::Start { mode, .. } => self.before.mode = Mode::parse(&mode).map(Mode::number),
                 _ => {}

@@ -21,6 +21,7 @@ mod notes;
 mod proofs;
 mod reader;
 mod recovery;
+mod retention;
 mod scan;
 mod seal;
 #[cfg(test)]
@@ -31,7 +32,7 @@ mod wall_clock;
 mod writer;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -62,10 +63,11 @@ use self::{
     notes::{Note, Notes},
     reader::Page,
     recovery::{Before, Reopened},
+    retention::Deletion,
     wall_clock::{JUMP_US, WallClock},
     writer::{OpenSegment, SegmentWriter, Shared},
 };
-use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogStatus, RecordPage};
+use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogSegment, LogStatus, RecordPage};
 use crate::domain::{
     checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision, RecordKind},
@@ -184,6 +186,8 @@ pub struct SegmentLog {
     options: Options,
     outside: Outside,
     index: Arc<Index>,
+    /// Held while segments are deleted.
+    deleting: tokio::sync::Mutex<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
     folder: PathBuf,
     /// Held as long as anything may be written.
@@ -215,11 +219,16 @@ impl SegmentLog {
         make_folder(folder).map_err(unavailable)?;
         let lock = lock(folder)?;
         let recovered = recovery::recover(folder).map_err(unreadable)?;
+        let deletion = Deletion::unfinished(folder).map_err(unreadable)?;
         let segment = match recovered.open_segment {
-            Some(reopened) => reopen(reopened, &*files, &*outside.clock).map_err(unavailable)?,
+            Some(reopened) => reopen(reopened, &*files, &*outside.clock),
             None => None,
         };
-        let first = first_events(recovered.before, options.mode, outside.clock.now_us());
+        let mut first = first_events(recovered.before, options.mode, outside.clock.now_us());
+        let is_said = |deletion: &&Deletion| recovered.before.deleted == Some((deletion.first, deletion.last));
+        if let Some(deletion) = deletion.as_ref().filter(|deletion| !is_said(deletion)) {
+            first.push(Noted::Clear(LogEvent { time_us: outside.clock.now_us(), kind: deletion.event() }));
+        }
         let shared = Arc::new(Shared {
             buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
             notes: Notes::default(),
@@ -254,6 +263,7 @@ impl SegmentLog {
             segment,
             tree: recovered.tree,
             first,
+            deletion,
             next_number: recovered.next_number,
         };
         let thread = thread::Builder::new().name("decision-log".to_owned());
@@ -261,7 +271,13 @@ impl SegmentLog {
         // Set once, here; a wake-up before this moment is not needed, the thread looks before it sleeps.
         let _first = shared.buffer.writer.set(thread.thread().clone());
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
-        Ok(Self { shared, options, outside, index, writer, folder: folder.to_owned(), lock })
+        let (folder, deleting) = (folder.to_owned(), tokio::sync::Mutex::default());
+        Ok(Self { shared, options, outside, index, deleting, writer, folder, lock })
+    }
+
+    /// Everything that was written is indexed: questions are answered without reading what does not match.
+    pub fn is_indexed(&self) -> bool {
+        self.index.is_caught_up()
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -320,8 +336,17 @@ impl SegmentLog {
         read: impl FnOnce(&Index, &LogKey) -> Result<T, LogError> + Send + 'static,
     ) -> Result<T, LogError> {
         let (index, key) = (Arc::clone(&self.index), self.outside.key.clone());
-        let reading = tokio::task::spawn_blocking(move || read(&index, &key));
-        reading.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))?
+        self.blocking(move |_| read(&index, &key)).await?
+    }
+
+    /// Works on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, LogError> {
+        let shared = Arc::clone(&self.shared);
+        let working = tokio::task::spawn_blocking(move || work(&shared));
+        working.await.map_err(|error| LogError::Unreadable(format!("the reader stopped: {error}")))
     }
 
     async fn append_at_once(&self, records: &[DecisionRecord]) -> Result<(), LogError> {
@@ -344,14 +369,17 @@ impl SegmentLog {
     }
 }
 
-/// Opens a segment to go on at its end; `None` when it cannot be gone on with.
-fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> io::Result<Option<OpenSegment>> {
+/// Opens a segment to go on at its end; `None` when it cannot be gone on with, and a new one is needed.
+fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> Option<OpenSegment> {
     let Reopened { number, path, length, span, created_us } = reopened;
-    let mut file = files.reopen(&path)?;
+    // What can be read from now on is durable, or nothing more is written to this file.
+    let file = files.reopen(&path).and_then(|mut file| file.sync().map(|()| file));
+    let file = file.inspect_err(|error| {
+        tracing::warn!(%error, segment = %path.display(), "the last segment of the decision log is left behind");
+    });
     let age_us = clock.now_us().saturating_sub(created_us).max(0);
     let made_at_us = clock.monotonic_us().saturating_sub(age_us);
-    // What can be read from now on is durable, or nothing more is written to this file.
-    Ok(file.sync().is_ok().then_some(OpenSegment { number, path, file, length, span, made_at_us }))
+    Some(OpenSegment { number, file: file.ok()?, path, length, span, made_at_us })
 }
 
 /// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
@@ -375,14 +403,28 @@ fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
     events
 }
 
-/// Takes the folder for this process until the returned file is dropped.
+/// Takes the folder for this process until the returned file is dropped. The file says which process that is.
 fn lock(folder: &Path) -> Result<File, LogError> {
+    let path = folder.join("lock");
     let unavailable = |what: &str| LogError::Unavailable(format!("folder `{}` {what}", folder.display()));
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("lock"));
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().read(true).append(true).create(true).open(&path).and_then(|_made| File::open(&path))
+        }
+        opened => opened,
+    };
     let file = file.map_err(|error| unavailable(&format!("cannot be locked: {error}")))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unavailable("is in use by another process")),
+        Ok(()) => {
+            // A full disk keeps nobody from reading the log; without the number the lock holds all the same.
+            let _written_or_full = fs::write(&path, std::process::id().to_string());
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+            Err(unavailable(&format!("is in use by {holder}")))
+        }
         Err(TryLockError::Error(error)) => Err(unavailable(&format!("cannot be locked: {error}"))),
     }
 }
@@ -472,9 +514,15 @@ impl DecisionLog for SegmentLog {
             gaps: shared.gaps.load(SeqCst),
             flushed_at_us,
             is_undamaged: !shared.is_damaged.load(SeqCst),
-            checkpoint: self.all_checkpoints().borrow().clone(),
-            verifier_key: self.known_keys().into_iter().next(),
         }
+    }
+
+    async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
+        self.blocking(|shared| retention::list(&shared.catalogue.segments())).await?
+    }
+
+    async fn delete_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        self.delete_segments_until(last, rule).await
     }
 
     async fn checkpoint(&self) -> Result<Arc<SignedCheckpoint>, LogError> {
@@ -520,6 +568,7 @@ impl DecisionLog for SegmentLog {
         }
         // The thread is past its last write; joining makes sure that the folder's lock is free.
         self.join();
+        self.index.stop();
     }
 }
 
@@ -530,7 +579,8 @@ impl SegmentLog {
         let is_reading = |record: &DecisionRecord| record.kind == RecordKind::Reading;
         let is_known = self.shared.dropped.is_pending();
         let is_wanted = self.options.mode == Mode::Available && !self.shared.buffer.is_closed();
-        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records) {
+        let written = self.shared.buffer.written();
+        if !is_wanted || records.iter().any(is_reading) || !self.shared.dropped.count(records, written) {
             return Err(error);
         }
         if !is_known {

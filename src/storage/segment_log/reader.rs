@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io,
     ops::ControlFlow,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::SeqCst},
 };
 
 pub(super) use self::page::{Page, query};
@@ -139,7 +139,7 @@ impl<'a> Search<'a> {
                         block = block.first,
                         "an index file is of no use"
                     );
-                    self.index.distrust(block.first);
+                    self.index.distrust(block);
                     None
                 }
             },
@@ -266,7 +266,13 @@ impl<'a> Search<'a> {
             }
             ControlFlow::Continue(())
         });
+        if read.is_err() && self.index.is_deleted(piece.first) {
+            return;
+        }
         if let Err(error) = read {
+            if piece.segment.is_deleted.load(SeqCst) {
+                return;
+            }
             // A bad sector hides a part of the log, not the log.
             tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
         }

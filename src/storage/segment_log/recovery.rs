@@ -53,6 +53,8 @@ pub(super) struct Before {
     pub mode: Option<u16>,
     /// The last entry says that the run stopped in order.
     pub has_stopped: bool,
+    /// The last entries that the log says were deleted, from the first to the last.
+    pub deleted: Option<(u64, u64)>,
     /// What was cut off at the end may have been a complete group once.
     pub is_suspect: bool,
 }

@@ -1,5 +1,10 @@
 //! The log as its callers see it, on real files, with disks that fail, fill up and lose bytes.
 
+mod damage;
+mod modes;
+mod power_cut;
+mod retention;
+
 use std::{collections::BTreeSet, path::PathBuf, process::Command, sync::atomic::AtomicU32, time::Instant};
 
 use proptest::prelude::*;
@@ -7,7 +12,10 @@ use tempfile::TempDir;
 
 use super::{
     files::{SegmentFile, list_segments},
-    frame::{Body, FrameReader, GroupEnd, HEADER_BYTES, Header, PREFIX_BYTES, Step, push_decision, push_group},
+    frame::{
+        Body, FOOTER_FRAME_BYTES, FrameReader, GroupEnd, HEADER_BYTES, Header, PREFIX_BYTES, Step, push_decision,
+        push_group,
+    },
     *,
 };
 use crate::domain::{
@@ -26,6 +34,38 @@ struct StoppedClock;
 impl Clock for StoppedClock {
     fn now_us(&self) -> i64 {
         START_US
+    }
+}
+
+/// A clock that is set, and one beside it that goes on by itself; both in microseconds.
+#[derive(Debug)]
+struct TwoClocks {
+    wall_us: AtomicI64,
+    monotonic_us: AtomicI64,
+}
+
+impl TwoClocks {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { wall_us: AtomicI64::new(START_US), monotonic_us: AtomicI64::new(0) })
+    }
+
+    fn pass_seconds(&self, seconds: i64) {
+        self.set_ahead_seconds(seconds);
+        self.monotonic_us.fetch_add(seconds * 1_000_000, SeqCst);
+    }
+
+    fn set_ahead_seconds(&self, seconds: i64) {
+        self.wall_us.fetch_add(seconds * 1_000_000, SeqCst);
+    }
+}
+
+impl Clock for TwoClocks {
+    fn now_us(&self) -> i64 {
+        self.wall_us.load(SeqCst)
+    }
+
+    fn monotonic_us(&self) -> i64 {
+        self.monotonic_us.load(SeqCst)
     }
 }
 
@@ -119,8 +159,65 @@ fn is_whole(page: &RecordPage) -> bool {
     page.is_complete || (has_gap && !has_damage)
 }
 
+/// The kinds of the events that the files of a folder hold, in their order, after a check that every entry has its number
+/// and every group and footer says what is there.
+fn events(folder: &Path) -> Vec<EventKind> {
+    let mut found = Vec::new();
+    let mut tree = None::<Frontier>;
+    for path in segment_files(folder) {
+        let mut file = File::open(&path).unwrap();
+        let header = Header::read(&mut file).unwrap().unwrap();
+        let mut tree_here = header.before.clone();
+        // A segment that was left behind may hold more than its groups that count.
+        assert!(tree.is_none_or(|tree| tree.size() >= header.before.size()), "{}", path.display());
+        found.retain(|(sequence, _)| *sequence < header.first_sequence());
+        let mut frames = FrameReader::new(file, HEADER_BYTES);
+        while let Step::Frame { body, bytes, .. } = frames.step().unwrap() {
+            if let Some((sequence, _)) = body.entry() {
+                assert_eq!(sequence, tree_here.size() + 1);
+                tree_here.append(leaf_hash(bytes));
+            }
+            match body {
+                Body::Event { sequence, event } => found.push((sequence, LogEvent::decode(event).unwrap().kind)),
+                Body::SealedEvent { sequence, time_us, nonce, sealed } => {
+                    let event = key().open_event(time_us, nonce, sealed).unwrap();
+                    found.push((sequence, LogEvent::decode(&event).unwrap().kind));
+                }
+                Body::Group(end) => assert_eq!((end.tree_size, end.root), (tree_here.size(), tree_here.root())),
+                Body::Footer(end) => {
+                    assert_eq!((end.tree_size, end.root), (tree_here.size(), tree_here.root()));
+                    assert_eq!((end.first, end.count), (header.first_sequence(), end.last + 1 - end.first));
+                }
+                _ => {}
+            }
+        }
+        tree = Some(tree_here);
+    }
+    found.into_iter().map(|(_, kind)| kind).collect()
+}
+
+/// The events but starts and stops.
+fn incidents(folder: &Path) -> Vec<EventKind> {
+    let is_incident = |kind: &EventKind| !matches!(kind, EventKind::Start { .. } | EventKind::Stop);
+    events(folder).into_iter().filter(is_incident).collect()
+}
+
+/// A copy of a folder as a process that is killed now would leave it.
+fn killed(folder: &Path) -> TempDir {
+    let copy = self::folder();
+    for path in segment_files(folder) {
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
 fn segment_files(folder: &Path) -> Vec<PathBuf> {
     list_segments(folder).unwrap().into_iter().map(|(_, path)| path).collect()
+}
+
+/// A header as a strict log writes it.
+fn header(before: &Frontier) -> Vec<u8> {
+    Header { mode: Mode::Strict.number(), created_us: START_US, before: before.clone() }.encode()
 }
 
 // Disks that misbehave.
@@ -133,6 +230,8 @@ struct Faults {
     appends: AtomicU32,
     /// So many syncs fail.
     syncs: AtomicU32,
+    /// Each sync takes this long, in milliseconds.
+    sync_ms: AtomicU32,
     /// While somebody holds this, writes wait.
     gate: tokio::sync::Mutex<()>,
     /// A file was used after it had failed.
@@ -196,6 +295,7 @@ impl SegmentFile for FaultyFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let faults = Arc::clone(&self.faults);
+        std::thread::sleep(Duration::from_millis(faults.sync_ms.load(SeqCst).into()));
         self.check(&faults.syncs)?;
         self.file.sync()
     }
@@ -351,7 +451,7 @@ async fn a_folder_has_one_writer() {
     let log = open(folder.path(), Options::default());
     let error = SegmentLog::open(folder.path(), Options::default(), outside()).unwrap_err();
     assert!(error.to_string().contains(&folder.path().display().to_string()), "{error}");
-    assert!(error.to_string().contains("in use"), "{error}");
+    assert!(error.to_string().contains(&format!("in use by process {}", std::process::id())), "{error}");
     log.close().await;
     drop(open(folder.path(), Options::default()));
 }
@@ -552,8 +652,16 @@ async fn a_strict_append_gives_up_waiting_but_its_records_are_kept() {
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None` where mounting is not allowed.
+    /// `None`, said aloud, where mounting is not allowed.
     fn mount(size: &str) -> Option<Self> {
+        let mounted = Self::try_mount(size);
+        if mounted.is_none() {
+            println!("skipped: mounting a small file system is not allowed here");
+        }
+        mounted
+    }
+
+    fn try_mount(size: &str) -> Option<Self> {
         let folder = folder();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
@@ -561,8 +669,8 @@ impl SmallDisk {
         done.then_some(Self(folder))
     }
 
-    fn resize(&self, size: &str) {
-        let done = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()).status();
+    fn remount(&self, option: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.0.path()).status();
         assert!(done.unwrap().success());
     }
 }
@@ -575,10 +683,8 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_full_disk_loses_nothing_acknowledged_and_recovers_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount("1m") else {
-        println!("skipped: mounting a small file system is not allowed here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount("48m") else { return };
+    std::fs::write(disk.0.path().join("ballast"), vec![1; 47 * 1024 * 1024]).unwrap();
     let folder = disk.0.path().join("log");
     let options = Options { strict_wait: Duration::from_millis(600), segment_bytes_max: 300_000, ..strict() };
     let log = open(&folder, options);
@@ -597,7 +703,7 @@ async fn a_full_disk_loses_nothing_acknowledged_and_recovers_when_there_is_room(
     let (found, _) = numbers(&log).await;
     assert!(acknowledged.iter().all(|number| found.contains(number)), "a full disk can be opened and read");
     assert!(log.append(records(next + 100..next + 1100)).await.is_err());
-    disk.resize("8m");
+    disk.remount("size=64m");
     let back = async {
         while !log.is_writable() {
             log.shared.progress.notified().await;
@@ -611,249 +717,4 @@ async fn a_full_disk_loses_nothing_acknowledged_and_recovers_when_there_is_room(
     drop(log);
     let (again, is_complete) = numbers(&open(&folder, options)).await;
     assert!(is_complete && again == found);
-}
-
-// Damage.
-
-/// A header as a strict log writes it.
-fn header(before: &Frontier) -> Vec<u8> {
-    Header { mode: Mode::Strict.number(), created_us: START_US, before: before.clone() }.encode()
-}
-
-/// The bytes of a segment of these groups, behind the entries of a tree, which takes theirs in.
-fn segment_behind(tree: &mut Frontier, groups: &[&[u64]]) -> Vec<u8> {
-    let mut bytes = header(tree);
-    for group in groups {
-        for number in *group {
-            assert_eq!(*number, tree.size() + 1);
-            let start = bytes.len();
-            let DecisionRecord { id, time_us, .. } = record(*number);
-            let mut rest = [&id.0.to_be_bytes()[..], &time_us.to_le_bytes(), &record(*number).encode()].concat();
-            key().seal_decision(id, time_us, &mut rest, 24).unwrap();
-            push_decision(&mut bytes, *number, &rest);
-            tree.append(leaf_hash(&bytes[start + PREFIX_BYTES..]));
-        }
-        let count = u32::try_from(group.len()).unwrap();
-        let (tree_size, root) = (tree.size(), tree.root());
-        push_group(&mut bytes, &GroupEnd { first: group[0], last: tree_size, count, tree_size, root });
-    }
-    bytes
-}
-
-/// The bytes of a log's first segment of these groups.
-fn segment(groups: &[&[u64]]) -> Vec<u8> {
-    segment_behind(&mut Frontier::new(), groups)
-}
-
-/// The tree of a log whose first segment has these groups.
-fn tree_of(groups: &[&[u64]]) -> Frontier {
-    let mut tree = Frontier::new();
-    segment_behind(&mut tree, groups);
-    tree
-}
-
-fn folder_with(segments: &[&[u8]]) -> TempDir {
-    let folder = folder();
-    for (at, bytes) in segments.iter().enumerate() {
-        std::fs::write(folder.path().join(format!("{:08}.seg", at + 1)), bytes).unwrap();
-    }
-    folder
-}
-
-#[tokio::test]
-async fn a_log_cut_at_any_byte_of_the_last_groups_keeps_exactly_the_complete_groups() {
-    let groups: [&[u64]; 4] = [&[1, 2], &[3], &[4, 5], &[6]];
-    let whole = segment(&groups);
-    let ends: Vec<_> = (0..=4).map(|count| segment(&groups[..count]).len()).collect();
-    for length in ends[1]..=whole.len() {
-        let complete = ends.iter().filter(|end| **end <= length).count() - 1;
-        let mut expected: Vec<_> = groups[..complete].concat();
-        let folder = folder_with(&[&whole[..length]]);
-        let log = open(folder.path(), strict());
-        assert_eq!(numbers(&log).await, (expected.clone(), true), "cut at {length}");
-        let torn = folder.path().join("00000001.seg.torn");
-        let cut = if torn.exists() { std::fs::read(torn).unwrap() } else { Vec::new() };
-        assert_eq!(cut, whole[ends[complete]..length], "what was cut is kept");
-        let next = expected.len() as u64 + 1;
-        log.append(vec![record(next)]).await.unwrap();
-        expected.push(next);
-        assert_eq!(numbers(&log).await, (expected, true));
-    }
-}
-
-#[tokio::test]
-async fn a_tail_of_zeros_is_cut() {
-    let mut bytes = segment(&[&[1, 2], &[3]]);
-    bytes.extend_from_slice(&[0; 5000]);
-    let folder = folder_with(&[&bytes]);
-    let log = open(folder.path(), strict());
-    assert_eq!(numbers(&log).await, (vec![1, 2, 3], true));
-}
-
-#[tokio::test]
-async fn a_flipped_byte_in_the_middle_is_reported_and_costs_one_record() {
-    let groups: [&[u64]; 3] = [&[1, 2], &[3, 4, 5], &[6, 7]];
-    let whole = segment(&groups);
-    let following = segment_behind(&mut tree_of(&groups), &[&[8]]);
-    let middle = segment(&groups[..1]).len()..segment(&groups[..2]).len();
-    for at in middle.step_by(3) {
-        let mut damaged = whole.clone();
-        damaged[at] ^= 0x20;
-        for segments in [&[&damaged[..]][..], &[&damaged, &following]] {
-            let folder = folder_with(segments);
-            let log = open(folder.path(), strict());
-            let last = if segments.len() == 1 { 7 } else { 8 };
-            for round in 0..2 {
-                let (found, is_complete) = numbers(&log).await;
-                let missing: Vec<_> = (1..=last + round).filter(|number| !found.contains(number)).collect();
-                assert!(missing.len() <= 1 && found.iter().all(|number| *number <= last + round), "{at}: {found:?}");
-                assert_eq!(is_complete, missing.is_empty(), "{at}: {missing:?}");
-                log.append(vec![record(last + round + 1)]).await.unwrap();
-            }
-            let newest = log.get(record(last + 1).id).await.unwrap().unwrap();
-            assert!(newest.sequence > last, "new records are numbered on behind the damage");
-            assert_eq!(std::fs::read(folder.path().join("00000001.seg")).unwrap(), damaged, "kept as it is");
-        }
-    }
-}
-
-#[tokio::test]
-async fn damage_is_reported_by_queries_that_span_it_only() {
-    let groups: Vec<Vec<u64>> = (0..20).map(|group| (group * 100 + 1..=group * 100 + 100).collect()).collect();
-    let groups: Vec<&[u64]> = groups.iter().map(Vec::as_slice).collect();
-    let mut bytes = segment(&groups);
-    let at = segment(&groups[..10]).len() + 100;
-    bytes[at] ^= 1;
-    let folder = folder_with(&[&bytes]);
-    let log = open(folder.path(), Options::default());
-    let at = |number: i64| Some(START_US + number * 1_000_000);
-    for (from_us, until_us, expected) in
-        [(None, None, false), (at(1000), at(1003), false), (at(1), at(200), true), (at(1800), None, true)]
-    {
-        let filter = RecordFilter { from_us, until_us, ..RecordFilter::default() };
-        let page = log.query(filter, ALL).await.unwrap();
-        assert_eq!(is_whole(&page), expected, "{from_us:?} {until_us:?}");
-    }
-    assert!(log.get(record(2001).id).await.is_err(), "it may have been the damaged one");
-    assert!(log.get(record(1500).id).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn a_byte_that_flips_while_the_log_is_open_is_reported() {
-    let folder = folder();
-    let log = open(folder.path(), strict());
-    log.append(records(1..=10)).await.unwrap();
-    let path = &segment_files(folder.path())[0];
-    let mut bytes = std::fs::read(path).unwrap();
-    bytes[5000] ^= 1;
-    std::fs::write(path, bytes).unwrap();
-    let (found, is_complete) = numbers(&log).await;
-    assert_eq!((found.len(), is_complete), (9, false));
-}
-
-#[tokio::test]
-async fn a_damaged_header_hides_no_record() {
-    let first = segment(&[&[1, 2], &[3]]);
-    for at in (0..101).chain([4095]) {
-        let mut damaged = first.clone();
-        damaged[at] ^= 1;
-        let folder = folder_with(&[&damaged]);
-        let log = open(folder.path(), strict());
-        log.append(records(4..=4)).await.unwrap();
-        assert_eq!(numbers(&log).await, (vec![1, 2, 3, 4], true), "{at}");
-        assert_eq!(std::fs::read(folder.path().join("00000001.seg")).unwrap(), damaged, "kept as it is");
-    }
-}
-
-#[tokio::test]
-async fn a_segment_that_was_never_begun_is_put_aside() {
-    let first = segment(&[&[1, 2]]);
-    for length in [0, 10, 4095] {
-        let header = header(&tree_of(&[&[1, 2]]));
-        let folder = folder_with(&[&first, &header[..length]]);
-        let log = open(folder.path(), strict());
-        log.append(records(3..=3)).await.unwrap();
-        assert_eq!(numbers(&log).await, (vec![1, 2, 3], true), "{length}");
-    }
-}
-
-#[tokio::test]
-async fn a_lost_segment_is_reported_wherever_it_was() {
-    let second = segment_behind(&mut tree_of(&[&[1, 2]]), &[&[3]]);
-    let (first, lost) = (segment(&[&[1, 2]]), vec![0; 5000]);
-    for (segments, expected) in
-        [([&first, &lost], vec![1, 2, 9]), ([&lost, &second], vec![3, 9]), ([&lost, &lost], vec![9])]
-    {
-        let folder = folder_with(&[segments[0], segments[1]]);
-        for _ in 0..2 {
-            let log = open(folder.path(), strict());
-            assert!(!log.query(RecordFilter::default(), ALL).await.unwrap().is_complete);
-        }
-        let log = open(folder.path(), strict());
-        log.append(vec![record(9)]).await.unwrap();
-        drop(log);
-        let log = open(folder.path(), strict());
-        assert_eq!(numbers(&log).await, (expected, false));
-    }
-}
-
-#[tokio::test]
-async fn a_missing_segment_is_reported() {
-    let folder = folder();
-    let log = open(folder.path(), Options { segment_bytes_max: 4500, ..strict() });
-    for number in 1..=6 {
-        log.append(vec![record(number)]).await.unwrap();
-    }
-    drop(log);
-    let files = segment_files(folder.path());
-    assert!(files.len() > 3);
-    std::fs::remove_file(&files[1]).unwrap();
-    let (found, is_complete) = numbers(&open(folder.path(), strict())).await;
-    assert!(found.len() < 6 && found.contains(&6) && !is_complete);
-}
-
-#[tokio::test]
-async fn frames_of_a_kind_from_a_later_release_are_skipped() {
-    let mut bytes = segment(&[&[1, 2]]);
-    let body = [99, 1, 2, 3];
-    bytes.extend_from_slice(&4_u32.to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-    bytes.extend_from_slice(&body);
-    bytes.extend_from_slice(&segment_behind(&mut tree_of(&[&[1, 2]]), &[&[3]])[4096..]);
-    let folder = folder_with(&[&bytes]);
-    let log = open(folder.path(), strict());
-    assert_eq!(numbers(&log).await, (vec![1, 2, 3], true));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_bytes_keep_a_log_from_opening(
-        garbage in prop::collection::vec(any::<u8>(), 0..300),
-        place in 0..3_u8,
-        at in any::<prop::sample::Index>(),
-    ) {
-        let whole = segment(&[&[1, 2], &[3], &[4, 5]]);
-        let bytes = match place {
-            0 => garbage,
-            1 => [&whole[..at.index(whole.len())], &garbage].concat(),
-            _ => {
-                let mut bytes = whole.clone();
-                let at = at.index(whole.len());
-                for (byte, garbage) in bytes[at..].iter_mut().zip(garbage) {
-                    *byte = garbage;
-                }
-                bytes
-            }
-        };
-        let folder = folder_with(&[&bytes]);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let log = open(folder.path(), strict());
-            log.append(vec![record(77)]).await.unwrap();
-            let (found, _) = numbers(&log).await;
-            assert!(found.ends_with(&[77]) && found.iter().all(|number| *number <= 5 || *number == 77), "{found:?}");
-        });
-    }
 }

@@ -23,6 +23,7 @@ use super::{
     group::{Group, Noted},
     index::{Catalogue, Placed},
     notes::{Note, Notes},
+    retention::Deletion,
     wall_clock::WallClock,
 };
 use crate::app::ports::BeforeGroup;
@@ -84,6 +85,8 @@ pub(super) struct SegmentWriter {
     pub next_number: u64,
     /// Events that come before whatever is written next.
     pub first: Vec<Noted>,
+    /// What an earlier run began to delete. The log says so in its first group, if it has not yet.
+    pub deletion: Option<Deletion>,
 }
 
 /// The segment that is written to.
@@ -220,7 +223,10 @@ impl SegmentWriter {
         if let Some(change) = self.clock.change() {
             group.note(&self.event(change).into(), None);
         }
-        if let Some(gap) = self.shared.dropped.take() {
+        let buffer = &self.shared.buffer;
+        // A log in which nothing waits takes records, whether it wrote some or not.
+        let written = if buffer.taken_in() == buffer.written() { u64::MAX } else { buffer.written() };
+        if let Some(gap) = self.shared.dropped.take(written) {
             group.note(&self.event(EventKind::Gap(gap)).into(), None);
         }
     }
@@ -287,6 +293,11 @@ impl SegmentWriter {
         self.shared.buffer.release(group.records, group.record_bytes);
         group.tell();
         self.shared.progress.notify_waiters();
+        if let Some(deletion) = self.deletion.take()
+            && let Err(error) = deletion.finish(&self.folder, &self.shared.catalogue)
+        {
+            tracing::error!(%error, folder = %self.folder.display(), "old entries of the decision log cannot be deleted");
+        }
         true
     }
 

@@ -2,10 +2,11 @@
 
 mod export;
 mod proofs;
+mod replay;
+mod tail;
 
 use std::sync::Arc;
 
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -55,13 +56,14 @@ impl DecisionLogService for DecisionLog {
         call.answer(work).await
     }
 
-    type TailDecisionsStream = ReceiverStream<Result<pb::TailDecisionsResponse, Status>>;
+    type TailDecisionsStream = tail::Parts;
 
     async fn tail_decisions(
         &self,
-        _request: Request<pb::TailDecisionsRequest>,
+        request: Request<pb::TailDecisionsRequest>,
     ) -> Result<Response<Self::TailDecisionsStream>, Status> {
-        Err(Status::unimplemented("tail_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(tail::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ExportDecisionsStream = export::Parts;
@@ -74,13 +76,28 @@ impl DecisionLogService for DecisionLog {
         call.answer(export::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
-    type ReplayDecisionsStream = ReceiverStream<Result<pb::ReplayDecisionsResponse, Status>>;
+    type ReplayDecisionsStream = replay::Parts;
 
     async fn replay_decisions(
         &self,
-        _request: Request<pb::ReplayDecisionsRequest>,
+        request: Request<pb::ReplayDecisionsRequest>,
     ) -> Result<Response<Self::ReplayDecisionsStream>, Status> {
-        Err(Status::unimplemented("replay_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(replay::answer(&self.0, request.into_inner(), &call, &presented)).await
+    }
+
+    async fn plan_retention(
+        &self,
+        request: Request<pb::PlanRetentionRequest>,
+    ) -> Result<Response<pb::PlanRetentionResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::PlanRetentionRequest { realm } = request.into_inner();
+            let reading = Reading::of_log("PlanRetention", call.request_id());
+            let planned = self.0.read_log(&realm, &presented, &reading, self.0.plan_retention(&realm)).await;
+            planned.map(convert::retention_plan).map_err(|error| status::of(&error, &realm))
+        };
+        call.answer(work).await
     }
 
     async fn get_log_status(
@@ -91,8 +108,11 @@ impl DecisionLogService for DecisionLog {
         let work = async {
             let pb::GetLogStatusRequest { realm } = request.into_inner();
             let reading = Reading::of_log("GetLogStatus", call.request_id());
-            let found = self.0.read_log(&realm, &presented, &reading, async { self.0.log_status(&realm) }).await;
-            found.map(|found| convert_status::status(&found)).map_err(|error| status::of(&error, &realm))
+            let permitted = self.0.permit_unrecorded(&realm, &presented, &reading);
+            let found = permitted.and_then(|_| self.0.log_status(&realm));
+            found
+                .map(|(found, checkpoint, key)| convert_status::status(&found, checkpoint.as_deref(), key.as_ref()))
+                .map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
     }

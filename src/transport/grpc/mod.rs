@@ -11,6 +11,7 @@ mod decisions;
 mod health;
 mod page_token;
 mod policies;
+mod privacy;
 mod relationships;
 mod revocations;
 mod search;
@@ -26,7 +27,7 @@ use tonic_reflection::server::Builder;
 pub use self::health::Health;
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
-    relationships::Relationships, revocations::Revocations, status::WithDetails,
+    privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
 };
 use crate::{
     app::App,
@@ -37,6 +38,7 @@ use crate::{
             authorization_service_server::{self, AuthorizationServiceServer},
             decision_log_service_server::{self, DecisionLogServiceServer},
             policy_service_server::{self, PolicyServiceServer},
+            privacy_service_server::{self, PrivacyServiceServer},
             relationship_service_server::{self, RelationshipServiceServer},
             revocation_service_server::{self, RevocationServiceServer},
         },
@@ -44,13 +46,14 @@ use crate::{
 };
 
 /// The full names of our services.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 7] = [
     authorization_service_server::SERVICE_NAME,
     relationship_service_server::SERVICE_NAME,
     decision_log_service_server::SERVICE_NAME,
     policy_service_server::SERVICE_NAME,
     application_service_server::SERVICE_NAME,
     revocation_service_server::SERVICE_NAME,
+    privacy_service_server::SERVICE_NAME,
 ];
 
 /// What a deployment may set.
@@ -80,6 +83,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
     let policies = PolicyServiceServer::new(Policies(Arc::clone(&app)));
     let applications = ApplicationServiceServer::new(Applications(Arc::clone(&app)));
     let revocations = RevocationServiceServer::new(Revocations(Arc::clone(&app)));
+    let privacy = PrivacyServiceServer::new(Privacy(Arc::clone(&app)));
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -93,6 +97,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
         .add_service(WithDetails(policies.max_decoding_message_size(max)))
         .add_service(WithDetails(applications.max_decoding_message_size(max)))
         .add_service(WithDetails(revocations.max_decoding_message_size(max)))
+        .add_service(WithDetails(privacy.max_decoding_message_size(max)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -62,7 +62,8 @@ impl RelationshipService for Relationships {
         let call = Call::of(&request);
         let work = async {
             let read = convert::read(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            let page = self.0.read_relationships(&read.realm, &read.query, read.after.as_ref(), read.size);
+            let (query, after) = (&read.query, read.after.as_ref());
+            let page = self.0.read_relationships(&read.realm, query, after, read.size, read.as_of_us).await;
             page.map(|page| read.page(page)).map_err(|error| status::of(&error, &read.realm))
         };
         call.answer(work).await

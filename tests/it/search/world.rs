@@ -11,10 +11,10 @@ use serde_json::{Value as Json, json};
 use crate::support::{Home, Service, text};
 
 /// Numbers that look random and are the same in every run (`SplitMix64`).
-pub(super) struct Chance(pub(super) u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    pub(super) fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,13 +22,13 @@ impl Chance {
         usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
     }
 
-    pub(super) fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 }
 
 /// Types whose items the service knows.
-pub(super) const KNOWN_TYPES: [&str; 7] = [
+pub(crate) const KNOWN_TYPES: [&str; 7] = [
     "ed-fi/students",
     "ed-fi/students",
     "ed-fi/staffs",
@@ -38,7 +38,7 @@ pub(super) const KNOWN_TYPES: [&str; 7] = [
     "ed-fi/organizationDepartments",
 ];
 
-pub(super) const ALL_TYPES: [&str; 9] = [
+pub(crate) const ALL_TYPES: [&str; 9] = [
     "ed-fi/students",
     "ed-fi/contacts",
     "ed-fi/organizationDepartments",
@@ -68,7 +68,7 @@ const STRATEGIES: [&[&str]; 11] = [
 ];
 
 /// Adds claim sets to a copy of the rules.
-pub(super) fn add_claim_sets(home: &mut Home) {
+pub(crate) fn add_claim_sets(home: &mut Home) {
     let rules = home.copy_rules();
     let table: Json = fs::read_to_string(rules.join("resources.json")).unwrap().parse().unwrap();
     let path = rules.join("grants.json");
@@ -108,16 +108,16 @@ pub(super) fn add_claim_sets(home: &mut Home) {
 
 /// A resource as an API stores it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Item {
-    pub(super) id: String,
+pub(crate) struct Item {
+    pub(crate) id: String,
     /// Values by path.
     values: Vec<(&'static str, String)>,
     /// Some record relates it now, or says something about it.
-    pub(super) is_known: bool,
+    pub(crate) is_known: bool,
 }
 
 impl Item {
-    pub(super) fn resource(&self) -> pb::Resource {
+    pub(crate) fn resource(&self) -> pb::Resource {
         pb::Resource {
             id: self.id.clone(),
             attributes: self.values.iter().map(|(path, value)| ((*path).to_owned(), text(value))).collect(),
@@ -128,7 +128,7 @@ impl Item {
 }
 
 /// A region: organizations by kind, and who is related to whom. No id is one of another region.
-pub(super) struct World {
+pub(crate) struct World {
     region: usize,
     agencies: Vec<(usize, Option<usize>)>,
     schools: Vec<(usize, Option<usize>)>,
@@ -152,7 +152,7 @@ struct Former {
 }
 
 impl World {
-    pub(super) fn drawn(chance: &mut Chance, region: usize) -> Self {
+    pub(crate) fn drawn(chance: &mut Chance, region: usize) -> Self {
         let base = region * 1_000;
         let agencies: Vec<_> = (0..3)
             .map(|place| (base + place, (place > 0 && chance.below(2) == 0).then(|| base + chance.below(place))))
@@ -195,7 +195,7 @@ impl World {
     }
 
     /// All records, the service takes them in.
-    pub(super) async fn import(&self, service: &Service) {
+    pub(crate) async fn import(&self, service: &Service) {
         let organization = |(id, parent): &(usize, Option<usize>), own: &str, reference: &str, above: &str| {
             let mut record = json!({ own: id });
             if let Some(parent) = parent {
@@ -278,7 +278,7 @@ impl World {
     }
 
     /// A token of a client by chance.
-    pub(super) fn token(&self, home: &Home, chance: &mut Chance) -> String {
+    pub(crate) fn token(&self, home: &Home, chance: &mut Chance) -> String {
         let known: Vec<usize> =
             self.agencies.iter().chain(&self.schools).chain(&self.departments).map(|o| o.0).collect();
         let organizations: Vec<String> = (0..chance.below(4))
@@ -299,7 +299,7 @@ impl World {
     }
 
     /// Every item of a type that the API of this region stores.
-    pub(super) fn items(&self, resource_type: &str) -> Vec<Item> {
+    pub(crate) fn items(&self, resource_type: &str) -> Vec<Item> {
         let people = |kind: &str, count: usize, path: &'static str, known: BTreeSet<usize>| {
             let item = |number: usize| {
                 let id = self.person(kind, number);
@@ -342,7 +342,7 @@ impl World {
     }
 
     /// Items of a type by chance, some of them about nobody whom the service knows, some without a value.
-    pub(super) fn candidates(&self, chance: &mut Chance, resource_type: &str) -> Vec<Item> {
+    pub(crate) fn candidates(&self, chance: &mut Chance, resource_type: &str) -> Vec<Item> {
         let organization = |chance: &mut Chance| {
             let kind = if chance.below(3) == 0 { &self.agencies } else { &self.schools };
             chance.one(kind).0.to_string()

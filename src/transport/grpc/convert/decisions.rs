@@ -1,6 +1,8 @@
 //! Questions to the decision log, and its records.
 
 pub(crate) mod export;
+pub(crate) mod replay;
+pub(crate) mod tail;
 
 use prost_types::Timestamp;
 
@@ -9,7 +11,7 @@ use super::{
     Faults, NAME_BYTES_MAX, PURPOSE_BYTES_MAX, authorization, entity, texts, timestamp, value,
 };
 use crate::{
-    app::{decisions::DecisionQuery, error::Error, ports::RecordPage},
+    app::{decisions::DecisionQuery, error::Error, ports::RecordPage, retention::Plan},
     domain::{
         decision::{Effect, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind, RecordedSubject},
@@ -100,7 +102,7 @@ fn sequence(cursor: &[u8]) -> Result<u64, Error> {
 impl Faults {
     /// Microseconds since the epoch, rounded up: records have no finer times, so "at or after" and "before" keep
     /// their meaning.
-    fn time(&mut self, field: &str, time: Timestamp) -> Option<i64> {
+    pub(super) fn time(&mut self, field: &str, time: Timestamp) -> Option<i64> {
         let Timestamp { seconds, nanos } = time;
         // 0001-01-01 to 9999-12-31, as google.protobuf.Timestamp has it.
         let is_valid = (-62_135_596_800..=253_402_300_799).contains(&seconds) && (0..1_000_000_000).contains(&nanos);
@@ -163,6 +165,13 @@ pub(crate) fn page(page: RecordPage, binding: &Binding) -> pb::QueryDecisionsRes
         complete: is_complete,
         events: events.iter().map(event).collect(),
     }
+}
+
+pub(crate) fn retention_plan((rules, plan): (String, Plan)) -> pb::PlanRetentionResponse {
+    let Plan { range, bytes, segments, rule, kept_because } = plan;
+    let (first_sequence, last_sequence) = range.unwrap_or_default();
+    let segments = u32::try_from(segments).unwrap_or(u32::MAX);
+    pb::PlanRetentionResponse { rules, first_sequence, last_sequence, bytes, segments, rule, kept_because }
 }
 
 pub(crate) fn get(request: pb::GetDecisionRequest) -> Result<(String, DecisionId), Error> {

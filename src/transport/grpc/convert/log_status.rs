@@ -1,9 +1,18 @@
 //! How a decision log is doing.
 
 use super::timestamp;
-use crate::{app::ports::LogStatus, proto::v1 as pb};
+use crate::{
+    app::ports::LogStatus,
+    domain::{checkpoint::SignedCheckpoint, signed_note::VerifierKey},
+    proto::v1 as pb,
+};
 
-pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
+/// The status, with the newest checkpoint and its key, where there are any.
+pub(crate) fn status(
+    status: &LogStatus,
+    checkpoint: Option<&SignedCheckpoint>,
+    key: Option<&VerifierKey>,
+) -> pb::GetLogStatusResponse {
     let LogStatus {
         mode,
         is_writable,
@@ -13,8 +22,6 @@ pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
         waiting,
         dropped,
         gaps: _,
-        checkpoint,
-        verifier_key,
         flushed_at_us,
         is_undamaged,
     } = status;
@@ -26,8 +33,8 @@ pub(crate) fn status(status: &LogStatus) -> pb::GetLogStatusResponse {
         waiting: *waiting,
         dropped: *dropped,
         flushed_at: flushed_at_us.map(timestamp),
-        checkpoint: checkpoint.as_ref().map(|made| made.note.to_string()).unwrap_or_default(),
-        verifier_key: verifier_key.as_ref().map(ToString::to_string).unwrap_or_default(),
+        checkpoint: checkpoint.map(|signed| signed.note.to_string()).unwrap_or_default(),
+        verifier_key: key.map(ToString::to_string).unwrap_or_default(),
         undamaged: *is_undamaged,
     }
 }

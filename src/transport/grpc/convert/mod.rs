@@ -10,6 +10,7 @@ pub(super) mod decisions;
 pub(super) mod log_proofs;
 pub(super) mod log_status;
 pub(super) mod policies;
+pub(super) mod privacy;
 pub(super) mod relationships;
 pub(super) mod revocations;
 pub(super) mod search;

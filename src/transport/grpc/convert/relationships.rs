@@ -117,6 +117,8 @@ pub(crate) struct Read {
     pub(crate) query: RelationshipQuery,
     pub(crate) after: Option<Relationship>,
     pub(crate) size: usize,
+    /// In microseconds since the epoch.
+    pub(crate) as_of_us: Option<i64>,
     /// Makes the next page's token.
     binding: Binding,
 }
@@ -125,8 +127,9 @@ pub(crate) fn read(mut request: pb::ReadRelationshipsRequest) -> Result<Read, Er
     let page_token = std::mem::take(&mut request.page_token);
     let page_size = std::mem::take(&mut request.page_size);
     let binding = Binding::of("ReadRelationships", &request);
-    let pb::ReadRelationshipsRequest { realm, subject, relation, object, page_size: _, page_token: _ } = request;
+    let pb::ReadRelationshipsRequest { realm, subject, relation, object, page_size: _, page_token: _, as_of } = request;
     let mut faults = Faults::default();
+    let as_of_us = as_of.and_then(|time| faults.time("as_of", time));
     let query = RelationshipQuery {
         subject: faults.optional_entity("subject", subject),
         relation: faults.optional_text("relation", relation, NAME_BYTES_MAX),
@@ -134,7 +137,7 @@ pub(crate) fn read(mut request: pb::ReadRelationshipsRequest) -> Result<Read, Er
     };
     let after = binding.cursor(&page_token).and_then(|cursor| cursor.as_deref().map(cursor_end).transpose());
     let after = after.map_err(|error| faults.0.extend(error.fields)).ok().flatten();
-    faults.none_or(Read { realm, query, after, size: super::page_size(page_size), binding })
+    faults.none_or(Read { realm, query, after, size: super::page_size(page_size), as_of_us, binding })
 }
 
 fn cursor_end(cursor: &[u8]) -> Result<Relationship, Error> {

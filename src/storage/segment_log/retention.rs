@@ -1,0 +1,157 @@
+//! Deletes the oldest segments of a log, whole, and has the log say so before they are gone.
+//!
+//! The tiles of those entries are made durable first, then what is going to be deleted is written down (`retention`), then
+//! the log takes the event, then the files go. A start finishes what was interrupted in between.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+};
+
+use super::{
+    SegmentLog,
+    files::sync_folder,
+    frame::{Body, FOOTER_FRAME_BYTES, FrameReader, HEADER_BYTES, Step},
+    index::{Bounded, Catalogue, Segment},
+    scan::scan,
+    writer::Shared,
+};
+use crate::{
+    app::ports::{DecisionLog as _, LogError, LogSegment},
+    domain::{
+        codec::{Reader, Writer},
+        log_event::EventKind,
+    },
+};
+
+/// The file that says what is being deleted.
+const INTENT: &str = "retention";
+
+/// Entries that are to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Deletion {
+    /// The first one.
+    pub first: u64,
+    /// The last one: all segments that end at it or before go.
+    pub last: u64,
+    /// The rule.
+    pub rule: Arc<str>,
+}
+
+impl Deletion {
+    /// The event that says so.
+    pub(super) fn event(&self) -> EventKind {
+        EventKind::Retention { first: self.first, last: self.last, rule: Arc::clone(&self.rule) }
+    }
+
+    /// What an earlier run wanted to delete from this folder and did not finish. A file that was not finished itself
+    /// says nothing: nothing was deleted then.
+    pub(super) fn unfinished(folder: &Path) -> io::Result<Option<Self>> {
+        let bytes = match fs::read(folder.join(INTENT)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some((checksum, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+        if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
+            return Ok(None);
+        }
+        let mut input = Reader::new(rest);
+        let (Ok(first), Ok(last), Ok(rule)) = (input.u64(), input.u64(), input.shared()) else { return Ok(None) };
+        Ok(Some(Self { first, last, rule }))
+    }
+
+    /// Writes down what is going to be deleted, durably.
+    pub(super) fn write_down(&self, folder: &Path) -> io::Result<()> {
+        let mut out = Writer::default();
+        out.u64(self.first);
+        out.u64(self.last);
+        out.str(&self.rule);
+        let bytes = out.into_bytes();
+        let mut file = File::create(folder.join(INTENT))?;
+        file.write_all(&[&crc32fast::hash(&bytes).to_le_bytes()[..], &bytes].concat())?;
+        file.sync_all()?;
+        sync_folder(folder)
+    }
+
+    /// Deletes the segments, of which the log has said durably that they go.
+    pub(super) fn finish(&self, folder: &Path, catalogue: &Catalogue) -> io::Result<()> {
+        for segment in catalogue.remove_until(self.last) {
+            match fs::remove_file(&segment.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        sync_folder(folder)?;
+        fs::remove_file(folder.join(INTENT))
+    }
+}
+
+/// The segments, oldest first.
+pub(super) fn list(segments: &[Bounded]) -> Result<Vec<LogSegment>, LogError> {
+    let count = segments.len();
+    let described = segments.iter().enumerate().map(|(at, Bounded { segment, next })| {
+        let unreadable = |error| LogError::Unreadable(format!("`{}`: {error}", segment.path.display()));
+        Ok(LogSegment {
+            first: segment.first_sequence,
+            last: next.saturating_sub(1),
+            bytes: fs::metadata(&segment.path).map_err(unreadable)?.len(),
+            newest_us: newest_us(segment, *next).map_err(unreadable)?,
+            is_deletable: at + 1 < count,
+        })
+    });
+    described.collect()
+}
+
+/// The latest time of a segment's entries: its footer's, or else that of all of them.
+fn newest_us(segment: &Segment, next: u64) -> io::Result<i64> {
+    let mut file = File::open(&segment.path)?;
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(FOOTER_FRAME_BYTES as u64);
+    file.seek(SeekFrom::Start(start))?;
+    let mut frames = FrameReader::new(file.take(FOOTER_FRAME_BYTES as u64), start);
+    if let Step::Frame { body: Body::Footer(footer), .. } = frames.step()? {
+        return Ok(footer.max_us);
+    }
+    let mut newest_us = i64::MIN;
+    scan(&segment.path, HEADER_BYTES, segment.first_sequence, next, |place, _| {
+        newest_us = newest_us.max(place.time_us);
+        ControlFlow::Continue(())
+    })?;
+    // Nobody knows how old it is then: too new for every rule.
+    Ok(if newest_us == i64::MIN { i64::MAX } else { newest_us })
+}
+
+/// The last entry whose tiles are durable, at best `last`; where nobody keeps tiles, any entry may go.
+fn deletable_until(shared: &Shared, last: u64) -> u64 {
+    let checkpoints = shared.appended.checkpoints();
+    let last = last.min(shared.catalogue.entries());
+    checkpoints.map_or(u64::MAX, |checkpoints| checkpoints.tiles_durable_up_to(last))
+}
+
+impl SegmentLog {
+    /// See [`DecisionLog::delete_until`](crate::app::ports::DecisionLog::delete_until).
+    pub(super) async fn delete_segments_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        let _one_at_a_time = self.deleting.lock().await;
+        // What is deleted stays provable by its tiles: they come first.
+        let last = self.blocking(move |shared| last.min(deletable_until(shared, last))).await?;
+        let segments = self.shared.catalogue.segments();
+        // The newest one is never deleted: it may be written to.
+        let sealed = segments.split_last().map_or(&[][..], |(_newest, sealed)| sealed);
+        let going = sealed.iter().take_while(|bounded| bounded.next <= last.saturating_add(1));
+        let (Some(oldest), Some(newest)) = (sealed.first(), going.last()) else { return Ok(None) };
+        let (first, last) = (oldest.segment.first_sequence, newest.next - 1);
+        let deletion = Deletion { first, last, rule: rule.into() };
+        let failed = |error: io::Error| LogError::Unavailable(format!("old entries cannot be deleted: {error}"));
+        let (folder, intent) = (self.folder.clone(), deletion.clone());
+        self.blocking(move |_| intent.write_down(&folder)).await?.map_err(failed)?;
+        self.note(deletion.event()).await?;
+        let folder = self.folder.clone();
+        self.blocking(move |shared| deletion.finish(&folder, &shared.catalogue)).await?.map_err(failed)?;
+        tracing::info!(first, last, folder = %self.folder.display(), "deleted old entries of the decision log");
+        Ok(Some((first, last)))
+    }
+}
