@@ -38,7 +38,7 @@ pub const FILE_DEFAULT: &str = "hallpass.toml";
 /// All settings of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where relationships, decisions and the pseudonym key are kept; made when missing.
+    /// Where relationships, decisions and their keys are kept; made when missing.
     pub data_dir: PathBuf,
     /// Where the service listens; a loopback address, with port 0 any free port.
     pub grpc_address: SocketAddr,
@@ -106,7 +106,7 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     #[arg(help = "The configuration file [env: HALLPASS_CONFIG] [default: hallpass.toml, if there is one]")]
     pub config: Option<PathBuf>,
-    /// Where relationships, decisions and the pseudonym key are kept [default: hallpass-data]
+    /// Where relationships, decisions and their keys are kept [default: hallpass-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]
@@ -586,6 +586,23 @@ tokens_cached_max = 0
     #[test]
     fn nothing_said_means_the_defaults() {
         assert_eq!(read("", &Flags::default(), &[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn a_realm_may_keep_its_decisions_in_another_way_than_the_others() {
+        let content = "[decision_log]\nmode = \"available\"\nfull_wait_ms = 9\n\
+                       [realms.one]\nfolder = \"a\"\n[realms.one.decision_log]\nmode = \"strict\"\nsegment_seconds_max = 60\n\
+                       [realms.two]\nfolder = \"b\"\n";
+        let config = read(content, &Flags::default(), &[("HALLPASS_DECISION_LOG_BUFFER_RECORDS", "77")]).unwrap();
+        let one = config.realms[0].decision_log.unwrap();
+        assert_eq!((one.mode, one.buffer_records_max), (segment_log::Mode::Strict, 77));
+        assert_eq!((one.full_wait, one.segment_age_max), (Duration::from_millis(9), Duration::from_secs(60)));
+        assert_eq!(config.decision_log.mode, segment_log::Mode::Available);
+        assert_eq!(config.realms[1].decision_log, None);
+        let content = "[realms.one]\nfolder = \"a\"\n[realms.one.decision_log]\nmode = \"lax\"\nsegment_bytes_max = 1\nsize = 2\n";
+        let faults = faults(content, &[]);
+        assert!(faults[0].starts_with("hallpass.toml:4: ") && faults[0].contains("is no mode"), "{faults:?}");
+        assert_eq!(faults.len(), 3, "{faults:?}");
     }
 
     #[test]

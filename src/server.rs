@@ -194,6 +194,8 @@ impl Running {
         let Self { service, health, accepting, working, serving, http, grpc_address: _ } = self;
         tracing::info!("stopping");
         health.drain().await;
+        // Who follows a log would do so for ever.
+        service.app.end_tails();
         accepting.cancel();
         tokio::join!(finish(serving), async {
             if let Some(http) = http {

@@ -26,6 +26,7 @@ mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
 pub mod token_cache;
@@ -36,6 +37,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use self::{
     authorize::Caller,
@@ -68,6 +71,7 @@ pub struct App {
     retention: retention::AllRules,
     proofs: ProofReplays,
     searches: Searches,
+    stopping: CancellationToken,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -97,6 +101,7 @@ impl App {
             retention: retention::AllRules::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
+            stopping: CancellationToken::new(),
             realms,
         };
         for realm in app.realms.values() {
@@ -109,6 +114,11 @@ impl App {
     #[must_use]
     pub fn with_proofs(self, proofs: ProofReplays) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// Cancelled when the service is about to stop.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
     }
 
     /// The proofs of possession that were used.
@@ -152,11 +162,10 @@ impl App {
             if name.is_empty() {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
-            let name: String = name.chars().take(64).collect();
             Error::new(
                 Kind::NotFound,
                 "REALM_UNKNOWN",
-                format!("unknown realm `{name}`, expected one of {}", self.realm_names()),
+                format!("there is no such realm, expected one of {}", self.realm_names()),
             )
         })
     }

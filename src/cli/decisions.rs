@@ -6,6 +6,7 @@ mod filters;
 mod replay;
 mod retention;
 mod status;
+mod tail;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -33,12 +34,14 @@ pub(super) enum Verb {
     Query(Box<Query>),
     /// Shows one decision with all that is known of it
     Show(Show),
-    /// Writes all decisions of a question into files, with a manifest that says what they hold
-    Export(Box<export::Arguments>),
-    /// Shows what the retention rules of hallpass.toml would delete now
-    Retention(retention::Arguments),
     /// Makes decisions again, each with the policies and relationships of its moment; exit code 1 when one differs
     Replay(Box<replay::Arguments>),
+    /// Writes all decisions of a question into files, with a manifest that says what they hold
+    Export(Box<export::Arguments>),
+    /// Shows decisions as they are kept, until Ctrl-C
+    Tail(Box<tail::Arguments>),
+    /// Shows what the retention rules of hallpass.toml would delete now
+    Retention(retention::Arguments),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
 }
@@ -83,9 +86,10 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     match verb {
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
-        Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
-        Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
         Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
+        Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
+        Verb::Tail(arguments) => tail::run(*arguments, environment, screen).await,
+        Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
     }
 }
@@ -100,12 +104,17 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
         Order::Oldest => DecisionOrder::OldestFirst,
     };
     let mut request = QueryDecisionsRequest { order: order.into(), ..arguments.filters.request(realm) };
-    let (mut shown, mut is_complete, mut rows) = (0, true, Vec::new());
+    let (mut shown, mut is_complete, mut rows, mut happened) = (0, true, Vec::new(), Vec::new());
     loop {
         request.page_size = u32::try_from(limit.saturating_sub(shown).clamp(1, 1_000)).unwrap_or(1_000);
         let page = client.query_decisions(request.clone()).await.map_err(|status| failed(&status))?.into_inner();
         is_complete &= page.complete;
         shown += page.decisions.len();
+        for event in page.events {
+            if !happened.contains(&event) {
+                happened.push(event);
+            }
+        }
         match output {
             Form::Json => page.decisions.iter().try_for_each(|record| screen.line(json::record(record)))?,
             Form::Text => rows.extend(page.decisions.iter().map(row)),
@@ -124,8 +133,14 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
     if !request.page_token.is_empty() {
         note(&format!("there may be more than these {shown}; show more with --limit"));
     }
+    for event in &happened {
+        match output {
+            Form::Json => screen.line(events::json(event))?,
+            Form::Text => note(&events::sentence(event)),
+        }
+    }
     if !is_complete {
-        note("a part of the log is damaged, so decisions may be missing here; the service's own log says where");
+        note("this is not all that there was: decisions are missing or cannot be read, as said above");
     }
     Ok(Outcome::of(!is_complete))
 }

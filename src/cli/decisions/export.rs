@@ -24,8 +24,8 @@ use crate::{
     },
     config::Environment,
     proto::v1::{
-        DecisionRecord, ExportDecisionsRequest, ExportDecisionsResponse, ExportManifest, ExportProgress, InclusionProof,
-        LogEvent, QueryDecisionsRequest, decision_log_service_client::DecisionLogServiceClient,
+        DecisionRecord, ExportDecisionsRequest, ExportDecisionsResponse, ExportManifest, ExportProgress,
+        InclusionProof, LogEvent, QueryDecisionsRequest, decision_log_service_client::DecisionLogServiceClient,
     },
     provider::clock::SystemClock,
 };

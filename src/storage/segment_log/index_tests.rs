@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Instant};
 
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use tempfile::TempDir;
 
 use super::{
-    frame::{Body, FrameReader, HEADER_BYTES, Step},
+    frame::{FrameReader, HEADER_BYTES, Step},
     scan::Entry,
     *,
 };

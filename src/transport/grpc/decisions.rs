@@ -2,6 +2,7 @@
 
 mod export;
 mod replay;
+mod tail;
 
 use std::sync::Arc;
 
@@ -55,13 +56,14 @@ impl DecisionLogService for DecisionLog {
         call.answer(work).await
     }
 
-    type TailDecisionsStream = ReceiverStream<Result<pb::TailDecisionsResponse, Status>>;
+    type TailDecisionsStream = tail::Parts;
 
     async fn tail_decisions(
         &self,
-        _request: Request<pb::TailDecisionsRequest>,
+        request: Request<pb::TailDecisionsRequest>,
     ) -> Result<Response<Self::TailDecisionsStream>, Status> {
-        Err(Status::unimplemented("tail_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(tail::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ExportDecisionsStream = export::Parts;

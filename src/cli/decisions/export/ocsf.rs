@@ -216,7 +216,10 @@ mod tests {
         let event = event("edfi", &denied);
         assert_eq!(event["time"], 1_785_839_400_250_i64);
         assert_eq!((&event["action_id"], &event["activity_id"]), (&json!(2), &json!(2)));
-        assert_eq!(event["authorizations"][0]["policy"], json!({ "uid": "Enrolled", "name": "Enrolled", "version": "v1" }));
+        assert_eq!(
+            event["authorizations"][0]["policy"],
+            json!({ "uid": "Enrolled", "name": "Enrolled", "version": "v1" })
+        );
         assert_eq!(event["actor"]["user"]["uid"], "=client");
         assert_eq!(event["metadata"]["sequence"], 7);
         assert_eq!(event["unmapped"]["purpose"], "complaint");

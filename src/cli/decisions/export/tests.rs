@@ -65,7 +65,11 @@ fn retention() -> LogEvent {
     LogEvent {
         sequence: 9,
         time: Some(Timestamp { seconds: 10, nanos: 0 }),
-        event: Some(log_event::Event::Retention(crate::proto::v1::Retention { first_sequence: 1, last_sequence: 6, rule })),
+        event: Some(log_event::Event::Retention(crate::proto::v1::Retention {
+            first_sequence: 1,
+            last_sequence: 6,
+            rule,
+        })),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod export;
 pub(crate) mod replay;
+pub(crate) mod tail;
 
 use prost_types::Timestamp;
 
