@@ -291,7 +291,10 @@ fn no_texts() -> Column {
 
 #[cfg(test)]
 mod tests {
-    use parquet::file::{reader::FileReader as _, serialized_reader::SerializedFileReader};
+    use parquet::{
+        file::{reader::FileReader as _, serialized_reader::SerializedFileReader},
+        record::RowAccessor as _,
+    };
     use tonic::codegen::Bytes;
 
     use super::{super::tests::sample, *};
