@@ -102,9 +102,9 @@ fn by_size(bytes: u64) -> String {
 /// makes nothing old. And the present is believed only as far as the segments lead up to it.
 fn old_segments(segments: &[LogSegment], now_us: i64, days: u32) -> usize {
     let Some(first) = segments.first() else { return 0 };
-    let reached = segments.iter().fold(first.newest_us, |reached, segment| {
-        reached.max(segment.newest_us.min(reached.saturating_add(STEP_US)))
-    });
+    let reached = segments
+        .iter()
+        .fold(first.newest_us, |reached, segment| reached.max(segment.newest_us.min(reached.saturating_add(STEP_US))));
     let before_us = now_us.min(reached.saturating_add(STEP_US)).saturating_sub(i64::from(days).saturating_mul(DAY_US));
     let mut newest_us = i64::MIN;
     let is_old = |segment: &&LogSegment| {
