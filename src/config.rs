@@ -2,6 +2,8 @@
 //!
 //! Defaults, then the file, then the environment, then flags: the later one counts. Nothing else reads the environment.
 
+mod callers;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -16,7 +18,7 @@ use std::{
 
 use crate::{
     app::{
-        caller::{self, KeyDigest, KnownCaller},
+        caller::{self, KnownCaller},
         retention,
         token_cache::TOKENS_MAX_DEFAULT,
     },
@@ -350,7 +352,7 @@ impl Layers<'_> {
             http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             realms: self.realms(root, decision_log),
-            callers: callers(root),
+            callers: callers::read(root),
             log,
             decision_log,
             log_origin,
@@ -473,49 +475,6 @@ fn retention_rules(table: &Table<'_>) -> retention::Rules {
     rules.unwrap_or_default()
 }
 
-/// The callers that the file names, each with a key of its own.
-fn callers(root: &Table<'_>) -> Vec<KnownCaller> {
-    let named = root.named("callers", |name, table| {
-        // The shape of a realm's name keeps names readable wherever they are shown.
-        if name.parse::<RealmName>().is_err() || name == caller::ADMIN {
-            table.fault(
-                None,
-                format!(
-                    "`{name}` is no name of a caller, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or \
-                     digit, and not `{}`",
-                    caller::ADMIN
-                ),
-            );
-        }
-        let roles = table.required_texts("roles");
-        let realms = table.texts("realms").unwrap_or_default().into_iter().filter_map(|realm| {
-            realm.parse().map_err(|error| table.fault(Some("realms"), format!("{error}"))).ok()
-        });
-        let realms = realms.collect();
-        let key = table.required_text("key_sha256").and_then(|digits| {
-            let key = KeyDigest::parse(&digits);
-            if key.is_none() {
-                table.fault(
-                    Some("key_sha256"),
-                    "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
-                );
-            }
-            key
-        });
-        Some(KnownCaller { name: name.into(), roles: roles?, realms, key: key? })
-    });
-    let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
-    for (index, caller) in callers.iter().enumerate() {
-        if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
-            root.fault(
-                Some("callers"),
-                format!("caller `{}` has the key of another, expected a key for each", caller.name),
-            );
-        }
-    }
-    callers
-}
-
 const RESERVED: &str = "`hallpass` is the name of the policies that say who reads the decision log, expected another name; \
                         a folder `hallpass` in `policies_dir` replaces those policies";
 
@@ -585,6 +544,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::caller::KeyDigest;
     use crate::domain::issuer::{Algorithm, KeyLocation};
 
     fn read(content: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {
