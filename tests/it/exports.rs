@@ -153,7 +153,8 @@ fn read_with_pyarrow(file: &Path) {
 async fn an_export_that_is_refused_or_broken_off_leaves_nothing() {
     let home = home_with_callers();
     let service = asked(&home, 1).await;
-    let refused = decisions(&home, &service, "export", &["--out", "out", "--token-file", "priya.key", "--purpose", "x"]);
+    let refused =
+        decisions(&home, &service, "export", &["--out", "out", "--token-file", "priya.key", "--purpose", "x"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("`TOO_WIDE`"), "{refused:?}");
     assert_eq!(fs::read_dir(home.path("out")).unwrap().count(), 0);
