@@ -118,13 +118,13 @@ impl App {
             found: Found::default(),
         };
         // A wrong question is told before the first page.
-        self.query_decisions(realm, export.query.clone(), export.page(0, 1)).await?;
+        self.query_decisions(realm, export.query.clone(), Export::page(0, 1)).await?;
         Ok(export)
     }
 }
 
 impl Export {
-    fn page(&self, after: u64, size: usize) -> PageRequest {
+    fn page(after: u64, size: usize) -> PageRequest {
         PageRequest { order: Order::OldestFirst, size, after: Some(after) }
     }
 
@@ -134,7 +134,7 @@ impl Export {
     /// A log that cannot be read: then the export has no end.
     pub async fn next(&mut self) -> Result<Option<ExportPart>, Error> {
         let Some(after) = self.after.filter(|after| *after < self.last) else { return Ok(None) };
-        let page = self.app.query_decisions(&self.realm, self.query.clone(), self.page(after, PAGE_SIZE_MAX)).await?;
+        let page = self.app.query_decisions(&self.realm, self.query.clone(), Self::page(after, PAGE_SIZE_MAX)).await?;
         let RecordPage { mut decisions, next_after, is_complete, events } = page;
         decisions.retain(|found| found.sequence <= self.last);
         self.after = next_after;

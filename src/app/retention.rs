@@ -235,13 +235,14 @@ mod tests {
     fn what_is_older_than_the_rule_goes() {
         let rules = Rules { days: Some(30), ..Rules::default() };
         for (days_old, expected) in [
-            (&[33, 31, 29, 0][..], 20),
-            (&[31, 30, 29, 0], 10),
-            (&[29, 28, 0], 0),
+            (&[33, 31, 29, 24, 17, 10, 5, 0][..], 20),
+            (&[31, 30, 29, 24, 17, 10, 5, 0], 10),
+            (&[29, 28, 24, 17, 10, 5, 0], 0),
             (&[], 0),
             (&[400], 0),
-            (&[60, 50, 40], 0),
-            (&[60, 50, 40, 35, 33], 20),
+            (&[60, 54, 48, 42, 40], 0),
+            // A log that was quiet for months catches up with the present week by week.
+            (&[400, 399, 398, 0], 0),
         ] {
             assert_eq!(last(&rules.plan(&segments(days_old), NOW, None)), expected, "{days_old:?}");
         }
@@ -252,7 +253,7 @@ mod tests {
         let rules = Rules { days: Some(30), ..Rules::default() };
         // The third segment was written while the clock was a year behind.
         assert_eq!(last(&rules.plan(&segments(&[3, 2, 367, 1, 0]), NOW, None)), 0);
-        assert_eq!(last(&rules.plan(&segments(&[40, 20, 400, 1, 0]), NOW, None)), 10);
+        assert_eq!(last(&rules.plan(&segments(&[40, 34, 28, 22, 400, 16, 10, 5, 0]), NOW, None)), 20);
     }
 
     #[test]
@@ -280,8 +281,8 @@ mod tests {
 
     #[test]
     fn a_hold_keeps_what_comes_after_it_too() {
-        let rules = Rules { days: Some(30), bytes: Some(150), is_held: false };
-        let segments = segments(&[37, 33, 31, 0]);
+        let rules = Rules { days: Some(30), bytes: Some(750), is_held: false };
+        let segments = segments(&[37, 33, 31, 25, 19, 13, 7, 0]);
         let plan = rules.plan(&segments, NOW, None);
         assert_eq!((last(&plan), &*plan.rule, &*plan.kept_because), (30, "older than 30 days", ""));
         for (keep_from, expected) in [(1, 0), (10, 0), (11, 10), (25, 20), (30, 20), (31, 30)] {
@@ -292,16 +293,16 @@ mod tests {
         let held = Rules { is_held: true, ..rules };
         let plan = held.plan(&segments, NOW, None);
         assert_eq!((plan.range, &*plan.kept_because), (None, "the realm is held"));
-        assert_eq!(held.words(), "older than 30 days, or beyond 150 bytes; held");
+        assert_eq!(held.words(), "older than 30 days, or beyond 750 bytes; held");
         assert_eq!(Rules::default().plan(&segments, NOW, None), Plan::default());
     }
 
     #[test]
     fn the_rule_that_is_told_is_the_one_that_counted() {
-        let rules = Rules { days: Some(30), bytes: Some(250), is_held: false };
-        let by_size = rules.plan(&segments(&[32, 5, 4, 0]), NOW, None);
-        assert_eq!((last(&by_size), &*by_size.rule), (20, "beyond 250 bytes"));
-        let by_age = rules.plan(&segments(&[36, 33, 31, 1, 0]), NOW, None);
+        let rules = Rules { days: Some(30), bytes: Some(650), is_held: false };
+        let by_size = rules.plan(&segments(&[32, 28, 22, 18, 14, 10, 5, 0]), NOW, None);
+        assert_eq!((last(&by_size), &*by_size.rule), (20, "beyond 650 bytes"));
+        let by_age = rules.plan(&segments(&[36, 33, 31, 25, 19, 13, 7, 0]), NOW, None);
         assert_eq!((last(&by_age), &*by_age.rule), (30, "older than 30 days"));
     }
 }

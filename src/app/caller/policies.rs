@@ -15,7 +15,7 @@ use crate::{
         decision::{Decision, Outcome, Reason},
         fault::Fault,
         graph::Graph,
-        id::EntityId,
+        id::{EntityId, RealmName},
         policy_set::SourceFile,
         principal::Principal,
         realm::Realm,
@@ -121,7 +121,7 @@ impl CallerPolicies {
         };
         let caller = Some(Arc::from(identified.name()));
         let refused = |message: String| refuse(realm, Outcome::Indeterminate, Reason::plain("POLICY_ERROR", message));
-        let principal = match Principal::from_claims(realm, &claims(&identified)) {
+        let principal = match Principal::from_claims(realm, &claims(identified)) {
             Ok(principal) => principal,
             Err(error) => return Judged { caller, principal: None, decision: refused(error.to_string()) },
         };
@@ -135,12 +135,12 @@ impl CallerPolicies {
 }
 
 /// What a caller would say of itself in a token.
-fn claims(identified: &Identified<'_>) -> Map<String, Json> {
+fn claims(identified: Identified<'_>) -> Map<String, Json> {
     let (roles, realms): (Vec<&str>, Vec<&str>) = match identified {
         Identified::Admin => (ADMIN_ROLES.to_vec(), Vec::new()),
         Identified::Known(caller) => (
             caller.roles.iter().map(|role| &**role).collect(),
-            caller.realms.iter().map(|name| name.as_str()).collect(),
+            caller.realms.iter().map(RealmName::as_str).collect(),
         ),
     };
     let claims = [("name", json!(identified.name())), ("roles", json!(roles)), ("realms", json!(realms))];
@@ -170,7 +170,7 @@ fn question(action: &str, realm: &str, context: Attributes) -> Question {
 /// What is missing for calls to be judged at all: each would be refused.
 fn faults_of_fit(realm: &Realm) -> Vec<Fault> {
     let mut faults = Vec::new();
-    if let Err(error) = Principal::from_claims(realm, &claims(&Identified::Admin)) {
+    if let Err(error) = Principal::from_claims(realm, &claims(Identified::Admin)) {
         let message = format!("callers have the claims `name`, `roles` and `realms` only: {error}");
         faults.push(Fault::in_file("realm.toml", message));
     }
