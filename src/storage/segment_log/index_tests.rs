@@ -6,16 +6,19 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use tempfile::TempDir;
 
 use super::{
-    frame::{Body, FrameReader, HEADER_BYTES, Step},
+    frame::{FrameReader, HEADER_BYTES, Step},
     scan::Entry,
     *,
 };
-use crate::domain::{
-    decision::{Effect, Outcome, Reason},
-    decision_record::{RecordKind, RecordedSubject},
-    id::{EntityId, PolicyVersion, Revision},
-    log_event::LoggedEvent,
-    value::{Attributes, Value},
+use crate::{
+    app::ports::Clock,
+    domain::{
+        decision::{Effect, Outcome, Reason},
+        decision_record::{RecordKind, RecordedSubject},
+        id::{EntityId, PolicyVersion, Revision},
+        log_event::{Gap, GapCause, LoggedEvent},
+        value::{Attributes, Value},
+    },
 };
 
 const START_US: i64 = 1_700_000_000_000_000;
