@@ -13,6 +13,8 @@
 mod decisions;
 #[path = "ratios/imports.rs"]
 mod imports;
+#[path = "ratios/log.rs"]
+mod log;
 #[path = "ratios/measure.rs"]
 mod measure;
 #[path = "ratios/policies.rs"]
@@ -40,10 +42,11 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("sizes", decisions::sizes),
     ("wire", wire::run),
     ("parts", decisions::parts),
+    ("log", log::run),
     ("tokens", tokens::run),
     ("policies", policies::run),
     ("search", search::run),

@@ -27,7 +27,9 @@ use crate::{
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
         people::People,
         policies::{faults_of, validate},
-        ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
+        ports::{
+            Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector,
+        },
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
@@ -40,13 +42,15 @@ use crate::{
         introspection::Introspectors,
         jwks::Jwks,
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
+        witness::Witness,
     },
     storage::{
+        checkpoint_key,
         history::HistoryFiles,
         identities::IdentityTable,
         key_file,
         policy_versions::PolicyFolders,
-        segment_log::{LogKey, Outside, SegmentLog},
+        segment_log::{LogKey, Outside, SegmentLog, Signing},
         sled::SledStore,
     },
     transport::{grpc, http},
@@ -60,6 +64,9 @@ const STOP_WAIT: Duration = Duration::from_secs(30);
 
 /// How often key sets that are about to be stale are fetched again.
 const KEYS_EVERY: Duration = Duration::from_secs(60);
+
+/// How often old decisions are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
 /// whose deadlines pass together: the connection stays. (hyper ends it after 20 by default, the answers to others with it.)
@@ -116,6 +123,11 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     tokio::spawn(
         working.clone().run_until_cancelled_owned(keep_keys(Arc::clone(&service.app), Arc::clone(&service.jwks))),
     );
+    for witness in &service.witnesses {
+        let witness = Arc::clone(witness);
+        tokio::spawn(working.clone().run_until_cancelled_owned(async move { witness.follow().await }));
+    }
+    tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
 }
@@ -190,6 +202,8 @@ impl Running {
         let Self { service, health, accepting, working, serving, http, grpc_address: _ } = self;
         tracing::info!("stopping");
         health.drain().await;
+        // Who follows a log would do so for ever.
+        service.app.end_tails();
         accepting.cancel();
         tokio::join!(finish(serving), async {
             if let Some(http) = http {
@@ -229,12 +243,23 @@ async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
     }
 }
 
+/// Deletes what the realms' retention rules say, now and then again.
+async fn keep_to_retention(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(RETENTION_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.retain().await;
+    }
+}
+
 /// The use cases with the stores beneath them, without a listener.
 #[derive(Debug)]
 pub struct Service {
     app: Arc<App>,
     store: Arc<SledStore>,
     jwks: Arc<Jwks>,
+    witnesses: Vec<Arc<Witness>>,
 }
 
 impl Service {
@@ -269,7 +294,9 @@ impl Service {
             applications: Arc::clone(&store) as Arc<_>,
             revocations: Arc::clone(&store) as Arc<_>,
         };
+        let mut witnesses = Vec::new();
         let mut states = Vec::new();
+        let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
         for (realm, files) in realms.into_iter().zip(files) {
             let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
             let identities = {
@@ -286,8 +313,15 @@ impl Service {
                     decision_log.unwrap_or(config.decision_log),
                     Outside { clock: Arc::clone(&clock), key, before_group, index },
                 );
-                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
+                let signing = signing(config, &keys_folder(&config.data_dir)?, &name)?;
+                let open = move || {
+                    let log = SegmentLog::open(&folder, options, outside)?;
+                    log.sign(signing)?;
+                    Ok(log)
+                };
+                Arc::new(blocking(open).await?)
             };
+            witnesses.extend(Witness::all(&config.witness, &log.checkpoints()));
             let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
             let people = People { identities, hashes, mask };
             let deployed = Deployed { name, variant, issuers };
@@ -308,9 +342,10 @@ impl Service {
             CallerPolicies::start(&caller_policies, clock.now_us()).map_err(|faults| ConfigError(faults))?;
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
-        let app = Arc::new(app.with_introspector(Arc::new(introspector)).with_callers(callers));
+        let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
+        let app = Arc::new(app);
         app.finish_erasures().await?;
-        Ok(Self { app, store, jwks })
+        Ok(Self { app, store, jwks, witnesses })
     }
 
     /// The use cases.
@@ -324,8 +359,23 @@ impl Service {
     /// A store whose last flush fails.
     pub async fn close(self) -> Result<()> {
         self.app.close().await;
+        // The last checkpoints are made when the logs are closed. Who cannot take them has been told of, and is not waited for.
+        let handing = self.witnesses.iter().map(|witness| {
+            let witness = Arc::clone(witness);
+            async move { witness.hand_newest().await }
+        });
+        let _taken_or_told = handing.collect::<tokio::task::JoinSet<_>>().join_all().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// What signs the checkpoints of a realm's log.
+pub(crate) fn signing(config: &Config, keys: &Path, realm: &RealmName) -> Result<Signing> {
+    Ok(Signing {
+        seeds: checkpoint_key::seeds(keys)?,
+        origin: config.log_origin.as_ref().map(|origin| format!("{origin}/{realm}").into()),
+        origin_default: checkpoint_key::origin_default(keys, realm.as_str())?.into(),
+    })
 }
 
 /// Where a realm keeps what it was.
@@ -338,7 +388,7 @@ async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
 }
 
 /// The folder of keys, made for its owner alone when it is not there.
-fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
     let folder = data_dir.join("keys");
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

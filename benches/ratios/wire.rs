@@ -28,6 +28,7 @@ use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
+    log,
     measure::{Goal, Numbers, Report, info, median, median_ratio},
     service::{self, REALM},
     state::{AGENCY, State, student},
@@ -96,6 +97,9 @@ pub(crate) fn run(report: &mut Report) {
     runtime.block_on(running.stop()).unwrap();
     let ratio = median_ratio(&authorize.calls_per_s, &echo.calls_per_s);
     report.goal("authorize_over_echo", ratio, Goal::AtLeast(0.4));
+    // What a decision costs with its log, against what it would without.
+    let (on_us, record_us) = (median(&authorize.server_us), log::measure().record_us);
+    report.goal("decision_log_on_over_off", on_us / (on_us - record_us), Goal::AtMost(1.15));
     info("authorize_per_s", median(&authorize.calls_per_s));
     info("echo_per_s", median(&echo.calls_per_s));
     info("authorize_server_us", median(&authorize.server_us));

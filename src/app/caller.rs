@@ -333,6 +333,20 @@ impl App {
         judged.permit()
     }
 
+    /// Lets a call through that its caller may make, without a record: for how the log is doing, which says nothing of
+    /// any decision, is asked all the time, and matters most when the log cannot take records.
+    ///
+    /// # Errors
+    /// A caller that isn't known, or may not; an unknown realm.
+    pub fn permit_unrecorded(
+        &self,
+        realm: &str,
+        presented: &Presented,
+        reading: &Reading<'_>,
+    ) -> Result<Permit, Error> {
+        self.judge(realm, presented, reading)?.1.permit()
+    }
+
     /// Answers a call that its caller may make, when it is on record: the record comes after what was read, so that
     /// no question finds itself, and before the answer.
     ///

@@ -9,29 +9,17 @@ use crate::{
     app::{
         App,
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
-        error::Error,
+        error::{Error, Kind},
         ports::RecordPage,
-        realm_state::RealmState,
     },
     domain::{
+        checkpoint::SignedCheckpoint,
         decision_record::LoggedDecision,
         log_event::{EventKind, LoggedEvent},
-        record_filter::{Order, PageRequest, RecordFilter},
+        merkle::proof::InclusionProof,
+        record_filter::{Order, PageRequest},
     },
 };
-
-/// What proves that an entry is in a tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InclusionProof {
-    /// The entry's place in the tree, from 0: its sequence number less one.
-    pub leaf_index: u64,
-    /// How many entries the tree has.
-    pub tree_size: u64,
-    /// The hash of the entry's stored bytes.
-    pub leaf_hash: [u8; 32],
-    /// The hashes beside the way up, the lowest first.
-    pub path: Vec<[u8; 32]>,
-}
 
 /// Of which decisions an export has proofs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +37,13 @@ pub struct Export {
     realm: Arc<str>,
     query: DecisionQuery,
     proofs: Proofs,
-    tree: Option<Tree>,
+    /// The tree that the export is proved by.
+    tree: Arc<SignedCheckpoint>,
     first: u64,
     last: u64,
     /// Everything up to here was looked at; `None` at the end.
     after: Option<u64>,
     found: Found,
-}
-
-/// The tree that an export is proved by.
-#[derive(Clone, Debug)]
-struct Tree {
-    size: u64,
-    note: Arc<str>,
 }
 
 /// What was found so far.
@@ -103,8 +85,8 @@ pub struct Exported {
     pub is_complete: bool,
     /// All events of the range, oldest first.
     pub events: Vec<LoggedEvent>,
-    /// The signed checkpoint of the tree that holds them; empty where the log makes none.
-    pub checkpoint: String,
+    /// The signed checkpoint of the tree that holds them.
+    pub checkpoint: Arc<str>,
     /// The proofs of the first and the last decision, of one alone where they are the same.
     pub proofs: Vec<InclusionProof>,
 }
@@ -121,20 +103,17 @@ impl App {
         proofs: Proofs,
     ) -> Result<Export, Error> {
         let state = Arc::clone(self.realm(realm)?);
-        let tree = tree_of(&state).await?;
-        let first = end_of(&state, Order::OldestFirst).await?;
-        let last = match &tree {
-            Some(tree) => tree.size,
-            None => end_of(&state, Order::NewestFirst).await?,
-        };
+        // Before the range is looked at, so that the tree holds all of it.
+        let tree = state.log.checkpoint().await?;
+        let first = state.log.status().first_sequence;
         let export = Export {
             app: Arc::clone(self),
             realm: realm.into(),
             query,
             proofs,
-            tree,
             first,
-            last,
+            last: tree.checkpoint.size,
+            tree,
             after: Some(0),
             found: Found::default(),
         };
@@ -142,18 +121,6 @@ impl App {
         self.query_decisions(realm, export.query.clone(), export.page(0, 1)).await?;
         Ok(export)
     }
-}
-
-/// A checkpoint of all that is kept now; `None` where the log makes none.
-async fn tree_of(_state: &RealmState) -> Result<Option<Tree>, Error> {
-    Ok(None)
-}
-
-/// The place of the log's first or last record; 0 when it has none.
-async fn end_of(state: &RealmState, order: Order) -> Result<u64, Error> {
-    let page = PageRequest { order, size: 1, after: None };
-    let page = state.log.query(RecordFilter::default(), page).await?;
-    Ok(page.decisions.first().map_or(0, |found| found.sequence))
 }
 
 impl Export {
@@ -183,11 +150,17 @@ impl Export {
 
     /// Proves entries by the export's own checkpoint.
     async fn prove(&self, sequences: impl Iterator<Item = u64>) -> Result<Vec<InclusionProof>, Error> {
-        let Some(_tree) = &self.tree else {
-            drop(sequences);
-            return Ok(Vec::new());
-        };
-        Ok(Vec::new())
+        let log = &self.app.realm(&self.realm)?.log;
+        let mut proofs = Vec::new();
+        for sequence in sequences {
+            let proof = log.prove_inclusion(sequence, self.tree.checkpoint.size).await?;
+            let missing = || {
+                let message = format!("entry {sequence} cannot be proved by the checkpoint of this export");
+                Error::new(Kind::Internal, "PROOF_MISSING", message)
+            };
+            proofs.push(proof.ok_or_else(missing)?);
+        }
+        Ok(proofs)
     }
 
     /// What the export held.
@@ -205,7 +178,7 @@ impl Export {
             count,
             is_complete: !incomplete,
             events,
-            checkpoint: self.tree.map(|tree| tree.note.to_string()).unwrap_or_default(),
+            checkpoint: Arc::clone(&self.tree.note),
             proofs,
         })
     }

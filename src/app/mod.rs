@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod decisions;
 pub mod error;
 pub mod export;
+pub mod log_proofs;
 pub mod oauth_token;
 pub mod people;
 pub mod policies;
@@ -21,10 +22,12 @@ pub mod realm_state;
 mod recent;
 pub mod relationships;
 pub mod replay;
+pub mod retention;
 mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
 pub mod token_cache;
@@ -35,6 +38,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use self::{
     authorize::Caller,
@@ -64,8 +69,10 @@ pub struct App {
     pub(crate) tokens: Arc<TokenCache<Caller>>,
     pub(crate) secrets: Secrets,
     callers: Callers,
+    retention: retention::AllRules,
     proofs: ProofReplays,
     searches: Searches,
+    stopping: CancellationToken,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -92,8 +99,10 @@ impl App {
             tokens,
             secrets: Secrets::default(),
             callers: Callers::default(),
+            retention: retention::AllRules::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
+            stopping: CancellationToken::new(),
             realms,
         };
         for realm in app.realms.values() {
@@ -108,6 +117,11 @@ impl App {
         Self { proofs, ..self }
     }
 
+    /// Cancelled when the service is about to stop.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
     /// The proofs of possession that were used.
     pub fn proofs(&self) -> &ProofReplays {
         &self.proofs
@@ -117,6 +131,12 @@ impl App {
     #[must_use]
     pub fn with_callers(self, callers: Callers) -> Self {
         Self { callers, ..self }
+    }
+
+    /// The same, with rules about how long decisions are kept. Without, they are kept for ever.
+    #[must_use]
+    pub fn with_retention(self, retention: retention::AllRules) -> Self {
+        Self { retention, ..self }
     }
 
     /// The same, with somebody who asks issuers about their opaque tokens. Without, such tokens are nobody's.
@@ -143,11 +163,10 @@ impl App {
             if name.is_empty() {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
-            let name: String = name.chars().take(64).collect();
             Error::new(
                 Kind::NotFound,
                 "REALM_UNKNOWN",
-                format!("unknown realm `{name}`, expected one of {}", self.realm_names()),
+                format!("there is no such realm, expected one of {}", self.realm_names()),
             )
         })
     }

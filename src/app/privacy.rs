@@ -1,9 +1,6 @@
 //! What the decision log knows of people, and how it is made to forget them.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
@@ -74,6 +71,10 @@ impl App {
         let begun = self.begin_erasure(state, &person, basis, caller).await?;
         // Whoever was verified before is on record by a pseudonym that nobody is behind any more.
         self.tokens.drop_realm(&state.name);
+        if begun.is_empty() {
+            // Relationships may have named the person without anybody having asked about it.
+            state.forget_in_history(&person).await?;
+        }
         let mut erased = Erased::default();
         for erasing in begun {
             erased.sequence = Some(finish(state, &erasing).await?);
@@ -203,11 +204,14 @@ impl App {
     }
 }
 
-/// The pseudonyms of everyone under legal hold, and of the resources that are about them.
-pub(crate) fn held_pseudonyms(state: &RealmState) -> HashSet<Arc<str>> {
-    let ids: BTreeSet<_> = state.people.identities.held().iter().map(|held| held.entity.clone()).collect();
-    let everything = ids.iter().flat_map(|person| everything_of(state, person));
-    everything.map(|one| one.pseudonym.text()).collect()
+/// Everyone under legal hold and the resources of their ids, as the log names them.
+pub fn held_entities(state: &RealmState) -> Vec<EntityId> {
+    let held: BTreeSet<_> = state.people.identities.held().iter().map(|held| held.entity.clone()).collect();
+    let named = held.iter().flat_map(|person| everything_of(state, person)).map(|one| {
+        let entity_type = Arc::clone(&one.entity.entity_type);
+        EntityId { entity_type, id: one.pseudonym.text() }
+    });
+    named.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The person as the log knows it.

@@ -16,6 +16,7 @@ use crate::{
         people::People,
         ports::{DecisionLog, RelationshipStore, Stores},
         recent::Recent,
+        replay::LastPast,
         revocation_index::Revocations,
     },
     domain::{
@@ -72,6 +73,7 @@ pub struct RealmState {
     graph: ArcSwap<Graph>,
     /// Where it keeps what it was; without, nothing can be decided again.
     archive: Option<Archive>,
+    pub(super) past: LastPast,
     /// What the pages of searches under way see.
     pub(super) recent: Recent,
     revision: watch::Sender<Revision>,
@@ -114,6 +116,7 @@ impl RealmState {
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
             archive: None,
+            past: LastPast::default(),
             recent: Recent::default(),
             revision: watch::Sender::new(revision),
             is_behind: AtomicBool::new(false),
@@ -147,10 +150,11 @@ impl RealmState {
     /// # Errors
     /// A history that cannot be written anew; then nothing is forgotten.
     pub(crate) async fn forget_in_history(&self, entity: &EntityId) -> Result<(), Error> {
-        match &self.archive {
-            Some(archive) => Ok(archive.history.forget(entity).await?),
-            None => Ok(()),
+        if let Some(archive) = &self.archive {
+            archive.history.forget(entity).await?;
         }
+        self.past.clear();
+        Ok(())
     }
 
     /// Keeps the files of policies that are about to decide.

@@ -288,6 +288,7 @@ async fn forget_in_history(state: &RealmState, batches: &[Vec<Change>]) -> Resul
     let keys: HashSet<RecordKey> = forgotten.collect();
     if let Some(archive) = state.archive().filter(|_| !keys.is_empty()) {
         archive.history.forget_records(keys.iter().cloned().collect()).await?;
+        state.past.clear();
     }
     Ok(keys)
 }

@@ -2,12 +2,17 @@
 
 mod judge;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use self::judge::{Judge, Verdict};
 use crate::{
     app::{
         App,
+        archive::PastGraph,
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
         realm_state::RealmState,
@@ -15,7 +20,7 @@ use crate::{
     domain::{
         decision::Decision,
         decision_record::LoggedDecision,
-        id::RealmName,
+        id::{RealmName, Revision},
         record_filter::{Order, PageRequest},
     },
 };
@@ -182,18 +187,67 @@ impl RealmState {
     ///
     /// # Errors
     /// Nothing is kept of that time.
-    pub(crate) async fn relationships_at(&self, time_us: i64) -> Result<crate::app::archive::PastGraph, Error> {
+    pub(crate) async fn relationships_at(self: &Arc<Self>, time_us: i64) -> Result<PastGraph, Error> {
         let Some(archive) = self.archive() else { return Err(no_history(self.name.as_str())) };
+        // What is known by now of a time that is not over can still grow.
+        let key = (time_us, self.graph().revision());
+        if let Some(known) = self.past.find(key) {
+            return Ok(known);
+        }
         let history = Arc::clone(&archive.history);
         let found = tokio::task::spawn_blocking(move || {
             let Some(revision) = history.revision_at(time_us)? else { return Ok(None) };
             history.past().at(revision, time_us)
         });
         let found = found.await.map_err(|error| cut_off(&error.to_string()))??;
-        found.ok_or_else(|| {
+        let found = found.ok_or_else(|| {
             let message =
                 format!("realm `{}` knows nothing of that time; its history begins later, or is damaged", self.name);
             Error::new(Kind::FailedPrecondition, "HISTORY_MISSING", message)
-        })
+        })?;
+        self.past.keep(key, found.clone());
+        let state = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(PAST_KEPT).await;
+            state.past.drop_if(key);
+        });
+        Ok(found)
+    }
+}
+
+/// How long the relationships of an earlier time stay in memory for the pages that follow.
+const PAST_KEPT: Duration = Duration::from_secs(30);
+
+/// What names relationships of an earlier time: the time, and the newest revision when they were looked up.
+type PastKey = (i64, Revision);
+
+/// The relationships of an earlier time that were read last.
+#[derive(Debug, Default)]
+pub(crate) struct LastPast(Mutex<Option<(PastKey, PastGraph)>>);
+
+impl LastPast {
+    fn find(&self, key: PastKey) -> Option<PastGraph> {
+        self.slot().as_ref().filter(|(known, _)| *known == key).map(|(_, past)| past.clone())
+    }
+
+    fn keep(&self, key: PastKey, past: PastGraph) {
+        *self.slot() = Some((key, past));
+    }
+
+    fn drop_if(&self, key: PastKey) {
+        let mut slot = self.slot();
+        if slot.as_ref().is_some_and(|(known, _)| *known == key) {
+            *slot = None;
+        }
+    }
+
+    /// Drops them: something was forgotten.
+    pub(crate) fn clear(&self) {
+        *self.slot() = None;
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<(PastKey, PastGraph)>> {
+        // Nothing in here panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,24 +1,33 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod checkpoint;
+mod events;
+mod export;
 mod filters;
+mod keys;
+mod prove;
 mod replay;
+mod retention;
 mod status;
+mod tail;
+mod verify;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use prost_types::Timestamp;
 
+use self::filters::Filters;
 use super::{
     Outcome,
     authorize::show_reasons,
-    json, parse,
+    json,
     render::{Form, Screen, Tone, note, plain},
     target::{LogTarget, MESSAGE_BYTES_MAX, failed},
 };
 use crate::{
     config::Environment,
     proto::v1::{
-        self, DecisionOrder, DecisionRecord, EntityReference, GetDecisionRequest, QueryDecisionsRequest,
+        self, DecisionOrder, DecisionRecord, GetDecisionRequest, QueryDecisionsRequest,
         decision_log_service_client::DecisionLogServiceClient,
     },
 };
@@ -31,53 +40,33 @@ pub(super) enum Verb {
     Show(Show),
     /// Makes decisions again, each with the policies and relationships of its moment; exit code 1 when one differs
     Replay(Box<replay::Arguments>),
+    /// Writes all decisions of a question into files, with a manifest that says what they hold
+    Export(Box<export::Arguments>),
+    /// Shows decisions as they are kept, until Ctrl-C
+    Tail(Box<tail::Arguments>),
+    /// Shows what the retention rules of hallpass.toml would delete now
+    Retention(retention::Arguments),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
+    /// Checks a copy of a log offline: that nothing was lost, added or changed since checkpoints were made of it
+    Verify(verify::Arguments),
+    /// Makes a checkpoint: a signed statement of all that the log holds now
+    Checkpoint(checkpoint::Arguments),
+    /// Writes a proof that an entry is in the log
+    Prove(prove::Prove),
+    /// Checks a proof offline
+    CheckProof(prove::CheckProof),
+    /// The keys that sign and verify checkpoints
+    #[command(subcommand)]
+    Keys(keys::Verb),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Query {
     #[command(flatten)]
     target: LogTarget,
-    /// At or after this time: 2026-08-04, 2026-08-04T10:30:00Z, or how long ago: 2h
-    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
-    from: Option<Timestamp>,
-    /// Before this time
-    #[arg(long, value_name = "TIME", value_parser = parse::moment)]
-    until: Option<Timestamp>,
-    /// The principal's id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    principal: String,
-    /// A person the decision was about, by type and plain id: Student:604822
-    #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
-    person: Option<EntityReference>,
-    /// An organization or other entity it was about, or that the token names
-    #[arg(long, value_name = "TYPE:ID", value_parser = parse::entity)]
-    entity: Option<EntityReference>,
-    /// The resource type
-    #[arg(long, value_name = "TYPE", default_value = "", hide_default_value = true, visible_alias = "resource-type")]
-    resource: String,
-    /// The resource's id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, visible_alias = "resource-id")]
-    id: String,
-    /// The action
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
-    action: String,
-    /// What was decided
-    #[arg(long, value_name = "DECISION", value_enum)]
-    decision: Option<Effect>,
-    /// How it came about
-    #[arg(long, value_name = "OUTCOME", value_enum)]
-    outcome: Option<How>,
-    /// A reason code
-    #[arg(long, value_name = "CODE", default_value = "", hide_default_value = true)]
-    reason: String,
-    /// A policy that determined it
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    policy: String,
-    /// The caller's request id
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    request_id: String,
+    #[command(flatten)]
+    filters: Filters,
     /// Which come first
     #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
     order: Order,
@@ -87,21 +76,6 @@ pub(super) struct Query {
     /// How to show them; json is one object a line
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Effect {
-    Allow,
-    Deny,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum How {
-    Allowed,
-    NotPermitted,
-    Forbidden,
-    Indeterminate,
-    Unauthenticated,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -128,7 +102,15 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Query(arguments) => query(*arguments, environment, screen).await,
         Verb::Show(arguments) => show(arguments, environment, screen).await,
         Verb::Replay(arguments) => replay::run(*arguments, environment, screen).await,
+        Verb::Export(arguments) => export::run(*arguments, environment, screen).await,
+        Verb::Tail(arguments) => tail::run(*arguments, environment, screen).await,
+        Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
+        Verb::Verify(arguments) => verify::run(&arguments, screen),
+        Verb::Checkpoint(arguments) => checkpoint::run(arguments, environment, screen).await,
+        Verb::Prove(arguments) => prove::prove(arguments, environment, screen).await,
+        Verb::CheckProof(arguments) => prove::check(&arguments, screen),
+        Verb::Keys(verb) => keys::run(verb, environment, screen).await,
     }
 }
 
@@ -137,13 +119,22 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
     let channel = arguments.target.connect(environment).await?;
     let realm = arguments.target.realm(&channel).await?;
     let mut client = DecisionLogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut request = request(arguments, realm);
-    let (mut shown, mut is_complete, mut rows) = (0, true, Vec::new());
+    let order = match arguments.order {
+        Order::Newest => DecisionOrder::NewestFirst,
+        Order::Oldest => DecisionOrder::OldestFirst,
+    };
+    let mut request = QueryDecisionsRequest { order: order.into(), ..arguments.filters.request(realm) };
+    let (mut shown, mut is_complete, mut rows, mut happened) = (0, true, Vec::new(), Vec::new());
     loop {
         request.page_size = u32::try_from(limit.saturating_sub(shown).clamp(1, 1_000)).unwrap_or(1_000);
         let page = client.query_decisions(request.clone()).await.map_err(|status| failed(&status))?.into_inner();
         is_complete &= page.complete;
         shown += page.decisions.len();
+        for event in page.events {
+            if !happened.contains(&event) {
+                happened.push(event);
+            }
+        }
         match output {
             Form::Json => page.decisions.iter().try_for_each(|record| screen.line(json::record(record)))?,
             Form::Text => rows.extend(page.decisions.iter().map(row)),
@@ -162,48 +153,16 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
     if !request.page_token.is_empty() {
         note(&format!("there may be more than these {shown}; show more with --limit"));
     }
+    for event in &happened {
+        match output {
+            Form::Json => screen.line(events::json(event))?,
+            Form::Text => note(&events::sentence(event)),
+        }
+    }
     if !is_complete {
-        note("a part of the log is damaged, so decisions may be missing here; the service's own log says where");
+        note("this is not all that there was: decisions are missing or cannot be read, as said above");
     }
     Ok(Outcome::of(!is_complete))
-}
-
-fn request(arguments: Query, realm: String) -> QueryDecisionsRequest {
-    let decision = arguments.decision.map_or(v1::Decision::Unspecified, |effect| match effect {
-        Effect::Allow => v1::Decision::Allow,
-        Effect::Deny => v1::Decision::Deny,
-    });
-    let outcome = arguments.outcome.map_or(v1::Outcome::Unspecified, |how| match how {
-        How::Allowed => v1::Outcome::Allowed,
-        How::NotPermitted => v1::Outcome::NotPermitted,
-        How::Forbidden => v1::Outcome::Forbidden,
-        How::Indeterminate => v1::Outcome::Indeterminate,
-        How::Unauthenticated => v1::Outcome::Unauthenticated,
-    });
-    let order = match arguments.order {
-        Order::Newest => DecisionOrder::NewestFirst,
-        Order::Oldest => DecisionOrder::OldestFirst,
-    };
-    QueryDecisionsRequest {
-        realm,
-        from: arguments.from,
-        until: arguments.until,
-        principal: arguments.principal,
-        person: arguments.person,
-        entity: arguments.entity,
-        resource_type: arguments.resource,
-        resource_id: arguments.id,
-        action: arguments.action,
-        decision: decision.into(),
-        outcome: outcome.into(),
-        reason: arguments.reason,
-        policy: arguments.policy,
-        request_id: arguments.request_id,
-        order: order.into(),
-        page_size: 0,
-        page_token: String::new(),
-        ..QueryDecisionsRequest::default()
-    }
 }
 
 /// A decision in a line: when, what, about what, who, why.

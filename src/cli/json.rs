@@ -166,7 +166,7 @@ fn subject(subject: &RecordedSubject) -> Json {
     })
 }
 
-fn entity(entity: &EntityReference) -> Json {
+pub(super) fn entity(entity: &EntityReference) -> Json {
     let EntityReference { r#type, id } = entity;
     json!({ "type": r#type, "id": id })
 }

@@ -12,6 +12,7 @@ mod demo;
 mod grants;
 mod json;
 mod parse;
+mod policies;
 mod privacy;
 mod record_files;
 mod relationships;
@@ -74,6 +75,9 @@ enum Verb {
     /// Reads the decision log
     #[command(subcommand)]
     Decisions(decisions::Verb),
+    /// Shows which versions of a realm's policies ever decided
+    #[command(subcommand)]
+    Policies(policies::Verb),
     /// Erases people from the decision log, holds them, and says who is behind pseudonyms
     #[command(subcommand)]
     Privacy(privacy::Verb),
@@ -135,6 +139,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Revocations(verb) => on_runtime(revocations::run(verb, environment, screen)),
         Verb::Callers(verb) => callers::run(&verb, screen),
         Verb::Decisions(verb) => on_runtime(decisions::run(verb, environment, screen)),
+        Verb::Policies(verb) => policies::run(verb, environment, screen),
         Verb::Privacy(verb) => on_runtime(privacy::run(verb, environment, screen)),
         Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
     }

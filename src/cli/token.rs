@@ -172,7 +172,7 @@ fn refusal(what: &str, error: &TokenError, screen: &Screen) -> String {
 async fn verify(text: &str, config: &Config, screen: &mut Screen) -> Result<bool> {
     let issuer = token::read(text)?.issuer().to_owned();
     let (mut is_good, mut is_known) = (false, false);
-    for RealmConfig { name, folder, variant, issuers, decision_log: _, mask: _ } in config.realms()? {
+    for RealmConfig { name, folder, variant, issuers, decision_log: _, mask: _, retention: _ } in config.realms()? {
         let compiled = Realm::compile(&check::read(&folder)?, variant.as_deref());
         let realm = match compiled.and_then(|mut realm| realm.trust(&issuers).map(|()| realm)) {
             Ok(realm) => realm,

@@ -234,7 +234,8 @@ fn unknown<'a>(field: &str, what: &str, given: &str, known: impl Iterator<Item =
         (None, 0..=12) => format!("expected one of {}", known.join(", ")),
         (None, count) => format!("expected one of the realm's {count} {what}s"),
     };
-    FieldFault::new(field, format!("unknown {what} `{given}`, {expected}"))
+    // What was given may be anything, an id put in the wrong place too: it is not repeated.
+    FieldFault::new(field, format!("is no {what} of the realm, {expected}"))
 }
 
 /// The known name that differs least, if it differs little.

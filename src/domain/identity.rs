@@ -272,7 +272,7 @@ impl IdentityMap {
 
 /// Pseudonyms are random already.
 fn hash_of(pseudonym: Pseudonym) -> u64 {
-    u128::from_be_bytes(pseudonym.0) as u64
+    pseudonym.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// The shard of a hash: by bits that the table within doesn't use first.

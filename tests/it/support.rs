@@ -11,6 +11,7 @@ use hallpass::config::{Config, Environment, Flags};
 use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
 use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
+use hallpass::proto::v1::privacy_service_client::PrivacyServiceClient;
 use hallpass::proto::v1::relationship_service_client::RelationshipServiceClient;
 use hallpass::proto::v1::{self as pb, value::Kind};
 use hallpass::provider::clock::SystemClock;
@@ -268,6 +269,11 @@ impl Service {
     /// The decision log as the local admin reads it.
     pub(crate) fn decisions(&self) -> DecisionLogClient {
         self.decisions_as(self.admin.clone())
+    }
+
+    /// A client that erases and holds people, as the local admin.
+    pub(crate) fn privacy(&self) -> PrivacyServiceClient<InterceptedService<Channel, Bearer>> {
+        PrivacyServiceClient::with_interceptor(self.channel.clone(), self.admin.clone())
     }
 
     /// The decision log as who has this key reads it.

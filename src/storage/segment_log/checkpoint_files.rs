@@ -16,6 +16,9 @@ pub(super) const ALL: &str = "checkpoints";
 /// The file of the verifier keys, a line each, oldest first.
 pub(super) const KEYS: &str = "keys";
 
+/// So much at the end of all checkpoints holds the last of them.
+const END_BYTES: u64 = 3 * NOTE_BYTES_MAX as u64;
+
 /// What a line with a signature begins with.
 const SIGNATURE_MARK: &str = "\u{2014} ";
 
@@ -61,7 +64,7 @@ impl CheckpointFiles {
             opened => opened?,
         };
         let length = file.metadata()?.len();
-        let start = length.saturating_sub(3 * NOTE_BYTES_MAX as u64);
+        let start = length.saturating_sub(END_BYTES);
         file.seek(SeekFrom::Start(start))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -135,6 +138,17 @@ impl NoteReader<io::BufReader<File>> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl NoteReader<io::BufReader<File>> {
+    /// The last notes of a log's folder: begins somewhere in the file, perhaps within a note.
+    pub(super) fn open_at_end(folder: &Path) -> io::Result<Option<Self>> {
+        let opened = Self::open(folder)?;
+        let Some(Self { mut source, .. }) = opened else { return Ok(None) };
+        let length = source.get_ref().metadata()?.len();
+        let offset = source.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
+        Ok(Some(Self { source, offset }))
     }
 }
 

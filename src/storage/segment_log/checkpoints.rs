@@ -337,3 +337,6 @@ impl Drop for Checkpoints {
         self.close();
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

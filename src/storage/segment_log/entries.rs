@@ -65,7 +65,7 @@ fn read_segment(
     let mut frames = FrameReader::new(file, HEADER_BYTES);
     while next <= last {
         let Step::Frame { body, bytes, .. } = frames.step()? else { break };
-        let Some((sequence, _)) = body.entry() else { continue };
+        let Some(sequence) = body.sequence() else { continue };
         if sequence == next {
             each(sequence, bytes)?;
             next += 1;

@@ -154,6 +154,16 @@ pub(super) enum Body<'a> {
 }
 
 impl Body<'_> {
+    /// The sequence number of an entry; `None` for what is none.
+    pub(super) fn sequence(&self) -> Option<u64> {
+        match *self {
+            Self::Decision { sequence, .. } | Self::Event { sequence, .. } | Self::SealedEvent { sequence, .. } => {
+                Some(sequence)
+            }
+            Self::Group(_) | Self::Footer(_) | Self::Other => None,
+        }
+    }
+
     /// The sequence number and the time of an entry; of an event that cannot be read, no time. `None` for what is no
     /// entry.
     pub(super) fn entry(&self) -> Option<(u64, Option<i64>)> {

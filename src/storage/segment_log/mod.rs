@@ -29,6 +29,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 mod tiles;
+pub mod verify;
 mod wall_clock;
 mod writer;
 
@@ -181,6 +182,11 @@ impl SegmentLog {
         let (writer, lock) = (Mutex::new(Some(thread)), Mutex::new(Some(lock)));
         let (folder, deleting) = (folder.to_owned(), tokio::sync::Mutex::default());
         Ok(Self { shared, options, outside, index, deleting, writer, folder, lock })
+    }
+
+    /// Everything that was written is indexed: questions are answered without reading what does not match.
+    pub fn is_indexed(&self) -> bool {
+        self.index.is_caught_up()
     }
 
     /// Puts records into the buffer, waiting for room if there is none.
@@ -411,6 +417,7 @@ impl DecisionLog for SegmentLog {
         }
         // The thread is past its last write; joining makes sure that the folder's lock is free.
         self.join();
+        self.index.stop();
     }
 }
 

@@ -139,7 +139,7 @@ impl<'a> Search<'a> {
                         block = block.first,
                         "an index file is of no use"
                     );
-                    self.index.distrust(block.first);
+                    self.index.distrust(block);
                     None
                 }
             },
@@ -266,6 +266,9 @@ impl<'a> Search<'a> {
             }
             ControlFlow::Continue(())
         });
+        if read.is_err() && self.index.is_deleted(piece.first) {
+            return;
+        }
         if let Err(error) = read {
             if piece.segment.is_deleted.load(SeqCst) {
                 return;

@@ -74,7 +74,7 @@ impl Clock for TwoClocks {
 }
 
 /// The record of one number; numbers that differ give records that differ in id, time and most other fields.
-fn record(number: u64) -> DecisionRecord {
+pub(super) fn record(number: u64) -> DecisionRecord {
     let text = |text: String| Arc::<str>::from(text);
     let time_us = START_US + i64::try_from(number).unwrap() * 1_000_000;
     let id = (u128::try_from(time_us / 1000).unwrap() << 80) | (7 << 76) | (2 << 62) | u128::from(number);
@@ -109,11 +109,11 @@ fn record(number: u64) -> DecisionRecord {
     }
 }
 
-fn records(numbers: impl IntoIterator<Item = u64>) -> Vec<DecisionRecord> {
+pub(super) fn records(numbers: impl IntoIterator<Item = u64>) -> Vec<DecisionRecord> {
     numbers.into_iter().map(record).collect()
 }
 
-fn strict() -> Options {
+pub(super) fn strict() -> Options {
     Options { mode: Mode::Strict, ..Options::default() }
 }
 
@@ -121,7 +121,7 @@ fn key() -> LogKey {
     LogKey::of_realm(&[1; 32], &"one".parse().unwrap()).unwrap()
 }
 
-fn outside() -> Outside {
+pub(super) fn outside() -> Outside {
     Outside { clock: Arc::new(StoppedClock), key: key(), before_group: None, index: None }
 }
 

@@ -286,11 +286,12 @@ impl SegmentWriter {
             tracing::info!(folder = %self.folder.display(), "the decision log can be written again");
         }
         self.tree.clone_from(&group.tree);
+        // Before who waits is told: a checkpoint that he asks for next covers what he wrote.
+        self.shared.appended.take(&group.leaves, &group.tree);
         self.shared.flushed_at_us.store(self.clock.now_us(), SeqCst);
         self.shared.gaps.fetch_add(group.gaps, SeqCst);
         self.shared.buffer.release(group.records, group.record_bytes);
         group.tell();
-        self.shared.appended.take(&group.leaves, &group.tree);
         self.shared.progress.notify_waiters();
         if let Some(deletion) = self.deletion.take()
             && let Err(error) = deletion.finish(&self.folder, &self.shared.catalogue)

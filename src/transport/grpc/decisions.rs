@@ -1,11 +1,12 @@
 //! `hallpass.v1.DecisionLogService`.
 
 mod export;
+mod proofs;
 mod replay;
+mod tail;
 
 use std::sync::Arc;
 
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -55,13 +56,14 @@ impl DecisionLogService for DecisionLog {
         call.answer(work).await
     }
 
-    type TailDecisionsStream = ReceiverStream<Result<pb::TailDecisionsResponse, Status>>;
+    type TailDecisionsStream = tail::Parts;
 
     async fn tail_decisions(
         &self,
-        _request: Request<pb::TailDecisionsRequest>,
+        request: Request<pb::TailDecisionsRequest>,
     ) -> Result<Response<Self::TailDecisionsStream>, Status> {
-        Err(Status::unimplemented("tail_decisions"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(tail::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     type ExportDecisionsStream = export::Parts;
@@ -84,6 +86,20 @@ impl DecisionLogService for DecisionLog {
         call.answer(replay::answer(&self.0, request.into_inner(), &call, &presented)).await
     }
 
+    async fn plan_retention(
+        &self,
+        request: Request<pb::PlanRetentionRequest>,
+    ) -> Result<Response<pb::PlanRetentionResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::PlanRetentionRequest { realm } = request.into_inner();
+            let reading = Reading::of_log("PlanRetention", call.request_id());
+            let planned = self.0.read_log(&realm, &presented, &reading, self.0.plan_retention(&realm)).await;
+            planned.map(convert::retention_plan).map_err(|error| status::of(&error, &realm))
+        };
+        call.answer(work).await
+    }
+
     async fn get_log_status(
         &self,
         request: Request<pb::GetLogStatusRequest>,
@@ -92,7 +108,8 @@ impl DecisionLogService for DecisionLog {
         let work = async {
             let pb::GetLogStatusRequest { realm } = request.into_inner();
             let reading = Reading::of_log("GetLogStatus", call.request_id());
-            let found = self.0.read_log(&realm, &presented, &reading, async { self.0.log_status(&realm) }).await;
+            let permitted = self.0.permit_unrecorded(&realm, &presented, &reading);
+            let found = permitted.and_then(|_| self.0.log_status(&realm));
             found
                 .map(|(found, checkpoint, key)| convert_status::status(&found, checkpoint.as_deref(), key.as_ref()))
                 .map_err(|error| status::of(&error, &realm))
@@ -102,22 +119,25 @@ impl DecisionLogService for DecisionLog {
 
     async fn get_checkpoint(
         &self,
-        _request: Request<pb::GetCheckpointRequest>,
+        request: Request<pb::GetCheckpointRequest>,
     ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
-        Err(Status::unimplemented("get_checkpoint"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(proofs::checkpoint(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn prove_inclusion(
         &self,
-        _request: Request<pb::ProveInclusionRequest>,
+        request: Request<pb::ProveInclusionRequest>,
     ) -> Result<Response<pb::ProveInclusionResponse>, Status> {
-        Err(Status::unimplemented("prove_inclusion"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(proofs::inclusion(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn prove_consistency(
         &self,
-        _request: Request<pb::ProveConsistencyRequest>,
+        request: Request<pb::ProveConsistencyRequest>,
     ) -> Result<Response<pb::ProveConsistencyResponse>, Status> {
-        Err(Status::unimplemented("prove_consistency"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(proofs::consistency(&self.0, request.into_inner(), &call, &presented)).await
     }
 }

@@ -6,6 +6,7 @@ mod callers;
 mod credentials;
 mod decisions;
 mod policies;
+mod privacy;
 mod proofs;
 mod relationships;
 mod revocations;
@@ -89,7 +90,7 @@ async fn an_unknown_realm_is_not_found_in_every_service() {
     ];
     for status in statuses {
         assert_eq!((status.code(), &*reason(&status)), (Code::NotFound, "REALM_UNKNOWN"));
-        assert_eq!(status.message(), "unknown realm `south`, expected one of north");
+        assert_eq!(status.message(), "there is no such realm, expected one of north");
     }
 }
 

@@ -13,6 +13,8 @@ use std::{
     fmt, fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use ::sled::{Batch, Db, IVec};
@@ -34,6 +36,8 @@ const BLOCKS: u8 = 255;
 const BATCH_CHANGES_MAX: usize = 900;
 /// The size of sled's page cache, in bytes.
 const CACHE_BYTES: u64 = 16 << 20;
+/// How long a database may take to let go of its files.
+const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// The index is not written while the filesystem has less than this many free bytes; sled cannot be opened on a full disk.
 const FREE_BYTES_MIN: u64 = 64 << 20;
 
@@ -172,6 +176,9 @@ pub(in crate::storage::segment_log) enum CatalogueError {
     /// The engine failed.
     #[error("the database engine failed")]
     Engine(#[from] ::sled::Error),
+    /// Somebody has it open.
+    #[error("it is in use")]
+    InUse,
     /// The engine failed badly.
     #[error("the database engine panicked")]
     Panic,
@@ -202,12 +209,26 @@ impl Catalogue {
     ) -> Result<(Self, Vec<Block>), CatalogueError> {
         make_folder(folder)?;
         check_room(folder)?;
-        match guarded(|| Self::read(folder, fingerprint)) {
+        match Self::read_when_free(folder, fingerprint) {
             Ok(opened) => Ok(opened),
+            Err(CatalogueError::InUse) => Err(CatalogueError::InUse),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, folder = %folder.display(), "the index of the decision log is made anew");
                 clear(folder)?;
-                guarded(|| Self::read(folder, fingerprint))
+                Self::read_when_free(folder, fingerprint)
+            }
+        }
+    }
+
+    /// Waits for the threads of a database that was dropped just now to let go of it.
+    fn read_when_free(folder: &Path, fingerprint: u64) -> Result<(Self, Vec<Block>), CatalogueError> {
+        let started = Instant::now();
+        loop {
+            match guarded(|| Self::read(folder, fingerprint)) {
+                Err(CatalogueError::InUse) if started.elapsed() < RELEASE_WAIT => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                read => return read,
             }
         }
     }
@@ -218,7 +239,11 @@ impl Catalogue {
             .cache_capacity(CACHE_BYTES)
             .mode(::sled::Mode::HighThroughput)
             .flush_every_ms(Some(500))
-            .open()?;
+            .open()
+            .map_err(|error| match error {
+                ::sled::Error::Io(error) if error.to_string().contains("acquire lock") => CatalogueError::InUse,
+                other => other.into(),
+            })?;
         let meta = [&[VERSION][..], &fingerprint.to_be_bytes()].concat();
         match db.get(META)? {
             Some(found) if found == meta => {}

@@ -10,7 +10,7 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
@@ -38,6 +38,8 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(50);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(30);
+/// How long a question waits for the index of an earlier run to be opened.
+const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// More lost entries than this in a row make a block of their own.
 const LOST_MAX: u64 = 1024;
 
@@ -45,7 +47,7 @@ const LOST_MAX: u64 = 1024;
 #[derive(Debug)]
 pub(in crate::storage::segment_log) struct Index {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ struct Shared {
     segments: Segments,
     block_entries_max: u32,
     state: Mutex<State>,
+    /// The catalogue was opened, or cannot be.
+    loaded: Condvar,
     is_stopping: AtomicBool,
 }
 
@@ -73,6 +77,8 @@ pub(super) struct State {
     pub sealing: Option<Arc<OpenBlock>>,
     /// All events of these blocks.
     pub events: BTreeMap<u64, LogEvent>,
+    /// What an earlier run kept is here, if it can be had.
+    is_loaded: bool,
     /// Blocks whose index was found to be damaged, to be forgotten.
     damaged: Vec<Arc<Block>>,
 }
@@ -112,16 +118,20 @@ impl Index {
             segments,
             block_entries_max,
             state: Mutex::default(),
+            loaded: Condvar::new(),
             is_stopping: AtomicBool::new(false),
         });
         let worker = Arc::clone(&shared);
         let thread = thread::Builder::new().name("decision-index".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// The log as it is now: what is indexed, with what the open block has for these conditions, and what is not.
     pub(in crate::storage::segment_log) fn view(&self, conditions: &[Vec<Term>]) -> View {
         let state = self.shared.state();
+        // Without what an earlier run kept, everything would have to be read.
+        let waited = self.shared.loaded.wait_timeout_while(state, LOAD_WAIT, |state| !state.is_loaded);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         // Taken second: it reaches at least as far as what is indexed.
         View::of(&state, self.shared.segments.segments(), conditions)
     }
@@ -132,17 +142,38 @@ impl Index {
     }
 
     /// The index of a block gave something that is not in the log, or could not be read: it is made anew.
-    pub(in crate::storage::segment_log) fn distrust(&self, block: u64) {
+    pub(in crate::storage::segment_log) fn distrust(&self, block: &Arc<Block>) {
         let mut state = self.shared.state();
-        if let Some(block) = state.blocks.remove(&block) {
+        // It may have been made anew already, or deleted with its segment.
+        if state.blocks.get(&block.first).is_some_and(|known| Arc::ptr_eq(known, block)) {
             tracing::warn!(block = block.first, "a block of the index of the decision log is damaged and made anew");
-            state.damaged.push(block);
+            state.blocks.remove(&block.first);
+            state.damaged.push(Arc::clone(block));
+            drop(state);
             self.shared.segments.wake();
         }
     }
 
+    /// The entries up to this sequence number were deleted meanwhile.
+    pub(in crate::storage::segment_log) fn is_deleted(&self, sequence: u64) -> bool {
+        self.shared.segments.first_sequence() > sequence
+    }
+
+    /// Ends the thread and lets go of the files. What is asked later is read from the segments.
+    pub(in crate::storage::segment_log) fn stop(&self) {
+        self.shared.is_stopping.store(true, SeqCst);
+        self.shared.segments.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            thread.thread().unpark();
+            // What it had not written is built again at the next start.
+            let _ended = thread.join();
+        }
+        let catalogue = self.shared.state().catalogue.take();
+        drop(catalogue);
+    }
+
     /// Everything that was published is indexed, the open block in memory.
-    #[cfg(test)]
     pub(in crate::storage::segment_log) fn is_caught_up(&self) -> bool {
         let state = self.shared.state();
         let is_kept = state.blocks.values().all(|block| block.checksum.is_some() || block.last.is_none());
@@ -158,13 +189,7 @@ impl Index {
 
 impl Drop for Index {
     fn drop(&mut self) {
-        self.shared.is_stopping.store(true, SeqCst);
-        self.shared.segments.wake();
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // What it had not written is built again at the next start.
-            let _ended = thread.join();
-        }
+        self.stop();
     }
 }
 
@@ -181,6 +206,8 @@ impl Shared {
             if Instant::now() >= retry_at {
                 unreadable.clear();
                 self.mend();
+                self.state().is_loaded = true;
+                self.loaded.notify_all();
                 retry_at = Instant::now() + RETRY;
             }
             self.forget_damaged();
@@ -268,7 +295,10 @@ impl Shared {
             let gone = mem::replace(&mut state.blocks, kept);
             state.damaged.extend(gone.into_values());
             state.events = state.events.split_off(&first);
-            (state.catalogue.clone(), mem::take(&mut state.damaged))
+            let mut damaged = mem::take(&mut state.damaged);
+            // One that was made anew already has taken the place of what was damaged.
+            damaged.retain(|block| !state.blocks.contains_key(&block.first));
+            (state.catalogue.clone(), damaged)
         };
         let Some(catalogue) = catalogue else { return };
         for block in damaged.iter().filter(|block| block.checksum.is_some()) {

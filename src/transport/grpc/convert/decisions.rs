@@ -2,6 +2,7 @@
 
 pub(crate) mod export;
 pub(crate) mod replay;
+pub(crate) mod tail;
 
 use prost_types::Timestamp;
 
@@ -10,7 +11,7 @@ use super::{
     Faults, NAME_BYTES_MAX, PURPOSE_BYTES_MAX, authorization, entity, texts, timestamp, value,
 };
 use crate::{
-    app::{decisions::DecisionQuery, error::Error, ports::RecordPage},
+    app::{decisions::DecisionQuery, error::Error, ports::RecordPage, retention::Plan},
     domain::{
         decision::{Effect, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind, RecordedSubject},
@@ -164,6 +165,13 @@ pub(crate) fn page(page: RecordPage, binding: &Binding) -> pb::QueryDecisionsRes
         complete: is_complete,
         events: events.iter().map(event).collect(),
     }
+}
+
+pub(crate) fn retention_plan((rules, plan): (String, Plan)) -> pb::PlanRetentionResponse {
+    let Plan { range, bytes, segments, rule, kept_because } = plan;
+    let (first_sequence, last_sequence) = range.unwrap_or_default();
+    let segments = u32::try_from(segments).unwrap_or(u32::MAX);
+    pb::PlanRetentionResponse { rules, first_sequence, last_sequence, bytes, segments, rule, kept_because }
 }
 
 pub(crate) fn get(request: pb::GetDecisionRequest) -> Result<(String, DecisionId), Error> {

@@ -163,8 +163,8 @@ async fn a_batch_answers_in_order_and_each_item_fails_alone() {
             "Allowed",
             "NotPermitted",
             "3 INVALID_REQUEST `items[2].action` is longer than 256 bytes",
-            "3 INVALID_REQUEST `items[3].action` unknown action `Reed`, did you mean `Read`?",
-            "5 REALM_UNKNOWN unknown realm `south`, expected one of north",
+            "3 INVALID_REQUEST `items[3].action` is no action of the realm, did you mean `Read`?",
+            "5 REALM_UNKNOWN there is no such realm, expected one of north",
             "Unauthenticated",
             "Allowed",
         ]

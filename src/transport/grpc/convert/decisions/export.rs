@@ -5,8 +5,9 @@ use crate::{
     app::{
         decisions::DecisionQuery,
         error::Error,
-        export::{ExportPart, Exported, InclusionProof, Proofs},
+        export::{ExportPart, Exported, Proofs},
     },
+    domain::merkle::proof::InclusionProof,
     proto::v1 as pb,
 };
 
@@ -68,7 +69,7 @@ pub(crate) fn manifest(exported: Exported, query: pb::QueryDecisionsRequest) -> 
         count,
         complete: is_complete,
         events: events.iter().map(event).collect(),
-        checkpoint,
+        checkpoint: checkpoint.to_string(),
         proofs: proofs.iter().map(proof).collect(),
     }
 }

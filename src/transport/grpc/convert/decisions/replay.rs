@@ -1,6 +1,6 @@
 //! Replays of the decision log.
 
-use super::{Faults, Query, authorization, query, record};
+use super::{Faults, Query, authorization, export::whole_query, record};
 use crate::{
     app::{
         decisions::DecisionQuery,
@@ -21,19 +21,10 @@ pub(crate) struct Replay {
 
 pub(crate) fn replay(request: pb::ReplayDecisionsRequest) -> Result<Replay, Error> {
     let pb::ReplayDecisionsRequest { query: asked, as_of } = request;
-    let asked = asked.unwrap_or_default();
     let mut faults = Faults::default();
-    let of_pages = [
-        ("query.order", asked.order != 0),
-        ("query.page_size", asked.page_size != 0),
-        ("query.page_token", !asked.page_token.is_empty()),
-    ];
-    for (field, _) in of_pages.into_iter().filter(|(_, is_set)| *is_set) {
-        faults.add(field, "is set, expected a question without pages");
-    }
     let as_of_us = as_of.and_then(|time| faults.time("as_of", time));
-    let asked = query(asked).map_err(|error| faults.0.extend(error.fields)).ok();
-    let (realm, conditions) = asked.map(|Query { realm, conditions, .. }| (realm, conditions)).unwrap_or_default();
+    let asked = whole_query(asked).map_err(|error| faults.0.extend(error.fields)).ok();
+    let (realm, conditions) = asked.map(|(Query { realm, conditions, .. }, _)| (realm, conditions)).unwrap_or_default();
     faults.none_or(Replay { realm, conditions, as_of_us })
 }
 

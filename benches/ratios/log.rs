@@ -1,0 +1,93 @@
+//! What the decision log costs: sealing, hashing, writing and indexing a record, in every thread that has a part in it.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hallpass::{
+    app::ports::DecisionLog as _,
+    domain::decision_record::DecisionRecord,
+    provider::clock::SystemClock,
+    storage::segment_log::{LogKey, Options, Outside, SegmentLog},
+};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::Runtime;
+
+use self::records::Generator;
+use crate::measure::{Goal, Report, info, median};
+
+#[path = "../../examples/decision_log_figures/records.rs"]
+mod records;
+
+/// Records of a round: several blocks of the index.
+const RECORDS: usize = 200_000;
+const ROUNDS: usize = 5;
+/// After so many records a look at the buffer.
+const AT_ONCE: usize = 64;
+/// More than so many records do not wait for the writer: half of what the buffer takes.
+const WAITING_MAX: u64 = 32_768;
+
+/// How many records a core takes and indexes.
+pub(crate) fn run(report: &mut Report) {
+    let Figures { record_us, records_per_s } = measure();
+    report.goal("log_records_per_s_of_one_core", 1e6 / record_us, Goal::AtLeast(100_000.0));
+    info("log_us_a_record", record_us);
+    info("log_records_per_s_here", records_per_s);
+}
+
+/// What a record costs.
+pub(crate) struct Figures {
+    /// Processor time of all threads, in microseconds.
+    pub(crate) record_us: f64,
+    /// How many a second were taken and indexed.
+    pub(crate) records_per_s: f64,
+}
+
+/// Appends records one by one, as decisions do, and waits until they are on disk and indexed.
+pub(crate) fn measure() -> Figures {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    let log = open(folder.path());
+    let mut generator = Generator::new((RECORDS * (ROUNDS + 1)) as u64);
+    let (mut us, mut per_s) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let records: Vec<DecisionRecord> = (0..RECORDS).map(|_| generator.next_record()).collect();
+        let (started, before_us) = (Instant::now(), process_us());
+        runtime.block_on(async {
+            for (at, record) in records.into_iter().enumerate() {
+                append(&log, record).await;
+                while at % AT_ONCE == 0 && log.status().waiting > WAITING_MAX {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            while log.status().waiting > 0 || !log.is_indexed() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        if round > 0 {
+            us.push((process_us() - before_us) / RECORDS as f64);
+            per_s.push(RECORDS as f64 / started.elapsed().as_secs_f64());
+        }
+    }
+    runtime.block_on(log.close());
+    Figures { record_us: median(&us), records_per_s: median(&per_s) }
+}
+
+/// Nobody decides anything between two records here, so the buffer is kept from filling up.
+async fn append(log: &SegmentLog, record: DecisionRecord) {
+    log.append(vec![record]).await.unwrap();
+}
+
+fn open(folder: &Path) -> SegmentLog {
+    let key = LogKey::of_realm(&[7; 32], &"bench".parse().unwrap()).unwrap();
+    let index = Some(folder.join("index"));
+    let outside = Outside { clock: Arc::new(SystemClock), key, before_group: None, index };
+    SegmentLog::open(&folder.join("log"), Options::default(), outside).unwrap()
+}
+
+fn process_us() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
