@@ -7,6 +7,7 @@ use crate::{
         App,
         error::Error,
         ports::{LogSegment, RecordPage},
+        privacy::held_entities,
         realm_state::RealmState,
     },
     domain::{
@@ -97,9 +98,9 @@ impl Rules {
 /// makes nothing old. And the present is believed only as far as the segments lead up to it.
 fn old_segments(segments: &[LogSegment], now_us: i64, days: u32) -> usize {
     let Some(first) = segments.first() else { return 0 };
-    let reached = segments.iter().fold(first.newest_us, |reached, segment| {
-        reached.max(segment.newest_us.min(reached.saturating_add(STEP_US)))
-    });
+    let reached = segments
+        .iter()
+        .fold(first.newest_us, |reached, segment| reached.max(segment.newest_us.min(reached.saturating_add(STEP_US))));
     let before_us = now_us.min(reached.saturating_add(STEP_US)).saturating_sub(i64::from(days).saturating_mul(DAY_US));
     let mut newest_us = i64::MIN;
     let is_old = |segment: &&LogSegment| {
@@ -171,7 +172,7 @@ impl App {
 /// The first entry about a person who is under legal hold.
 async fn first_of_held(state: &RealmState) -> Result<Option<u64>, Error> {
     let mut first: Option<u64> = None;
-    for person in held(state) {
+    for person in held_entities(state) {
         for filter in filters_of(&person) {
             let page = PageRequest { order: Order::OldestFirst, size: 1, after: None };
             let RecordPage { decisions, is_complete, .. } = state.log.query(filter, page).await?;
@@ -192,12 +193,6 @@ fn filters_of(person: &EntityId) -> [RecordFilter; 4] {
         RecordFilter { actor: Some(Arc::clone(&person.id)), ..RecordFilter::default() },
         RecordFilter { resource_ids: vec![Arc::clone(&person.id)], ..RecordFilter::default() },
     ]
-}
-
-/// The people under legal hold, as the log names them.
-fn held(state: &RealmState) -> Vec<EntityId> {
-    let held = state.people.identities.held();
-    held.iter().map(|found| EntityId::new(Arc::clone(&found.entity.entity_type), found.pseudonym.text())).collect()
 }
 
 #[cfg(test)]

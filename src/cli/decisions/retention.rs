@@ -10,9 +10,7 @@ use crate::{
         target::{LogTarget, failed},
     },
     config::Environment,
-    proto::v1::{
-        PlanRetentionRequest, PlanRetentionResponse, decision_log_service_client::DecisionLogServiceClient,
-    },
+    proto::v1::{PlanRetentionRequest, PlanRetentionResponse, decision_log_service_client::DecisionLogServiceClient},
 };
 
 const NOTES: &str = "\
@@ -103,10 +101,10 @@ mod tests {
             ]
         );
         let held = PlanRetentionResponse { last_sequence: 0, kept_because: "the realm is held".to_owned(), ..plan };
-        assert_eq!(sentences("edfi", &held)[1..], [
-            "nothing would be deleted now",
-            "more is kept than the rules say: the realm is held"
-        ]);
+        assert_eq!(
+            sentences("edfi", &held)[1..],
+            ["nothing would be deleted now", "more is kept than the rules say: the realm is held"]
+        );
         let none = sentences("edfi", &PlanRetentionResponse::default());
         assert!(none[0].starts_with("edfi keeps everything"), "{none:?}");
     }

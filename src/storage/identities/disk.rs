@@ -349,7 +349,9 @@ impl Loading<'_> {
                 return Ok((file, length, frames));
             };
             let bytes = body.len() as u64 + 8;
-            let rows = key.open(frames, &mut body).ok_or_else(|| damaged(length, "it was moved, or sealed with another key"))?;
+            let rows = key
+                .open(frames, &mut body)
+                .ok_or_else(|| damaged(length, "it was moved, or sealed with another key"))?;
             let rows = read_rows(rows).map_err(|error| damaged(length, &error.to_string()))?;
             rows.into_iter().for_each(|row| self.take(row));
             (length, frames) = (length + bytes, frames + 1);

@@ -510,39 +510,3 @@ proptest! {
         }
     }
 }
-
-#[test]
-fn zz_figures() {
-    let data = tempfile::tempdir().unwrap();
-    let table = open(data.path()).unwrap();
-    let n = 200_000_u32;
-    let start = std::time::Instant::now();
-    for id in 0..n {
-        table.identify(&student(id)).unwrap();
-    }
-    println!("create {:?}", start.elapsed() / n);
-    let start = std::time::Instant::now();
-    table.make_durable().unwrap();
-    println!("durable {:?} bytes {}", start.elapsed() / n, fs::metadata(table_path(data.path(), 1)).unwrap().len() / u64::from(n));
-    let people: Vec<_> = (0..n).map(student).collect();
-    let start = std::time::Instant::now();
-    for person in &people {
-        table.identify(person).unwrap();
-    }
-    println!("lookup {:?}", start.elapsed() / n);
-    let two = table.with_id("1").into_iter().chain(table.with_id("2")).collect::<Vec<_>>();
-    let text = [7; 200];
-    let start = std::time::Instant::now();
-    for id in 0..n {
-        table.seal(DecisionId(u128::from(id)), two.clone(), &text).unwrap();
-    }
-    println!("seal {:?}", start.elapsed() / n);
-    println!("size of identity {}", std::mem::size_of::<crate::domain::identity::Identity>());
-    let start = std::time::Instant::now();
-    erase(&table, &["1"]).unwrap();
-    println!("erase {:?}", start.elapsed());
-    drop(table);
-    let start = std::time::Instant::now();
-    drop(open(data.path()).unwrap());
-    println!("open {:?}", start.elapsed() / n);
-}
