@@ -2,6 +2,8 @@
 //!
 //! Defaults, then the file, then the environment, then flags: the later one counts. Nothing else reads the environment.
 
+mod callers;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -16,7 +18,7 @@ use std::{
 
 use crate::{
     app::{
-        caller::{self, KeyDigest, KnownCaller},
+        caller::{self, KnownCaller},
         retention,
         token_cache::TOKENS_MAX_DEFAULT,
     },
@@ -27,7 +29,9 @@ use crate::{
         issuer::Issuer,
         mask::Mask,
         realm_file::read_issuers,
+        signed_note::VerifierKey,
     },
+    provider::witness::{self, Place},
     storage::{segment_log, sled},
     telemetry,
 };
@@ -54,6 +58,10 @@ pub struct Config {
     pub log: telemetry::Options,
     /// How decisions are kept.
     pub decision_log: segment_log::Options,
+    /// What the logs' checkpoints are called by, before a slash and the realm's name; `None` for what is made at first.
+    pub log_origin: Option<Arc<str>>,
+    /// Where the logs' checkpoints are handed to.
+    pub witness: witness::Options,
     /// How relationships are kept.
     pub relationships: sled::Options,
     /// The longest gRPC message, in bytes.
@@ -92,6 +100,8 @@ impl Default for Config {
             callers: Vec::new(),
             log: telemetry::Options::default(),
             decision_log: segment_log::Options::default(),
+            log_origin: None,
+            witness: witness::Options::default(),
             relationships: sled::Options::default(),
             message_bytes_max: 8 * 1024 * 1024,
             tokens_cached_max: TOKENS_MAX_DEFAULT,
@@ -318,7 +328,11 @@ impl Layers<'_> {
             format: self.value(table, "log.format", telemetry::Format::from_str).unwrap_or(default.log.format),
         });
         let kept = default.decision_log;
-        let decision_log = section(root, "decision_log", |table| self.decision_log(table, kept));
+        let (decision_log, log_origin, witness) = section(root, "decision_log", |table| {
+            let origin = table.and_then(log_origin);
+            let witness = table.and_then(|table| table.table("witness", |table| self.witness(table)));
+            (self.decision_log(table, kept), origin, witness.unwrap_or_default())
+        });
         let kept = default.relationships;
         let relationships = section(root, "relationships", |table| sled::Options {
             cache_bytes: self
@@ -338,9 +352,11 @@ impl Layers<'_> {
             http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             realms: self.realms(root, decision_log),
-            callers: callers(root),
+            callers: callers::read(root),
             log,
             decision_log,
+            log_origin,
+            witness,
             relationships,
             message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
             tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
@@ -358,6 +374,23 @@ impl Layers<'_> {
             segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
                 .map_or(default.segment_age_max, Duration::from_secs),
             ..default
+        }
+    }
+
+    /// Where checkpoints are handed to. A relative path starts at the file's folder.
+    fn witness(&self, table: &Table<'_>) -> witness::Options {
+        let default = witness::Options::default();
+        let read = |key: &str, parse: fn(&str) -> Result<Place, String>| {
+            let fault = |message| table.fault(Some(key), format!("`decision_log.witness.{key}` {message}"));
+            parse(&table.text(key)?).map_err(fault).ok()
+        };
+        let file = table.text("file").map(|path| Place::File(self.base.join(&*path)));
+        let places = [file, read("syslog", Place::syslog), read("url", Place::url)];
+        let interval = table.integer("interval_seconds", 1..=86_400).and_then(|seconds| u64::try_from(seconds).ok());
+        witness::Options {
+            places: places.into_iter().flatten().collect(),
+            interval: interval.map_or(default.interval, Duration::from_secs),
+            private_addresses: table.flag("private_addresses"),
         }
     }
 
@@ -442,49 +475,6 @@ fn retention_rules(table: &Table<'_>) -> retention::Rules {
     rules.unwrap_or_default()
 }
 
-/// The callers that the file names, each with a key of its own.
-fn callers(root: &Table<'_>) -> Vec<KnownCaller> {
-    let named = root.named("callers", |name, table| {
-        // The shape of a realm's name keeps names readable wherever they are shown.
-        if name.parse::<RealmName>().is_err() || name == caller::ADMIN {
-            table.fault(
-                None,
-                format!(
-                    "`{name}` is no name of a caller, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or \
-                     digit, and not `{}`",
-                    caller::ADMIN
-                ),
-            );
-        }
-        let roles = table.required_texts("roles");
-        let realms = table.texts("realms").unwrap_or_default().into_iter().filter_map(|realm| {
-            realm.parse().map_err(|error| table.fault(Some("realms"), format!("{error}"))).ok()
-        });
-        let realms = realms.collect();
-        let key = table.required_text("key_sha256").and_then(|digits| {
-            let key = KeyDigest::parse(&digits);
-            if key.is_none() {
-                table.fault(
-                    Some("key_sha256"),
-                    "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
-                );
-            }
-            key
-        });
-        Some(KnownCaller { name: name.into(), roles: roles?, realms, key: key? })
-    });
-    let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
-    for (index, caller) in callers.iter().enumerate() {
-        if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
-            root.fault(
-                Some("callers"),
-                format!("caller `{}` has the key of another, expected a key for each", caller.name),
-            );
-        }
-    }
-    callers
-}
-
 const RESERVED: &str = "`hallpass` is the name of the policies that say who reads the decision log, expected another name; \
                         a folder `hallpass` in `policies_dir` replaces those policies";
 
@@ -509,6 +499,17 @@ fn realm_decision_log(table: &Table<'_>, all: segment_log::Options) -> segment_l
             .map_or(all.segment_age_max, Duration::from_secs),
         ..all
     }
+}
+
+/// What the logs' checkpoints are called by; it must be a name that keys may have.
+fn log_origin(table: &Table<'_>) -> Option<Arc<str>> {
+    let origin = table.text("origin")?;
+    if VerifierKey::new(&origin, [0; 32]).is_none() {
+        let message = format!("`decision_log.origin` `{origin}` is no name, expected one without blanks and `+`");
+        table.fault(Some("origin"), message);
+        return None;
+    }
+    Some(origin)
 }
 
 /// Reads a table that may be absent; what is outside the file counts all the same.
@@ -543,6 +544,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::caller::KeyDigest;
     use crate::domain::issuer::{Algorithm, KeyLocation};
 
     fn read(content: &str, flags: &Flags, variables: &[(&str, &str)]) -> Result<Config, String> {

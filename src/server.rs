@@ -27,7 +27,9 @@ use crate::{
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
         people::People,
         policies::{faults_of, validate},
-        ports::{Clock, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector},
+        ports::{
+            Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector,
+        },
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
@@ -40,13 +42,15 @@ use crate::{
         introspection::Introspectors,
         jwks::Jwks,
         realm_files::{RealmFolders, embedded_caller_policies, read_folder},
+        witness::Witness,
     },
     storage::{
+        checkpoint_key,
         history::HistoryFiles,
         identities::IdentityTable,
         key_file,
         policy_versions::PolicyFolders,
-        segment_log::{LogKey, Outside, SegmentLog},
+        segment_log::{LogKey, Outside, SegmentLog, Signing},
         sled::SledStore,
     },
     transport::{grpc, http},
@@ -119,6 +123,10 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     tokio::spawn(
         working.clone().run_until_cancelled_owned(keep_keys(Arc::clone(&service.app), Arc::clone(&service.jwks))),
     );
+    for witness in &service.witnesses {
+        let witness = Arc::clone(witness);
+        tokio::spawn(working.clone().run_until_cancelled_owned(async move { witness.follow().await }));
+    }
     tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
@@ -251,6 +259,7 @@ pub struct Service {
     app: Arc<App>,
     store: Arc<SledStore>,
     jwks: Arc<Jwks>,
+    witnesses: Vec<Arc<Witness>>,
 }
 
 impl Service {
@@ -285,6 +294,7 @@ impl Service {
             applications: Arc::clone(&store) as Arc<_>,
             revocations: Arc::clone(&store) as Arc<_>,
         };
+        let mut witnesses = Vec::new();
         let mut states = Vec::new();
         let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
         for (realm, files) in realms.into_iter().zip(files) {
@@ -303,8 +313,15 @@ impl Service {
                     decision_log.unwrap_or(config.decision_log),
                     Outside { clock: Arc::clone(&clock), key, before_group, index },
                 );
-                Arc::new(blocking(move || Ok(SegmentLog::open(&folder, options, outside)?)).await?)
+                let signing = signing(config, &keys_folder(&config.data_dir)?, &name)?;
+                let open = move || {
+                    let log = SegmentLog::open(&folder, options, outside)?;
+                    log.sign(signing)?;
+                    Ok(log)
+                };
+                Arc::new(blocking(open).await?)
             };
+            witnesses.extend(Witness::all(&config.witness, &log.checkpoints()));
             let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
             let people = People { identities, hashes, mask };
             let deployed = Deployed { name, variant, issuers };
@@ -328,7 +345,7 @@ impl Service {
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
         let app = Arc::new(app);
         app.finish_erasures().await?;
-        Ok(Self { app, store, jwks })
+        Ok(Self { app, store, jwks, witnesses })
     }
 
     /// The use cases.
@@ -342,8 +359,23 @@ impl Service {
     /// A store whose last flush fails.
     pub async fn close(self) -> Result<()> {
         self.app.close().await;
+        // The last checkpoints are made when the logs are closed. Who cannot take them has been told of, and is not waited for.
+        let handing = self.witnesses.iter().map(|witness| {
+            let witness = Arc::clone(witness);
+            async move { witness.hand_newest().await }
+        });
+        let _taken_or_told = handing.collect::<tokio::task::JoinSet<_>>().join_all().await;
         Ok(self.store.close().await?)
     }
+}
+
+/// What signs the checkpoints of a realm's log.
+pub(crate) fn signing(config: &Config, keys: &Path, realm: &RealmName) -> Result<Signing> {
+    Ok(Signing {
+        seeds: checkpoint_key::seeds(keys)?,
+        origin: config.log_origin.as_ref().map(|origin| format!("{origin}/{realm}").into()),
+        origin_default: checkpoint_key::origin_default(keys, realm.as_str())?.into(),
+    })
 }
 
 /// Where a realm keeps what it was.
@@ -356,7 +388,7 @@ async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
 }
 
 /// The folder of keys, made for its owner alone when it is not there.
-fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
+pub(crate) fn keys_folder(data_dir: &Path) -> Result<PathBuf> {
     let folder = data_dir.join("keys");
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod decisions;
 pub mod error;
 pub mod export;
+pub mod log_proofs;
 pub mod oauth_token;
 pub mod people;
 pub mod policies;

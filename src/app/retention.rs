@@ -54,9 +54,7 @@ const STEP_US: i64 = 7 * DAY_US;
 impl Rules {
     /// The rules in words; empty where there are none.
     pub fn words(&self) -> String {
-        let days = self.days.map(|days| format!("older than {days} days"));
-        let bytes = self.bytes.map(|bytes| format!("beyond {bytes} bytes"));
-        let rules: Vec<String> = days.into_iter().chain(bytes).collect();
+        let rules: Vec<String> = self.days.map(by_age).into_iter().chain(self.bytes.map(by_size)).collect();
         match (rules.is_empty(), self.is_held) {
             (true, _) => String::new(),
             (false, false) => rules.join(", or "),
@@ -67,9 +65,8 @@ impl Rules {
     /// What goes of these segments, oldest first, now. `keep_from` is the first entry that must stay whatever the rules
     /// say.
     pub fn plan(&self, segments: &[LogSegment], now_us: i64, keep_from: Option<u64>) -> Plan {
-        let by_age = self.days.map_or(0, |days| old_segments(segments, now_us, days));
-        let by_size = self.bytes.map_or(0, |bytes| excess_segments(segments, bytes));
-        let wanted = by_age.max(by_size);
+        let old = self.days.map_or(0, |days| old_segments(segments, now_us, days));
+        let wanted = old.max(self.bytes.map_or(0, |bytes| excess_segments(segments, bytes)));
         if wanted == 0 {
             return Plan::default();
         }
@@ -83,13 +80,21 @@ impl Rules {
             return Plan { kept_because, ..Plan::default() };
         };
         let rule = match (self.days, self.bytes) {
-            (Some(days), _) if going.len() <= by_age => format!("older than {days} days"),
-            (_, Some(bytes)) => format!("beyond {bytes} bytes"),
+            (Some(days), _) if going.len() <= old => by_age(days),
+            (_, Some(bytes)) => by_size(bytes),
             (_, None) => self.words(),
         };
         let bytes = going.iter().map(|segment| segment.bytes).sum();
         Plan { range: Some((first.first, last.last)), bytes, segments: going.len(), rule, kept_because }
     }
+}
+
+fn by_age(days: u32) -> String {
+    format!("older than {days} {}", if days == 1 { "day" } else { "days" })
+}
+
+fn by_size(bytes: u64) -> String {
+    format!("beyond {bytes} bytes")
 }
 
 /// How many of the oldest segments are older than so many days.

@@ -1,12 +1,16 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+mod checkpoint;
 mod events;
 mod export;
 mod filters;
+mod keys;
+mod prove;
 mod replay;
 mod retention;
 mod status;
 mod tail;
+mod verify;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -44,6 +48,17 @@ pub(super) enum Verb {
     Retention(retention::Arguments),
     /// Says how the log is doing: whether it takes records, what waits, what was lost
     Status(status::Arguments),
+    /// Checks a copy of a log offline: that nothing was lost, added or changed since checkpoints were made of it
+    Verify(verify::Arguments),
+    /// Makes a checkpoint: a signed statement of all that the log holds now
+    Checkpoint(checkpoint::Arguments),
+    /// Writes a proof that an entry is in the log
+    Prove(prove::Prove),
+    /// Checks a proof offline
+    CheckProof(prove::CheckProof),
+    /// The keys that sign and verify checkpoints
+    #[command(subcommand)]
+    Keys(keys::Verb),
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +106,11 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
         Verb::Tail(arguments) => tail::run(*arguments, environment, screen).await,
         Verb::Retention(arguments) => retention::run(arguments, environment, screen).await,
         Verb::Status(arguments) => status::run(arguments, environment, screen).await,
+        Verb::Verify(arguments) => verify::run(&arguments, screen),
+        Verb::Checkpoint(arguments) => checkpoint::run(arguments, environment, screen).await,
+        Verb::Prove(arguments) => prove::prove(arguments, environment, screen).await,
+        Verb::CheckProof(arguments) => prove::check(&arguments, screen),
+        Verb::Keys(verb) => keys::run(verb, environment, screen).await,
     }
 }
 

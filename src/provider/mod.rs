@@ -10,3 +10,4 @@ mod key_fetch;
 mod outbound;
 pub mod realm_files;
 pub mod signer;
+pub mod witness;

@@ -1,13 +1,62 @@
 //! The key that signs checkpoints: an Ed25519 seed, and the name of the log that it signs for.
 
-use std::fmt;
+use std::{fmt, fs, io, path::Path};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
+use super::key_file::{KeyFileError, load_or_create};
 use crate::domain::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     signed_note::{VerifierKey, note},
 };
+
+/// The file of the seed that signs.
+const SEED: &str = "checkpoint.key";
+/// The file of the seed that will sign, while it is being changed.
+const NEXT_SEED: &str = "checkpoint.next.key";
+/// The file that tells this data folder's logs from those of others.
+const ORIGIN: &str = "origin.id";
+
+/// The seeds in a folder of keys: the one that signs, which is made when there is none, and the next one while a change
+/// is under way.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn seeds(folder: &Path) -> Result<Vec<[u8; 32]>, KeyFileError> {
+    let mut seeds = vec![load_or_create(&folder.join(SEED))?];
+    if folder.join(NEXT_SEED).exists() {
+        seeds.push(load_or_create(&folder.join(NEXT_SEED))?);
+    }
+    Ok(seeds)
+}
+
+/// The seed that will sign; made when there is none yet.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn next_seed(folder: &Path) -> Result<[u8; 32], KeyFileError> {
+    load_or_create(&folder.join(NEXT_SEED))
+}
+
+/// Puts the next seed in the place of the one that signed, which is gone then.
+///
+/// # Errors
+/// Those of the disk; trying again finishes it.
+pub fn finish_change(folder: &Path) -> io::Result<()> {
+    fs::rename(folder.join(NEXT_SEED), folder.join(SEED))?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// What the log of a realm is called by when nothing is configured: `hallpass/`, 16 random hexadecimal digits that were
+/// made once for this folder, and the realm's name.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn origin_default(folder: &Path, realm: &str) -> Result<String, KeyFileError> {
+    let drawn = load_or_create(&folder.join(ORIGIN))?;
+    let number = drawn.first_chunk::<8>().copied().map(u64::from_be_bytes).unwrap_or_default();
+    Ok(format!("hallpass/{number:016x}/{realm}"))
+}
 
 /// Signs checkpoints of one log.
 pub struct CheckpointKey {
@@ -59,6 +108,19 @@ mod tests {
         let other = CheckpointKey::new(&[3; 32], "example.org/log").unwrap();
         assert!(Checkpoint::open(&signed.note, std::slice::from_ref(other.verifier())).is_err());
         assert!(CheckpointKey::new(&[1; 32], "with a blank").is_none());
+    }
+
+    #[test]
+    fn a_change_takes_the_old_seed_away_and_an_origin_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = seeds(folder.path()).unwrap();
+        let next = next_seed(folder.path()).unwrap();
+        assert_eq!(seeds(folder.path()).unwrap(), [first[0], next]);
+        finish_change(folder.path()).unwrap();
+        assert_eq!(seeds(folder.path()).unwrap(), [next]);
+        let origin = origin_default(folder.path(), "one").unwrap();
+        assert_eq!(origin, origin_default(folder.path(), "one").unwrap());
+        assert!(origin.len() == 29 && origin.starts_with("hallpass/") && origin.ends_with("/one"), "{origin}");
     }
 
     #[test]

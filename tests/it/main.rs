@@ -14,6 +14,7 @@ mod architecture;
 mod bad_input;
 mod decide;
 mod docs;
+mod exports;
 mod faults;
 mod grandbend;
 mod grants;

@@ -1,12 +1,12 @@
 //! `hallpass.v1.DecisionLogService`.
 
 mod export;
+mod proofs;
 mod replay;
 mod tail;
 
 use std::sync::Arc;
 
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -119,22 +119,25 @@ impl DecisionLogService for DecisionLog {
 
     async fn get_checkpoint(
         &self,
-        _request: Request<pb::GetCheckpointRequest>,
+        request: Request<pb::GetCheckpointRequest>,
     ) -> Result<Response<pb::GetCheckpointResponse>, Status> {
-        Err(Status::unimplemented("get_checkpoint"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(proofs::checkpoint(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn prove_inclusion(
         &self,
-        _request: Request<pb::ProveInclusionRequest>,
+        request: Request<pb::ProveInclusionRequest>,
     ) -> Result<Response<pb::ProveInclusionResponse>, Status> {
-        Err(Status::unimplemented("prove_inclusion"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(proofs::inclusion(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn prove_consistency(
         &self,
-        _request: Request<pb::ProveConsistencyRequest>,
+        request: Request<pb::ProveConsistencyRequest>,
     ) -> Result<Response<pb::ProveConsistencyResponse>, Status> {
-        Err(Status::unimplemented("prove_consistency"))
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(proofs::consistency(&self.0, request.into_inner(), &call, &presented)).await
     }
 }

@@ -232,7 +232,7 @@ impl Keeper {
         };
         *lock(&self.inner.keys) = keys;
         let missing = "the key that signs this log's checkpoints is missing; restore keys/checkpoint.key from a \
-                       backup, or begin a new key with `hallpass decisions keys rotate --lost`";
+                       backup";
         key.ok_or_else(|| io::Error::other(missing))
     }
 

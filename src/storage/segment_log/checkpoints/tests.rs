@@ -171,7 +171,7 @@ async fn a_missing_key_stops_checkpoints_and_no_decision() {
     let log = signed_log(folder.path(), strict(), &[9]);
     log.append(records(0..3)).await.unwrap();
     let error = log.checkpoint().await.unwrap_err().to_string();
-    assert!(error.contains("keys rotate --lost"), "{error}");
+    assert!(error.contains("restore keys/checkpoint.key"), "{error}");
     assert!(log.signing_status().fault.is_some() && log.signing_status().failures > 0);
     assert!(log.is_writable());
 }

@@ -1,5 +1,6 @@
 //! Who may read the decision log.
 
+use prost::Message as _;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -73,6 +74,26 @@ async fn a_call_without_a_good_key_is_unauthenticated_and_on_record() {
         assert!(!format!("{unknown:?}").contains("auditor's"), "{unknown:?}");
     }
     assert_eq!(world.log.records().len(), 6);
+}
+
+#[tokio::test]
+async fn no_call_about_the_log_is_answered_without_a_key() {
+    let world = world().await;
+    let descriptors = prost_types::FileDescriptorSet::decode(crate::proto::FILE_DESCRIPTOR_SET).unwrap();
+    let services = descriptors.file.iter().flat_map(|file| &file.service);
+    let mut asked = 0;
+    for service in services.filter(|service| ["DecisionLogService", "PrivacyService"].contains(&service.name())) {
+        for method in &service.method {
+            let path = format!("/hallpass.v1.{}/{}", service.name(), method.name());
+            let mut grpc = tonic::client::Grpc::new(world.channel.clone());
+            grpc.ready().await.unwrap();
+            let codec = tonic_prost::ProstCodec::<(), ()>::default();
+            let status = grpc.unary(Request::new(()), path.parse().unwrap(), codec).await.unwrap_err();
+            assert_eq!((status.code(), &*reason(&status)), (Code::Unauthenticated, "CALLER_KEY_MISSING"), "{path}");
+            asked += 1;
+        }
+    }
+    assert!(asked >= 14, "{asked}");
 }
 
 #[tokio::test]
