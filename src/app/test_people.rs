@@ -102,7 +102,9 @@ impl Identities for TestIdentities {
 
     fn set_hold(&self, people: &[Arc<Identity>], since_us: Option<i64>) -> Result<(), IdentityError> {
         self.works()?;
-        people.iter().for_each(|person| person.set_hold(since_us));
+        for person in people {
+            person.set_hold(since_us);
+        }
         Ok(())
     }
 
@@ -113,7 +115,9 @@ impl Identities for TestIdentities {
         caller: &Arc<str>,
     ) -> Result<Erasing, IdentityError> {
         self.works()?;
-        people.iter().for_each(|person| self.people.remove(person));
+        for person in people {
+            self.people.remove(person);
+        }
         let erasing = Erasing {
             people: people.iter().map(|person| person.entity.clone()).collect(),
             pseudonyms: people.iter().map(|person| person.pseudonym).collect(),

@@ -134,7 +134,7 @@ fn erased(done: &ErasePersonResponse) -> Vec<String> {
     if pseudonyms.is_empty() {
         lines.push("the decision log knew nothing of this person".to_owned());
     } else {
-        let names = plain(&pseudonyms.join(", ")).to_string();
+        let names = plain(&pseudonyms.join(", "));
         lines.push(format!("erased, entry {sequence}: nobody can tell any more who was {names}"));
     }
     if *relationships_left > 0 {
@@ -162,7 +162,7 @@ async fn hold(arguments: Hold, change: Change, environment: &Environment, screen
 /// What became of a hold, in words.
 fn changed(done: &SetLegalHoldResponse, change: Change) -> String {
     let SetLegalHoldResponse { pseudonyms, sequence } = done;
-    let names = plain(&pseudonyms.join(", ")).to_string();
+    let names = plain(&pseudonyms.join(", "));
     match (change, *sequence) {
         (Change::Hold, 0) => format!("{names} is under legal hold already"),
         (Change::Hold, sequence) => format!("{names} is under legal hold from now on, entry {sequence}"),

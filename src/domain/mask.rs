@@ -115,7 +115,9 @@ impl Mask {
         named(self.principal, "principal", &mut record.principal);
         named(self.actor, "actor", &mut record.actor);
         if self.message != Masking::Keep {
-            record.reasons.iter_mut().for_each(|reason| change(self.message, "message", &mut reason.message));
+            for reason in &mut record.reasons {
+                change(self.message, "message", &mut reason.message);
+            }
         }
     }
 

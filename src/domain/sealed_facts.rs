@@ -66,7 +66,9 @@ impl FactsKey {
         let mut out = Writer::with_capacity(2 + people.len() * 16 + text.len() + TAG_BYTES + 8);
         out.byte(VERSION);
         out.count(people.len());
-        people.iter().for_each(|person| out.raw(&person.pseudonym.0));
+        for person in people {
+            out.raw(&person.pseudonym.0);
+        }
         let head = out.len();
         out.raw(text);
         let mut sealed = out.into_bytes();
@@ -103,7 +105,9 @@ impl FactsKey {
         let mut mac = hmac::Context::with_key(&self.0);
         mac.update(LABEL);
         mac.update(&id.0.to_be_bytes());
-        people.iter().for_each(|person| mac.update(&person.key));
+        for person in people {
+            mac.update(&person.key);
+        }
         UnboundKey::new(&AES_256_GCM, mac.sign().as_ref()).ok().map(LessSafeKey::new)
     }
 }

@@ -353,7 +353,9 @@ impl Loading<'_> {
                 .open(frames, &mut body)
                 .ok_or_else(|| damaged(length, "it was moved, or sealed with another key"))?;
             let rows = read_rows(rows).map_err(|error| damaged(length, &error.to_string()))?;
-            rows.into_iter().for_each(|row| self.take(row));
+            for row in rows {
+                self.take(row);
+            }
             (length, frames) = (length + bytes, frames + 1);
         }
         Ok((input.into_inner(), length, frames))

@@ -227,14 +227,16 @@ impl Identities for IdentityTable {
 
     fn set_hold(&self, people: &[Arc<Identity>], since_us: Option<i64>) -> Result<(), IdentityError> {
         let mut rows = Rows::default();
-        people.iter().for_each(|person| rows.hold(person.pseudonym, since_us));
-        let disk = self.disk.as_ref().map(lock);
-        if let Some(mut disk) = disk {
-            self.write(&mut disk, rows).map_err(|error| unavailable(&error))?;
-            // Before the disk is free: a table that is written anew has the new state.
-            people.iter().for_each(|person| person.set_hold(since_us));
-        } else {
-            people.iter().for_each(|person| person.set_hold(since_us));
+        for person in people {
+            rows.hold(person.pseudonym, since_us);
+        }
+        // Not free before the new state counts: a table that is written anew has it then.
+        let mut disk = self.disk.as_ref().map(lock);
+        if let Some(disk) = &mut disk {
+            self.write(disk, rows).map_err(|error| unavailable(&error))?;
+        }
+        for person in people {
+            person.set_hold(since_us);
         }
         Ok(())
     }
@@ -254,7 +256,9 @@ impl Identities for IdentityTable {
             rows.erasing(&begun);
             self.write(disk, rows).map_err(|error| unavailable(&error))?;
         }
-        people.iter().for_each(|person| self.forget(person));
+        for person in people {
+            self.forget(person);
+        }
         lock(&self.erasing).push(begun);
         Ok(erasing)
     }
@@ -272,13 +276,11 @@ impl Identities for IdentityTable {
         if lock(&self.erasing).iter().all(|begun| !begun.is(erasing)) {
             return Ok(());
         }
-        match &self.disk {
-            Some(disk) => self.rewrite(disk).map_err(|error| unavailable(&error)),
-            None => {
-                lock(&self.erasing).retain(|begun| !begun.is_noted);
-                Ok(())
-            }
+        if let Some(disk) = &self.disk {
+            return self.rewrite(disk).map_err(|error| unavailable(&error));
         }
+        lock(&self.erasing).retain(|begun| !begun.is_noted);
+        Ok(())
     }
 }
 
