@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hallpass::{
+    app::retention::Rules,
     config::{Config, RealmConfig},
     domain::{issuer::Issuer, mask::Mask},
     telemetry,
@@ -22,6 +23,7 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
             issuers,
             decision_log: None,
             mask: Mask::default(),
+            retention: Rules::default(),
         }],
         log: telemetry::Options { level: "warn".to_owned(), ..telemetry::Options::default() },
         ..Config::default()

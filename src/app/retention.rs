@@ -7,6 +7,7 @@ use crate::{
         App,
         error::Error,
         ports::{LogSegment, RecordPage},
+        privacy::held_entities,
         realm_state::RealmState,
     },
     domain::{
@@ -176,7 +177,7 @@ impl App {
 /// The first entry about a person who is under legal hold.
 async fn first_of_held(state: &RealmState) -> Result<Option<u64>, Error> {
     let mut first: Option<u64> = None;
-    for person in held(state) {
+    for person in held_entities(state) {
         for filter in filters_of(&person) {
             let page = PageRequest { order: Order::OldestFirst, size: 1, after: None };
             let RecordPage { decisions, is_complete, .. } = state.log.query(filter, page).await?;
@@ -197,12 +198,6 @@ fn filters_of(person: &EntityId) -> [RecordFilter; 4] {
         RecordFilter { actor: Some(Arc::clone(&person.id)), ..RecordFilter::default() },
         RecordFilter { resource_ids: vec![Arc::clone(&person.id)], ..RecordFilter::default() },
     ]
-}
-
-/// The people under legal hold, as the log names them.
-fn held(state: &RealmState) -> Vec<EntityId> {
-    let held = state.people.identities.held();
-    held.iter().map(|found| EntityId::new(Arc::clone(&found.entity.entity_type), found.pseudonym.text())).collect()
 }
 
 #[cfg(test)]

@@ -172,7 +172,9 @@ mod tests {
             (1..6_u64).map(|sequence| [&[1][..], &sequence.to_le_bytes(), &[7; 40]].concat()).collect();
         let (mut tree, mut nodes) = (Frontier::new(), std::collections::BTreeMap::new());
         for entry in &entries {
-            tree.append_with(leaf_hash(entry), |level, index, hash| drop(nodes.insert((level, index), *hash)));
+            tree.append_with(leaf_hash(entry), |level, index, hash| {
+                nodes.insert((level, index), *hash);
+            });
         }
         let path = inclusion(2, 5, |level, index| nodes.get(&(level, index)).copied().ok_or(())).unwrap().unwrap();
         let pair = Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap();

@@ -10,12 +10,15 @@ use super::{
     scan::Entry,
     *,
 };
-use crate::domain::{
-    decision::{Effect, Outcome, Reason},
-    decision_record::{RecordKind, RecordedSubject},
-    id::{EntityId, PolicyVersion, Revision},
-    log_event::LoggedEvent,
-    value::{Attributes, Value},
+use crate::{
+    app::ports::Clock,
+    domain::{
+        decision::{Effect, Outcome, Reason},
+        decision_record::{RecordKind, RecordedSubject},
+        id::{EntityId, PolicyVersion, Revision},
+        log_event::{Gap, GapCause, LoggedEvent},
+        value::{Attributes, Value},
+    },
 };
 
 const START_US: i64 = 1_700_000_000_000_000;

@@ -18,6 +18,8 @@ mod index;
 mod index_tests;
 mod last_segment;
 mod notes;
+mod opening;
+mod options;
 mod proofs;
 mod reader;
 mod recovery;
@@ -32,8 +34,7 @@ mod wall_clock;
 mod writer;
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io,
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -50,9 +51,10 @@ use tokio::{
 };
 
 pub use self::checkpoints::Signing;
+pub use self::options::{Mode, Options, Outside};
 pub use self::seal::{LogKey, SealError};
 use self::{
-    blocks::{indexer::Index, positions::PLACES, terms::TermKey},
+    blocks::{indexer::Index, terms::TermKey},
     buffer::{Buffer, Encoded, Refused},
     checkpoints::Appended,
     files::{Disk, SegmentFiles, make_folder},
@@ -61,18 +63,18 @@ use self::{
     group::Noted,
     index::Catalogue,
     notes::{Note, Notes},
+    opening::{first_events, lock, reopen},
     reader::Page,
-    recovery::{Before, Reopened},
     retention::Deletion,
-    wall_clock::{JUMP_US, WallClock},
-    writer::{OpenSegment, SegmentWriter, Shared},
+    wall_clock::WallClock,
+    writer::{SegmentWriter, Shared},
 };
-use crate::app::ports::{BeforeGroup, Clock, DecisionLog, LogError, LogSegment, LogStatus, RecordPage};
+use crate::app::ports::{DecisionLog, LogError, LogSegment, LogStatus, RecordPage};
 use crate::domain::{
     checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision, RecordKind},
     id::DecisionId,
-    log_event::{EventKind, Gap, GapCause, LogEvent},
+    log_event::{EventKind, LogEvent},
     merkle::proof::{ConsistencyProof, InclusionProof},
     record_filter::{Order, PageRequest, RecordFilter},
     signed_note::VerifierKey,
@@ -83,99 +85,6 @@ const FLUSH_WAIT: Duration = Duration::from_secs(5);
 
 /// The most records that who follows the log gets at once.
 const FOLLOWED_MAX: usize = 256;
-
-/// What an append that returned promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// The records are on disk: they survive a power cut.
-    Strict,
-    /// The records are in the buffer and will be on disk within about 20 ms: a crash of the process or the machine may
-    /// lose those of that time; while the disk refuses writes, all that the buffer holds.
-    #[default]
-    Bounded,
-    /// Like bounded; but what cannot be taken is answered all the same, and counted: a gap in the log says how many.
-    Available,
-}
-
-impl Mode {
-    const ALL: [Self; 3] = [Self::Strict, Self::Bounded, Self::Available];
-
-    /// The mode's word: `strict`, `bounded` or `available`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Strict => "strict",
-            Self::Bounded => "bounded",
-            Self::Available => "available",
-        }
-    }
-
-    /// The mode of a word; `None` when it is none's.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.word() == word)
-    }
-
-    /// The number that stands for the mode in the header of a segment.
-    fn number(self) -> u16 {
-        match self {
-            Self::Strict => 0,
-            Self::Bounded => 1,
-            Self::Available => 2,
-        }
-    }
-}
-
-/// What a log needs from outside.
-#[derive(Clone, Debug)]
-pub struct Outside {
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What seals the entries.
-    pub key: LogKey,
-    /// What must be on disk before the entries that refer to it, if anything.
-    pub before_group: Option<Arc<dyn BeforeGroup>>,
-    /// The folder of the index, which may be deleted at any time; `None` to keep no index on disk.
-    pub index: Option<PathBuf>,
-}
-
-/// How a log is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// What an append that returned promises.
-    pub mode: Mode,
-    /// A segment takes no further group that would make it longer than this, in bytes. Default 256 MiB.
-    pub segment_bytes_max: u64,
-    /// A segment takes no further group when it is older than this. Default 1 h.
-    pub segment_age_max: Duration,
-    /// The most records that wait to be written. Default 65,536.
-    pub buffer_records_max: u64,
-    /// The most bytes of records that wait to be written. Default 256 MiB.
-    pub buffer_bytes_max: u64,
-    /// How long an append waits for room in a full buffer. Default 50 ms.
-    pub full_wait: Duration,
-    /// How long a strict append waits for the disk, and a closed log for the disk to come back. Default 5 s.
-    pub strict_wait: Duration,
-    /// How long a record of a bounded log waits for others before its group is written. Default 10 ms, so that with
-    /// the writer's round of 2 ms and a disk that syncs within 8 ms a record is durable after 20 ms.
-    pub group_interval: Duration,
-    /// The most entries of a block of the index. Default and most 65,536.
-    pub block_entries_max: u32,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            mode: Mode::default(),
-            segment_bytes_max: 256 * 1024 * 1024,
-            segment_age_max: Duration::from_secs(3600),
-            buffer_records_max: 65_536,
-            buffer_bytes_max: 256 * 1024 * 1024,
-            full_wait: Duration::from_millis(50),
-            strict_wait: Duration::from_secs(5),
-            group_interval: Duration::from_millis(10),
-            block_entries_max: PLACES,
-        }
-    }
-}
 
 /// The decision log of one realm, in a folder of its own.
 ///
@@ -366,66 +275,6 @@ impl SegmentLog {
             Ok(Err(_)) => Err(LogError::Unavailable("it was closed before the records were written".to_owned())),
             Err(_) => Err(LogError::Unavailable("the records are not on disk yet".to_owned())),
         }
-    }
-}
-
-/// Opens a segment to go on at its end; `None` when it cannot be gone on with, and a new one is needed.
-fn reopen(reopened: Reopened, files: &dyn SegmentFiles, clock: &dyn Clock) -> Option<OpenSegment> {
-    let Reopened { number, path, length, span, created_us } = reopened;
-    // What can be read from now on is durable, or nothing more is written to this file.
-    let file = files.reopen(&path).and_then(|mut file| file.sync().map(|()| file));
-    let file = file.inspect_err(|error| {
-        tracing::warn!(%error, segment = %path.display(), "the last segment of the decision log is left behind");
-    });
-    let age_us = clock.now_us().saturating_sub(created_us).max(0);
-    let made_at_us = clock.monotonic_us().saturating_sub(age_us);
-    Some(OpenSegment { number, file: file.ok()?, path, length, span, made_at_us })
-}
-
-/// What a run says first: that it starts, and what may have been lost before it. In strict mode nothing that was
-/// acknowledged can be, unless the end of the log looks as if it was changed.
-fn first_events(before: Before, mode: Mode, now_us: i64) -> Vec<Noted> {
-    let event = |kind| Noted::Clear(LogEvent { time_us: now_us, kind });
-    let start = EventKind::Start { version: env!("CARGO_PKG_VERSION").into(), mode: mode.word().into() };
-    let mut events = vec![event(start)];
-    if let Some(before_us) = before.last_us.filter(|last_us| last_us.saturating_sub(now_us) > JUMP_US) {
-        events.push(event(EventKind::ClockChange { before_us, after_us: now_us }));
-    }
-    let was_strict = before.mode == Some(Mode::Strict.number());
-    if let Some(from_us) = before.last_us
-        && !before.has_stopped
-        && (!was_strict || before.is_suspect)
-    {
-        let until_us = now_us.max(from_us);
-        let gap = Gap { from_us, until_us, cause: GapCause::Crash, allowed: 0, denied: 0 };
-        events.push(event(EventKind::Gap(gap)));
-    }
-    events
-}
-
-/// Takes the folder for this process until the returned file is dropped. The file says which process that is.
-fn lock(folder: &Path) -> Result<File, LogError> {
-    let path = folder.join("lock");
-    let unavailable = |what: &str| LogError::Unavailable(format!("folder `{}` {what}", folder.display()));
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            OpenOptions::new().read(true).append(true).create(true).open(&path).and_then(|_made| File::open(&path))
-        }
-        opened => opened,
-    };
-    let file = file.map_err(|error| unavailable(&format!("cannot be locked: {error}")))?;
-    match file.try_lock() {
-        Ok(()) => {
-            // A full disk keeps nobody from reading the log; without the number the lock holds all the same.
-            let _written_or_full = fs::write(&path, std::process::id().to_string());
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
-            Err(unavailable(&format!("is in use by {holder}")))
-        }
-        Err(TryLockError::Error(error)) => Err(unavailable(&format!("cannot be locked: {error}"))),
     }
 }
 

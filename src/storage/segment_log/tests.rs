@@ -5,7 +5,7 @@ mod modes;
 mod power_cut;
 mod retention;
 
-use std::{collections::BTreeSet, path::PathBuf, process::Command, sync::atomic::AtomicU32, time::Instant};
+use std::{collections::BTreeSet, io, process::Command, sync::atomic::AtomicU32, time::Instant};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -18,11 +18,15 @@ use super::{
     },
     *,
 };
-use crate::domain::{
-    decision::{Effect, Outcome, Reason},
-    decision_record::RecordedSubject,
-    id::{EntityId, PolicyVersion, Revision},
-    merkle::{Frontier, leaf_hash},
+use crate::{
+    app::ports::Clock,
+    domain::{
+        decision::{Effect, Outcome, Reason},
+        decision_record::RecordedSubject,
+        id::{EntityId, PolicyVersion, Revision},
+        log_event::{Gap, GapCause},
+        merkle::{Frontier, leaf_hash},
+    },
 };
 
 const START_US: i64 = 1_700_000_000_000_000;

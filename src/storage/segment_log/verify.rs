@@ -156,8 +156,8 @@ pub fn origin(folder: &Path) -> Option<Arc<str>> {
 /// The folder looks like one of a log: it has segments or checkpoints.
 pub fn is_log(folder: &Path) -> bool {
     let is_ours = |name: &str| name == super::checkpoint_files::ALL || name.ends_with(".seg");
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_ours))
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_str().is_some_and(is_ours))
 }
 
 /// Checks the log in this folder, which nobody writes to meanwhile.

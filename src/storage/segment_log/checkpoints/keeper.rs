@@ -128,9 +128,10 @@ impl Keeper {
                 _ => Some(EVERY),
             };
             let left = pause.map(|pause| pause.saturating_sub(tried_at.map_or(pause, |tried_at| tried_at.elapsed())));
+            if is_asked || left == Some(Duration::ZERO) {
+                break;
+            }
             queue = match left {
-                _ if is_asked => break,
-                Some(Duration::ZERO) => break,
                 Some(left) => self.inner.wake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
                 None => self.inner.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
             };

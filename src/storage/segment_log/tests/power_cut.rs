@@ -1,7 +1,5 @@
 //! The power goes: an ext4 file system whose backing file is copied at once is what the platter held at that moment.
 
-use std::path::PathBuf;
-
 use super::*;
 
 /// Cuts; more of them by hand: `HALLPASS_POWER_CUTS=20`.

@@ -246,8 +246,8 @@ impl NoteCheck {
     /// The file of the newest one is the last of all.
     fn check_newest(&self, report: &mut Report) -> io::Result<()> {
         let newest = read_if_there(&self.folder.join(NEWEST))?;
-        let last = self.newest.back().map(|text| text.as_bytes());
-        let before = self.newest.len().checked_sub(2).and_then(|at| self.newest.get(at)).map(|text| text.as_bytes());
+        let last = self.newest.back().map(String::as_bytes);
+        let before = self.newest.len().checked_sub(2).and_then(|at| self.newest.get(at)).map(String::as_bytes);
         if newest.as_deref() == last {
             return Ok(());
         }

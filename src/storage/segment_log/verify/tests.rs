@@ -344,7 +344,9 @@ async fn with_retention(folder: &Path) -> u64 {
         super::super::frame::Header::read(&mut fs::File::open(&paths[3]).unwrap()).unwrap().unwrap().before.size();
     log.note(EventKind::Retention { first: 1, last, rule: "by hand".into() }).await.unwrap();
     log.close().await;
-    paths[..3].iter().for_each(|path| fs::remove_file(path).unwrap());
+    for path in &paths[..3] {
+        fs::remove_file(path).unwrap();
+    }
     last
 }
 
