@@ -741,7 +741,7 @@ tokens_cached_max = 0
         assert_eq!((realms[0].retention, realms[1].retention), (whole, retention::Rules::default()));
         let content = "[realms.a]\nfolder = \"a\"\n[realms.a.retention]\ndays = 0\nbytes = 1\nweeks = 3\n";
         let found = faults(content, &[]);
-        for expected in ["`realms.a.retention.days` is not a whole number", ".bytes` is not a", "`weeks`"] {
+        for expected in ["`realms.a.retention.days` is not a whole number", ".bytes` is not a", ".weeks`"] {
             assert!(found.iter().any(|fault| fault.contains(expected)), "{expected} {found:#?}");
         }
     }

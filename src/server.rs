@@ -271,11 +271,7 @@ impl Service {
         let realms = config.realms()?;
         let read = realms.clone();
         let files = blocking(move || read_realms(&read)).await?;
-        let (own, known) = (config.caller_policies(), config.callers.clone());
-        let caller_policies = {
-            let (own, realms) = (own.clone(), realms.iter().map(|realm| realm.name.clone()).collect::<Vec<_>>());
-            blocking(move || read_caller_policies(own.as_deref(), &known, &realms)).await?
-        };
+        let caller_policies = open_caller_policies(config, &realms).await?;
         let store = {
             let (folder, options) = (config.data_dir.join("relationships"), config.relationships.clone());
             Arc::new(blocking(move || Ok(SledStore::open(&folder, options)?)).await?)
@@ -334,12 +330,11 @@ impl Service {
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
         let introspectors = Introspectors::new(Arc::clone(&clock));
         let introspector = RealmIntrospector { introspectors, folders: folders.clone() };
-        if let Some(folder) = own {
+        if let Some(folder) = config.caller_policies() {
             folders.insert(caller::REALM.parse()?, folder);
         }
         let source = Arc::new(RealmFolders::new(folders));
-        let caller_policies =
-            CallerPolicies::start(&caller_policies, clock.now_us()).map_err(|faults| ConfigError(faults))?;
+        let caller_policies = CallerPolicies::start(&caller_policies, clock.now_us()).map_err(ConfigError)?;
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
@@ -424,6 +419,13 @@ fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
         }
     }
     if faults.is_empty() { Ok(read) } else { bail!(ConfigError(faults)) }
+}
+
+/// The files of the policies that judge who reads the decision log: the deployment's own, or those of the program.
+async fn open_caller_policies(config: &Config, realms: &[RealmConfig]) -> Result<Vec<SourceFile>> {
+    let (own, known) = (config.caller_policies(), config.callers.clone());
+    let realms: Vec<RealmName> = realms.iter().map(|realm| realm.name.clone()).collect();
+    blocking(move || read_caller_policies(own.as_deref(), &known, &realms)).await
 }
 
 /// Reads and checks the policies that judge who reads the decision log, and what callers need of them.

@@ -26,8 +26,11 @@ pub(super) struct New {
     /// What the caller is called in the decision log: a-z, 0-9, `-` and `_`
     #[arg(value_name = "NAME")]
     name: String,
-    /// A role of the caller: operator, auditor, privacy_officer or author, unless your own policies know others
+    /// A role of the caller.
     #[arg(long = "role", value_name = "ROLE", default_value = "auditor")]
+    #[arg(
+        help = "A role of the caller: operator, auditor, privacy_officer or author, unless your own policies know others"
+    )]
     roles: Vec<String>,
     /// A realm whose log the caller may read [default: all]
     #[arg(long = "realm", value_name = "NAME")]

@@ -71,7 +71,7 @@ impl Target {
     pub(super) async fn realm(&self, channel: &Channel) -> Result<String> {
         match &self.realm {
             Some(realm) => Ok(realm.clone()),
-            None => only(realms(channel.clone()).await?),
+            None => only(&realms(channel.clone()).await?),
         }
     }
 
@@ -117,19 +117,18 @@ impl LogTarget {
     pub(super) async fn realm(&self, channel: &LogChannel) -> Result<String> {
         match &self.target.realm {
             Some(realm) => Ok(realm.clone()),
-            None => only(realms(channel.clone()).await?),
+            None => only(&realms(channel.clone()).await?),
         }
     }
 
     fn bearer(&self, environment: &Environment) -> Result<Bearer> {
         let named = self.token_file.clone().or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
-        let path = match &named {
-            Some(path) => path.clone(),
-            None => {
-                let (config, data_dir) = (self.target.config.clone(), self.data_dir.clone());
-                let flags = Flags { config, data_dir, ..Flags::default() };
-                Config::load(&flags, environment)?.data_dir.join(ADMIN_TOKEN)
-            }
+        let path = if let Some(path) = &named {
+            path.clone()
+        } else {
+            let (config, data_dir) = (self.target.config.clone(), self.data_dir.clone());
+            let flags = Flags { config, data_dir, ..Flags::default() };
+            Config::load(&flags, environment)?.data_dir.join(ADMIN_TOKEN)
         };
         let shown = path.display();
         let key = fs::read_to_string(&path).map_err(|error| match (&named, error.kind()) {
@@ -176,8 +175,8 @@ impl Interceptor for Bearer {
 }
 
 /// The service's only realm.
-fn only(realms: Vec<String>) -> Result<String> {
-    match realms.as_slice() {
+fn only(realms: &[String]) -> Result<String> {
+    match realms {
         [only] => Ok(only.clone()),
         [] => bail!("the service has no realm; see its own log"),
         several => bail!("the service has several realms; choose one with --realm: {}", several.join(", ")),
@@ -216,9 +215,12 @@ pub(super) fn failed(status: &Status) -> anyhow::Error {
         );
     }
     let advice = match status.code() {
-        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::OutOfRange => "",
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::PermissionDenied => "",
         Code::Unauthenticated => "; name the file of a caller's key with --token-file",
-        Code::PermissionDenied => "",
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => "; try again in a moment",
         Code::Unimplemented => "; is this a hallpass service of the same version?",
         _ => "; the service's own log says more",

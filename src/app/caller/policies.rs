@@ -138,10 +138,9 @@ impl CallerPolicies {
 fn claims(identified: Identified<'_>) -> Map<String, Json> {
     let (roles, realms): (Vec<&str>, Vec<&str>) = match identified {
         Identified::Admin => (ADMIN_ROLES.to_vec(), Vec::new()),
-        Identified::Known(caller) => (
-            caller.roles.iter().map(|role| &**role).collect(),
-            caller.realms.iter().map(RealmName::as_str).collect(),
-        ),
+        Identified::Known(caller) => {
+            (caller.roles.iter().map(|role| &**role).collect(), caller.realms.iter().map(RealmName::as_str).collect())
+        }
     };
     let claims = [("name", json!(identified.name())), ("roles", json!(roles)), ("realms", json!(realms))];
     claims.into_iter().map(|(name, claim)| (name.to_owned(), claim)).collect()

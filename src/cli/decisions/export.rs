@@ -5,7 +5,7 @@ mod files;
 mod ocsf;
 mod parquet;
 
-use std::{io::Write as _, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, io::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::ValueEnum;
@@ -321,9 +321,17 @@ fn query_json(query: &QueryDecisionsRequest) -> Json {
     Json::Object(set.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 fn proof_json(proof: &InclusionProof) -> Json {
     let InclusionProof { leaf_index, tree_size, leaf_hash, path } = proof;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     json!({
         "sequence": leaf_index + 1,
         "leaf_index": leaf_index,

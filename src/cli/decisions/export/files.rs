@@ -117,7 +117,7 @@ impl Output {
     pub(super) fn finish(mut self) -> io::Result<Summary> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
-        let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = super::hex(&self.digest.finalize());
         Ok(Summary { name: self.name, bytes: self.bytes, sha256 })
     }
 }

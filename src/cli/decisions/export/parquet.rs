@@ -135,7 +135,7 @@ impl<W: Write + Send> Rows<W> {
     fn write_group(&mut self) -> Result<()> {
         let columns = std::mem::take(&mut self.columns);
         let mut group = self.writer.next_row_group().map_err(failed)?;
-        for column in columns.in_order() {
+        for column in columns.in_order {
             let Some(mut out) = group.next_column().map_err(failed)? else {
                 bail!("the schema of Parquet files has fewer columns than there are");
             };
@@ -182,15 +182,11 @@ fn failed(error: ParquetError) -> anyhow::Error {
 #[derive(Debug, Default)]
 struct Columns {
     rows: usize,
-    columns: Vec<Column>,
+    in_order: Vec<Column>,
     next: usize,
 }
 
 impl Columns {
-    fn in_order(self) -> Vec<Column> {
-        self.columns
-    }
-
     fn push(&mut self, record: &DecisionRecord) {
         let whole = json::record(record);
         let of = |name: &str| whole.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
@@ -225,11 +221,11 @@ impl Columns {
 
     /// The next column of the row; made by the first row.
     fn column(&mut self, new: impl FnOnce() -> Column) -> Option<&mut Column> {
-        if self.next == self.columns.len() {
-            self.columns.push(new());
+        if self.next == self.in_order.len() {
+            self.in_order.push(new());
         }
         self.next += 1;
-        self.columns.get_mut(self.next - 1)
+        self.in_order.get_mut(self.next - 1)
     }
 
     fn long(&mut self, value: i64) {
