@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::{
         App,
-        decisions::{DecisionQuery, log_filter},
+        decisions::{DecisionQuery, log_filter, with_names},
         error::{Error, Kind},
         realm_state::RealmState,
     },
@@ -19,6 +19,7 @@ use crate::{
 pub struct Tail {
     state: Arc<RealmState>,
     filter: RecordFilter,
+    names: bool,
     /// Everything up to here was looked at.
     after: u64,
     stopping: CancellationToken,
@@ -42,13 +43,14 @@ impl App {
     /// An unknown realm, a wrong question, a place that the log has not reached.
     pub fn tail_decisions(&self, realm: &str, query: DecisionQuery, after: Option<u64>) -> Result<Tail, Error> {
         let state = Arc::clone(self.realm(realm)?);
+        let names = query.names;
         let filter = log_filter(&state, query)?;
         let last = state.log.status().entries;
         if after.is_some_and(|after| after > last) {
             let message = format!("is behind the log's last entry, which is number {last}");
             return Err(Error::invalid_field("after_sequence", message));
         }
-        Ok(Tail { state, filter, after: after.unwrap_or(last), stopping: self.stopping().clone() })
+        Ok(Tail { state, filter, names, after: after.unwrap_or(last), stopping: self.stopping().clone() })
     }
 
     /// Ends everybody who follows a log: the service is about to stop.
@@ -73,6 +75,10 @@ impl Tail {
             page = follow => page?,
         };
         self.after = page.next_after.unwrap_or(self.after).max(self.after);
-        Ok(TailPart { decisions: page.decisions, events: page.events, sequence: self.after })
+        let mut decisions = page.decisions;
+        if self.names {
+            decisions = decisions.into_iter().map(|found| with_names(&self.state, found)).collect();
+        }
+        Ok(TailPart { decisions, events: page.events, sequence: self.after })
     }
 }

@@ -234,7 +234,7 @@ async fn caught_up(log: &SegmentLog) {
     assert!(log.flush().await);
     while !log.index.is_caught_up() {
         tokio::task::yield_now().await;
-        assert!(started.elapsed() < Duration::from_secs(30), "the index does not come");
+        assert!(started.elapsed() < Duration::from_secs(60), "the index does not come");
     }
 }
 

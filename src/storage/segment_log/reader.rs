@@ -169,8 +169,13 @@ impl<'a> Search<'a> {
             return Ok(());
         }
         let file = IndexFile::open(&catalogue.path(block.first), checksum)?;
+        let index = self.index;
         let posting = |term| {
-            catalogue.posting(term, block.first).map_err(|_| IndexError::Damaged("the catalogue cannot be read"))
+            catalogue.posting(term, block.first).map_err(|error| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the index of the decision log failed");
+                index.distrust_catalogue();
+                IndexError::Damaged("the catalogue cannot be read")
+            })
         };
         let mut places = file.find(&self.wanted.conditions, posting)?;
         if self.wanted.times != (None, None) {

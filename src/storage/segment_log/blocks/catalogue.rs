@@ -220,6 +220,13 @@ impl Catalogue {
         }
     }
 
+    /// Makes a new catalogue in place of what is in this folder.
+    pub(in crate::storage::segment_log) fn make_anew(folder: &Path, fingerprint: u64) -> Result<Self, CatalogueError> {
+        check_room(folder)?;
+        clear(folder)?;
+        Self::read_when_free(folder, fingerprint).map(|(catalogue, _)| catalogue)
+    }
+
     /// Waits for the threads of a database that was dropped just now to let go of it.
     fn read_when_free(folder: &Path, fingerprint: u64) -> Result<(Self, Vec<Block>), CatalogueError> {
         let started = Instant::now();

@@ -3,10 +3,12 @@
 //! What is not indexed yet, or not any more, is a hole: readers scan it, and the thread fills it, the oldest first. So a
 //! lost or damaged index costs time and never an answer.
 
+mod upkeep;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io, mem,
+    fs::File,
+    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -18,8 +20,8 @@ use std::{
 };
 
 use super::{
-    catalogue::{Block, Catalogue, CatalogueError},
-    file::{self, RUN},
+    catalogue::{Block, Catalogue},
+    file,
     open::{OpenBlock, Place},
     terms::{Term, TermKey},
     view::View,
@@ -29,7 +31,7 @@ use crate::{
     storage::segment_log::{
         frame::HEADER_BYTES,
         index::{Bounded, Catalogue as Segments, Segment},
-        scan::{Entry, checksum_at, entry_at, scan},
+        scan::{Entry, checksum_at, scan},
         seal::LogKey,
     },
 };
@@ -37,7 +39,7 @@ use crate::{
 /// How long the thread lets entries gather before it takes them in.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long after a failure it is tried again.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(10);
 /// How long a question waits for the index of an earlier run to be opened.
 const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// More lost entries than this in a row make a block of their own.
@@ -79,6 +81,8 @@ pub(super) struct State {
     pub events: BTreeMap<u64, LogEvent>,
     /// What an earlier run kept is here, if it can be had.
     is_loaded: bool,
+    /// The database failed: it is made anew.
+    is_broken: bool,
     /// Blocks whose index was found to be damaged, to be forgotten.
     damaged: Vec<Arc<Block>>,
 }
@@ -154,6 +158,12 @@ impl Index {
         }
     }
 
+    /// The catalogue failed: it is made anew.
+    pub(in crate::storage::segment_log) fn distrust_catalogue(&self) {
+        self.shared.state().give_up_catalogue();
+        self.shared.segments.wake();
+    }
+
     /// The entries up to this sequence number were deleted meanwhile.
     pub(in crate::storage::segment_log) fn is_deleted(&self, sequence: u64) -> bool {
         self.shared.segments.first_sequence() > sequence
@@ -203,7 +213,8 @@ impl Shared {
         let mut unreadable = BTreeSet::new();
         while !self.is_stopping.load(SeqCst) {
             let seen = self.segments.generation();
-            if Instant::now() >= retry_at {
+            let is_broken = self.state().is_broken;
+            if is_broken || Instant::now() >= retry_at {
                 unreadable.clear();
                 self.mend();
                 self.state().is_loaded = true;
@@ -219,91 +230,6 @@ impl Shared {
                         thread::park_timeout(GATHER);
                     }
                 }
-            }
-        }
-    }
-
-    /// Opens the catalogue if it is not open, and gives blocks that could not be written another try.
-    fn mend(&self) {
-        let open = self.state().catalogue.clone();
-        if let Some(catalogue) = open {
-            if catalogue.has_room() {
-                self.state().blocks.retain(|_, block| block.checksum.is_some() || block.last.is_none());
-            }
-            return;
-        }
-        let Some(folder) = &self.folder else { return };
-        match Catalogue::open(folder, self.terms.fingerprint()) {
-            Ok((catalogue, blocks)) => self.load(folder, catalogue, blocks),
-            Err(error) => self.warn(&error, "the index of the decision log cannot be opened; reading it takes longer"),
-        }
-    }
-
-    fn warn(&self, error: &CatalogueError, what: &str) {
-        tracing::warn!(error = error as &dyn std::error::Error, folder = ?self.folder, "{what}");
-    }
-
-    /// Takes the blocks of an earlier run that are about the segments that are there.
-    fn load(&self, folder: &Path, catalogue: Catalogue, blocks: Vec<Block>) {
-        let segments = self.segments.segments();
-        let mut state = State::default();
-        for block in blocks {
-            let reached = state.blocks.last_key_value().map_or(0, |(_, last)| last.next);
-            let events = (block.first >= reached).then(|| self.check(&segments, &catalogue, &block)).flatten();
-            if let Some(events) = events {
-                state.events.extend(events);
-                state.blocks.insert(block.first, Arc::new(block));
-            } else {
-                state.damaged.push(Arc::new(block));
-            }
-        }
-        remove_strays(folder, &state.blocks);
-        state.catalogue = Some(Arc::new(catalogue));
-        *self.state() = state;
-    }
-
-    /// The events of a block that is what was indexed.
-    fn check(&self, segments: &[Bounded], catalogue: &Catalogue, block: &Block) -> Option<Vec<(u64, LogEvent)>> {
-        let at = segments.partition_point(|bounded| bounded.segment.first_sequence <= block.first).checked_sub(1)?;
-        let bounded = segments.get(at)?;
-        if bounded.segment.number != block.segment || block.next > bounded.next {
-            return None;
-        }
-        let segment = File::open(&bounded.segment.path).ok()?;
-        let (last, checksum) = block.last?;
-        if checksum_at(&segment, last).ok()? != Some(checksum) {
-            return None;
-        }
-        let index = file::IndexFile::open(&catalogue.path(block.first), block.checksum?).ok()?;
-        let event = |sequence: &u64| {
-            let place = usize::try_from(sequence.checked_sub(block.first)?).ok()?;
-            let offset = (*index.offsets(place / RUN).ok()?.get(place % RUN)?)?;
-            match entry_at(&segment, offset, *sequence, &self.log_key).ok()?? {
-                Entry::Event(logged) => Some((*sequence, logged.event)),
-                Entry::Decision(_) => None,
-            }
-        };
-        block.events.iter().map(event).collect()
-    }
-
-    fn forget_damaged(&self) {
-        let (catalogue, damaged) = {
-            let mut state = self.state();
-            // Blocks whose segment was deleted.
-            let first = self.segments.first_sequence();
-            let kept = state.blocks.split_off(&first);
-            let gone = mem::replace(&mut state.blocks, kept);
-            state.damaged.extend(gone.into_values());
-            state.events = state.events.split_off(&first);
-            let mut damaged = mem::take(&mut state.damaged);
-            // One that was made anew already has taken the place of what was damaged.
-            damaged.retain(|block| !state.blocks.contains_key(&block.first));
-            (state.catalogue.clone(), damaged)
-        };
-        let Some(catalogue) = catalogue else { return };
-        for block in damaged.iter().filter(|block| block.checksum.is_some()) {
-            if let Err(error) = catalogue.forget(block) {
-                self.warn(&error, "a part of the index of the decision log cannot be deleted");
             }
         }
     }
@@ -456,24 +382,14 @@ impl Shared {
         if let Err(error) = catalogue.keep(sealed, &file, &postings) {
             self.warn(&error, "a part of the index of the decision log cannot be written; reading it takes longer");
             sealed.checksum = None;
-            if matches!(error, CatalogueError::Engine(_) | CatalogueError::Panic) {
-                self.state().catalogue = None;
-            }
+            self.judge(&error);
         }
     }
 }
 
-/// Deletes what no block of the catalogue needs: files of blocks that were not finished.
-fn remove_strays(folder: &Path, blocks: &BTreeMap<u64, Arc<Block>>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let block = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        let is_ours = path.extension().is_some_and(|extension| extension == "idx" || extension == "tmp");
-        let is_needed = path.extension().is_some_and(|extension| extension == "idx")
-            && block.is_some_and(|block: u64| blocks.contains_key(&block));
-        if is_ours && !is_needed {
-            // What stays is overwritten when its block is made again.
-            let _gone_or_not = fs::remove_file(path);
-        }
+impl State {
+    fn give_up_catalogue(&mut self) {
+        // A question that is under way may have the old one still; the new one is none of its business.
+        self.is_broken |= self.catalogue.take().is_some();
     }
 }

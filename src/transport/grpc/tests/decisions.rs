@@ -63,3 +63,65 @@ async fn decisions_are_found_page_by_page_with_the_same_request_only() {
     let missing = pb::GetDecisionRequest { realm: REALM.to_owned(), decision_id: id };
     assert_eq!(reason(&client.get_decision(missing).await.unwrap_err()), "DECISION_UNKNOWN");
 }
+
+fn tail(query: pb::QueryDecisionsRequest, after_sequence: Option<u64>) -> pb::TailDecisionsRequest {
+    pb::TailDecisionsRequest { query: Some(query), after_sequence }
+}
+
+#[tokio::test]
+async fn who_follows_the_log_gets_what_matches_as_it_is_kept() {
+    let world = World::start().await;
+    world.enrol("ada", "1").await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let denied = pb::QueryDecisionsRequest {
+        realm: REALM.to_owned(),
+        decision: pb::Decision::Deny.into(),
+        ..pb::QueryDecisionsRequest::default()
+    };
+    let mut client = world.decisions();
+    let mut parts = client.tail_decisions(tail(denied.clone(), None)).await.unwrap().into_inner();
+    for student in ["ada", "ben", "ada", "cid"] {
+        authorize(&world, world.question(student, "1")).await.unwrap();
+    }
+    let (mut people, mut reached) = (Vec::new(), 0);
+    while people.len() < 2 {
+        let part = parts.message().await.unwrap().unwrap();
+        assert!(part.sequence > reached);
+        reached = part.sequence;
+        people.extend(part.decisions.into_iter().map(|found| (found.sequence, found.decision())));
+    }
+    assert!(people.iter().all(|(_, decision)| *decision == pb::Decision::Deny), "{people:?}");
+    // Who goes on where he was gets what he had not.
+    let first = people[0].0;
+    let mut parts = client.tail_decisions(tail(denied, Some(first))).await.unwrap().into_inner();
+    let part = parts.message().await.unwrap().unwrap();
+    assert_eq!(part.decisions.first().map(|found| found.sequence), Some(people[1].0));
+}
+
+#[tokio::test]
+async fn a_place_that_the_log_has_not_reached_and_pages_cannot_be_followed() {
+    let world = World::start().await;
+    let query = pb::QueryDecisionsRequest { realm: REALM.to_owned(), ..pb::QueryDecisionsRequest::default() };
+    let mut client = world.decisions();
+    let status = client.tail_decisions(tail(query.clone(), Some(1_000))).await.unwrap_err();
+    assert_eq!(violations(&status), ["after_sequence"]);
+    let paged = pb::QueryDecisionsRequest { page_size: 3, ..query };
+    let status = client.tail_decisions(tail(paged, None)).await.unwrap_err();
+    assert_eq!(violations(&status), ["query.page_size"]);
+}
+
+#[tokio::test]
+async fn who_follows_the_log_hears_that_the_service_stops() {
+    let world = World::start().await;
+    let query = pb::QueryDecisionsRequest { realm: REALM.to_owned(), ..pb::QueryDecisionsRequest::default() };
+    let mut parts = world.decisions().tail_decisions(tail(query, None)).await.unwrap().into_inner();
+    world.app.end_tails();
+    let status = loop {
+        match parts.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("expected a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((status.code(), reason(&status).as_str()), (tonic::Code::Unavailable, "STOPPING"));
+}
