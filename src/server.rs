@@ -23,7 +23,7 @@ use tonic::{
 use crate::{
     app::{
         App,
-        archive::Archive,
+        ports::archive::Archive,
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
         people::People,
         policies::{faults_of, validate},

@@ -2,7 +2,7 @@
 
 use crate::{
     app::{
-        archive::ArchiveError,
+        ports::archive::ArchiveError,
         ports::{IdentityError, IntrospectionError, KeyError, LogError, StoreError},
     },
     domain::access_request::FieldFault,

@@ -2,7 +2,6 @@
 
 pub mod application_index;
 pub mod applications;
-pub mod archive;
 pub mod authorize;
 pub mod batch;
 pub mod caller;

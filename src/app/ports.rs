@@ -1,5 +1,7 @@
 //! All that the service needs from outside, as traits.
 
+pub mod archive;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     app::{
         application_index::{ApplicationIndex, Applications},
-        archive::{Archive, ArchiveError, KeptPolicies},
+        ports::archive::{Archive, ArchiveError, KeptPolicies},
         error::{Error, Kind},
         people::People,
         ports::{DecisionLog, RelationshipStore, Stores},

@@ -12,7 +12,7 @@ use self::judge::{Judge, Verdict};
 use crate::{
     app::{
         App,
-        archive::PastGraph,
+        ports::archive::PastGraph,
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
         realm_state::RealmState,

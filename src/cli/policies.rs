@@ -11,7 +11,7 @@ use super::{
     render::{Form, Screen, note},
 };
 use crate::{
-    app::archive::{KnownVersion, PolicyVersions as _},
+    app::ports::archive::{KnownVersion, PolicyVersions as _},
     config::{Config, Environment, Flags},
     domain::id::RealmName,
     storage::policy_versions::PolicyFolders,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    app::archive::{ArchiveError, KeptPolicies, KnownVersion, PolicyVersions},
+    app::ports::archive::{ArchiveError, KeptPolicies, KnownVersion, PolicyVersions},
     domain::{id::PolicyVersion, policy_set::SourceFile},
 };
 

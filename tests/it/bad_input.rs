@@ -10,11 +10,19 @@ use crate::support::{
 };
 
 /// The revision of the relationships and the number of decisions that were kept.
-async fn state(service: &Service) -> (u64, u64) {
+async fn state(service: &Service) -> (u64, usize) {
     let kind = pb::RecordKind::Decision.into();
-    let request = pb::QueryDecisionsRequest { realm: REALM.to_owned(), kind, page_size: 1, ..Default::default() };
-    let page = service.decisions().query_decisions(request).await.unwrap().into_inner();
-    (service.revision().await, page.decisions.first().map_or(0, |newest| newest.sequence))
+    let mut request =
+        pb::QueryDecisionsRequest { realm: REALM.to_owned(), kind, page_size: 1_000, ..Default::default() };
+    let mut count = 0;
+    loop {
+        let page = service.decisions().query_decisions(request.clone()).await.unwrap().into_inner();
+        count += page.decisions.len();
+        if page.next_page_token.is_empty() {
+            return (service.revision().await, count);
+        }
+        request.page_token = page.next_page_token;
+    }
 }
 
 /// A service with one student, who has been asked for once, and a token that may read it.

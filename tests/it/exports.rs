@@ -12,8 +12,8 @@ use tonic::Code;
 
 use crate::support::{Bearer, Home, REALM, Service, enrolment, reading_student};
 
-const AUDITOR: &str = "the key of the auditor of these tests";
-const OFFICER: &str = "the key of the privacy officer of these tests";
+const AUDITOR: &str = "the-key-of-the-auditor-of-these-tests";
+const OFFICER: &str = "the-key-of-the-privacy-officer-of-these-tests";
 
 /// A home whose log two callers may read.
 fn home_with_callers() -> Home {

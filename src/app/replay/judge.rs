@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     app::{
-        archive::{Archive, ArchiveError, Past, PastGraph},
+        ports::archive::{Archive, ArchiveError, Past, PastGraph},
         people::Opened,
         realm_state::{LoadedRealm, RealmState},
     },

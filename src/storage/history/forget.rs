@@ -17,7 +17,7 @@ use super::{
     keys::Keys,
     list, past, sync_folder, unusable,
 };
-use crate::{app::archive::ArchiveError, domain::id::Revision, storage::record::Names};
+use crate::{app::ports::archive::ArchiveError, domain::id::Revision, storage::record::Names};
 
 /// Forgets, if there is anything to forget. Nothing is written meanwhile.
 pub(super) fn forget(shared: &Shared, forgotten: &Forgotten) -> Result<(), ArchiveError> {

@@ -18,7 +18,7 @@ use std::{
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-use crate::{app::archive::ArchiveError, domain::id::Revision};
+use crate::{app::ports::archive::ArchiveError, domain::id::Revision};
 
 const MAGIC: [u8; 8] = *b"HPHIST\0\x01";
 pub(super) const HEADER_BYTES: usize = 60;

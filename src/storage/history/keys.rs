@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::frame::EpochKey;
-use crate::{app::archive::ArchiveError, domain::id::RealmName, storage::key_file};
+use crate::{app::ports::archive::ArchiveError, domain::id::RealmName, storage::key_file};
 
 /// Where the keys of a realm's history are.
 #[derive(Debug, Clone)]

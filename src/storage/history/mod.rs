@@ -34,7 +34,7 @@ use self::{
     past::Walker,
 };
 use crate::{
-    app::archive::{ArchiveError, History, Past},
+    app::ports::archive::{ArchiveError, History, Past},
     domain::{
         codec::Writer,
         id::{EntityId, RealmName, Revision},

@@ -13,7 +13,7 @@ use super::{
     list, unusable,
 };
 use crate::{
-    app::archive::{ArchiveError, Past, PastGraph},
+    app::ports::archive::{ArchiveError, Past, PastGraph},
     domain::{
         graph::Graph,
         id::Revision,

@@ -47,7 +47,10 @@ pub(in super::super) fn query(index: &Index, key: &LogKey, filter: &RecordFilter
         let is_beyond = piece.next <= sequences.0 || piece.first > sequences.1;
         if !is_beyond && !search.has_enough() {
             search.visit(piece);
-        } else if needs_all_events && matches!(piece.known, Known::Nothing) {
+        }
+        // A visit ends where there are enough records, and events may follow.
+        let is_visited_whole = !is_beyond && !search.has_enough();
+        if needs_all_events && !is_visited_whole && matches!(piece.known, Known::Nothing) {
             search.scan_events(piece);
         }
     }

@@ -409,7 +409,7 @@ async fn no_acknowledged_record_is_missing_whatever_the_disk_does() {
             mode,
             buffer_records_max: 64,
             segment_bytes_max: 60_000,
-            full_wait: Duration::from_millis(2),
+            full_wait: Duration::from_millis(100),
             ..Options::default()
         };
         let (log, faults) = open_faulty(folder.path(), options);
