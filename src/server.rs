@@ -23,12 +23,13 @@ use tonic::{
 use crate::{
     app::{
         App,
-        ports::archive::Archive,
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
         people::People,
         policies::{faults_of, validate},
+        ports::archive::Archive,
         ports::{
-            Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, Stores, TokenIntrospector,
+            BeforeGroup, Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, Stores,
+            TokenIntrospector,
         },
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
@@ -50,7 +51,7 @@ use crate::{
         identities::IdentityTable,
         key_file,
         policy_versions::PolicyFolders,
-        segment_log::{LogKey, Outside, SegmentLog, Signing},
+        segment_log::{self, LogKey, Outside, SegmentLog, Signing},
         sled::SledStore,
     },
     transport::{grpc, http},
@@ -290,40 +291,12 @@ impl Service {
             applications: Arc::clone(&store) as Arc<_>,
             revocations: Arc::clone(&store) as Arc<_>,
         };
-        let mut witnesses = Vec::new();
-        let mut states = Vec::new();
         let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
+        let opening = Opening { config, secret, log_secret, clock: &clock, stores: &stores };
+        let (mut witnesses, mut states) = (Vec::new(), Vec::new());
         for (realm, files) in realms.into_iter().zip(files) {
-            let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
-            let identities = {
-                let (data_dir, name, clock) = (config.data_dir.clone(), name.clone(), Arc::clone(&clock));
-                let key = realm_key(&secret, "facts", &name)?;
-                Arc::new(blocking(move || Ok(IdentityTable::open(&data_dir, &name, &key, clock)?)).await?)
-            };
-            let log = {
-                let folder = config.data_dir.join("realms").join(name.as_str()).join("decisions");
-                let key = LogKey::of_realm(&log_secret, &name).context("no key can be made for the decision log")?;
-                let index = Some(config.data_dir.join("index").join(name.as_str()));
-                let before_group = Some(Arc::clone(&identities) as Arc<_>);
-                let (options, outside) = (
-                    decision_log.unwrap_or(config.decision_log),
-                    Outside { clock: Arc::clone(&clock), key, before_group, index },
-                );
-                let signing = signing(config, &keys_folder(&config.data_dir)?, &name)?;
-                let open = move || {
-                    let log = SegmentLog::open(&folder, options, outside)?;
-                    log.sign(signing)?;
-                    Ok(log)
-                };
-                Arc::new(blocking(open).await?)
-            };
-            witnesses.extend(Witness::all(&config.witness, &log.checkpoints()));
-            let hashes = PseudonymKey::new(realm_key(&secret, "pseudonyms", &name)?);
-            let people = People { identities, hashes, mask };
-            let deployed = Deployed { name, variant, issuers };
-            let archive = open_archive(config, &deployed.name).await?;
-            let state = RealmState::start(deployed, &files, &stores, log, people, clock.now_us()).await?;
-            let state = state.with_archive(archive, &*store, files, clock.now_us()).await?;
+            let (state, witnessed) = opening.realm(realm, files).await?;
+            witnesses.extend(witnessed);
             announce(&state);
             states.push(state);
         }
@@ -361,6 +334,63 @@ impl Service {
         });
         let _taken_or_told = handing.collect::<tokio::task::JoinSet<_>>().join_all().await;
         Ok(self.store.close().await?)
+    }
+}
+
+/// What the realms of a deployment have in common when they are put to work.
+struct Opening<'a> {
+    config: &'a Config,
+    /// The key behind the hashes of masked fields.
+    secret: [u8; 32],
+    /// The key behind those that seal the logs.
+    log_secret: [u8; 32],
+    clock: &'a Arc<dyn Clock>,
+    stores: &'a Stores,
+}
+
+impl Opening<'_> {
+    /// Puts a realm to work; who witnesses its log's checkpoints comes with it.
+    async fn realm(&self, realm: RealmConfig, files: Vec<SourceFile>) -> Result<(RealmState, Vec<Arc<Witness>>)> {
+        let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
+        let identities = {
+            let (data_dir, name, clock) = (self.config.data_dir.clone(), name.clone(), Arc::clone(self.clock));
+            let key = realm_key(&self.secret, "facts", &name)?;
+            Arc::new(blocking(move || Ok(IdentityTable::open(&data_dir, &name, &key, clock)?)).await?)
+        };
+        let options = decision_log.unwrap_or(self.config.decision_log);
+        let log = self.log(&name, options, Arc::clone(&identities) as Arc<_>).await?;
+        let witnesses = Witness::all(&self.config.witness, &log.checkpoints()).into_iter().collect();
+        let hashes = PseudonymKey::new(realm_key(&self.secret, "pseudonyms", &name)?);
+        let people = People { identities, hashes, mask };
+        let deployed = Deployed { name, variant, issuers };
+        let archive = open_archive(self.config, &deployed.name).await?;
+        let now_us = self.clock.now_us();
+        let state = RealmState::start(deployed, &files, self.stores, log, people, now_us).await?;
+        let state = state.with_archive(archive, &*self.stores.relationships, files, now_us).await?;
+        Ok((state, witnesses))
+    }
+
+    async fn log(
+        &self,
+        name: &RealmName,
+        options: segment_log::Options,
+        before_group: Arc<dyn BeforeGroup>,
+    ) -> Result<Arc<SegmentLog>> {
+        let data_dir = &self.config.data_dir;
+        let folder = data_dir.join("realms").join(name.as_str()).join("decisions");
+        let outside = Outside {
+            clock: Arc::clone(self.clock),
+            key: LogKey::of_realm(&self.log_secret, name).context("no key can be made for the decision log")?,
+            before_group: Some(before_group),
+            index: Some(data_dir.join("index").join(name.as_str())),
+        };
+        let signing = signing(self.config, &keys_folder(data_dir)?, name)?;
+        let open = move || {
+            let log = SegmentLog::open(&folder, options, outside)?;
+            log.sign(signing)?;
+            Ok(log)
+        };
+        Ok(Arc::new(blocking(open).await?))
     }
 }
 

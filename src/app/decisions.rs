@@ -40,6 +40,17 @@ pub struct DecisionQuery {
     pub purpose: Arc<str>,
 }
 
+/// How a log is doing, and what proves it.
+#[derive(Clone, Debug)]
+pub struct LogReport {
+    /// How it is doing.
+    pub status: LogStatus,
+    /// The newest checkpoint; `None` when there is none yet.
+    pub checkpoint: Option<Arc<SignedCheckpoint>>,
+    /// The key that verifies it.
+    pub key: Option<VerifierKey>,
+}
+
 /// The most records of one page.
 pub const PAGE_SIZE_MAX: usize = 1_000;
 
@@ -48,13 +59,10 @@ impl App {
     ///
     /// # Errors
     /// An unknown realm.
-    pub fn log_status(
-        &self,
-        realm: &str,
-    ) -> Result<(LogStatus, Option<Arc<SignedCheckpoint>>, Option<VerifierKey>), Error> {
+    pub fn log_status(&self, realm: &str) -> Result<LogReport, Error> {
         let log = &self.realm(realm)?.log;
-        let newest = log.checkpoints().borrow().clone();
-        Ok((log.status(), newest, log.verifier_keys().into_iter().next()))
+        let checkpoint = log.checkpoints().borrow().clone();
+        Ok(LogReport { status: log.status(), checkpoint, key: log.verifier_keys().into_iter().next() })
     }
 
     /// Finds decisions.

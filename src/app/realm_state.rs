@@ -11,9 +11,9 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     app::{
         application_index::{ApplicationIndex, Applications},
-        ports::archive::{Archive, ArchiveError, KeptPolicies},
         error::{Error, Kind},
         people::People,
+        ports::archive::{Archive, ArchiveError, KeptPolicies},
         ports::{DecisionLog, RelationshipStore, Stores},
         recent::Recent,
         replay::LastPast,

@@ -12,9 +12,9 @@ use self::judge::{Judge, Verdict};
 use crate::{
     app::{
         App,
-        ports::archive::PastGraph,
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
+        ports::archive::PastGraph,
         realm_state::RealmState,
     },
     domain::{

@@ -55,7 +55,7 @@ pub(super) fn run(verb: Verb, environment: &Environment, screen: &mut Screen) ->
         Form::Json => versions.iter().try_for_each(|known| screen.line(json(known)))?,
         Form::Text if versions.is_empty() => note("no version is kept"),
         Form::Text => {
-            screen.table(&["FIRST USED", "VERSION", "VARIANT"], &versions.iter().map(row).collect::<Vec<_>>())?
+            screen.table(&["FIRST USED", "VERSION", "VARIANT"], &versions.iter().map(row).collect::<Vec<_>>())?;
         }
     }
     Ok(Outcome::Fine)

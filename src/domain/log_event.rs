@@ -223,7 +223,9 @@ fn read_kind(input: &mut Reader<'_>) -> Result<EventKind, CodecError> {
 
 fn write_texts(out: &mut Writer, texts: &[Arc<str>]) {
     out.count(texts.len());
-    texts.iter().for_each(|text| out.str(text));
+    for text in texts {
+        out.str(text);
+    }
 }
 
 fn read_texts(input: &mut Reader<'_>) -> Result<Vec<Arc<str>>, CodecError> {

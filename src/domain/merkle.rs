@@ -96,7 +96,11 @@ mod tests {
     use super::*;
 
     fn hex(hash: Hash) -> String {
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        use std::fmt::Write as _;
+        hash.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
     }
 
     /// The root as RFC 6962 section 2.1 defines it.

@@ -20,7 +20,7 @@ fn home_with_callers() -> Home {
     let mut home = Home::new();
     for (name, role, key) in [("ada", "auditor", AUDITOR), ("priya", "privacy_officer", OFFICER)] {
         let digest = KeyDigest::of(key);
-        home.tables.push_str(&format!("[callers.{name}]\nroles = [\"{role}\"]\nkey_sha256 = \"{digest}\"\n"));
+        home.tables += &format!("[callers.{name}]\nroles = [\"{role}\"]\nkey_sha256 = \"{digest}\"\n");
         fs::write(home.path(&format!("{name}.key")), format!("{key}\n")).unwrap();
     }
     home
@@ -82,7 +82,7 @@ async fn callers_read_what_their_roles_permit_and_the_admin_nothing_any_more() {
     let admin = service.decisions().query_decisions(query()).await.unwrap_err();
     assert_eq!(admin.code(), Code::Unauthenticated);
     let found = service.decisions_as(Bearer::new(AUDITOR)).query_decisions(query()).await.unwrap().into_inner();
-    let kinds: Vec<_> = found.decisions.iter().map(|record| record.kind()).collect();
+    let kinds: Vec<_> = found.decisions.iter().map(hallpass::proto::v1::DecisionRecord::kind).collect();
     assert_eq!(kinds, [pb::RecordKind::Reading, pb::RecordKind::Decision, pb::RecordKind::Decision]);
     let refused = service.decisions_as(Bearer::new(OFFICER)).query_decisions(query()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
@@ -117,7 +117,7 @@ async fn exports_are_whole_and_say_what_they_hold() {
         assert_eq!(manifest["proofs"].as_array().unwrap().len(), 2);
         for listed in manifest["files"].as_array().unwrap() {
             let bytes = fs::read(folder.join(listed["name"].as_str().unwrap())).unwrap();
-            let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             assert_eq!(listed["sha256"], digest, "{listed}");
         }
         let proofs = fs::read_to_string(folder.join("proofs.ndjson")).unwrap();
@@ -163,7 +163,7 @@ async fn an_export_that_is_refused_or_broken_off_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_is_planned_and_the_open_segment_stays() {
     let mut home = Home::new();
-    home.issuer.push_str(&format!("[realms.{REALM}.retention]\ndays = 1\n"));
+    home.issuer += &format!("[realms.{REALM}.retention]\ndays = 1\n");
     let service = asked(&home, 1).await;
     let plan = decisions(&home, &service, "retention", &["--dry-run"]);
     assert!(plan.status.success(), "{plan:?}");

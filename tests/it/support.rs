@@ -177,7 +177,7 @@ impl Home {
                 let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
                 let channel = endpoint.connect().await.unwrap();
                 let admin = Bearer::new(&fs::read_to_string(self.data.join("admin.token")).unwrap());
-                Service { process, channel, admin, address, http, log }
+                Service { process, address, http, channel, admin, log }
             }
             Err(Refusal { code, stderr }) => panic!("the service did not start, exit code {code:?}:\n{stderr}"),
         }

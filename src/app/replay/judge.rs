@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     app::{
-        ports::archive::{Archive, ArchiveError, Past, PastGraph},
         people::Opened,
+        ports::archive::{Archive, ArchiveError, Past, PastGraph},
         realm_state::{LoadedRealm, RealmState},
     },
     domain::{

@@ -155,11 +155,15 @@ impl Facts {
         write_optional_text(&mut out, asked_action.as_ref());
         write_optional_text(&mut out, resource_id.as_ref());
         out.count(phases.len());
-        phases.iter().for_each(|phase| write_phase(&mut out, phase));
+        for phase in phases {
+            write_phase(&mut out, phase);
+        }
         write_attributes(&mut out, context, DEPTH_MAX);
         out.str(media_type);
         out.bool(supported_obligations.is_some());
-        supported_obligations.iter().for_each(|obligations| write_texts(&mut out, obligations));
+        if let Some(obligations) = supported_obligations {
+            write_texts(&mut out, obligations);
+        }
         out.into_bytes()
     }
 
@@ -209,7 +213,9 @@ fn entities_of<'a>(value: &'a Value, each: &mut impl FnMut(&'a EntityId)) {
 
 fn write_optional_text(out: &mut Writer, text: Option<&Arc<str>>) {
     out.bool(text.is_some());
-    text.into_iter().for_each(|text| out.str(text));
+    if let Some(text) = text {
+        out.str(text);
+    }
 }
 
 fn read_optional_text(input: &mut Reader<'_>) -> Result<Option<Arc<str>>, CodecError> {
@@ -225,7 +231,9 @@ fn write_phase(out: &mut Writer, phase: &PhaseValues) {
     out.count(values.len());
     for value in values {
         out.bool(value.is_some());
-        value.iter().for_each(|value| write_value(out, value, DEPTH_MAX));
+        if let Some(value) = value {
+            write_value(out, value, DEPTH_MAX);
+        }
     }
     out.count(missing_parts.len());
     for (attribute, name) in missing_parts {

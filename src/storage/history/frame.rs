@@ -176,10 +176,14 @@ impl EpochKey {
         let prefix = u32::try_from(length).ok().filter(|_| length <= BODY_BYTES_MAX);
         let prefix = prefix.ok_or_else(|| failed("it is too long"))?;
         let mut checksum = crc32fast::Hasher::new();
-        [&clear[..], &nonce[..], &sealed].iter().for_each(|part| checksum.update(part));
+        for part in [&clear[..], &nonce[..], &sealed] {
+            checksum.update(part);
+        }
         out.extend_from_slice(&prefix.to_le_bytes());
         out.extend_from_slice(&checksum.finalize().to_le_bytes());
-        [&clear[..], &nonce[..], &sealed].iter().for_each(|part| out.extend_from_slice(part));
+        for part in [&clear[..], &nonce[..], &sealed] {
+            out.extend_from_slice(part);
+        }
         Ok(())
     }
 
@@ -259,14 +263,14 @@ impl FrameReader {
             PREFIX_BYTES => {}
             _ => return Ok(Step::Bad),
         }
-        let [a, b, c, d, e, f, g, h] = prefix;
-        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let Some((length, checksum)) = prefix.split_first_chunk::<4>() else { return Ok(Step::Bad) };
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         if !(CLEAR_BYTES + NONCE_LEN..=BODY_BYTES_MAX).contains(&length) {
             return Ok(Step::Bad);
         }
         let mut body = vec![0; length];
         let is_whole = read_up_to(&mut self.source, &mut body)? == length;
-        if !is_whole || crc32fast::hash(&body) != u32::from_le_bytes([e, f, g, h]) {
+        if !is_whole || crc32fast::hash(&body).to_le_bytes() != *checksum {
             return Ok(Step::Bad);
         }
         let Some(place) = body.first_chunk::<CLEAR_BYTES>().and_then(Place::decode) else { return Ok(Step::Bad) };
@@ -363,7 +367,7 @@ mod tests {
         let frame = (bytes.len() - HEADER_BYTES) / 3;
         for cut in HEADER_BYTES..bytes.len() {
             let whole = (cut - HEADER_BYTES) / frame;
-            let is_clean = (cut - HEADER_BYTES) % frame == 0;
+            let is_clean = (cut - HEADER_BYTES).is_multiple_of(frame);
             assert_eq!(read(&bytes[..cut], &key(1)), (effects(whole), is_clean), "{cut}");
         }
         for at in HEADER_BYTES..bytes.len() {

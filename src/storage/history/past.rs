@@ -176,7 +176,7 @@ fn headers(shared: &Shared, key: &EpochKey) -> Result<Vec<(Header, PathBuf)>, Ar
         match header.filter(|header| header.number == number && header.epoch == key.epoch) {
             Some(header) => headers.push((header, path)),
             None => {
-                tracing::warn!(file = %path.display(), "the start of a history file cannot be read; it is passed over")
+                tracing::warn!(file = %path.display(), "the start of a history file cannot be read; it is passed over");
             }
         }
     }

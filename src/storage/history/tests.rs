@@ -370,7 +370,9 @@ proptest! {
         places in proptest::collection::vec(any::<proptest::sample::Index>(), 1..12),
     ) {
         let mut world = World::new();
-        batches.into_iter().for_each(|batch| world.write(batch));
+        for batch in batches {
+            world.write(batch);
+        }
         let count = world.was.len();
         world.check(places.iter().map(|place| place.index(count)));
     }

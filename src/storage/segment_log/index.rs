@@ -87,7 +87,9 @@ impl Catalogue {
         let count = starts.take_while(|next| *next <= last.saturating_add(1)).count();
         let removed: Vec<_> = state.segments.drain(..count).collect();
         drop(state);
-        removed.iter().for_each(|segment| segment.is_deleted.store(true, SeqCst));
+        for segment in &removed {
+            segment.is_deleted.store(true, SeqCst);
+        }
         self.wake();
         removed
     }

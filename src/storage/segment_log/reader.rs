@@ -144,12 +144,11 @@ impl<'a> Search<'a> {
                 }
             },
         };
-        match lost {
-            Some(lost) => self.lost.extend(lost.into_iter().map(|lost| (Arc::clone(&piece.segment), lost))),
-            None => {
-                self.found.truncate(before);
-                self.scan(piece);
-            }
+        if let Some(lost) = lost {
+            self.lost.extend(lost.into_iter().map(|lost| (Arc::clone(&piece.segment), lost)));
+        } else {
+            self.found.truncate(before);
+            self.scan(piece);
         }
     }
 

@@ -23,6 +23,7 @@ const GUESS_BYTES: usize = 2048;
 
 /// An entry that could be read and opened.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time is read and taken apart; none is kept")]
 pub(super) enum Entry {
     /// A decision.
     Decision(LoggedDecision),

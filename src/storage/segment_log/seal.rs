@@ -1,6 +1,6 @@
 //! The key of a realm's log: seals what a log holds, so that nothing of it can be read or guessed from the files alone.
 //!
-//! AES-256-GCM. A decision's nonce is the low 12 bytes of its id, which is made once and random enough for that (UUIDv7:
+//! AES-256-GCM. A decision's nonce is the low 12 bytes of its id, which is made once and random enough for that (`UUIDv7`:
 //! 74 random bits within each millisecond); an event's is drawn. What stands in clear beside a sealed part is bound to it.
 
 use std::{fmt, sync::Arc};

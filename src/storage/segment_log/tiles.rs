@@ -209,12 +209,11 @@ impl Tiles {
             io::Error::new(io::ErrorKind::NotFound, format!("`{path}` is missing"))
         };
         let read;
-        let hashes = match edge.hashes(tile_level, tile) {
-            Some(hashes) => hashes,
-            None => {
-                read = self.read(tile_level, tile, at + width)?.ok_or_else(missing)?;
-                &read
-            }
+        let hashes = if let Some(hashes) = edge.hashes(tile_level, tile) {
+            hashes
+        } else {
+            read = self.read(tile_level, tile, at + width)?.ok_or_else(missing)?;
+            &read
         };
         hashes.get(at..at + width).map(top_of).ok_or_else(missing)
     }

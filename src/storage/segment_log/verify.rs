@@ -153,9 +153,13 @@ pub fn origin(folder: &Path) -> Option<Arc<str>> {
     keys.first().map(|key| Arc::clone(key.name()))
 }
 
+fn is_segment(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "seg")
+}
+
 /// The folder looks like one of a log: it has segments or checkpoints.
 pub fn is_log(folder: &Path) -> bool {
-    let is_ours = |name: &str| name == super::checkpoint_files::ALL || name.ends_with(".seg");
+    let is_ours = |name: &str| name == super::checkpoint_files::ALL || is_segment(name);
     let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.any(|entry| entry.file_name().to_str().is_some_and(is_ours))
 }
@@ -251,7 +255,7 @@ impl Check {
         let mut others = BTreeSet::new();
         for entry in fs::read_dir(&self.folder)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if !known.contains(&name.as_str()) && !name.ends_with(".seg") && others.len() < LISTED_MAX {
+            if !known.contains(&name.as_str()) && !is_segment(&name) && others.len() < LISTED_MAX {
                 others.insert(name);
             }
         }

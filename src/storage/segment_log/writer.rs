@@ -328,7 +328,9 @@ impl SegmentWriter {
             .iter()
             .map(|entry| Placed { offset: segment.length + entry.offset, end: segment.length + entry.end, ..*entry })
             .collect();
-        placed.iter().for_each(|entry| segment.span.take_in(entry.time_us));
+        for entry in &placed {
+            segment.span.take_in(entry.time_us);
+        }
         self.shared.catalogue.publish(segment.number, &segment.path, &placed);
         segment.length += length;
         self.segment = Some(segment);

@@ -15,7 +15,7 @@ use super::{
     status,
 };
 use crate::{
-    app::{App, caller::Reading},
+    app::{App, caller::Reading, decisions::LogReport},
     proto::v1::{self as pb, decision_log_service_server::DecisionLogService},
 };
 
@@ -111,7 +111,9 @@ impl DecisionLogService for DecisionLog {
             let permitted = self.0.permit_unrecorded(&realm, &presented, &reading);
             let found = permitted.and_then(|_| self.0.log_status(&realm));
             found
-                .map(|(found, checkpoint, key)| convert_status::status(&found, checkpoint.as_deref(), key.as_ref()))
+                .map(|LogReport { status, checkpoint, key }| {
+                    convert_status::status(&status, checkpoint.as_deref(), key.as_ref())
+                })
                 .map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await

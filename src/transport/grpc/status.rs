@@ -63,7 +63,8 @@ pub(super) fn deadline_exceeded() -> Status {
 
 fn build(code: Code, reason: &str, message: &str, violations: &[FieldFault], realm: &str) -> Status {
     let mut metadata = HashMap::new();
-    if realm.parse::<RealmName>().is_ok() {
+    // A realm that isn't there is the caller's own word.
+    if reason != "REALM_UNKNOWN" && realm.parse::<RealmName>().is_ok() {
         metadata.insert("realm".to_owned(), realm.to_owned());
     }
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);

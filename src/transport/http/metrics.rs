@@ -1,4 +1,4 @@
-//! `GET /metrics`: how the decision logs are doing, in the text format of Prometheus (OpenMetrics 1.0).
+//! `GET /metrics`: how the decision logs are doing, in the text format of Prometheus (`OpenMetrics` 1.0).
 //!
 //! Values are read when they are asked for. The only label is the realm: nothing here is about a person or a caller.
 

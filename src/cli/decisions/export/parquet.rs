@@ -307,8 +307,9 @@ mod tests {
         let bytes = rows.finish().unwrap();
         assert!(bytes.len() < 4_000_000, "dictionaries keep it small: {}", bytes.len());
         let reader = SerializedFileReader::new(Bytes::from(bytes)).unwrap();
-        let groups: Vec<_> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
-        assert_eq!(groups, [GROUP_ROWS as i64, 3]);
+        let groups: Vec<_> =
+            reader.metadata().row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::num_rows).collect();
+        assert_eq!(groups, [i64::try_from(GROUP_ROWS).unwrap(), 3]);
         let mut last = None;
         for (number, row) in (1..).zip(reader.get_row_iter(None).unwrap()) {
             let row = row.unwrap();

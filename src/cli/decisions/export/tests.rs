@@ -81,7 +81,7 @@ fn an_export_of_each_format_has_whole_files_and_a_manifest_that_fits() {
         let mut writer = Writer::begin(&mut out, *format, "edfi", true).unwrap();
         let proof =
             InclusionProof { leaf_index: 6, tree_size: 9, leaf_hash: vec![0xab; 32], path: vec![vec![0x01; 32]] };
-        writer.write(&[sample(7), sample(8)], &[proof.clone()], &[retention()]).unwrap();
+        writer.write(&[sample(7), sample(8)], std::slice::from_ref(&proof), &[retention()]).unwrap();
         let files = writer.finish().unwrap();
         let manifest = ExportManifest {
             query: Some(QueryDecisionsRequest { realm: "edfi".to_owned(), names: true, ..Default::default() }),
@@ -103,7 +103,7 @@ fn an_export_of_each_format_has_whole_files_and_a_manifest_that_fits() {
         assert_eq!(listed.len(), 3);
         for (file, entries) in listed.iter().zip([2, 1, 1]) {
             let bytes = fs::read(folder.path().join(file["name"].as_str().unwrap())).unwrap();
-            let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             assert_eq!((&file["sha256"], &file["bytes"]), (&json!(digest), &json!(bytes.len())));
             assert_eq!(file["entries"], entries, "{file}");
         }

@@ -109,7 +109,9 @@ impl Block {
     fn encode(&self) -> Vec<u8> {
         let mut out = Writer::with_capacity(64);
         let numbers = [self.segment, self.first, self.next, self.base, self.end];
-        numbers.into_iter().for_each(|number| out.u64(number));
+        for number in numbers {
+            out.u64(number);
+        }
         out.i64(self.min_us);
         out.i64(self.max_us);
         out.bool(self.last.is_some());
@@ -316,10 +318,13 @@ impl Catalogue {
     /// Forgets a block: its entry, then its postings and its file.
     pub(in crate::storage::segment_log) fn forget(&self, block: &Block) -> Result<(), CatalogueError> {
         let path = self.path(block.first);
-        guarded(|| Ok(drop(self.db.remove(block_key(block.first))?)))?;
+        guarded(|| {
+            let _: () = drop(self.db.remove(block_key(block.first))?);
+            Ok(())
+        })?;
         match IndexFile::open(&path, block.checksum.unwrap_or_default()) {
             Ok(file) => {
-                self.remove(file.posted().map(|term| Ok(IVec::from(posting_key(term, block.first).as_slice()))))?
+                self.remove(file.posted().map(|term| Ok(IVec::from(posting_key(term, block.first).as_slice()))))?;
             }
             // What the file said is damaged or gone: all keys are looked through.
             Err(_) => self.forget_all_of(block.first)?,

@@ -107,7 +107,7 @@ fn encode_column(
 ) {
     let mut pairs: Vec<(u64, u16)> = column.hashes.iter().copied().zip(column.places.iter().copied()).collect();
     // Of equal hashes, places rise already; a stable sort finds long runs.
-    pairs.sort();
+    pairs.sort_unstable();
     pairs.dedup();
     let values = || pairs.chunk_by(|a, b| a.0 == b.0);
     if values().nth(VALUES_MAX).is_some() {
@@ -174,8 +174,6 @@ enum Form {
 #[derive(Debug)]
 pub(in crate::storage::segment_log) struct IndexFile {
     file: File,
-    /// The sequence number of the first entry.
-    pub first: u64,
     /// How many entries it has.
     pub count: u32,
     base: u64,
@@ -210,7 +208,7 @@ impl IndexFile {
         if input.byte()? != VERSION {
             return Err(IndexError::Damaged("an unknown version"));
         }
-        let first = input.u64()?;
+        let _first = input.u64()?;
         let count = input.u32()?;
         let (_segment, base) = (input.u64()?, input.u64()?);
         let runs = usize::try_from(count).unwrap_or(usize::MAX).div_ceil(RUN);
@@ -228,7 +226,7 @@ impl IndexFile {
             found.push((attribute, read_form(&mut input, &mut offset)?));
         }
         input.finish()?;
-        Ok(Self { file, first, count, base, times, offset_pages, pages_start, columns: found })
+        Ok(Self { file, count, base, times, offset_pages, pages_start, columns: found })
     }
 
     /// The places of entries that have at least one term of each list and whose times may lie in this range.
@@ -412,7 +410,7 @@ mod tests {
         fn find(&self, conditions: &[Vec<Term>]) -> Result<Vec<u16>, IndexError> {
             let file = IndexFile::open(&self.path, self.checksum)?;
             let found = file.find(conditions, |term| Ok(self.postings.get(&term).cloned()))?;
-            for run in 0..(COUNT as usize).div_ceil(RUN) {
+            for run in 0..usize::try_from(COUNT).unwrap().div_ceil(RUN) {
                 file.offsets(run)?;
             }
             Ok(found.ascending().collect())
@@ -444,7 +442,7 @@ mod tests {
         }
         assert!(stored.postings.keys().all(|term| term.attribute == Attribute::Client));
         let file = IndexFile::open(&stored.path, stored.checksum).unwrap();
-        assert_eq!((file.first, u64::from(file.count), file.posted().count()), (11, COUNT, 7));
+        assert_eq!((u64::from(file.count), file.posted().count()), (COUNT, 7));
         for (place, offset) in block.offsets.iter().enumerate() {
             let expected = (*offset != MISSING).then(|| block.base + u64::from(*offset));
             assert_eq!(file.offsets(place / RUN).unwrap()[place % RUN], expected, "{place}");

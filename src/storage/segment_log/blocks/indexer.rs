@@ -328,7 +328,9 @@ impl Shared {
         let start = || OpenBlock::new(segment.number, place.sequence, place.offset, self.block_entries_max);
         let open = open.get_or_insert_with(start);
         let at = open.push(place);
-        terms.iter().for_each(|term| open.add(at, *term));
+        for term in terms {
+            open.add(at, *term);
+        }
         if let Some(event) = event {
             open.events.push(place.sequence);
             events.insert(place.sequence, event);

@@ -76,7 +76,9 @@ impl Positions {
 
     fn encode_bits(places: &[u16]) -> Vec<u8> {
         let mut set = Self::none();
-        places.iter().for_each(|place| set.insert(*place));
+        for place in places {
+            set.insert(*place);
+        }
         let mut bytes = Vec::with_capacity(WORDS * 8 + 1);
         bytes.push(BITS);
         bytes.extend(set.0.iter().flat_map(|word| word.to_le_bytes()));
@@ -130,7 +132,9 @@ mod tests {
 
     fn of(places: &[u16]) -> Positions {
         let mut set = Positions::none();
-        places.iter().for_each(|place| set.insert(*place));
+        for place in places {
+            set.insert(*place);
+        }
         set
     }
 

@@ -185,7 +185,7 @@ impl NoteCheck {
             let key = known.iter().find(|key| *key.name() == signature.name && key.id() == signature.id);
             match key {
                 None => {
-                    faults.push(format!("the checkpoint of {size} entries is signed by an unknown key, `{signature}`"))
+                    faults.push(format!("the checkpoint of {size} entries is signed by an unknown key, `{signature}`"));
                 }
                 Some(key) if !key.verifies(note.text(), &signature.bytes) => {
                     faults.push(format!("the checkpoint of {size} entries has a wrong signature by `{signature}`"));

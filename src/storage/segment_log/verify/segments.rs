@@ -168,12 +168,11 @@ fn read(check: &mut Check, segment: &SegmentFile, until: u64) -> io::Result<Prog
             }
             Step::Frame { offset, body, bytes, .. } => {
                 let is_next = body.sequence() == Some(next) && staged.len() < GROUP_ENTRIES_MAX;
-                match is_next.then(|| stage(&body, bytes)).flatten() {
-                    Some(entry) => staged.push(entry),
-                    None => {
-                        progress.end = End::Bad { offset };
-                        return Ok(progress);
-                    }
+                if let Some(entry) = is_next.then(|| stage(&body, bytes)).flatten() {
+                    staged.push(entry);
+                } else {
+                    progress.end = End::Bad { offset };
+                    return Ok(progress);
                 }
             }
         }

@@ -87,8 +87,7 @@ async fn send_all(mut tail: Tail, sender: &Sender) -> Error {
             // Two places: the one that is left over is for the error, should the caller take nothing more.
             match timeout(CALLER_WAIT, sender.reserve_many(2)).await {
                 Ok(Ok(mut places)) => places.next().map(|place| place.send(Ok(convert::part(part)))),
-                Ok(Err(_)) => return too_slow(reached),
-                Err(_) => return too_slow(reached),
+                Ok(Err(_)) | Err(_) => return too_slow(reached),
             };
             (sent, reached) = (Instant::now(), sequence);
         }
