@@ -12,6 +12,7 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 pub use self::policies::CallerPolicies;
 use self::policies::Judged;
+pub use super::ports::CALLERS_REALM as REALM;
 use crate::{
     app::{
         App,
@@ -29,9 +30,6 @@ use crate::{
         value::{Attributes, Value},
     },
 };
-
-/// The realm whose policies say who may read; no realm of a deployment has this name.
-pub const REALM: &str = "hallpass";
 
 /// The name of who comes with the local admin token.
 pub const ADMIN: &str = "local-admin";

@@ -511,6 +511,9 @@ pub trait TokenIntrospector: Send + Sync + std::fmt::Debug {
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);
 }
 
+/// The realm whose policies say who may read; no realm of a deployment has this name.
+pub const CALLERS_REALM: &str = "hallpass";
+
 /// Reads the files of realms.
 pub trait RealmSource: Send + Sync + std::fmt::Debug {
     /// All files of the realm's folder, sorted by path.

@@ -237,7 +237,12 @@ fn show_record(record: &DecisionRecord, screen: &mut Screen) -> Result<()> {
     let fields = fields
         .into_iter()
         .chain(subjects)
-        .chain([("principal".to_owned(), principal), ("actor".to_owned(), actor)])
+        .chain([
+            ("principal".to_owned(), principal),
+            ("client".to_owned(), record.client.clone()),
+            ("actor".to_owned(), actor),
+            ("purpose".to_owned(), record.purpose.clone()),
+        ])
         .chain(attributes);
     for (name, value) in fields.chain(rest).filter(|(_, value)| !value.trim().is_empty()) {
         screen.line(format_args!("{name:<26} {}", plain(value.trim())))?;

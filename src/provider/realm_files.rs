@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    app::{caller, ports::RealmSource},
+    app::ports::{CALLERS_REALM, RealmSource},
     domain::{id::RealmName, policy_set::SourceFile},
 };
 
@@ -37,7 +37,7 @@ impl RealmSource for RealmFolders {
     fn read(&self, realm: &RealmName) -> Result<Vec<SourceFile>, String> {
         match self.0.get(realm) {
             Some(folder) => read_folder(folder),
-            None if realm.as_str() == caller::REALM => Ok(embedded_caller_policies()),
+            None if realm.as_str() == CALLERS_REALM => Ok(embedded_caller_policies()),
             None => Err(format!("realm `{realm}` has no folder")),
         }
     }
@@ -118,9 +118,9 @@ mod tests {
 
     #[test]
     fn the_embedded_caller_policies_are_those_of_the_folder() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(caller::REALM);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(CALLERS_REALM);
         assert_eq!(embedded_caller_policies(), read_folder(&folder).unwrap());
-        assert_eq!(RealmFolders::default().read(&caller::REALM.parse().unwrap()).unwrap(), embedded_caller_policies());
+        assert_eq!(RealmFolders::default().read(&CALLERS_REALM.parse().unwrap()).unwrap(), embedded_caller_policies());
     }
 
     #[test]

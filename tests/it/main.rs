@@ -11,6 +11,7 @@
 
 mod applications;
 mod architecture;
+mod audit_page;
 mod bad_input;
 mod decide;
 mod docs;

@@ -17,7 +17,7 @@ use self::page::{apply, is_shown};
 /// The address that pages name. A test takes a free one.
 const ADDRESS: &str = "127.0.0.1:50051";
 
-/// Follows a page of `docs/` in a folder of its own, and holds what commands show against what the page says.
+/// Follows a page of `docs/` in a folder of its own, beside the repository's realms and examples, and holds what commands show against what the page says.
 pub(crate) fn follow(page: &str, steps_min: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut reader = Reader::new();
@@ -40,7 +40,12 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), address: "127.0.0.1:0".to_owned(), service: None }
+        let folder = tempfile::tempdir().unwrap();
+        for shared in ["policies", "examples"] {
+            let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared);
+            std::os::unix::fs::symlink(from, folder.path().join(shared)).unwrap();
+        }
+        Self { folder, address: "127.0.0.1:0".to_owned(), service: None }
     }
 
     /// A command line for the shell, which finds the program and is told nothing else by the environment.

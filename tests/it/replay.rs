@@ -406,14 +406,14 @@ async fn the_command_shows_the_differences_and_ends_with_exit_code_1() {
     assert!(text.contains("1  came out the same\n"), "{text}");
     let (code, text, _) = run(&["--as-of", "2999-01-01"]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.starts_with("different ") && text.contains("\n  was  allow (allowed)"), "{text}");
+    assert!(text.starts_with("different ") && text.contains("\n  was  ALLOW (ALLOWED)"), "{text}");
     assert!(
-        text.contains("\n  is   deny (not_permitted)") && text.contains("1  came out differently, see above\n"),
+        text.contains("\n  is   DENY (NOT_PERMITTED)") && text.contains("1  came out differently, see above\n"),
         "{text}"
     );
     let (code, text, _) = run(&["--as-of", "2999-01-01", "--output", "json"]);
     assert_eq!(code, Some(1));
     let lines: Vec<Json> = text.lines().map(|line| line.parse().unwrap()).collect();
-    assert_eq!(lines[0]["decision"], "deny");
+    assert_eq!(lines[0]["decision"], "DENY");
     assert_eq!(lines[1]["summary"], json!({ "same": 0, "different": 1, "refused_tokens": 0, "not_replayed": {} }));
 }

@@ -1,0 +1,8 @@
+//! docs/audit.md, followed as it is written.
+
+use crate::pages;
+
+#[test]
+fn the_page_is_as_it_says() {
+    pages::follow("audit.md", 20);
+}
