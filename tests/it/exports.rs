@@ -1,5 +1,6 @@
 //! The decision log as its readers see it: callers with keys of their own, the commands, exports that other programs read.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -20,7 +21,7 @@ fn home_with_callers() -> Home {
     let mut home = Home::new();
     for (name, role, key) in [("ada", "auditor", AUDITOR), ("priya", "privacy_officer", OFFICER)] {
         let digest = KeyDigest::of(key);
-        home.tables += &format!("[callers.{name}]\nroles = [\"{role}\"]\nkey_sha256 = \"{digest}\"\n");
+        writeln!(home.tables, "[callers.{name}]\nroles = [\"{role}\"]\nkey_sha256 = \"{digest}\"").unwrap();
         fs::write(home.path(&format!("{name}.key")), format!("{key}\n")).unwrap();
     }
     home
@@ -163,7 +164,7 @@ async fn an_export_that_is_refused_or_broken_off_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_is_planned_and_the_open_segment_stays() {
     let mut home = Home::new();
-    home.issuer += &format!("[realms.{REALM}.retention]\ndays = 1\n");
+    writeln!(home.issuer, "[realms.{REALM}.retention]\ndays = 1").unwrap();
     let service = asked(&home, 1).await;
     let plan = decisions(&home, &service, "retention", &["--dry-run"]);
     assert!(plan.status.success(), "{plan:?}");

@@ -415,5 +415,8 @@ async fn the_command_shows_the_differences_and_ends_with_exit_code_1() {
     assert_eq!(code, Some(1));
     let lines: Vec<Json> = text.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(lines[0]["decision"], "DENY");
-    assert_eq!(lines[1]["summary"], json!({ "same": 0, "different": 1, "refused_tokens": 0, "not_replayed": {} }));
+    assert_eq!(
+        lines[1]["summary"],
+        json!({ "same": 0, "different": 1, "refused_tokens": 0, "not_replayed": { "READING": 2 } })
+    );
 }
