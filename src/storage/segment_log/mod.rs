@@ -297,6 +297,9 @@ impl DecisionLog for SegmentLog {
         let is_flushed = self.flush().await;
         let mut found = self.read(move |index, key| Ok(reader::query(index, key, &filter, page).page)).await?;
         found.is_complete &= is_flushed;
+        if found.events.iter().any(|logged| matches!(logged.event.kind, EventKind::Damage { .. })) {
+            self.shared.is_damaged.store(true, SeqCst);
+        }
         Ok(found)
     }
 
