@@ -84,7 +84,7 @@ pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Out
     let entries = verified(&folder.0.join("data/realms"), Trusted { keys, checkpoints: Vec::new() })?;
     writeln!(
         out,
-        "\nThe service is stopped, and its logs are verified as an auditor would verify a copy of them, with public keys"
+        "The service is stopped, and its logs are verified as an auditor would verify a copy of them, with public keys"
     )?;
     writeln!(out, "alone: {entries} entries, each as it was when it was signed, and none missing.")?;
     writeln!(
