@@ -81,7 +81,7 @@ pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Out
     }
     let keys = running.app().realms().flat_map(|realm| realm.log.verifier_keys()).collect();
     running.stop().await?;
-    let entries = verified(&folder.0.join("data/realms"), Trusted { keys, checkpoints: Vec::new() })?;
+    let entries = verified(&folder.0.join("data/realms"), &Trusted { keys, checkpoints: Vec::new() })?;
     writeln!(
         out,
         "The service is stopped, and its logs are verified as an auditor would verify a copy of them, with public keys"
@@ -95,11 +95,11 @@ pub(super) async fn run(arguments: Arguments, screen: &mut Screen) -> Result<Out
 }
 
 /// How many entries the logs of all realms have; an error when anything about them is wrong.
-fn verified(realms: &Path, trusted: Trusted) -> Result<u64> {
+fn verified(realms: &Path, trusted: &Trusted) -> Result<u64> {
     let mut entries = 0;
     for realm in fs::read_dir(realms)? {
         let log = realm?.path().join("decisions");
-        let report = verify(&log, &trusted).with_context(|| format!("`{}` cannot be read", log.display()))?;
+        let report = verify(&log, trusted).with_context(|| format!("`{}` cannot be read", log.display()))?;
         if let Some(finding) = report.findings.first() {
             bail!("the log in `{}` does not verify: {}", log.display(), finding.what);
         }
