@@ -1,4 +1,5 @@
-//! What the decision log costs: sealing, hashing, writing and indexing a record, in every thread that has a part in it.
+//! What the decision log costs: sealing, hashing, writing and indexing a record, in every thread that has a part in it;
+//! and what checking it from its files alone costs.
 
 use std::{
     path::Path,
@@ -10,7 +11,10 @@ use hallpass::{
     app::ports::DecisionLog as _,
     domain::decision_record::DecisionRecord,
     provider::clock::SystemClock,
-    storage::segment_log::{LogKey, Options, Outside, SegmentLog},
+    storage::segment_log::{
+        LogKey, Options, Outside, SegmentLog,
+        verify::{Trusted, verify},
+    },
 };
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
@@ -29,10 +33,11 @@ const AT_ONCE: usize = 64;
 /// More than so many records do not wait for the writer: half of what the buffer takes.
 const WAITING_MAX: u64 = 32_768;
 
-/// How many records a core takes and indexes.
+/// How many records a core takes and indexes, and how many it verifies.
 pub(crate) fn run(report: &mut Report) {
-    let Figures { record_us, records_per_s } = measure();
+    let Figures { record_us, records_per_s, verified_us } = measure();
     report.goal("log_records_per_s_of_one_core", 1e6 / record_us, Goal::AtLeast(100_000.0));
+    report.goal("log_verified_records_per_s_of_one_core", 1e6 / verified_us, Goal::AtLeast(500_000.0));
     info("log_us_a_record", record_us);
     info("log_records_per_s_here", records_per_s);
 }
@@ -43,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) record_us: f64,
     /// How many a second were taken and indexed.
     pub(crate) records_per_s: f64,
+    /// Processor time of checking one from the log's files, in microseconds.
+    pub(crate) verified_us: f64,
 }
 
 /// Appends records one by one, as decisions do, and waits until they are on disk and indexed.
@@ -72,7 +79,18 @@ pub(crate) fn measure() -> Figures {
         }
     }
     runtime.block_on(log.close());
-    Figures { record_us: median(&us), records_per_s: median(&per_s) }
+    Figures { record_us: median(&us), records_per_s: median(&per_s), verified_us: verified_us(folder.path()) }
+}
+
+/// What it costs to verify a record, of all that were appended.
+fn verified_us(folder: &Path) -> f64 {
+    let us = (0..ROUNDS).map(|_| {
+        let before_us = process_us();
+        let report = verify(&folder.join("log"), &Trusted::default()).unwrap();
+        assert!(report.findings.is_empty() && report.decisions == (RECORDS * (ROUNDS + 1)) as u64, "{report:?}");
+        (process_us() - before_us) / report.decisions as f64
+    });
+    median(&us.collect::<Vec<_>>())
 }
 
 /// Nobody decides anything between two records here, so the buffer is kept from filling up.
