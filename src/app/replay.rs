@@ -22,6 +22,7 @@ use crate::{
         decision::Decision,
         decision_record::LoggedDecision,
         id::{RealmName, Revision},
+        log_event::LoggedEvent,
         record_filter::{Order, PageRequest},
     },
 };
@@ -50,7 +51,14 @@ pub struct Summary {
     pub refused_tokens: u64,
     /// Records that can't be decided again, by the code of why.
     pub not_replayed: BTreeMap<&'static str, u64>,
+    /// Decisions of the range are missing or cannot be read; the events say which, as far as that is known.
+    pub is_incomplete: bool,
+    /// What happened to the log in the range, oldest first; at most [`EVENTS_MAX`].
+    pub events: Vec<LoggedEvent>,
 }
+
+/// The most events that a summary lists.
+pub const EVENTS_MAX: usize = 1_000;
 
 /// A part of a replay, in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +158,12 @@ impl Replay {
             let page = self.app.query_decisions(self.realm.as_str(), self.query.clone(), page).await?;
             let found = page.decisions.into_iter().take_while(|found| found.sequence <= last);
             records.extend(found);
+            self.summary.is_incomplete |= !page.is_complete;
+            for event in page.events {
+                if self.summary.events.len() < EVENTS_MAX && !self.summary.events.contains(&event) {
+                    self.summary.events.push(event);
+                }
+            }
             self.after = page.next_after;
             if self.after.is_none_or(|after| after >= last) {
                 self.is_read = true;

@@ -1,18 +1,27 @@
 //! Retention: what of a decision log is old enough, or too much, and is deleted. Whole segments, oldest first.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     app::{
         App,
+        decisions::PAGE_SIZE_MAX,
         error::Error,
         ports::{LogSegment, RecordPage},
         privacy::held_entities,
         realm_state::RealmState,
     },
     domain::{
+        decision::Outcome,
+        decision_record::{DecisionRecord, RecordKind},
         id::{EntityId, RealmName},
+        identity::Pseudonym,
+        mask::Masking,
         record_filter::{Order, PageRequest, RecordFilter},
+        sealed_facts,
     },
 };
 
@@ -143,10 +152,9 @@ impl App {
             return Ok(Plan::default());
         }
         let segments = state.log.segments().await?;
-        let keep_from = if rules.plan(&segments, self.clock.now_us(), None).range.is_some() {
-            first_of_held(state).await?
-        } else {
-            None
+        let keep_from = match rules.plan(&segments, self.clock.now_us(), None).range {
+            Some((_, last)) => first_of_held(state, last).await?,
+            None => None,
         };
         Ok(rules.plan(&segments, self.clock.now_us(), keep_from))
     }
@@ -162,6 +170,8 @@ impl App {
     }
 
     async fn retain_one(&self, state: &Arc<RealmState>, rules: &Rules) -> Result<(), Error> {
+        // Nobody comes under hold between the plan and the deletion.
+        let _alone = state.privacy.lock().await;
         let Plan { range, bytes, rule, kept_because, .. } = self.plan_of(state, rules).await?;
         if !kept_because.is_empty() {
             tracing::info!(realm = %state.name, kept_because, "retention keeps more than the rules say");
@@ -174,30 +184,74 @@ impl App {
     }
 }
 
-/// The first entry about a person who is under legal hold.
-async fn first_of_held(state: &RealmState) -> Result<Option<u64>, Error> {
-    let mut first: Option<u64> = None;
-    for person in held_entities(state) {
-        for filter in filters_of(&person) {
-            let page = PageRequest { order: Order::OldestFirst, size: 1, after: None };
-            let RecordPage { decisions, is_complete, .. } = state.log.query(filter, page).await?;
-            // What cannot be read could be about anybody.
-            let found = decisions.first().map(|found| found.sequence).into_iter();
-            let found = found.chain((!is_complete).then_some(state.log.status().first_sequence));
-            first = first.into_iter().chain(found).min();
+/// The first entry up to this one in which a person has a part who is under legal hold. Every entry is looked at: what a
+/// mask took away, and what is only among the facts, no question to the log would find.
+async fn first_of_held(state: &RealmState, last: u64) -> Result<Option<u64>, Error> {
+    let held = Held::of(state);
+    if held.entities.is_empty() {
+        return Ok(None);
+    }
+    let mut after = None;
+    loop {
+        let page = PageRequest { order: Order::OldestFirst, size: PAGE_SIZE_MAX, after };
+        let RecordPage { decisions, is_complete, next_after, .. } =
+            state.log.query(RecordFilter::default(), page).await?;
+        // What cannot be read could be about anybody.
+        if !is_complete {
+            return Ok(Some(state.log.status().first_sequence));
+        }
+        let mut going = decisions.iter().take_while(|found| found.sequence <= last);
+        if let Some(found) = going.find(|found| held.has_a_part_in(&found.record)) {
+            return Ok(Some(found.sequence));
+        }
+        after = next_after;
+        if after.is_none_or(|after| after >= last) {
+            return Ok(None);
         }
     }
-    Ok(first)
 }
 
-/// The conditions by which entries about a person are found, whatever part the person has in them.
-fn filters_of(person: &EntityId) -> [RecordFilter; 4] {
-    [
-        RecordFilter { entities: vec![person.clone()], ..RecordFilter::default() },
-        RecordFilter { principal: Some(Arc::clone(&person.id)), ..RecordFilter::default() },
-        RecordFilter { actor: Some(Arc::clone(&person.id)), ..RecordFilter::default() },
-        RecordFilter { resource_ids: vec![Arc::clone(&person.id)], ..RecordFilter::default() },
-    ]
+/// Who is under legal hold, as the log may call them.
+struct Held {
+    entities: Vec<EntityId>,
+    pseudonyms: HashSet<Pseudonym>,
+    principals: HashSet<Arc<str>>,
+    actors: HashSet<Arc<str>>,
+    resources: HashSet<Arc<str>>,
+}
+
+impl Held {
+    fn of(state: &RealmState) -> Self {
+        let entities = held_entities(state);
+        // The masks of today need not be those of the day when an entry was made.
+        let called = |field: &str| {
+            let hash = |entity: &EntityId| state.people.as_asked(|_| Masking::Hash, field, &entity.id);
+            entities.iter().flat_map(|entity| [Arc::clone(&entity.id), hash(entity)]).collect()
+        };
+        let (principals, actors, resources) = (called("principal"), called("actor"), called("resource_id"));
+        let pseudonyms = entities.iter().filter_map(|entity| entity.id.parse().ok()).collect();
+        Self { entities, pseudonyms, principals, actors, resources }
+    }
+
+    /// One of them has a part in the decision, or could have: something of it was not kept, or cannot be read.
+    fn has_a_part_in(&self, record: &DecisionRecord) -> bool {
+        let is_named = |entity: &Option<EntityId>, names: &HashSet<Arc<str>>| {
+            entity.as_ref().is_some_and(|entity| names.contains(&entity.id))
+        };
+        let is_among_facts = || {
+            let is_decided = record.kind == RecordKind::Decision && record.outcome != Outcome::Unauthenticated;
+            match sealed_facts::people_of(&record.facts) {
+                _ if record.facts.is_empty() => is_decided,
+                Ok(people) => people.iter().any(|person| self.pseudonyms.contains(person)),
+                Err(_) => true,
+            }
+        };
+        is_named(&record.principal, &self.principals)
+            || is_named(&record.actor, &self.actors)
+            || self.resources.contains(&record.resource_id)
+            || self.entities.iter().any(|entity| record.names(entity))
+            || is_among_facts()
+    }
 }
 
 #[cfg(test)]

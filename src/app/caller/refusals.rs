@@ -66,7 +66,11 @@ mod tests {
         assert_eq!(admitted(start, 250), 100);
         assert_eq!(admitted(start + 1_000_000, 250), 10);
         assert_eq!(refusals.left_out_ever(), 390);
-        assert_eq!(refusals.admit(start + 1_100_000), Some(240), "the next record says how many were left out since the last");
+        assert_eq!(
+            refusals.admit(start + 1_100_000),
+            Some(240),
+            "the next record says how many were left out since the last"
+        );
         assert_eq!(refusals.admit(start + 1_200_000), Some(0));
         assert_eq!(admitted(start + 60_000_000, 250), 100);
         assert_eq!(admitted(start - 3_600_000_000, 250), 0, "a clock that is set back opens nothing");

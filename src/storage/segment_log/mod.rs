@@ -134,11 +134,16 @@ impl SegmentLog {
             Some(reopened) => reopen(reopened, &*files, &*outside.clock),
             None => None,
         };
-        let mut first = first_events(recovered.before, options.mode, outside.clock.now_us());
-        let is_said = |deletion: &&Deletion| recovered.before.deleted == Some((deletion.first, deletion.last));
-        if let Some(deletion) = deletion.as_ref().filter(|deletion| !is_said(deletion)) {
-            first.push(Noted::Clear(LogEvent { time_us: outside.clock.now_us(), kind: deletion.event() }));
-        }
+        let first = first_events(recovered.before, options.mode, outside.clock.now_us());
+        let is_said = |deletion: &Deletion| recovered.before.deleted == Some((deletion.first, deletion.last));
+        let deletion = match deletion {
+            Some(deletion) if !is_said(&deletion) => {
+                // Nothing was deleted yet, and whether anything still may be is asked anew.
+                deletion.withdraw(folder).map_err(unavailable)?;
+                None
+            }
+            deletion => deletion,
+        };
         let shared = Arc::new(Shared {
             buffer: Buffer::new(options.buffer_records_max, options.buffer_bytes_max),
             notes: Notes::default(),

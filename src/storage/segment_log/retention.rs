@@ -1,7 +1,7 @@
 //! Deletes the oldest segments of a log, whole, and has the log say so before they are gone.
 //!
 //! The tiles of those entries are made durable first, then what is going to be deleted is written down (`retention`), then
-//! the log takes the event, then the files go. A start finishes what was interrupted in between.
+//! the log takes the event, then the files go. A start finishes what the log has said by then, and nothing else.
 
 use std::{
     fs::{self, File},
@@ -86,6 +86,11 @@ impl Deletion {
             }
         }
         sync_folder(folder)?;
+        self.withdraw(folder)
+    }
+
+    /// Forgets that it was wanted.
+    pub(super) fn withdraw(&self, folder: &Path) -> io::Result<()> {
         fs::remove_file(folder.join(INTENT))
     }
 }
@@ -148,7 +153,12 @@ impl SegmentLog {
         let failed = |error: io::Error| LogError::Unavailable(format!("old entries cannot be deleted: {error}"));
         let (folder, intent) = (self.folder.clone(), deletion.clone());
         self.blocking(move |_| intent.write_down(&folder)).await?.map_err(failed)?;
-        self.note(deletion.event()).await?;
+        if let Err(error) = self.note(deletion.event()).await {
+            // Should the log say so later after all, the entries are there all the same, and go another time.
+            let folder = self.folder.clone();
+            self.blocking(move |_| deletion.withdraw(&folder)).await?.map_err(failed)?;
+            return Err(error);
+        }
         let folder = self.folder.clone();
         self.blocking(move |shared| deletion.finish(&folder, &shared.catalogue)).await?.map_err(failed)?;
         tracing::info!(first, last, folder = %self.folder.display(), "deleted old entries of the decision log");

@@ -9,7 +9,13 @@ use super::{
     world::{REALM, World, entity},
 };
 use crate::{
-    domain::{id::EntityId, log_event::EventKind},
+    domain::{
+        decision_record::DecisionRecord,
+        id::EntityId,
+        log_event::EventKind,
+        mask::{Mask, Masking},
+        pseudonym::PseudonymKey,
+    },
     proto::v1::{self as pb, privacy_service_client::PrivacyServiceClient},
 };
 
@@ -237,4 +243,61 @@ async fn an_erasure_or_hold_whose_caller_has_gone_is_done_to_the_end() {
     let erasures =
         world.log.events.lock().unwrap().iter().filter(|event| matches!(event, EventKind::Erasure { .. })).count();
     assert_eq!(erasures, 1);
+}
+
+#[tokio::test]
+async fn what_is_about_a_held_person_outlives_retention() {
+    let world = World::start().await;
+    for student in ["ada", "ben", "zoe", "ada"] {
+        authorize(&world, world.question(student, "1")).await.unwrap();
+    }
+    let deleted = || world.log.deleted_until.swap(0, Ordering::Relaxed);
+    world.privacy().set_legal_hold(hold("zoe", true)).await.unwrap();
+    world.app.retain().await;
+    assert_eq!(deleted(), 2, "the third is about who is held");
+    world.privacy().set_legal_hold(hold("ben", true)).await.unwrap();
+    world.app.retain().await;
+    assert_eq!(deleted(), 1);
+    for student in ["ben", "zoe"] {
+        world.privacy().set_legal_hold(hold(student, false)).await.unwrap();
+    }
+    let all = world.log.records().len() as u64;
+    world.app.retain().await;
+    assert_eq!(deleted(), all - 1, "all but the newest");
+}
+
+/// Whatever part a held person has in a decision keeps it, and what a mask took away may have been one.
+#[tokio::test]
+async fn a_hold_counts_for_every_part_a_person_may_have() {
+    let world = World::start().await;
+    for student in ["ada", "ben", "zoe"] {
+        authorize(&world, world.question(student, "1")).await.unwrap();
+    }
+    let held = world.privacy().set_legal_hold(hold("ben", true)).await.unwrap().into_inner().pseudonyms[0].clone();
+    let held: Arc<str> = held.into();
+    let hashes = PseudonymKey::new([7; 32]);
+    let hashed = |field: &str| Mask::as_asked(&hashes, Masking::Hash, field, &held);
+    let record = |at: usize| world.log.records()[at].record.clone();
+    let (about_ben, about_zoe) = (record(1), record(2));
+    let staff = |id: &Arc<str>| Some(EntityId::new("Staff", Arc::clone(id)));
+    let parts = [
+        DecisionRecord { facts: Arc::clone(&about_ben.facts), ..about_zoe.clone() },
+        DecisionRecord { subjects: about_ben.subjects.clone(), ..about_zoe.clone() },
+        DecisionRecord { principal: staff(&held), ..about_zoe.clone() },
+        DecisionRecord { principal: staff(&hashed("principal")), ..about_zoe.clone() },
+        DecisionRecord { actor: staff(&held), ..about_zoe.clone() },
+        DecisionRecord { actor: staff(&hashed("actor")), ..about_zoe.clone() },
+        DecisionRecord { resource_id: Arc::clone(&held), ..about_zoe.clone() },
+        DecisionRecord { resource_id: hashed("resource_id"), ..about_zoe.clone() },
+        DecisionRecord { facts: Arc::default(), ..about_zoe.clone() },
+        DecisionRecord { facts: vec![0xff].into(), ..about_zoe.clone() },
+    ];
+    for (at, part) in parts.into_iter().enumerate() {
+        world.log.records()[1].record = part;
+        world.app.retain().await;
+        assert_eq!(world.log.deleted_until.swap(0, Ordering::Relaxed), 1, "{at}");
+    }
+    world.log.records()[1].record = about_zoe;
+    world.app.retain().await;
+    assert!(world.log.deleted_until.load(Ordering::Relaxed) >= 3, "somebody else's");
 }

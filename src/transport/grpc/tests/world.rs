@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,7 @@ use crate::{
             Stores,
         },
         realm_state::{Deployed, RealmState},
+        retention::Rules,
         test_people::people,
     },
     domain::{
@@ -220,6 +221,9 @@ impl World {
             vec![state],
         );
         let policies = CallerPolicies::start(&caller_files(), NOW * 1_000_000).unwrap();
+        // Nothing is deleted until a test says so.
+        let everything = Rules { bytes: Some(0), ..Rules::default() };
+        let app = app.with_retention([(REALM.parse().unwrap(), everything)].into());
         let app = Arc::new(app.with_callers(Callers::new(callers, KeyDigest::of(ADMIN_KEY), policies)));
         let (routes, health) = routes(Arc::clone(&app), &options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -403,6 +407,8 @@ pub(super) struct Log {
     records: Mutex<Vec<LoggedDecision>>,
     /// Numbered from 1,001.
     pub(super) events: Mutex<Vec<EventKind>>,
+    /// The last record that retention deleted, which stays there all the same.
+    pub(super) deleted_until: AtomicU64,
     appended: Notify,
 }
 
@@ -416,6 +422,7 @@ impl Default for Log {
             notes_to_fail: AtomicUsize::new(0),
             records: Mutex::default(),
             events: Mutex::default(),
+            deleted_until: AtomicU64::default(),
             appended: Notify::new(),
         }
     }
@@ -505,12 +512,22 @@ impl DecisionLog for Log {
         LogStatus { mode: "strict", is_writable, entries, is_undamaged: true, ..LogStatus::default() }
     }
 
+    /// Each record is one.
     async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
-        Ok(Vec::new())
+        let records = self.records();
+        let segment = |found: &LoggedDecision| LogSegment {
+            first: found.sequence,
+            last: found.sequence,
+            bytes: 100,
+            newest_us: found.record.time_us,
+            is_deletable: found.sequence < records.len() as u64,
+        };
+        Ok(records.iter().map(segment).collect())
     }
 
-    async fn delete_until(&self, _last: u64, _rule: &str) -> Result<Option<(u64, u64)>, LogError> {
-        Ok(None)
+    async fn delete_until(&self, last: u64, _rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        self.deleted_until.store(last, Ordering::Relaxed);
+        Ok(Some((1, last)))
     }
 
     fn is_writable(&self) -> bool {
