@@ -15,6 +15,7 @@ use crate::{
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
         ports::archive::PastGraph,
+        readers::Place,
         realm_state::RealmState,
     },
     domain::{
@@ -88,6 +89,8 @@ pub struct Replay {
     summary: Summary,
     is_read: bool,
     has_ended: bool,
+    /// A place among those who read for long.
+    _place: Place,
 }
 
 impl App {
@@ -95,7 +98,7 @@ impl App {
     /// the epoch, as it would have been with the relationships that were known then.
     ///
     /// # Errors
-    /// Those of a question to the log; a realm that keeps no history, or none of that time.
+    /// Those of a question to the log; a realm that keeps no history, or none of that time; too many other replays.
     pub async fn replay(
         self: &Arc<Self>,
         realm: &str,
@@ -103,6 +106,7 @@ impl App {
         as_of_us: Option<i64>,
     ) -> Result<Replay, Error> {
         let state = Arc::clone(self.realm(realm)?);
+        let place = state.readers.replay()?;
         let end = |order| {
             let page = self.query_decisions(realm, query.clone(), PageRequest { order, size: 1, after: None });
             async { Ok::<_, Error>(page.await?.decisions.first().map_or(0, |found| found.sequence)) }
@@ -123,6 +127,7 @@ impl App {
             summary: Summary::default(),
             is_read: last == 0,
             has_ended: false,
+            _place: place,
         })
     }
 }

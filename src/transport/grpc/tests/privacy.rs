@@ -188,11 +188,61 @@ async fn an_erasure_that_the_log_could_not_note_is_finished_by_the_next_call() {
     let people = state.people.identities.with_id("ada");
     state.people.identities.begin_erasure(&people, &"request 7".into(), &"dpo".into()).unwrap();
     world.log.is_full.store(true, Ordering::Relaxed);
-    world.app.finish_erasures().await.unwrap_err();
+    world.app.finish_erasures().await;
+    assert_eq!(state.people.identities.erasing().len(), 1);
     world.log.is_full.store(false, Ordering::Relaxed);
     let done = world.privacy().erase_person(erase("ada")).await.unwrap().into_inner();
     assert_eq!((done.pseudonyms, done.sequence), (vec![pseudonym], 1_001));
     assert!(state.people.identities.erasing().is_empty());
+}
+
+#[tokio::test]
+async fn interrupted_erasures_are_finished_when_the_log_takes_events_again() {
+    let world = World::start().await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let state = world.app.realm(REALM).unwrap();
+    world.log.fail_notes(1);
+    world.privacy().erase_person(erase("ada")).await.unwrap_err();
+    assert_eq!(state.people.identities.erasing().len(), 1);
+    world.app.finish_erasures().await;
+    assert!(state.people.identities.erasing().is_empty());
+    assert_eq!(world.log.events.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_erasure_or_hold_whose_caller_has_gone_is_done_to_the_end() {
+    let world = World::start().await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let state = Arc::clone(world.app.realm(REALM).unwrap());
+    let (ada, why, who) = (EntityId::new("Student", "ada"), Arc::from("why"), Arc::from("dpo"));
+
+    world.log.notes_left.forget_permits(usize::MAX);
+    let mut noting = world.log.noting.subscribe();
+    let hold = world.app.set_legal_hold(REALM, &ada, true, &why, &who);
+    // Gone while the log notes it, as when the time of a call is over.
+    tokio::select! {
+        done = hold => panic!("{done:?}"),
+        noted = noting.wait_for(|noting| *noting == 1) => drop(noted.unwrap()),
+    }
+    world.log.notes_left.add_permits(2);
+    // Waits for what is under way.
+    world.app.set_legal_hold(REALM, &ada, false, &why, &who).await.unwrap();
+    let is_held = |event: &EventKind| matches!(event, EventKind::LegalHold { is_held: true, .. });
+    assert!(is_held(&world.log.events.lock().unwrap()[0]));
+
+    let erase = world.app.erase_person(REALM, &ada, &why, &who);
+    tokio::select! {
+        done = erase => panic!("{done:?}"),
+        noted = noting.wait_for(|noting| *noting == 3) => drop(noted.unwrap()),
+    }
+    assert_eq!(state.people.identities.erasing().len(), 1);
+    world.log.notes_left.add_permits(1);
+    // Finds nothing left to do, because it waits for what is under way.
+    world.app.finish_erasures().await;
+    assert!(state.people.identities.erasing().is_empty());
+    let erasures =
+        world.log.events.lock().unwrap().iter().filter(|event| matches!(event, EventKind::Erasure { .. })).count();
+    assert_eq!(erasures, 1);
 }
 
 #[tokio::test]
