@@ -266,8 +266,9 @@ async fn whatever_was_acknowledged_survives_any_number_of_kills() {
     let acknowledged = rounds.iter().flat_map(|acknowledged| &acknowledged.decisions);
     let lost: Vec<_> = acknowledged.filter(|id| !found.contains(*id)).collect();
     assert!(lost.is_empty(), "acknowledged, but not in the log: decisions {lost:?}");
-    let status = service.decisions().get_log_status(pb::GetLogStatusRequest { realm: REALM.to_owned() });
-    let key = status.await.unwrap().into_inner().verifier_key.parse().unwrap();
+    let wish = pb::GetLogStatusRequest { realm: REALM.to_owned() };
+    let status = service.decisions().get_log_status(wish).await.unwrap().into_inner();
+    let key = status.verifier_key.parse().unwrap();
     service.signal("TERM");
     assert!(service.ended().await.success());
     // To who has nothing but the key, the log is whole.

@@ -417,6 +417,34 @@ async fn the_command_shows_the_differences_and_ends_with_exit_code_1() {
     assert_eq!(lines[0]["decision"], "DENY");
     assert_eq!(
         lines[1]["summary"],
-        json!({ "same": 0, "different": 1, "refused_tokens": 0, "not_replayed": { "READING": 2 } })
+        json!({
+            "same": 0, "different": 1, "refused_tokens": 0, "not_replayed": { "READING": 2 }, "complete": true, "events": [],
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_replay_says_that_the_log_is_damaged() {
+    let home = Home::new();
+    let mut service = home.start().await;
+    let token = home.token("SISVendor", &[255_901_001]);
+    for count in 0..20 {
+        service.authorization().authorize(reading_student(&token, &count.to_string())).await.unwrap();
+    }
+    let whole = replay(&service, of_realm(REALM)).await.summary;
+    assert!(whole.complete && whole.events.is_empty() && whole.same == 20, "{whole:?}");
+    service.signal("TERM");
+    assert!(service.ended().await.success());
+    let log = home.data.join("realms").join(REALM).join("decisions/00000001.seg");
+    let mut bytes = fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let service = home.start().await;
+    let damaged = replay(&service, of_realm(REALM)).await.summary;
+    assert!(!damaged.complete && damaged.same < 20, "{damaged:?}");
+    assert!(
+        damaged.events.iter().any(|event| matches!(event.event, Some(pb::log_event::Event::Damage(_)))),
+        "{damaged:?}"
     );
 }

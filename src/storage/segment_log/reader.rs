@@ -274,6 +274,9 @@ impl<'a> Search<'a> {
                     if (wanted.matches)(&logged.record) {
                         let Body::Decision { sealed, .. } = body else { return ControlFlow::Continue(()) };
                         matching.push(logged, sealed.len());
+                        if is_newest_first {
+                            matching.let_go();
+                        }
                     }
                 }
                 Some(Entry::Event(logged)) => {
@@ -319,7 +322,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Records that were read in order: of those that match, the last that there is room for.
+/// Records that match, in the order in which they were read.
 struct Matching {
     /// Each with its length, in bytes.
     records: VecDeque<(LoggedDecision, usize)>,
@@ -337,10 +340,13 @@ impl Matching {
         self.records.len() >= self.most || self.bytes >= self.most_bytes
     }
 
-    /// Takes a record, and lets go of the first ones that are too many with it.
     fn push(&mut self, logged: LoggedDecision, bytes: usize) {
         self.records.push_back((logged, bytes));
         self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Lets go of the first ones that are too many with the last.
+    fn let_go(&mut self) {
         while let Some((_, first)) = self.records.front() {
             let without = self.bytes.saturating_sub(*first);
             if self.records.len() <= self.most && without < self.most_bytes {
