@@ -69,6 +69,9 @@ const KEYS_EVERY: Duration = Duration::from_secs(60);
 /// How often old decisions are looked for.
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 
+/// How often erasures that were interrupted are tried again.
+const ERASURES_EVERY: Duration = Duration::from_secs(60);
+
 /// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
 /// whose deadlines pass together: the connection stays. (hyper ends it after 20 by default, the answers to others with it.)
 const STREAMS_MAX: u32 = 4_096;
@@ -129,6 +132,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
         tokio::spawn(working.clone().run_until_cancelled_owned(async move { witness.follow().await }));
     }
     tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
+    tokio::spawn(working.clone().run_until_cancelled_owned(keep_erasing(Arc::clone(&service.app))));
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
 }
@@ -254,6 +258,16 @@ async fn keep_to_retention(app: Arc<App>) {
     }
 }
 
+/// Finishes erasures that were interrupted, now and then again.
+async fn keep_erasing(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(ERASURES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        app.finish_erasures().await;
+    }
+}
+
 /// The use cases with the stores beneath them, without a listener.
 #[derive(Debug)]
 pub struct Service {
@@ -312,7 +326,8 @@ impl Service {
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
         let app = Arc::new(app);
-        app.finish_erasures().await?;
+        // What cannot be finished yet is tried again while the service runs.
+        app.finish_erasures().await;
         Ok(Self { app, store, jwks, witnesses })
     }
 

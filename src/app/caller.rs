@@ -2,6 +2,8 @@
 //! each call recorded in the log that it reads.
 
 mod policies;
+mod reading;
+pub(in crate::app) mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -10,23 +12,24 @@ use std::{fmt, sync::Arc};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
-pub use self::policies::CallerPolicies;
 use self::policies::Judged;
+pub use self::{
+    policies::CallerPolicies,
+    reading::{About, Reading},
+};
 pub use super::ports::CALLERS_REALM as REALM;
 use crate::{
     app::{
         App,
         authorize::decision_id,
-        decisions::DecisionQuery,
+        decisions::Texts,
         error::{Error, Kind},
-        people::{person_pseudonym, recorded_entity},
         realm_state::RealmState,
     },
     domain::{
         decision::{Effect, Reason},
-        decision_record::{DecisionRecord, RecordKind, RecordedSubject},
-        id::{EntityId, RealmName, Revision},
-        record_filter::RecordFilter,
+        decision_record::{DecisionRecord, RecordKind},
+        id::{RealmName, Revision},
         value::{Attributes, Value},
     },
 };
@@ -185,128 +188,13 @@ impl Identified<'_> {
     }
 }
 
-/// A call that reads the log, or does something to it.
-#[derive(Clone, Debug)]
-pub struct Reading<'a> {
-    /// The name of the call, which is the policies' action.
-    pub action: &'static str,
-    /// What it asks about.
-    pub about: About<'a>,
-    /// It asks for the plain ids of people.
-    pub names: bool,
-    /// Why it is asked; may be empty.
-    pub purpose: Arc<str>,
-    /// The caller's own id of the request; may be empty.
-    pub request_id: Arc<str>,
-}
-
-/// What a call asks about.
-#[derive(Clone, Copy, Debug)]
-pub enum About<'a> {
-    /// The log as such, or a single entry of it.
-    Log,
-    /// The decisions of a question.
-    Decisions(&'a DecisionQuery),
-    /// A person, by the plain id.
-    Person(&'a EntityId),
-    /// The people behind pseudonyms.
-    Pseudonyms,
-}
-
-impl<'a> Reading<'a> {
-    /// A call about the log as such.
-    pub fn of_log(action: &'static str, request_id: &str) -> Self {
-        let request_id = request_id.into();
-        Self { action, about: About::Log, names: false, purpose: Arc::default(), request_id }
-    }
-
-    /// A question, with its own purpose.
-    pub fn of_query(action: &'static str, query: &'a DecisionQuery, request_id: &str) -> Self {
-        let (names, purpose) = (query.names, Arc::clone(&query.purpose));
-        Self { action, about: About::Decisions(query), names, purpose, request_id: request_id.into() }
-    }
-
-    /// A call about one person.
-    pub fn of_person(action: &'static str, person: &'a EntityId, request_id: &str) -> Self {
-        Self { about: About::Person(person), ..Self::of_log(action, request_id) }
-    }
-
-    /// A call for the people behind pseudonyms.
-    pub fn of_pseudonyms(action: &'static str, purpose: Arc<str>, request_id: &str) -> Self {
-        Self { about: About::Pseudonyms, names: true, purpose, ..Self::of_log(action, request_id) }
-    }
-
-    /// It names a person, or by its plain id what may be one.
-    fn names_people(&self, state: &RealmState) -> bool {
-        let query = match self.about {
-            About::Log => return false,
-            About::Person(_) | About::Pseudonyms => return true,
-            About::Decisions(query) => query,
-        };
-        let loaded = state.policies();
-        let (realm, filter) = (&loaded.realm, &query.filter);
-        let is_person = |entity_type: &str| realm.relations.is_person(entity_type);
-        let principal = &realm.file.principal;
-        query.person.is_some()
-            || filter.principal.is_some() && is_person(&principal.entity)
-            || filter.actor.is_some() && is_person(principal.actor_type())
-            || query.resource_id.is_some()
-                && realm.resource_types.values().any(|resource_type| {
-                    let is_asked = filter.resource_type.as_ref().is_none_or(|asked| *asked == resource_type.name);
-                    is_asked && realm.is_about_people(resource_type)
-                })
-    }
-
-    /// It sets no condition.
-    fn is_full(&self) -> bool {
-        let About::Decisions(query) = self.about else { return false };
-        let DecisionQuery { filter, person, entity, resource_id, names: _, purpose: _ } = query;
-        *filter == RecordFilter::default() && person.is_none() && entity.is_none() && resource_id.is_none()
-    }
-
-    /// The people asked about, as the log names them.
-    fn subjects(&self, state: &RealmState) -> Vec<RecordedSubject> {
-        let loaded = state.policies();
-        let (person, other) = match self.about {
-            About::Log | About::Pseudonyms => (None, None),
-            About::Person(person) => (Some(person), None),
-            About::Decisions(query) => (query.person.as_ref(), query.entity.as_ref()),
-        };
-        let subject = |attribute: &str, entity: &EntityId| {
-            let is_pseudonym = loaded.realm.relations.is_person(&entity.entity_type);
-            // Of other types only what the schema knows: an id of any type could be a person's.
-            let is_known = loaded.realm.schema.entities.contains_key(&entity.entity_type);
-            let id = loaded.realm.relations.entity_id(&entity.entity_type, &entity.id).ok()?;
-            let entity = if is_pseudonym { person_pseudonym(state, &id) } else { id };
-            let attribute = Arc::from(attribute);
-            is_known.then_some(RecordedSubject { attribute, entity, is_pseudonym, is_proposed: false })
-        };
-        let people = person.and_then(|person| subject("person", person));
-        let principal = match self.about {
-            About::Decisions(query) => query.filter.principal.as_ref(),
-            _ => None,
-        };
-        let principal = principal.and_then(|id| {
-            let entity_type = Arc::clone(&loaded.realm.file.principal.entity);
-            let asked = EntityId { entity_type, id: Arc::clone(id) };
-            let is_pseudonym = loaded.realm.relations.is_person(&asked.entity_type);
-            let entity = recorded_entity(state, &loaded.realm, &asked);
-            is_pseudonym.then(|| RecordedSubject {
-                attribute: "principal".into(),
-                entity,
-                is_pseudonym,
-                is_proposed: false,
-            })
-        });
-        people.into_iter().chain(principal).chain(other.and_then(|other| subject("entity", other))).collect()
-    }
-}
-
 /// A call that may be made, and is on record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
     /// Who makes it.
     pub caller: Arc<str>,
+    /// Whether it may read what people wrote.
+    pub texts: Texts,
 }
 
 impl App {
@@ -327,7 +215,7 @@ impl App {
     /// A caller that isn't known, or may not; an unknown realm; a log that cannot take the record.
     pub async fn permit(&self, realm: &str, presented: &Presented, reading: &Reading<'_>) -> Result<Permit, Error> {
         let (state, judged) = self.judge(realm, presented, reading)?;
-        state.log.append(vec![self.reading_record(&state, reading, &judged)]).await?;
+        self.keep_reading(&state, reading, &judged).await?;
         judged.permit()
     }
 
@@ -357,12 +245,26 @@ impl App {
         reading: &Reading<'_>,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        self.read_log_as(realm, presented, reading, |_| work).await
+    }
+
+    /// The same for work that shows what its caller may see.
+    ///
+    /// # Errors
+    /// Those of [`App::read_log`].
+    pub async fn read_log_as<T, W: Future<Output = Result<T, Error>>>(
+        &self,
+        realm: &str,
+        presented: &Presented,
+        reading: &Reading<'_>,
+        work: impl FnOnce(Permit) -> W,
+    ) -> Result<T, Error> {
         let (state, judged) = self.judge(realm, presented, reading)?;
         let answer = match judged.permit() {
-            Ok(_) => work.await,
+            Ok(permit) => work(permit).await,
             Err(error) => Err(error),
         };
-        state.log.append(vec![self.reading_record(&state, reading, &judged)]).await?;
+        self.keep_reading(&state, reading, &judged).await?;
         answer
     }
 
@@ -385,12 +287,40 @@ impl App {
         Ok((state, judged))
     }
 
-    /// What the log keeps of a call that reads it.
-    fn reading_record(&self, state: &RealmState, reading: &Reading<'_>, judged: &Judged) -> DecisionRecord {
+    /// Puts a call on record. Who isn't known reads nothing: of too many such calls only the number is kept.
+    async fn keep_reading(&self, state: &RealmState, reading: &Reading<'_>, judged: &Judged) -> Result<(), Error> {
+        let left_out = match &judged.caller {
+            Some(_) => 0,
+            None => match state.refusals.admit(self.clock.now_us()) {
+                Some(left_out) => left_out,
+                None => return Ok(()),
+            },
+        };
+        let kept = state.log.append(vec![self.reading_record(state, reading, judged, left_out)]).await;
+        if kept.is_err() {
+            state.refusals.put_back(left_out);
+        }
+        Ok(kept?)
+    }
+
+    /// What the log keeps of a call that reads it; `left_out` calls before were not kept. Of who isn't known nothing is
+    /// kept that can be of any length.
+    fn reading_record(
+        &self,
+        state: &RealmState,
+        reading: &Reading<'_>,
+        judged: &Judged,
+        left_out: u64,
+    ) -> DecisionRecord {
         let now_us = self.clock.now_us();
-        let Judged { decision, principal, .. } = judged;
+        let Judged { caller, decision, principal, .. } = judged;
+        let is_known = caller.is_some();
+        let said = |text: &Arc<str>| if is_known { Arc::clone(text) } else { Arc::default() };
         let asked = [("full", reading.is_full()), ("names", reading.names), ("people", reading.names_people(state))];
-        let asked = asked.into_iter().map(|(name, value)| (Arc::from(name), Value::Bool(value))).collect();
+        let asked = asked.into_iter().map(|(name, value)| (Arc::from(name), Value::Bool(value)));
+        let left_out =
+            (left_out > 0).then(|| (Arc::from("left_out"), Value::Long(i64::try_from(left_out).unwrap_or(i64::MAX))));
+        let asked = asked.chain(left_out).collect();
         let mut attributes: Vec<_> = principal.iter().flat_map(|(_, attributes)| attributes.iter()).collect();
         let asked = (Arc::from("asked"), Value::Record(asked));
         attributes.push((&asked.0, &asked.1));
@@ -405,18 +335,18 @@ impl App {
             action: reading.action.into(),
             resource_type: RESOURCE_TYPE.into(),
             resource_id: state.name.as_str().into(),
-            subjects: reading.subjects(state),
+            subjects: if is_known { reading.subjects(state) } else { Vec::new() },
             principal: principal.as_ref().map(|(entity, _)| entity.clone()),
             issuer: Arc::default(),
             attributes: Arc::new(attributes),
             policy_version: decision.policy_version.clone(),
             data_revision: Revision::default(),
-            request_id: Arc::clone(&reading.request_id),
+            request_id: said(&reading.request_id),
             duration_us: 0,
             obligations: Vec::new(),
             actor: None,
             client: Arc::default(),
-            purpose: Arc::clone(&reading.purpose),
+            purpose: said(&reading.purpose),
             kind: RecordKind::Reading,
             facts: Arc::default(),
         }
@@ -443,7 +373,7 @@ impl Judged {
             return Err(first.map_or_else(|| unauthenticated(&Reason::plain("", KEY_UNKNOWN)), unauthenticated));
         };
         if self.decision.outcome.effect() == Effect::Allow {
-            return Ok(Permit { caller: Arc::clone(caller) });
+            return Ok(Permit { caller: Arc::clone(caller), texts: self.texts });
         }
         let (code, message) = first.map_or(("", ""), |reason| (&*reason.code, &*reason.message));
         let hints: Vec<&str> = first.iter().flat_map(|reason| &reason.hints).map(|hint| &**hint).collect();

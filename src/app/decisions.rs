@@ -13,9 +13,10 @@ use crate::{
     },
     domain::{
         checkpoint::SignedCheckpoint,
-        decision_record::LoggedDecision,
+        decision_record::{LoggedDecision, RecordKind},
         id::{DecisionId, EntityId},
         identity::Pseudonym,
+        log_event::EventKind,
         mask::{Mask, Masking},
         realm::Realm,
         record_filter::{PageRequest, RecordFilter},
@@ -36,8 +37,49 @@ pub struct DecisionQuery {
     pub resource_id: Option<String>,
     /// Show people by their plain ids.
     pub names: bool,
+    /// Whether to show what people wrote; for who asks to say nothing about.
+    pub texts: Texts,
     /// Why it is asked; may be empty.
     pub purpose: Arc<str>,
+}
+
+/// What people wrote into the log: why it was read, and why somebody was erased or held. Such texts may name somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Texts {
+    /// They are left empty.
+    #[default]
+    Hidden,
+    /// They are shown.
+    Shown,
+}
+
+impl Texts {
+    /// A record with these texts or without.
+    #[must_use]
+    pub fn of(self, mut found: LoggedDecision) -> LoggedDecision {
+        if self == Self::Hidden && found.record.kind == RecordKind::Reading {
+            found.record.purpose = Arc::default();
+        }
+        found
+    }
+
+    /// A page with these texts or without.
+    #[must_use]
+    pub(super) fn of_page(self, mut page: RecordPage) -> RecordPage {
+        if self == Self::Shown {
+            return page;
+        }
+        page.decisions = page.decisions.into_iter().map(|found| self.of(found)).collect();
+        for logged in &mut page.events {
+            match &mut logged.event.kind {
+                EventKind::Erasure { basis: text, .. } | EventKind::LegalHold { reason: text, .. } => {
+                    *text = Arc::default();
+                }
+                _ => {}
+            }
+        }
+        page
+    }
 }
 
 /// How a log is doing, and what proves it.
@@ -77,10 +119,10 @@ impl App {
         page: PageRequest,
     ) -> Result<RecordPage, Error> {
         let state = self.realm(realm)?;
-        let names = query.names;
+        let (names, texts) = (query.names, query.texts);
         let filter = log_filter(state, query)?;
         let page = PageRequest { size: page.size.clamp(1, PAGE_SIZE_MAX), ..page };
-        let mut found = state.log.query(filter, page).await?;
+        let mut found = texts.of_page(state.log.query(filter, page).await?);
         if names {
             found.decisions = found.decisions.into_iter().map(|found| with_names(state, found)).collect();
         }
@@ -113,7 +155,7 @@ pub(crate) fn with_names(state: &RealmState, found: LoggedDecision) -> LoggedDec
 pub(crate) fn log_filter(state: &RealmState, query: DecisionQuery) -> Result<RecordFilter, Error> {
     let loaded = state.policies();
     let (realm, people) = (&loaded.realm, &state.people);
-    let DecisionQuery { mut filter, person, entity, resource_id, names: _, purpose: _ } = query;
+    let DecisionQuery { mut filter, person, entity, resource_id, names: _, texts: _, purpose: _ } = query;
     for (field, entity, is_person) in [("person", person, true), ("entity", entity, false)] {
         if let Some(entity) = entity {
             filter.entities.push(asked_entity(state, realm, field, &entity, is_person)?);
@@ -176,4 +218,32 @@ fn asked_entity(
         Err(expected) => return Err(Error::invalid_field(&format!("{field}.id"), format!("is not {expected}"))),
     };
     Ok(if is_person { person_pseudonym(state, &canonical) } else { canonical })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::log_event::{LogEvent, LoggedEvent};
+
+    #[test]
+    fn a_page_without_texts_says_of_erasures_and_holds_only_that_they_were() {
+        let pseudonyms: Vec<Arc<str>> = vec!["7dbbc79da1291d0eb18997e050942bba".into()];
+        let caller: Arc<str> = "dpo".into();
+        let events = |basis: &str, reason: &str| {
+            let erasure =
+                EventKind::Erasure { pseudonyms: pseudonyms.clone(), basis: basis.into(), caller: caller.clone() };
+            let hold = EventKind::LegalHold {
+                pseudonyms: pseudonyms.clone(),
+                is_held: true,
+                reason: reason.into(),
+                caller: caller.clone(),
+            };
+            let logged = [erasure, hold, EventKind::Stop].into_iter().zip(1..);
+            logged.map(|(kind, sequence)| LoggedEvent { sequence, event: LogEvent { time_us: 0, kind } }).collect()
+        };
+        let page = |events| RecordPage { decisions: Vec::new(), next_after: None, is_complete: true, events };
+        let written = page(events("request of Ada's mother", "case of Ada"));
+        assert_eq!(Texts::Shown.of_page(written.clone()), written);
+        assert_eq!(Texts::Hidden.of_page(written), page(events("", "")));
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
         ports::RecordPage,
+        readers::Place,
     },
     domain::{
         checkpoint::SignedCheckpoint,
@@ -44,6 +45,8 @@ pub struct Export {
     /// Everything up to here was looked at; `None` at the end.
     after: Option<u64>,
     found: Found,
+    /// A place among those who read for long.
+    _place: Place,
 }
 
 /// What was found so far.
@@ -95,7 +98,7 @@ impl App {
     /// Begins an export of all that is kept of a question now.
     ///
     /// # Errors
-    /// An unknown realm, a wrong question, a log that cannot be read.
+    /// An unknown realm, a wrong question, a log that cannot be read; too many other exports.
     pub async fn export_decisions(
         self: &Arc<Self>,
         realm: &str,
@@ -103,6 +106,7 @@ impl App {
         proofs: Proofs,
     ) -> Result<Export, Error> {
         let state = Arc::clone(self.realm(realm)?);
+        let place = state.readers.export()?;
         // Before the range is looked at, so that the tree holds all of it.
         let tree = state.log.checkpoint().await?;
         let first = state.log.status().first_sequence;
@@ -116,6 +120,7 @@ impl App {
             tree,
             after: Some(0),
             found: Found::default(),
+            _place: place,
         };
         // A wrong question is told before the first page.
         self.query_decisions(realm, export.query.clone(), Export::page(0, 1)).await?;

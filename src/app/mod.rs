@@ -17,6 +17,7 @@ pub mod ports;
 mod possession;
 pub mod privacy;
 pub mod proof_replays;
+pub mod readers;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
@@ -226,6 +227,8 @@ impl App {
     /// Makes every decision log durable; nothing is decided any more.
     pub async fn close(&self) {
         for realm in self.realms.values() {
+            // Erasures and holds under way belong into the log.
+            let _alone = realm.privacy.lock().await;
             realm.log.close().await;
         }
     }

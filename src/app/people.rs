@@ -290,3 +290,10 @@ pub(crate) fn recorded_entity(state: &RealmState, realm: &Realm, entity: &Entity
 pub(crate) fn resource_pseudonym(state: &RealmState, resource_type: &str, id: &str) -> Arc<str> {
     state.people.asked(&EntityId::new(resource_type, id))
 }
+
+/// What the log calls a resource that is about people and that it knows, by its plain id or by its pseudonym.
+pub(crate) fn known_pseudonym(state: &RealmState, resource_type: &str, id: &str) -> Option<Arc<str>> {
+    let identities = &state.people.identities;
+    let known = identities.known(&EntityId::new(resource_type, id)).map(|known| known.pseudonym.text());
+    known.or_else(|| identities.person(id).filter(|behind| *behind.entity_type == *resource_type).map(|_| id.into()))
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use tokio::task::spawn_blocking;
+use tokio::{sync::oneshot, task::spawn_blocking};
 
 use crate::{
     app::{
@@ -53,95 +53,105 @@ pub struct HeldPerson {
 }
 
 impl App {
-    /// Erases a person: destroys the keys to what the log keeps of it, and forgets who was behind its pseudonyms.
+    /// Erases a person: destroys the keys to what the log keeps of it, and forgets who was behind its pseudonyms. Goes on
+    /// to the end when nobody waits for it any more.
     ///
     /// # Errors
     /// An unknown realm, a type that isn't one of people, no basis; `FailedPrecondition` when the person is under legal
-    /// hold; a log or table that cannot be written: then what was begun is finished by the next call or the next start.
+    /// hold; a log or table that cannot be written: then what was begun is finished by the next call or by
+    /// [`App::finish_erasures`].
     pub async fn erase_person(
-        &self,
+        self: &Arc<Self>,
         realm: &str,
         person: &EntityId,
         basis: &Arc<str>,
         caller: &Arc<str>,
     ) -> Result<Erased, Error> {
-        let state = self.realm(realm)?;
-        let person = person_of(state, person)?;
+        let state = Arc::clone(self.realm(realm)?);
+        let person = person_of(&state, person)?;
         said("basis", basis)?;
-        let begun = self.begin_erasure(state, &person, basis, caller).await?;
+        let (app, basis, caller) = (Arc::clone(self), Arc::clone(basis), Arc::clone(caller));
+        to_the_end(async move { app.erase(&state, &person, &basis, &caller).await }).await
+    }
+
+    async fn erase(
+        &self,
+        state: &Arc<RealmState>,
+        person: &EntityId,
+        basis: &Arc<str>,
+        caller: &Arc<str>,
+    ) -> Result<Erased, Error> {
+        let _alone = state.privacy.lock().await;
+        let begun = begin_erasure(state, person, basis, caller).await?;
         // Whoever was verified before is on record by a pseudonym that nobody is behind any more.
         self.tokens.drop_realm(&state.name);
         if begun.is_empty() {
             // Relationships may have named the person without anybody having asked about it.
-            state.forget_in_history(&person).await?;
+            state.forget_in_history(person).await?;
         }
         let mut erased = Erased::default();
         for erasing in begun {
             erased.sequence = Some(finish(state, &erasing).await?);
             erased.pseudonyms.extend(erasing.pseudonyms);
         }
-        erased.relationships_left = relationships_of(state, &person);
+        erased.relationships_left = relationships_of(state, person);
         Ok(erased)
     }
 
-    /// The erasures of a person that are to be finished: those that were begun before, and that of what is known now.
-    async fn begin_erasure(
-        &self,
-        state: &Arc<RealmState>,
-        person: &EntityId,
-        basis: &Arc<str>,
-        caller: &Arc<str>,
-    ) -> Result<Vec<Erasing>, Error> {
-        let _alone = state.privacy.lock().await;
-        let people = everything_of(state, person);
-        if people.iter().any(|one| one.held_since_us().is_some()) {
-            let message = "the person is under legal hold; it can be erased when the hold is lifted";
-            return Err(Error::new(Kind::FailedPrecondition, "LEGAL_HOLD", message));
-        }
-        let is_of_person = |erasing: &Erasing| erasing.people.contains(person);
-        let mut begun: Vec<_> = state.people.identities.erasing().into_iter().filter(is_of_person).collect();
-        if !people.is_empty() {
-            let (basis, caller) = (Arc::clone(basis), Arc::clone(caller));
-            let work = move |identities: &dyn Identities| identities.begin_erasure(&people, &basis, &caller);
-            begun.push(blocking(state, work).await?);
-        }
-        Ok(begun)
-    }
-
-    /// Finishes the erasures that a crash, or a full disk, interrupted.
-    ///
-    /// # Errors
-    /// A log or table that cannot be written.
-    pub async fn finish_erasures(&self) -> Result<(), Error> {
-        for state in self.realms.values() {
+    /// Finishes the erasures that a crash, or a full disk, interrupted. What fails is logged, keeps nobody from an answer,
+    /// and is left to the next call of this.
+    pub async fn finish_erasures(&self) {
+        // A log that takes nothing now would note the same erasure again with every call, once it does.
+        for state in self.realms.values().filter(|state| state.log.is_writable()) {
+            // An erasure under way finishes by itself, and holds this meanwhile.
+            let _alone = state.privacy.lock().await;
             for erasing in state.people.identities.erasing() {
-                let sequence = finish(state, &erasing).await?;
-                tracing::info!(realm = %state.name, sequence, "an interrupted erasure is finished");
+                match finish(state, &erasing).await {
+                    Ok(sequence) => {
+                        tracing::info!(realm = %state.name, sequence, "an interrupted erasure is finished");
+                    }
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(realm = %state.name, error, "an interrupted erasure cannot be finished yet");
+                    }
+                }
             }
         }
-        Ok(())
     }
 
-    /// Puts a person under legal hold, or lifts the hold. A person whom the log does not know yet can be held.
+    /// Puts a person under legal hold, or lifts the hold. A person whom the log does not know yet can be held. Goes on to
+    /// the end when nobody waits for it any more.
     ///
     /// # Errors
     /// An unknown realm, a type that isn't one of people, no reason; a log or table that cannot be written.
     pub async fn set_legal_hold(
-        &self,
+        self: &Arc<Self>,
         realm: &str,
         person: &EntityId,
         is_held: bool,
         reason: &Arc<str>,
         caller: &Arc<str>,
     ) -> Result<HoldChanged, Error> {
-        let state = self.realm(realm)?;
-        let person = person_of(state, person)?;
+        let state = Arc::clone(self.realm(realm)?);
+        let person = person_of(&state, person)?;
         said("reason", reason)?;
+        let (app, reason, caller) = (Arc::clone(self), Arc::clone(reason), Arc::clone(caller));
+        to_the_end(async move { app.change_hold(&state, &person, is_held, reason, caller).await }).await
+    }
+
+    async fn change_hold(
+        &self,
+        state: &Arc<RealmState>,
+        person: &EntityId,
+        is_held: bool,
+        reason: Arc<str>,
+        caller: Arc<str>,
+    ) -> Result<HoldChanged, Error> {
         let _alone = state.privacy.lock().await;
         if is_held {
-            state.people.identities.identify(&person)?;
+            state.people.identities.identify(person)?;
         }
-        let people = everything_of(state, &person);
+        let people = everything_of(state, person);
         let pseudonyms: Vec<_> = people.iter().map(|one| one.pseudonym).collect();
         if people.iter().all(|one| one.held_since_us().is_some() == is_held) {
             return Ok(HoldChanged { pseudonyms, sequence: None });
@@ -151,8 +161,8 @@ impl App {
         let event = EventKind::LegalHold {
             pseudonyms: pseudonyms.iter().map(|pseudonym| pseudonym.text()).collect(),
             is_held,
-            reason: Arc::clone(reason),
-            caller: Arc::clone(caller),
+            reason,
+            caller,
         };
         // When only one of the two succeeds, the person is held, or the log says that it may be let go.
         let sequence = if is_held {
@@ -244,6 +254,45 @@ fn said(field: &str, text: &str) -> Result<(), Error> {
         return Err(Error::invalid_field(field, "is empty, expected why this is done; it is kept in the log"));
     }
     Ok(())
+}
+
+/// Does work that must not be left half-way, whether or not somebody waits for it to the end.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let (sender, done) = oneshot::channel();
+    tokio::spawn(async move {
+        if let Err(Err(error)) = sender.send(work.await) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an erasure or a hold failed after its caller had gone"
+            );
+        }
+    });
+    let stopped = |_| Error::new(Kind::Internal, "IDENTITIES_UNAVAILABLE", "the work on the identity table stopped");
+    done.await.map_err(stopped)?
+}
+
+/// The erasures of a person that are to be finished: those that were begun before, and that of what is known now.
+async fn begin_erasure(
+    state: &Arc<RealmState>,
+    person: &EntityId,
+    basis: &Arc<str>,
+    caller: &Arc<str>,
+) -> Result<Vec<Erasing>, Error> {
+    let people = everything_of(state, person);
+    if people.iter().any(|one| one.held_since_us().is_some()) {
+        let message = "the person is under legal hold; it can be erased when the hold is lifted";
+        return Err(Error::new(Kind::FailedPrecondition, "LEGAL_HOLD", message));
+    }
+    let is_of_person = |erasing: &Erasing| erasing.people.contains(person);
+    let mut begun: Vec<_> = state.people.identities.erasing().into_iter().filter(is_of_person).collect();
+    if !people.is_empty() {
+        let (basis, caller) = (Arc::clone(basis), Arc::clone(caller));
+        let work = move |identities: &dyn Identities| identities.begin_erasure(&people, &basis, &caller);
+        begun.push(blocking(state, work).await?);
+    }
+    Ok(begun)
 }
 
 /// Notes an erasure in the log, then destroys what is left of it.

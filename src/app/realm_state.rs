@@ -11,10 +11,12 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     app::{
         application_index::{ApplicationIndex, Applications},
+        caller::refusals::Refusals,
         error::{Error, Kind},
         people::People,
         ports::archive::{Archive, ArchiveError, KeptPolicies},
         ports::{CheckpointWitness, DecisionLog, LogStatus, RelationshipStore, Stores, WitnessStatus},
+        readers::Readers,
         recent::Recent,
         replay::LastPast,
         revocation_index::Revocations,
@@ -62,8 +64,12 @@ pub struct RealmState {
     witnesses: Vec<Arc<dyn CheckpointWitness>>,
     /// Who the log is about.
     pub people: People,
-    /// Held while people are put under hold or their erasure is begun.
+    /// Held while people are put under hold or erased, to the end.
     pub(super) privacy: Mutex<()>,
+    /// How many refusals of unknown callers are on record.
+    pub(super) refusals: Refusals,
+    /// Who reads the log for long.
+    pub(super) readers: Readers,
     pub(crate) writer: Arc<Mutex<()>>,
     /// Held from the reading of the files until they count.
     pub(crate) reloads: Mutex<()>,
@@ -109,6 +115,8 @@ impl RealmState {
             log,
             people,
             privacy: Mutex::default(),
+            refusals: Refusals::default(),
+            readers: Readers::default(),
             writer: Arc::default(),
             reloads: Mutex::default(),
             applications,
@@ -203,6 +211,11 @@ impl RealmState {
                 Err(Error::new(Kind::Internal, "HISTORY_FAILED", message))
             }
         }
+    }
+
+    /// Calls of unknown callers that were refused and, being too many, not put on record since the start.
+    pub fn refusals_left_out(&self) -> u64 {
+        self.refusals.left_out_ever()
     }
 
     /// The policies that decide now.

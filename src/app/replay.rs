@@ -15,12 +15,14 @@ use crate::{
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
         ports::archive::PastGraph,
+        readers::Place,
         realm_state::RealmState,
     },
     domain::{
         decision::Decision,
         decision_record::LoggedDecision,
         id::{RealmName, Revision},
+        log_event::LoggedEvent,
         record_filter::{Order, PageRequest},
     },
 };
@@ -49,7 +51,14 @@ pub struct Summary {
     pub refused_tokens: u64,
     /// Records that can't be decided again, by the code of why.
     pub not_replayed: BTreeMap<&'static str, u64>,
+    /// Decisions of the range are missing or cannot be read; the events say which, as far as that is known.
+    pub is_incomplete: bool,
+    /// What happened to the log in the range, oldest first; at most [`EVENTS_MAX`].
+    pub events: Vec<LoggedEvent>,
 }
+
+/// The most events that a summary lists.
+pub const EVENTS_MAX: usize = 1_000;
 
 /// A part of a replay, in the order in which they come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +89,8 @@ pub struct Replay {
     summary: Summary,
     is_read: bool,
     has_ended: bool,
+    /// A place among those who read for long.
+    _place: Place,
 }
 
 impl App {
@@ -87,7 +98,7 @@ impl App {
     /// the epoch, as it would have been with the relationships that were known then.
     ///
     /// # Errors
-    /// Those of a question to the log; a realm that keeps no history, or none of that time.
+    /// Those of a question to the log; a realm that keeps no history, or none of that time; too many other replays.
     pub async fn replay(
         self: &Arc<Self>,
         realm: &str,
@@ -95,6 +106,7 @@ impl App {
         as_of_us: Option<i64>,
     ) -> Result<Replay, Error> {
         let state = Arc::clone(self.realm(realm)?);
+        let place = state.readers.replay()?;
         let end = |order| {
             let page = self.query_decisions(realm, query.clone(), PageRequest { order, size: 1, after: None });
             async { Ok::<_, Error>(page.await?.decisions.first().map_or(0, |found| found.sequence)) }
@@ -115,6 +127,7 @@ impl App {
             summary: Summary::default(),
             is_read: last == 0,
             has_ended: false,
+            _place: place,
         })
     }
 }
@@ -145,6 +158,12 @@ impl Replay {
             let page = self.app.query_decisions(self.realm.as_str(), self.query.clone(), page).await?;
             let found = page.decisions.into_iter().take_while(|found| found.sequence <= last);
             records.extend(found);
+            self.summary.is_incomplete |= !page.is_complete;
+            for event in page.events {
+                if self.summary.events.len() < EVENTS_MAX && !self.summary.events.contains(&event) {
+                    self.summary.events.push(event);
+                }
+            }
             self.after = page.next_after;
             if self.after.is_none_or(|after| after >= last) {
                 self.is_read = true;

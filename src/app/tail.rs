@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::{
         App,
-        decisions::{DecisionQuery, log_filter, with_names},
+        decisions::{DecisionQuery, Texts, log_filter, with_names},
         error::{Error, Kind},
+        readers::Place,
         realm_state::RealmState,
     },
     domain::{decision_record::LoggedDecision, log_event::LoggedEvent, record_filter::RecordFilter},
@@ -20,6 +21,9 @@ pub struct Tail {
     state: Arc<RealmState>,
     filter: RecordFilter,
     names: bool,
+    texts: Texts,
+    /// A place among those who read for long.
+    _place: Place,
     /// Everything up to here was looked at.
     after: u64,
     stopping: CancellationToken,
@@ -40,17 +44,18 @@ impl App {
     /// Begins to follow the decisions of a question, behind the entry `after`, or with what is kept from now on.
     ///
     /// # Errors
-    /// An unknown realm, a wrong question, a place that the log has not reached.
+    /// An unknown realm, a wrong question, a place that the log has not reached; too many others who follow it.
     pub fn tail_decisions(&self, realm: &str, query: DecisionQuery, after: Option<u64>) -> Result<Tail, Error> {
         let state = Arc::clone(self.realm(realm)?);
-        let names = query.names;
+        let (names, texts) = (query.names, query.texts);
         let filter = log_filter(&state, query)?;
         let last = state.log.status().entries;
         if after.is_some_and(|after| after > last) {
             let message = format!("is behind the log's last entry, which is number {last}");
             return Err(Error::invalid_field("after_sequence", message));
         }
-        Ok(Tail { state, filter, names, after: after.unwrap_or(last), stopping: self.stopping().clone() })
+        let (place, stopping) = (state.readers.tail()?, self.stopping().clone());
+        Ok(Tail { state, filter, names, texts, _place: place, after: after.unwrap_or(last), stopping })
     }
 
     /// Ends everybody who follows a log: the service is about to stop.
@@ -72,7 +77,7 @@ impl Tail {
                 let message = format!("the service is stopping; everything up to entry {} was looked at", self.after);
                 return Err(Error::new(Kind::Unavailable, "STOPPING", message));
             }
-            page = follow => page?,
+            page = follow => self.texts.of_page(page?),
         };
         self.after = page.next_after.unwrap_or(self.after).max(self.after);
         let mut decisions = page.decisions;

@@ -70,9 +70,12 @@ pub(super) struct Query {
     /// Which come first
     #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
     order: Order,
-    /// At most this many
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
-    limit: usize,
+    /// At most this many; without it the first 100, and all of them as json
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+    /// All there are
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
     /// How to show them; json is one object a line
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
@@ -114,8 +117,13 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
     }
 }
 
+/// How many decisions are shown to a person who doesn't say how many.
+const SHOWN: usize = 100;
+
 async fn query(arguments: Query, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
-    let (limit, output) = (arguments.limit, arguments.output);
+    let output = arguments.output;
+    let usual = if arguments.all || matches!(output, Form::Json) { usize::MAX } else { SHOWN };
+    let limit = arguments.limit.unwrap_or(usual);
     let channel = arguments.target.connect(environment).await?;
     let realm = arguments.target.realm(&channel).await?;
     let mut client = DecisionLogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -151,7 +159,11 @@ async fn query(arguments: Query, environment: &Environment, screen: &mut Screen)
         note("no decisions");
     }
     if !request.page_token.is_empty() {
-        note(&format!("there may be more than these {shown}; show more with --limit"));
+        let more = format!("there may be more than these {shown}; show more with --limit, or --all of them");
+        match output {
+            Form::Json => note(&more),
+            Form::Text => screen.line(format_args!("… {more}"))?,
+        }
     }
     for event in &happened {
         match output {

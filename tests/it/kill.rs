@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hallpass::proto::v1 as pb;
+use hallpass::storage::segment_log::verify::{Trusted, verify};
 use tokio::task::JoinSet;
 
 use crate::support::{Home, REALM, Service, creating, enrolled_at, enrolment, entity, reading_student};
@@ -265,6 +266,14 @@ async fn whatever_was_acknowledged_survives_any_number_of_kills() {
     let acknowledged = rounds.iter().flat_map(|acknowledged| &acknowledged.decisions);
     let lost: Vec<_> = acknowledged.filter(|id| !found.contains(*id)).collect();
     assert!(lost.is_empty(), "acknowledged, but not in the log: decisions {lost:?}");
+    let status = service.decisions().get_log_status(pb::GetLogStatusRequest { realm: REALM.to_owned() });
+    let key = status.await.unwrap().into_inner().verifier_key.parse().unwrap();
+    service.signal("TERM");
+    assert!(service.ended().await.success());
+    // To who has nothing but the key, the log is whole.
+    let trusted = Trusted { keys: vec![key], checkpoints: Vec::new() };
+    let report = verify(&home.data.join("realms").join(REALM).join("decisions"), &trusted).unwrap();
+    assert!(report.findings.is_empty() && report.covered >= found.len() as u64, "{report:#?}");
     let written: usize = rounds.iter().map(|round| round.created.len() + round.deleted.len()).sum();
     let imported: usize = rounds.iter().map(|round| round.imported.len()).sum();
     assert!(

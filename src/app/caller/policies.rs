@@ -8,11 +8,14 @@ use tokio::sync::Mutex;
 
 use super::{ADMIN_ROLES, Identified, REALM, RESOURCE_TYPE, Reading};
 use crate::{
-    app::realm_state::{LoadedRealm, RealmState},
+    app::{
+        decisions::Texts,
+        realm_state::{LoadedRealm, RealmState},
+    },
     domain::{
         access_request::{AccessRequest, Question},
         decide::{decide, refuse},
-        decision::{Decision, Outcome, Reason},
+        decision::{Decision, Effect, Outcome, Reason},
         fault::Fault,
         graph::Graph,
         id::{EntityId, RealmName},
@@ -23,8 +26,12 @@ use crate::{
     },
 };
 
-/// The calls that the policies must know: the methods of the services that read the log and do something to it.
-pub(super) const ACTIONS: [&str; 14] = [
+/// The right, within a call, to read what people wrote.
+const READ_TEXTS: &str = "ReadTexts";
+
+/// What the policies must know: the methods of the services that read the log and do something to it, and the rights
+/// within them.
+pub(super) const ACTIONS: [&str; 15] = [
     "QueryDecisions",
     "GetDecision",
     "TailDecisions",
@@ -39,6 +46,7 @@ pub(super) const ACTIONS: [&str; 14] = [
     "SetLegalHold",
     "ListLegalHolds",
     "ResolvePseudonyms",
+    READ_TEXTS,
 ];
 
 /// The policies at work. Readers take them once and keep them for the whole call.
@@ -59,6 +67,8 @@ pub(super) struct Judged {
     pub(super) principal: Option<(EntityId, Arc<Attributes>)>,
     /// The decision.
     pub(super) decision: Decision,
+    /// Whether it may show what people wrote.
+    pub(super) texts: Texts,
 }
 
 impl CallerPolicies {
@@ -116,21 +126,33 @@ impl CallerPolicies {
             Ok(identified) => identified,
             Err(reason) => {
                 let decision = refuse(realm, Outcome::Unauthenticated, reason);
-                return Judged { caller: None, principal: None, decision };
+                return Judged { caller: None, principal: None, decision, texts: Texts::Hidden };
             }
         };
         let caller = Some(Arc::from(identified.name()));
         let refused = |message: String| refuse(realm, Outcome::Indeterminate, Reason::plain("POLICY_ERROR", message));
         let principal = match Principal::from_claims(realm, &claims(identified)) {
             Ok(principal) => principal,
-            Err(error) => return Judged { caller, principal: None, decision: refused(error.to_string()) },
+            Err(error) => {
+                let decision = refused(error.to_string());
+                return Judged { caller, principal: None, decision, texts: Texts::Hidden };
+            }
         };
-        let question = question(reading.action, state.name.as_str(), context(state, reading));
-        let decision = match AccessRequest::check(realm, &question) {
-            Ok(request) => decide(realm, &principal, &request, &Graph::new()),
-            Err(_) => refused(format!("the policies do not know the call `{}`", reading.action)),
+        let context = context(state, reading);
+        let decided = |action: &str| {
+            let question = question(action, state.name.as_str(), context.clone());
+            match AccessRequest::check(realm, &question) {
+                Ok(request) => decide(realm, &principal, &request, &Graph::new()),
+                Err(_) => refused(format!("the policies do not know the call `{action}`")),
+            }
         };
-        Judged { caller, principal: Some((principal.entity.clone(), Arc::clone(&principal.attributes))), decision }
+        let decision = decided(reading.action);
+        let texts = match decided(READ_TEXTS).outcome.effect() {
+            Effect::Allow => Texts::Shown,
+            Effect::Deny => Texts::Hidden,
+        };
+        let named = (principal.entity.clone(), Arc::clone(&principal.attributes));
+        Judged { caller, principal: Some(named), decision, texts }
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{filters::Filters, row};
+use super::{events, filters::Filters, row};
 use crate::{
     cli::{
         Outcome, json, parse,
@@ -46,7 +46,10 @@ const REASONS: [(&str, &str); 11] = [
     ("POLICIES_OUTDATED", "this release does not read the policies of that moment any more"),
     ("HISTORY_MISSING", "the relationships of that moment are not kept"),
     ("HISTORY_DAMAGED", "the relationships of that moment are damaged"),
-    ("HISTORY_FORGOTTEN", "they came out differently, and relationships of that moment were forgotten since"),
+    (
+        "HISTORY_FORGOTTEN",
+        "they came out differently, perhaps because relationships of that moment were forgotten since",
+    ),
 ];
 
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
@@ -71,7 +74,9 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         Form::Json => screen.line(summary_json(&summary))?,
         Form::Text => show_summary(&summary, as_of.as_ref(), screen)?,
     }
-    Ok(Outcome::of(summary.different > 0))
+    // What was forgotten may be why, but nobody can tell.
+    let is_unexplained = summary.not_replayed.contains_key("HISTORY_FORGOTTEN");
+    Ok(Outcome::of(summary.different > 0 || is_unexplained || !summary.complete))
 }
 
 fn show_difference(difference: &ReplayDifference, screen: &mut Screen) -> Result<()> {
@@ -91,7 +96,7 @@ fn show_difference(difference: &ReplayDifference, screen: &mut Screen) -> Result
 }
 
 fn show_summary(summary: &ReplaySummary, as_of: Option<&Timestamp>, screen: &mut Screen) -> Result<()> {
-    let ReplaySummary { same, different, refused_tokens, not_replayed } = summary;
+    let ReplaySummary { same, different, refused_tokens, not_replayed, complete, events } = summary;
     let with = as_of.map_or_else(
         || "with the policies and relationships of its moment".to_owned(),
         |time| format!("with the policies of its moment and the relationships known at {time}"),
@@ -113,6 +118,12 @@ fn show_summary(summary: &ReplaySummary, as_of: Option<&Timestamp>, screen: &mut
     if *same + *different == 0 {
         note("no decision could be made again");
     }
+    for event in events {
+        screen.line(events::sentence(event))?;
+    }
+    if !complete {
+        screen.line(screen.toned(Tone::Bad, "decisions are missing or cannot be read, as said above"))?;
+    }
     Ok(())
 }
 
@@ -129,12 +140,14 @@ fn difference_json(difference: &ReplayDifference) -> Json {
 }
 
 fn summary_json(summary: &ReplaySummary) -> Json {
-    let ReplaySummary { same, different, refused_tokens, not_replayed } = summary;
+    let ReplaySummary { same, different, refused_tokens, not_replayed, complete, events } = summary;
     let not_replayed: BTreeMap<_, _> = not_replayed.iter().collect();
     json!({ "summary": {
         "same": same,
         "different": different,
         "refused_tokens": refused_tokens,
         "not_replayed": not_replayed,
+        "complete": complete,
+        "events": events.iter().map(events::json).collect::<Vec<_>>(),
     } })
 }

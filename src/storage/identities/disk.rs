@@ -22,6 +22,7 @@ use crate::{
         id::RealmName,
         identity::{Identity, IdentityMap},
     },
+    storage::segment_log::has_segments,
 };
 
 /// An interrupted write leaves at most so much behind, in bytes: more that can't be read is damage.
@@ -92,7 +93,10 @@ impl Disk {
         let tables = tables(&folder).map_err(failed)?;
         let Some(&epoch) = tables.last() else {
             let newest = keys.epochs().map_err(failed)?.last().copied();
-            if let Some(newest) = newest.filter(|newest| *newest > 1) {
+            // A first start that was interrupted leaves the first key without a table, and no log: that comes later.
+            let log = data_dir.join("realms").join(realm.as_str()).join("decisions");
+            let has_log = has_segments(&log).map_err(failed)?;
+            if let Some(newest) = newest.filter(|newest| has_log || *newest > 1) {
                 let (table, key) = (table_path(&folder, newest), keys.path(newest));
                 return Err(IdentityError::Unreadable(format!(
                     "`{}` is missing although its key `{}` is there; restore it from a backup, or move the key aside to \

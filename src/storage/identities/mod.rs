@@ -63,7 +63,8 @@ impl IdentityTable {
     ///
     /// # Errors
     /// [`IdentityError::Unavailable`] when the folders cannot be made or read, [`IdentityError::Unreadable`] when the
-    /// table is damaged in the middle or its key is missing.
+    /// table is damaged in the middle, its key is missing, or it is missing itself although the realm has its key and a
+    /// decision log.
     pub fn open(
         data_dir: &Path,
         realm: &RealmName,
@@ -141,11 +142,12 @@ impl IdentityTable {
     /// Writes the table anew under the same key, after a file that could not be made durable.
     fn repair(&self, disk: &mut Disk) -> io::Result<()> {
         let mut fresh = disk.begin_again()?;
-        self.copy(&mut fresh, &lock(&self.erasing))?;
+        // Those that the log has noted, too: their key, which this table is under, is still to be destroyed.
+        self.copy(&mut fresh, lock(&self.erasing).iter())?;
         disk.replace(fresh)
     }
 
-    fn copy(&self, fresh: &mut disk::Fresh, erasing: &[Begun]) -> io::Result<()> {
+    fn copy<'a>(&self, fresh: &mut disk::Fresh, mut erasing: impl Iterator<Item = &'a Begun>) -> io::Result<()> {
         let mut copied = Ok(());
         self.people.each(|people| {
             if copied.is_ok() {
@@ -153,7 +155,7 @@ impl IdentityTable {
             }
         });
         copied?;
-        erasing.iter().filter(|begun| !begun.is_noted).try_for_each(|begun| fresh.erasing(begun))?;
+        erasing.try_for_each(|begun| fresh.erasing(begun))?;
         fresh.sync()
     }
 
@@ -165,7 +167,7 @@ impl IdentityTable {
             let fresh = disk.begin_next_epoch()?;
             (fresh, lock(&self.erasing).clone())
         };
-        let copied = self.copy(&mut fresh, &erasing);
+        let copied = self.copy(&mut fresh, erasing.iter().filter(|begun| !begun.is_noted));
         let mut disk = lock(disk);
         let since = disk.written_since();
         copied?;

@@ -219,6 +219,25 @@ fn a_missing_key_or_table_ends_the_start_and_says_what_to_do() {
     assert_eq!(open(data.path()).unwrap().len(), 1);
 }
 
+#[test]
+fn a_first_table_that_is_missing_ends_the_start_once_there_is_a_log() {
+    let data = tempfile::tempdir().unwrap();
+    drop(table_of(data.path(), &["1"]));
+    let log = data.path().join("realms/north/decisions");
+    fs::create_dir_all(&log).unwrap();
+    fs::write(log.join("00000001.seg"), "entries").unwrap();
+    assert_eq!(open(data.path()).unwrap().len(), 1);
+    fs::remove_dir_all(table_path(data.path(), 1).parent().unwrap()).unwrap();
+    for _ in 0..2 {
+        let error = open(data.path()).unwrap_err().to_string();
+        assert!(error.contains("is missing although its key"), "{error}");
+        assert!(!table_path(data.path(), 1).exists(), "a start that is refused makes no table for the next one");
+    }
+    // As after a crash in the middle of the first start.
+    fs::remove_dir_all(&log).unwrap();
+    assert!(open(data.path()).unwrap().is_empty());
+}
+
 #[cfg(unix)]
 #[test]
 fn keys_are_for_their_owner_only() {
@@ -415,6 +434,25 @@ fn a_file_that_could_not_be_made_durable_is_written_anew() {
     drop(table);
     let table = open(data.path()).unwrap();
     assert_eq!((everyone(&table), table.erasing()), (before, vec![begun]));
+}
+
+#[test]
+fn an_erasure_that_was_noted_and_not_finished_outlives_a_table_that_is_written_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let table = table_of(data.path(), &["1", "2"]);
+    // The log has noted it, and the disk was full when the table was to be written under a new key.
+    interrupt_after(&table, Some(Step::KeyMade));
+    assert!(erase(&table, &["1"]).is_err());
+    interrupt_after(&table, None);
+    Disk::break_for_test(&mut lock(table.disk.as_ref().unwrap()));
+    table.identify(&student("3")).unwrap();
+    table.make_durable().unwrap();
+    drop(table);
+    let table = open(data.path()).unwrap();
+    let [erasing] = &*table.erasing() else { panic!("the erasure was forgotten, and its key is still there") };
+    table.finish_erasure(erasing).unwrap();
+    assert!(!key_path(data.path(), 1).exists());
+    assert_eq!(everyone(&table).keys().collect::<Vec<_>>(), [&student("2"), &student("3")]);
 }
 
 #[test]

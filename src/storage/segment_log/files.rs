@@ -70,6 +70,15 @@ pub(super) fn list_segments(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// The folder holds segments of a log; one that is not there holds none.
+pub(in crate::storage) fn has_segments(folder: &Path) -> io::Result<bool> {
+    match list_segments(folder) {
+        Ok(found) => Ok(!found.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a folder, with those above it that are missing, and makes their names durable.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();

@@ -301,6 +301,55 @@ proptest! {
     }
 }
 
+/// All pages of a question, each ended by its length in bytes or by its size.
+async fn pages_within(log: &SegmentLog, filter: &RecordFilter, order: Order, most_bytes: usize) -> Vec<Vec<u64>> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (filter, page) = (filter.clone(), PageRequest { order, size: 40, after });
+        let read = move |index: &Index, key: &LogKey| Ok(reader::query_within(index, key, &filter, page, most_bytes));
+        let page = log.read(read).await.unwrap().page;
+        assert!(page.is_complete && (page.next_after.is_none() || !page.decisions.is_empty()));
+        all.push(page.decisions.iter().map(|logged| logged.sequence).collect());
+        after = page.next_after;
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_end_for_their_length_lose_nothing() {
+    let folders = Folders::new();
+    let log = folders.open();
+    fill(&log, 1, &sample(300)).await;
+    assert!(log.flush().await);
+    let raw = folders.raw();
+    // Read from the segments, and by the index.
+    for _ in 0..2 {
+        for (filter, most_bytes) in filters(12).iter().zip([1, 500, 3_000, 20_000].into_iter().cycle()) {
+            let expected: Vec<u64> = raw
+                .iter()
+                .filter_map(|entry| match entry {
+                    Entry::Decision(logged) => filter.matches(&logged.record).then_some(logged.sequence),
+                    Entry::Event(_) => None,
+                })
+                .collect();
+            for order in [Order::OldestFirst, Order::NewestFirst] {
+                let pages = pages_within(&log, filter, order, most_bytes).await;
+                assert!(most_bytes > 1 || pages.iter().all(|page| page.len() <= 1), "{filter:?} {pages:?}");
+                let mut found = pages.concat();
+                if order == Order::NewestFirst {
+                    found.reverse();
+                }
+                assert_eq!(found, expected, "{filter:?} {order:?} {most_bytes}");
+            }
+        }
+        caught_up(&log).await;
+    }
+    let everything = pages_within(&log, &RecordFilter::default(), Order::NewestFirst, 3_000).await;
+    assert!(everything.len() > 300 / 40 + 2, "the bytes end pages before the size does");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_found_by_its_id_wherever_it_is() {
     let folders = Folders::new();

@@ -52,6 +52,7 @@ use tokio::{
 };
 
 pub use self::checkpoints::Signing;
+pub(in crate::storage) use self::files::has_segments;
 pub use self::options::{Mode, Options, Outside};
 pub use self::seal::{LogKey, SealError};
 use self::{

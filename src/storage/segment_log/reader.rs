@@ -10,6 +10,8 @@ use std::{
     sync::{Arc, atomic::Ordering::SeqCst},
 };
 
+#[cfg(test)]
+pub(super) use self::page::query_within;
 pub(super) use self::page::{Page, query};
 use super::{
     blocks::{
@@ -56,6 +58,7 @@ pub(super) fn get(index: &Index, key: &LogKey, id: DecisionId) -> Result<Option<
         sequences: (0, u64::MAX),
         order: Order::NewestFirst,
         most: 1,
+        most_bytes: usize::MAX,
         matches: &|record| record.id == id,
     };
     let mut search = Search::new(index, &view, key, wanted);
@@ -83,6 +86,8 @@ struct Wanted<'a> {
     order: Order,
     /// At most so many records.
     most: usize,
+    /// No further record once those that were found are so long together, in bytes.
+    most_bytes: usize,
     /// What is said of the record itself; the index may show others.
     matches: &'a dyn Fn(&DecisionRecord) -> bool,
 }
@@ -108,6 +113,8 @@ struct Search<'a> {
     files: HashMap<u64, File>,
     /// What was found, in the order of the visits.
     found: Vec<LoggedDecision>,
+    /// How long that is, in bytes on disk.
+    bytes: usize,
     /// Events of pieces that are not indexed.
     events: BTreeMap<u64, LogEvent>,
     /// What of the visited pieces is lost, and in which file.
@@ -117,16 +124,21 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(index: &'a Index, view: &'a View, key: &'a LogKey, wanted: Wanted<'a>) -> Self {
         let (files, found, events, lost) = (HashMap::new(), Vec::new(), BTreeMap::new(), Vec::new());
-        Self { index, view, key, wanted, files, found, events, lost }
+        Self { index, view, key, wanted, files, found, bytes: 0, events, lost }
     }
 
     fn has_enough(&self) -> bool {
-        self.found.len() >= self.wanted.most
+        self.found.len() >= self.wanted.most || self.is_too_long()
+    }
+
+    /// What was found is as long as it may be.
+    fn is_too_long(&self) -> bool {
+        self.bytes >= self.wanted.most_bytes
     }
 
     /// Looks for records in a piece, until there are enough.
     fn visit(&mut self, piece: &Piece) {
-        let before = self.found.len();
+        let (before, bytes_before) = (self.found.len(), self.bytes);
         let lost = match &piece.known {
             Known::Nothing => None,
             Known::Lost(block) => Some(block.lost.clone()),
@@ -148,6 +160,7 @@ impl<'a> Search<'a> {
             self.lost.extend(lost.into_iter().map(|lost| (Arc::clone(&piece.segment), lost)));
         } else {
             self.found.truncate(before);
+            self.bytes = bytes_before;
             self.scan(piece);
         }
     }
@@ -209,7 +222,10 @@ impl<'a> Search<'a> {
             let Some(offset) = offset_of(place)? else { return Ok(ControlFlow::Continue(())) };
             let key = self.key;
             match entry_at(self.file(&piece.segment)?, offset, sequence, key)? {
-                Some(Entry::Decision(logged)) if (self.wanted.matches)(&logged.record) => self.found.push(logged),
+                Some((Entry::Decision(logged), bytes)) if (self.wanted.matches)(&logged.record) => {
+                    self.found.push(logged);
+                    self.bytes = self.bytes.saturating_add(bytes);
+                }
                 Some(_) => {}
                 None => return Err(IndexError::Damaged("an entry is not where it was")),
             }
@@ -238,14 +254,14 @@ impl<'a> Search<'a> {
     /// Reads all of a piece. Holds as many records as are wanted at most.
     fn scan(&mut self, piece: &Piece) {
         let room = self.wanted.most.saturating_sub(self.found.len());
-        let mut matching = VecDeque::new();
+        let mut matching = Matching::new(room, self.wanted.most_bytes.saturating_sub(self.bytes));
         let mut lost = Losses::new(piece.first);
         let is_newest_first = self.wanted.order == Order::NewestFirst;
         let wanted = &self.wanted;
         let events = &mut self.events;
         let key = self.key;
         let read = scan(&piece.segment.path, piece.offset, piece.first, piece.next, |place, body| {
-            let is_full = !is_newest_first && matching.len() >= room;
+            let is_full = !is_newest_first && matching.is_full();
             let is_needed = wanted.is_wanted(place.sequence) && wanted.may_be_at(place.time_us, place.time_us);
             if is_full || (!is_needed && matches!(body, Body::Decision { .. })) {
                 // Its checksum is good; whether it can be opened matters to who wants it.
@@ -256,10 +272,8 @@ impl<'a> Search<'a> {
                 Some(Entry::Decision(logged)) => {
                     lost.read(place.sequence, place.time_us);
                     if (wanted.matches)(&logged.record) {
-                        matching.push_back(logged);
-                    }
-                    if matching.len() > room {
-                        matching.pop_front();
+                        let Body::Decision { sealed, .. } = body else { return ControlFlow::Continue(()) };
+                        matching.push(logged, sealed.len());
                     }
                 }
                 Some(Entry::Event(logged)) => {
@@ -280,8 +294,10 @@ impl<'a> Search<'a> {
             // A bad sector hides a part of the log, not the log.
             tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
         }
+        self.bytes = self.bytes.saturating_add(matching.bytes);
+        let matching = matching.records.into_iter().map(|(logged, _)| logged);
         if is_newest_first {
-            self.found.extend(matching.into_iter().rev());
+            self.found.extend(matching.rev());
         } else {
             self.found.extend(matching);
         }
@@ -299,6 +315,39 @@ impl<'a> Search<'a> {
         });
         if let Err(error) = read {
             tracing::error!(%error, segment = %piece.segment.path.display(), "a part of the decision log cannot be read");
+        }
+    }
+}
+
+/// Records that were read in order: of those that match, the last that there is room for.
+struct Matching {
+    /// Each with its length, in bytes.
+    records: VecDeque<(LoggedDecision, usize)>,
+    bytes: usize,
+    most: usize,
+    most_bytes: usize,
+}
+
+impl Matching {
+    fn new(most: usize, most_bytes: usize) -> Self {
+        Self { records: VecDeque::new(), bytes: 0, most, most_bytes }
+    }
+
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.most || self.bytes >= self.most_bytes
+    }
+
+    /// Takes a record, and lets go of the first ones that are too many with it.
+    fn push(&mut self, logged: LoggedDecision, bytes: usize) {
+        self.records.push_back((logged, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
+        while let Some((_, first)) = self.records.front() {
+            let without = self.bytes.saturating_sub(*first);
+            if self.records.len() <= self.most && without < self.most_bytes {
+                return;
+            }
+            self.bytes = without;
+            self.records.pop_front();
         }
     }
 }

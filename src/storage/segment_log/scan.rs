@@ -96,11 +96,12 @@ pub(super) fn scan(
     Ok(())
 }
 
-/// The entry of this sequence number whose frame starts at this place; `None` when there is another or none that is good.
+/// The entry of this sequence number whose frame starts at this place, and how long the frame is, in bytes; `None` when
+/// there is another or none that is good.
 ///
 /// # Errors
 /// The file cannot be read there.
-pub(super) fn entry_at(file: &File, offset: u64, sequence: u64, key: &LogKey) -> io::Result<Option<Entry>> {
+pub(super) fn entry_at(file: &File, offset: u64, sequence: u64, key: &LogKey) -> io::Result<Option<(Entry, usize)>> {
     let mut bytes = vec![0; GUESS_BYTES];
     let read = read_up_to(file, &mut bytes, offset)?;
     bytes.truncate(read);
@@ -117,7 +118,9 @@ pub(super) fn entry_at(file: &File, offset: u64, sequence: u64, key: &LogKey) ->
     bytes.truncate(whole);
     let mut frames = FrameReader::new(bytes.as_slice(), offset);
     Ok(match frames.step()? {
-        Step::Frame { body, .. } if body.entry().is_some_and(|(found, _)| found == sequence) => Entry::open(&body, key),
+        Step::Frame { body, .. } if body.entry().is_some_and(|(found, _)| found == sequence) => {
+            Entry::open(&body, key).map(|entry| (entry, whole))
+        }
         _ => None,
     })
 }

@@ -15,7 +15,11 @@ use super::{
     status,
 };
 use crate::{
-    app::{App, caller::Reading, decisions::LogReport},
+    app::{
+        App,
+        caller::{Permit, Reading},
+        decisions::{DecisionQuery, LogReport},
+    },
     proto::v1::{self as pb, decision_log_service_server::DecisionLogService},
 };
 
@@ -34,8 +38,10 @@ impl DecisionLogService for DecisionLog {
             let convert::Query { realm, conditions, page, binding } = convert::query(request.into_inner())
                 .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
             let reading = Reading::of_query("QueryDecisions", &conditions, call.request_id());
-            let query = self.0.query_decisions(&realm, conditions.clone(), page);
-            let found = self.0.read_log(&realm, &presented, &reading, query).await;
+            let query = |Permit { texts, .. }| {
+                self.0.query_decisions(&realm, DecisionQuery { texts, ..conditions.clone() }, page)
+            };
+            let found = self.0.read_log_as(&realm, &presented, &reading, query).await;
             found.map(|page| convert::page(page, &binding)).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
@@ -50,7 +56,8 @@ impl DecisionLogService for DecisionLog {
             let (realm, id) = convert::get(request.into_inner())
                 .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
             let reading = Reading::of_log("GetDecision", call.request_id());
-            let found = self.0.read_log(&realm, &presented, &reading, self.0.get_decision(&realm, id)).await;
+            let get = async |Permit { texts, .. }| self.0.get_decision(&realm, id).await.map(|found| texts.of(found));
+            let found = self.0.read_log_as(&realm, &presented, &reading, get).await;
             found.as_ref().map(convert::found).map_err(|error| status::of(error, &realm))
         };
         call.answer(work).await

@@ -81,7 +81,7 @@ impl PrivacyService for Privacy {
         let work = async {
             let convert::Resolve { realm, pseudonyms, purpose } = convert::resolve(request.into_inner())
                 .map_err(|error| status::of(&self.0.refusal_of(&presented, error), ""))?;
-            let reading = Reading::of_pseudonyms("ResolvePseudonyms", purpose, call.request_id());
+            let reading = Reading::of_pseudonyms("ResolvePseudonyms", &pseudonyms, purpose, call.request_id());
             let people = async { self.0.resolve_pseudonyms(&realm, &pseudonyms) };
             let found = self.0.read_log(&realm, &presented, &reading, people).await;
             found.map(|people| convert::resolved(&pseudonyms, &people)).map_err(|error| status::of(&error, &realm))

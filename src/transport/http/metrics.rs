@@ -72,7 +72,11 @@ impl Collector for Logs {
         let flushed = "When the last entries became durable";
         family.encode("authz_audit_last_flush_timestamp", flushed, Some(&Unit::Seconds), |log| {
             log.flushed_at_us.map(|time_us| ConstGauge::new(seconds(time_us)))
-        })
+        })?;
+        let refusals: Vec<_> = self.0.realms().map(|realm| (realm.name.as_str(), realm.refusals_left_out())).collect();
+        let mut family = Family { encoder: &mut encoder, logs: &refusals };
+        let left_out = "Calls of unknown callers that were refused and not put on record since the start";
+        family.encode("authz_audit_refusals_left_out", left_out, None, |count| Some(ConstCounter::new(*count)))
     }
 }
 
@@ -106,19 +110,19 @@ fn seconds(time_us: i64) -> f64 {
     time_us as f64 / 1e6
 }
 
-/// Writes one metric of every log.
-struct Family<'a, 'b> {
+/// Writes one metric of every log, from what is known of each.
+struct Family<'a, 'b, T = LogStatus> {
     encoder: &'a mut DescriptorEncoder<'b>,
-    logs: &'a [(&'a str, LogStatus)],
+    logs: &'a [(&'a str, T)],
 }
 
-impl Family<'_, '_> {
+impl<T> Family<'_, '_, T> {
     fn encode<M: EncodeMetric>(
         &mut self,
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        value: impl Fn(&LogStatus) -> Option<M>,
+        value: impl Fn(&T) -> Option<M>,
     ) -> Result<(), fmt::Error> {
         let values: Vec<_> = self.logs.iter().filter_map(|(realm, log)| Some((*realm, value(log)?))).collect();
         let Some((_, first)) = values.first() else { return Ok(()) };

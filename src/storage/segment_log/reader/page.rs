@@ -10,6 +10,9 @@ use crate::domain::{
 };
 use crate::storage::segment_log::blocks::indexer::Index;
 
+/// A page ends with the record that makes it so long, in bytes on disk: readers hold whole pages in memory.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// A page, and how far the log reached when it was made.
 #[derive(Debug)]
 pub(in super::super) struct Page {
@@ -20,6 +23,17 @@ pub(in super::super) struct Page {
 
 /// Finds a page of records. Holds the page in memory, and of each block what the question is about.
 pub(in super::super) fn query(index: &Index, key: &LogKey, filter: &RecordFilter, page: PageRequest) -> Page {
+    query_within(index, key, filter, page, PAGE_BYTES)
+}
+
+/// Finds a page of records that ends with the one that makes it so long, in bytes.
+pub(in super::super) fn query_within(
+    index: &Index,
+    key: &LogKey,
+    filter: &RecordFilter,
+    page: PageRequest,
+    most_bytes: usize,
+) -> Page {
     let conditions = index.terms().conditions_of(filter);
     let view = index.view(&conditions);
     let sequences = match (page.order, page.after) {
@@ -35,6 +49,7 @@ pub(in super::super) fn query(index: &Index, key: &LogKey, filter: &RecordFilter
         order: page.order,
         // One more says whether there is a next page.
         most: size.saturating_add(1),
+        most_bytes,
         matches: &|record| filter.matches(record),
     };
     let mut search = Search::new(index, &view, key, wanted);
@@ -54,8 +69,10 @@ pub(in super::super) fn query(index: &Index, key: &LogKey, filter: &RecordFilter
             search.scan_events(piece);
         }
     }
+    // Where it ended for its length, more may follow.
+    let is_too_long = search.is_too_long();
     let Search { mut found, events, lost, .. } = search;
-    let has_more = found.len() > size;
+    let has_more = found.len() > size || is_too_long;
     found.truncate(size);
     let next_after = found.last().map(|last| last.sequence).filter(|_| has_more);
     let span = match (page.order, next_after) {

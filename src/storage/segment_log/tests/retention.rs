@@ -45,7 +45,7 @@ async fn whole_segments_are_deleted_and_the_log_says_so() {
 }
 
 #[tokio::test]
-async fn a_deletion_that_was_cut_off_is_finished_at_the_next_start_and_said_once() {
+async fn a_deletion_that_was_cut_off_is_finished_at_the_next_start_once_the_log_has_said_it() {
     let folder = folder();
     let log = several(folder.path()).await;
     let parts = log.segments().await.unwrap();
@@ -66,8 +66,10 @@ async fn a_deletion_that_was_cut_off_is_finished_at_the_next_start_and_said_once
         log.close().await;
         let mut said = incidents(copy.path());
         said.retain(|kind| !matches!(kind, EventKind::ClockChange { .. }));
-        assert_eq!(said, [EventKind::Retention { first: 1, last, rule: "rule".into() }], "{event_is_there} {gone}");
-        assert_eq!(log.status().first_sequence, last + 1);
+        let event = EventKind::Retention { first: 1, last, rule: "rule".into() };
+        let (expected, first) = if event_is_there { (vec![event], last + 1) } else { (Vec::new(), 1) };
+        assert_eq!(said, expected, "{event_is_there} {gone}");
+        assert_eq!(log.status().first_sequence, first);
         assert!(!copy.path().join("retention").exists());
         assert!(numbers(&log).await.0.ends_with(&[60, 61]));
     }

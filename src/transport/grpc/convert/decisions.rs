@@ -11,7 +11,12 @@ use super::{
     Faults, NAME_BYTES_MAX, PURPOSE_BYTES_MAX, authorization, entity, texts, timestamp, value,
 };
 use crate::{
-    app::{decisions::DecisionQuery, error::Error, ports::RecordPage, retention::Plan},
+    app::{
+        decisions::{DecisionQuery, Texts},
+        error::Error,
+        ports::RecordPage,
+        retention::Plan,
+    },
     domain::{
         decision::{Effect, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind, RecordedSubject},
@@ -86,6 +91,7 @@ pub(crate) fn query(mut request: pb::QueryDecisionsRequest) -> Result<Query, Err
         entity: faults.optional_entity("entity", entity),
         resource_id: Some(resource_id).filter(|id| !id.is_empty()),
         names,
+        texts: Texts::Hidden,
         purpose: faults.optional_text("purpose", purpose, PURPOSE_BYTES_MAX).unwrap_or_default(),
     };
     let order = faults.order(order);

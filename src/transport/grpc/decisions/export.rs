@@ -14,7 +14,8 @@ use super::super::{call::Call, convert::decisions::export as convert, status};
 use crate::{
     app::{
         App,
-        caller::{Presented, Reading},
+        caller::{Permit, Presented, Reading},
+        decisions::DecisionQuery,
         error::{Error, Kind},
         export::Export,
     },
@@ -44,8 +45,8 @@ pub(crate) async fn answer(
         convert::export(request).map_err(|error| status::of(&app.refusal_of(presented, error), ""))?;
     let reading = Reading::of_query("ExportDecisions", &conditions, call.request_id());
     let started = async {
-        app.permit(&realm, presented, &reading).await?;
-        app.export_decisions(&realm, conditions.clone(), proofs).await
+        let Permit { texts, .. } = app.permit(&realm, presented, &reading).await?;
+        app.export_decisions(&realm, DecisionQuery { texts, ..conditions.clone() }, proofs).await
     };
     let export = started.await.map_err(|error| status::of(&error, &realm))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);

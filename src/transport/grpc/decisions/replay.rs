@@ -14,7 +14,8 @@ use super::super::{call::Call, convert::decisions::replay as convert, status};
 use crate::{
     app::{
         App,
-        caller::{Presented, Reading},
+        caller::{Permit, Presented, Reading},
+        decisions::DecisionQuery,
         error::{Error, Kind},
         replay::{Difference, Part, Replay},
     },
@@ -43,7 +44,8 @@ pub(crate) async fn answer(
     let convert::Replay { realm, conditions, as_of_us } =
         convert::replay(request).map_err(|error| status::of(&app.refusal_of(presented, error), ""))?;
     let reading = Reading::of_query("ReplayDecisions", &conditions, call.request_id());
-    let started = app.read_log(&realm, presented, &reading, app.replay(&realm, conditions.clone(), as_of_us)).await;
+    let replay = |Permit { texts, .. }| app.replay(&realm, DecisionQuery { texts, ..conditions.clone() }, as_of_us);
+    let started = app.read_log_as(&realm, presented, &reading, replay).await;
     let replay = started.map_err(|error| status::of(&error, &realm))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     tokio::spawn(send(replay, realm, sender, until));

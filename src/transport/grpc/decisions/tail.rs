@@ -13,7 +13,8 @@ use super::super::{call::Call, convert::decisions::tail as convert, status};
 use crate::{
     app::{
         App,
-        caller::{Presented, Reading},
+        caller::{Permit, Presented, Reading},
+        decisions::DecisionQuery,
         error::{Error, Kind},
         tail::Tail,
     },
@@ -45,8 +46,8 @@ pub(crate) async fn answer(
         convert::tail(request).map_err(|error| status::of(&app.refusal_of(presented, error), ""))?;
     let reading = Reading::of_query("TailDecisions", &conditions, call.request_id());
     let started = async {
-        app.permit(&realm, presented, &reading).await?;
-        app.tail_decisions(&realm, conditions.clone(), after)
+        let Permit { texts, .. } = app.permit(&realm, presented, &reading).await?;
+        app.tail_decisions(&realm, DecisionQuery { texts, ..conditions.clone() }, after)
     };
     let tail = started.await.map_err(|error| status::of(&error, &realm))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);

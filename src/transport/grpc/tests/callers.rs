@@ -9,10 +9,15 @@ use super::{
     world::{ADMIN_KEY, REALM, World, caller_files, entity},
 };
 use crate::{
-    app::caller::{KeyDigest, KnownCaller},
+    app::{
+        caller::{KeyDigest, KnownCaller},
+        decisions::DecisionQuery,
+        readers::TAILS_MAX,
+    },
     domain::{
         decision::Outcome,
         decision_record::{DecisionRecord, RecordKind},
+        value::Value,
     },
     proto::v1::{
         self as pb, decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
@@ -74,6 +79,137 @@ async fn a_call_without_a_good_key_is_unauthenticated_and_on_record() {
         assert!(!format!("{unknown:?}").contains("auditor's"), "{unknown:?}");
     }
     assert_eq!(world.log.records().len(), 6);
+}
+
+#[tokio::test]
+async fn who_is_not_known_fills_no_log() {
+    let world = world().await;
+    let mut bare = DecisionLogServiceClient::new(world.channel.clone());
+    let call = || {
+        let purpose = "anything at all".to_owned();
+        let mut request = Request::new(pb::QueryDecisionsRequest { purpose, ..about_ada() });
+        request.metadata_mut().insert("x-request-id", "anything, too".parse().unwrap());
+        request
+    };
+    for _ in 0..150 {
+        let refused = bare.query_decisions(call()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated, "on record or not");
+    }
+    assert_eq!(world.log.records().len(), 100);
+    let found = newest(&world);
+    assert_eq!((&*found.purpose, &*found.request_id, &*found.subjects), ("", "", &[][..]));
+    assert_eq!(world.app.realm(REALM).unwrap().refusals_left_out(), 50);
+
+    ask(&world, AUDITOR, query()).await.unwrap();
+    assert_eq!(world.log.records().len(), 101, "who is known is always on record");
+    world.clock.pass(1);
+    bare.query_decisions(call()).await.unwrap_err();
+    let Some(Value::Record(asked)) = newest(&world).attributes.get("asked").cloned() else { panic!("nothing asked") };
+    assert_eq!(asked.get("left_out"), Some(&Value::Long(50)));
+}
+
+#[tokio::test]
+async fn a_question_with_names_needs_a_condition_that_narrows_it() {
+    let world = world().await;
+    world.enrol("ada", "1").await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let day = |day: i64| Some(prost_types::Timestamp { seconds: day * 86_400, nanos: 0 });
+    let named = || pb::QueryDecisionsRequest { names: true, purpose: "incident 7".to_owned(), ..query() };
+    let until = pb::QueryDecisionsRequest { from: day(20_000), until: day(20_031), ..named() };
+    let wide = [
+        named(),
+        pb::QueryDecisionsRequest { from: day(-719_162), ..named() },
+        pb::QueryDecisionsRequest { until: day(1_000_000), ..named() },
+        pb::QueryDecisionsRequest { until: day(20_032), ..until.clone() },
+        pb::QueryDecisionsRequest { kind: pb::RecordKind::Decision.into(), ..named() },
+        pb::QueryDecisionsRequest { action: "Read".to_owned(), resource_type: "items".to_owned(), ..named() },
+    ];
+    for query in wide {
+        let refused = ask(&world, OPERATOR, query.clone()).await.unwrap_err();
+        assert!(refused.message().starts_with("caller `omar` is refused, `TOO_WIDE`"), "{query:?} {refused:?}");
+    }
+    let person = Some(entity("Student", "ada"));
+    let narrow = [
+        until,
+        pb::QueryDecisionsRequest { person, ..named() },
+        pb::QueryDecisionsRequest { resource_id: "f-1".to_owned(), ..named() },
+        pb::QueryDecisionsRequest { principal: "p".to_owned(), ..named() },
+        pb::QueryDecisionsRequest { actor: "a".to_owned(), ..named() },
+        pb::QueryDecisionsRequest { request_id: "r".to_owned(), ..named() },
+        pb::QueryDecisionsRequest { entity: Some(entity("School", "1")), ..named() },
+    ];
+    for query in narrow {
+        ask(&world, OPERATOR, query).await.unwrap();
+    }
+    ask(&world, OPERATOR, pb::QueryDecisionsRequest { names: false, ..named() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reading_says_whom_it_asked_about_however_it_asked() {
+    let world = world().await;
+    world.enrol("ada", "1").await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let of_the_decision = world.log.records()[0].record.clone();
+    let subjects = || newest(&world).subjects.into_iter().map(|subject| (subject.attribute, subject.entity.id));
+
+    let by_resource = pb::QueryDecisionsRequest { resource_id: "f-1".to_owned(), ..query() };
+    assert_eq!(ask(&world, AUDITOR, by_resource.clone()).await.unwrap(), 1);
+    let expected = ("resource".into(), of_the_decision.resource_id.clone());
+    assert_eq!(subjects().collect::<Vec<_>>(), [expected.clone()]);
+    let resource_type = of_the_decision.resource_type.to_string();
+    ask(&world, AUDITOR, pb::QueryDecisionsRequest { resource_type, ..by_resource.clone() }).await.unwrap();
+    assert_eq!(subjects().collect::<Vec<_>>(), [expected.clone()]);
+    let by_pseudonym = pb::QueryDecisionsRequest { resource_id: expected.1.to_string(), ..query() };
+    ask(&world, AUDITOR, by_pseudonym).await.unwrap();
+    assert_eq!(subjects().collect::<Vec<_>>(), [expected]);
+    let stranger = pb::QueryDecisionsRequest { resource_id: "f-2".to_owned(), ..query() };
+    ask(&world, AUDITOR, stranger).await.unwrap();
+    assert_eq!(subjects().count(), 0, "to be asked about makes nobody known");
+
+    let ada = of_the_decision.subjects[0].entity.id.clone();
+    let nobody = "7dbbc79da1291d0eb18997e050942bba".to_owned();
+    let resolve = pb::ResolvePseudonymsRequest {
+        realm: REALM.to_owned(),
+        pseudonyms: vec![nobody, ada.to_string()],
+        purpose: "complaint 31".to_owned(),
+    };
+    world.privacy_as(OPERATOR).resolve_pseudonyms(resolve).await.unwrap();
+    assert_eq!(subjects().collect::<Vec<_>>(), [("pseudonym".into(), ada)]);
+}
+
+#[tokio::test]
+async fn what_people_wrote_is_shown_to_who_may_read_it_alone() {
+    let world = world().await;
+    world.enrol("ada", "1").await;
+    let asked = pb::AuthorizeRequest { purpose: "attendance".to_owned(), ..world.question("ada", "1") };
+    authorize(&world, asked).await.unwrap();
+    let purpose = "complaint of ada's mother".to_owned();
+    ask(&world, OPERATOR, pb::QueryDecisionsRequest { purpose, ..query() }).await.unwrap();
+    let reading = newest(&world);
+    for (key, expected) in [(AUDITOR, "complaint of ada's mother"), (AUTHOR, "")] {
+        let get = pb::GetDecisionRequest { realm: REALM.to_owned(), decision_id: reading.id.to_string() };
+        let one = world.decisions_as(key).get_decision(get).await.unwrap().into_inner().decision.unwrap();
+        assert_eq!(one.purpose, expected);
+        let page = world.decisions_as(key).query_decisions(query()).await.unwrap().into_inner().decisions;
+        let purpose_of = |id: &str| page.iter().find(|found| found.decision_id == id).unwrap().purpose.clone();
+        assert_eq!(purpose_of(&reading.id.to_string()), expected);
+        let decision = world.log.records()[0].record.id.to_string();
+        assert_eq!(purpose_of(&decision), "attendance", "why data was asked for is no secret of people");
+    }
+}
+
+#[tokio::test]
+async fn so_many_follow_a_log_at_once_and_no_more() {
+    let world = world().await;
+    let mut tails = Vec::new();
+    let tail = || pb::TailDecisionsRequest { query: Some(query()), after_sequence: Some(0) };
+    for _ in 0..TAILS_MAX {
+        tails.push(world.app.tail_decisions(REALM, DecisionQuery::default(), Some(0)).unwrap());
+    }
+    let refused = world.decisions_as(AUDITOR).tail_decisions(tail()).await.unwrap_err();
+    assert_eq!((refused.code(), &*reason(&refused)), (Code::ResourceExhausted, "TOO_MANY_READERS"));
+    tails.pop();
+    world.decisions_as(AUDITOR).tail_decisions(tail()).await.unwrap();
 }
 
 #[tokio::test]

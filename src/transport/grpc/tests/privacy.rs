@@ -1,6 +1,6 @@
 //! What the log knows of people: shown by plain id to who may see it, held, and forgotten.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use tonic::Code;
 
@@ -9,7 +9,13 @@ use super::{
     world::{REALM, World, entity},
 };
 use crate::{
-    domain::log_event::EventKind,
+    domain::{
+        decision_record::DecisionRecord,
+        id::EntityId,
+        log_event::EventKind,
+        mask::{Mask, Masking},
+        pseudonym::PseudonymKey,
+    },
     proto::v1::{self as pb, privacy_service_client::PrivacyServiceClient},
 };
 
@@ -182,9 +188,116 @@ async fn an_erasure_that_the_log_could_not_note_is_finished_by_the_next_call() {
     let people = state.people.identities.with_id("ada");
     state.people.identities.begin_erasure(&people, &"request 7".into(), &"dpo".into()).unwrap();
     world.log.is_full.store(true, Ordering::Relaxed);
-    world.app.finish_erasures().await.unwrap_err();
+    world.app.finish_erasures().await;
+    assert_eq!(state.people.identities.erasing().len(), 1);
     world.log.is_full.store(false, Ordering::Relaxed);
     let done = world.privacy().erase_person(erase("ada")).await.unwrap().into_inner();
     assert_eq!((done.pseudonyms, done.sequence), (vec![pseudonym], 1_001));
     assert!(state.people.identities.erasing().is_empty());
+}
+
+#[tokio::test]
+async fn interrupted_erasures_are_finished_when_the_log_takes_events_again() {
+    let world = World::start().await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let state = world.app.realm(REALM).unwrap();
+    world.log.fail_notes(1);
+    world.privacy().erase_person(erase("ada")).await.unwrap_err();
+    assert_eq!(state.people.identities.erasing().len(), 1);
+    world.app.finish_erasures().await;
+    assert!(state.people.identities.erasing().is_empty());
+    assert_eq!(world.log.events.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_erasure_or_hold_whose_caller_has_gone_is_done_to_the_end() {
+    let world = World::start().await;
+    authorize(&world, world.question("ada", "1")).await.unwrap();
+    let state = Arc::clone(world.app.realm(REALM).unwrap());
+    let (ada, why, who) = (EntityId::new("Student", "ada"), Arc::from("why"), Arc::from("dpo"));
+
+    world.log.notes_left.forget_permits(usize::MAX);
+    let mut noting = world.log.noting.subscribe();
+    let hold = world.app.set_legal_hold(REALM, &ada, true, &why, &who);
+    // Gone while the log notes it, as when the time of a call is over.
+    tokio::select! {
+        done = hold => panic!("{done:?}"),
+        noted = noting.wait_for(|noting| *noting == 1) => drop(noted.unwrap()),
+    }
+    world.log.notes_left.add_permits(2);
+    // Waits for what is under way.
+    world.app.set_legal_hold(REALM, &ada, false, &why, &who).await.unwrap();
+    let is_held = |event: &EventKind| matches!(event, EventKind::LegalHold { is_held: true, .. });
+    assert!(is_held(&world.log.events.lock().unwrap()[0]));
+
+    let erase = world.app.erase_person(REALM, &ada, &why, &who);
+    tokio::select! {
+        done = erase => panic!("{done:?}"),
+        noted = noting.wait_for(|noting| *noting == 3) => drop(noted.unwrap()),
+    }
+    assert_eq!(state.people.identities.erasing().len(), 1);
+    world.log.notes_left.add_permits(1);
+    // Finds nothing left to do, because it waits for what is under way.
+    world.app.finish_erasures().await;
+    assert!(state.people.identities.erasing().is_empty());
+    let erasures =
+        world.log.events.lock().unwrap().iter().filter(|event| matches!(event, EventKind::Erasure { .. })).count();
+    assert_eq!(erasures, 1);
+}
+
+#[tokio::test]
+async fn what_is_about_a_held_person_outlives_retention() {
+    let world = World::start().await;
+    for student in ["ada", "ben", "zoe", "ada"] {
+        authorize(&world, world.question(student, "1")).await.unwrap();
+    }
+    let deleted = || world.log.deleted_until.swap(0, Ordering::Relaxed);
+    world.privacy().set_legal_hold(hold("zoe", true)).await.unwrap();
+    world.app.retain().await;
+    assert_eq!(deleted(), 2, "the third is about who is held");
+    world.privacy().set_legal_hold(hold("ben", true)).await.unwrap();
+    world.app.retain().await;
+    assert_eq!(deleted(), 1);
+    for student in ["ben", "zoe"] {
+        world.privacy().set_legal_hold(hold(student, false)).await.unwrap();
+    }
+    let all = world.log.records().len() as u64;
+    world.app.retain().await;
+    assert_eq!(deleted(), all - 1, "all but the newest");
+}
+
+/// Whatever part a held person has in a decision keeps it, and what a mask took away may have been one.
+#[tokio::test]
+async fn a_hold_counts_for_every_part_a_person_may_have() {
+    let world = World::start().await;
+    for student in ["ada", "ben", "zoe"] {
+        authorize(&world, world.question(student, "1")).await.unwrap();
+    }
+    let held = world.privacy().set_legal_hold(hold("ben", true)).await.unwrap().into_inner().pseudonyms[0].clone();
+    let held: Arc<str> = held.into();
+    let hashes = PseudonymKey::new([7; 32]);
+    let hashed = |field: &str| Mask::as_asked(&hashes, Masking::Hash, field, &held);
+    let record = |at: usize| world.log.records()[at].record.clone();
+    let (about_ben, about_zoe) = (record(1), record(2));
+    let staff = |id: &Arc<str>| Some(EntityId::new("Staff", Arc::clone(id)));
+    let parts = [
+        DecisionRecord { facts: Arc::clone(&about_ben.facts), ..about_zoe.clone() },
+        DecisionRecord { subjects: about_ben.subjects.clone(), ..about_zoe.clone() },
+        DecisionRecord { principal: staff(&held), ..about_zoe.clone() },
+        DecisionRecord { principal: staff(&hashed("principal")), ..about_zoe.clone() },
+        DecisionRecord { actor: staff(&held), ..about_zoe.clone() },
+        DecisionRecord { actor: staff(&hashed("actor")), ..about_zoe.clone() },
+        DecisionRecord { resource_id: Arc::clone(&held), ..about_zoe.clone() },
+        DecisionRecord { resource_id: hashed("resource_id"), ..about_zoe.clone() },
+        DecisionRecord { facts: Arc::default(), ..about_zoe.clone() },
+        DecisionRecord { facts: vec![0xff].into(), ..about_zoe.clone() },
+    ];
+    for (at, part) in parts.into_iter().enumerate() {
+        world.log.records()[1].record = part;
+        world.app.retain().await;
+        assert_eq!(world.log.deleted_until.swap(0, Ordering::Relaxed), 1, "{at}");
+    }
+    world.log.records()[1].record = about_zoe;
+    world.app.retain().await;
+    assert!(world.log.deleted_until.load(Ordering::Relaxed) >= 3, "somebody else's");
 }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, Semaphore, oneshot},
+    sync::{Notify, Semaphore, oneshot, watch},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,6 +34,7 @@ use crate::{
             Stores,
         },
         realm_state::{Deployed, RealmState},
+        retention::Rules,
         test_people::people,
     },
     domain::{
@@ -220,6 +221,9 @@ impl World {
             vec![state],
         );
         let policies = CallerPolicies::start(&caller_files(), NOW * 1_000_000).unwrap();
+        // Nothing is deleted until a test says so.
+        let everything = Rules { bytes: Some(0), ..Rules::default() };
+        let app = app.with_retention([(REALM.parse().unwrap(), everything)].into());
         let app = Arc::new(app.with_callers(Callers::new(callers, KeyDigest::of(ADMIN_KEY), policies)));
         let (routes, health) = routes(Arc::clone(&app), &options).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -261,7 +265,12 @@ impl World {
 
     /// What the log knows of people, as the local admin asks.
     pub(super) fn privacy(&self) -> PrivacyServiceClient<InterceptedService<Channel, Bearer>> {
-        PrivacyServiceClient::with_interceptor(self.channel.clone(), Bearer(ADMIN_KEY))
+        self.privacy_as(ADMIN_KEY)
+    }
+
+    /// What the log knows of people, as who has this key asks.
+    pub(super) fn privacy_as(&self, key: &'static str) -> PrivacyServiceClient<InterceptedService<Channel, Bearer>> {
+        PrivacyServiceClient::with_interceptor(self.channel.clone(), Bearer(key))
     }
 
     /// A good token of a client with these schools.
@@ -390,16 +399,32 @@ pub(super) struct Log {
     pub(super) is_full: AtomicBool,
     /// Each append takes one away.
     pub(super) appends_left: Semaphore,
+    /// Each note takes one away.
+    pub(super) notes_left: Semaphore,
+    /// How many notes were begun.
+    pub(super) noting: watch::Sender<u32>,
+    notes_to_fail: AtomicUsize,
     records: Mutex<Vec<LoggedDecision>>,
     /// Numbered from 1,001.
     pub(super) events: Mutex<Vec<EventKind>>,
+    /// The last record that retention deleted, which stays there all the same.
+    pub(super) deleted_until: AtomicU64,
     appended: Notify,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        let (is_full, appends_left) = (AtomicBool::default(), Semaphore::new(1 << 20));
-        Self { is_full, appends_left, records: Mutex::default(), events: Mutex::default(), appended: Notify::new() }
+        Self {
+            is_full: AtomicBool::default(),
+            appends_left: Semaphore::new(1 << 20),
+            notes_left: Semaphore::new(1 << 20),
+            noting: watch::Sender::new(0),
+            notes_to_fail: AtomicUsize::new(0),
+            records: Mutex::default(),
+            events: Mutex::default(),
+            deleted_until: AtomicU64::default(),
+            appended: Notify::new(),
+        }
     }
 }
 
@@ -408,6 +433,11 @@ impl Log {
     pub(super) fn leave_appends(&self, count: usize) {
         self.appends_left.forget_permits(usize::MAX);
         self.appends_left.add_permits(count);
+    }
+
+    /// Fails so many notes, though the log says that it takes them.
+    pub(super) fn fail_notes(&self, count: usize) {
+        self.notes_to_fail.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn records(&self) -> MutexGuard<'_, Vec<LoggedDecision>> {
@@ -432,7 +462,10 @@ impl DecisionLog for Log {
     }
 
     async fn note(&self, event: EventKind) -> Result<u64, LogError> {
-        if !self.is_writable() {
+        self.noting.send_modify(|noting| *noting += 1);
+        self.notes_left.acquire().await.unwrap().forget();
+        let fails = self.notes_to_fail.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+        if fails.is_ok() || !self.is_writable() {
             return Err(LogError::Unavailable("full".to_owned()));
         }
         let mut events = self.events.lock().unwrap();
@@ -479,12 +512,22 @@ impl DecisionLog for Log {
         LogStatus { mode: "strict", is_writable, entries, is_undamaged: true, ..LogStatus::default() }
     }
 
+    /// Each record is one.
     async fn segments(&self) -> Result<Vec<LogSegment>, LogError> {
-        Ok(Vec::new())
+        let records = self.records();
+        let segment = |found: &LoggedDecision| LogSegment {
+            first: found.sequence,
+            last: found.sequence,
+            bytes: 100,
+            newest_us: found.record.time_us,
+            is_deletable: found.sequence < records.len() as u64,
+        };
+        Ok(records.iter().map(segment).collect())
     }
 
-    async fn delete_until(&self, _last: u64, _rule: &str) -> Result<Option<(u64, u64)>, LogError> {
-        Ok(None)
+    async fn delete_until(&self, last: u64, _rule: &str) -> Result<Option<(u64, u64)>, LogError> {
+        self.deleted_until.store(last, Ordering::Relaxed);
+        Ok(Some((1, last)))
     }
 
     fn is_writable(&self) -> bool {

@@ -84,7 +84,7 @@ impl Shared {
         let event = |sequence: &u64| {
             let place = usize::try_from(sequence.checked_sub(block.first)?).ok()?;
             let offset = (*index.offsets(place / RUN).ok()?.get(place % RUN)?)?;
-            match entry_at(&segment, offset, *sequence, &self.log_key).ok()?? {
+            match entry_at(&segment, offset, *sequence, &self.log_key).ok()??.0 {
                 Entry::Event(logged) => Some((*sequence, logged.event)),
                 Entry::Decision(_) => None,
             }

@@ -1,6 +1,6 @@
 //! Replays of the decision log.
 
-use super::{Faults, Query, authorization, export::whole_query, record};
+use super::{Faults, Query, authorization, event, export::whole_query, record};
 use crate::{
     app::{
         decisions::DecisionQuery,
@@ -48,10 +48,17 @@ pub(crate) fn progress(done: u64, total: u64) -> pb::ReplayDecisionsResponse {
 }
 
 pub(crate) fn summary(summary: Summary) -> pb::ReplayDecisionsResponse {
-    let Summary { same, different, refused_tokens, not_replayed } = summary;
+    let Summary { same, different, refused_tokens, not_replayed, is_incomplete, events } = summary;
     let not_replayed = not_replayed.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
     pb::ReplayDecisionsResponse {
-        summary: Some(pb::ReplaySummary { same, different, refused_tokens, not_replayed }),
+        summary: Some(pb::ReplaySummary {
+            same,
+            different,
+            refused_tokens,
+            not_replayed,
+            complete: !is_incomplete,
+            events: events.iter().map(event).collect(),
+        }),
         ..pb::ReplayDecisionsResponse::default()
     }
 }
