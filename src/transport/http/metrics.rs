@@ -68,7 +68,7 @@ impl Collector for Logs {
         family.encode("authz_audit_gaps", gaps, None, |log| Some(ConstCounter::new(log.gaps)))?;
         let entries = "Entries that were ever written to the decision log";
         family.encode("authz_audit_entries", entries, None, |log| Some(ConstCounter::new(log.entries)))?;
-        self::checkpoints(&mut family)?;
+        checkpoints(&mut family)?;
         let flushed = "When the last entries became durable";
         family.encode("authz_audit_last_flush_timestamp", flushed, Some(&Unit::Seconds), |log| {
             log.flushed_at_us.map(|time_us| ConstGauge::new(seconds(time_us)))
@@ -85,7 +85,7 @@ fn gauge(value: u64) -> ConstGauge<i64> {
 }
 
 /// What is signed of the logs, and who has heard of it.
-fn checkpoints(family: &mut Family<'_, '_>) -> Result<(), fmt::Error> {
+fn checkpoints(family: &mut Family<'_, '_, LogStatus>) -> Result<(), fmt::Error> {
     let unsigned = "Entries behind the newest checkpoint";
     family.encode("authz_audit_unsigned_entries", unsigned, None, |log| {
         Some(gauge(log.checkpoints.as_ref()?.unsigned))
