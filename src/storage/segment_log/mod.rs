@@ -143,7 +143,7 @@ impl SegmentLog {
         let deletion = match deletion {
             Some(deletion) if !is_said(&deletion) => {
                 // Nothing was deleted yet, and whether anything still may be is asked anew.
-                deletion.withdraw(folder).map_err(unavailable)?;
+                Deletion::withdraw(folder).map_err(unavailable)?;
                 None
             }
             deletion => deletion,

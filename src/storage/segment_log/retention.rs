@@ -89,11 +89,11 @@ impl Deletion {
             }
         }
         sync_folder(folder)?;
-        self.withdraw(folder)
+        Self::withdraw(folder)
     }
 
     /// Forgets that it was wanted.
-    pub(super) fn withdraw(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn withdraw(folder: &Path) -> io::Result<()> {
         fs::remove_file(folder.join(INTENT))
     }
 }
@@ -200,7 +200,7 @@ impl SegmentLog {
         if let Err(error) = self.say(&deletion).await {
             // Should the log say so later after all, the entries are there all the same, and go another time.
             let folder = self.folder.clone();
-            self.blocking(move |_| deletion.withdraw(&folder)).await?.map_err(failed)?;
+            self.blocking(move |_| Deletion::withdraw(&folder)).await?.map_err(failed)?;
             return Err(error);
         }
         let folder = self.folder.clone();

@@ -336,8 +336,9 @@ async fn what_is_lost_before_it_was_signed_is_told_and_checkpoints_go_on() {
     assert_eq!(newest.checkpoint.size, 44);
     log.close().await;
     let report = verified(folder.path());
+    // Nobody knows the hash: what is told begins where the group does that cannot be held against anything.
     assert!(
-        !report.findings.is_empty() && report.findings.iter().all(|found| found.sequence == Some(15)),
+        report.findings.len() == 2 && report.findings.iter().all(|found| found.sequence == Some(12)),
         "{:?}",
         report.findings
     );
