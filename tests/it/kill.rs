@@ -266,7 +266,8 @@ async fn whatever_was_acknowledged_survives_any_number_of_kills() {
     let acknowledged = rounds.iter().flat_map(|acknowledged| &acknowledged.decisions);
     let lost: Vec<_> = acknowledged.filter(|id| !found.contains(*id)).collect();
     assert!(lost.is_empty(), "acknowledged, but not in the log: decisions {lost:?}");
-    let status = service.decisions().get_log_status(pb::GetLogStatusRequest { realm: REALM.to_owned() });
+    let mut decisions = service.decisions();
+    let status = decisions.get_log_status(pb::GetLogStatusRequest { realm: REALM.to_owned() });
     let key = status.await.unwrap().into_inner().verifier_key.parse().unwrap();
     service.signal("TERM");
     assert!(service.ended().await.success());
