@@ -374,7 +374,7 @@ impl Opening<'_> {
         };
         let options = decision_log.unwrap_or(self.config.decision_log);
         let log = self.log(&name, options, Arc::clone(&identities) as Arc<_>).await?;
-        let witnesses = Witness::all(&self.config.witness, &log.checkpoints()).into_iter().collect();
+        let witnesses = Witness::all(&self.config.witness, &log.checkpoints());
         let hashes = PseudonymKey::new(realm_key(&self.secret, "pseudonyms", &name)?);
         let people = People { identities, hashes, mask };
         let deployed = Deployed { name, variant, issuers };
@@ -382,6 +382,7 @@ impl Opening<'_> {
         let now_us = self.clock.now_us();
         let state = RealmState::start(deployed, &files, self.stores, log, people, now_us).await?;
         let state = state.with_archive(archive, &*self.stores.relationships, files, now_us).await?;
+        let state = state.with_witnesses(witnesses.iter().map(|witness| Arc::clone(witness) as Arc<_>).collect());
         Ok((state, witnesses))
     }
 
@@ -415,6 +416,7 @@ pub(crate) fn signing(config: &Config, keys: &Path, realm: &RealmName) -> Result
         seeds: checkpoint_key::seeds(keys)?,
         origin: config.log_origin.as_ref().map(|origin| format!("{origin}/{realm}").into()),
         origin_default: checkpoint_key::origin_default(keys, realm.as_str())?.into(),
+        kept: Some(checkpoint_key::newest(keys, realm.as_str())),
     })
 }
 

@@ -106,7 +106,8 @@ fn open(folder: &Path) -> SegmentLog {
     let index = Some(folder.join("index"));
     let outside = Outside { clock: Arc::new(SystemClock), key, before_group: None, index };
     let log = SegmentLog::open(&folder.join("log"), Options::default(), outside).unwrap();
-    log.sign(Signing { seeds: vec![[9; 32]], origin: None, origin_default: "bench.example/log".into() }).unwrap();
+    log.sign(Signing { seeds: vec![[9; 32]], origin: None, origin_default: "bench.example/log".into(), kept: None })
+        .unwrap();
     log
 }
 

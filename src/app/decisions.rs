@@ -102,9 +102,10 @@ impl App {
     /// # Errors
     /// An unknown realm.
     pub fn log_status(&self, realm: &str) -> Result<LogReport, Error> {
-        let log = &self.realm(realm)?.log;
+        let state = self.realm(realm)?;
+        let log = &state.log;
         let checkpoint = log.checkpoints().borrow().clone();
-        Ok(LogReport { status: log.status(), checkpoint, key: log.verifier_keys().into_iter().next() })
+        Ok(LogReport { status: state.log_status(), checkpoint, key: log.verifier_keys().into_iter().next() })
     }
 
     /// Finds decisions.

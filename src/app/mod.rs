@@ -212,6 +212,13 @@ impl App {
         self.realms.values().all(|realm| realm.log.is_writable())
     }
 
+    /// No realm's log is another one than that which was signed.
+    pub fn are_logs_continued(&self) -> bool {
+        let is_contradicted =
+            |realm: &Arc<RealmState>| realm.log.status().checkpoints.is_some_and(|made| made.is_contradicted);
+        !self.realms.values().any(is_contradicted)
+    }
+
     /// Relationships can be written.
     pub fn is_store_writable(&self) -> bool {
         self.store.is_writable()

@@ -208,8 +208,43 @@ pub struct LogStatus {
     pub gaps: u64,
     /// When the last group was made durable, in microseconds since the epoch; `None` when none was since the start.
     pub flushed_at_us: Option<i64>,
-    /// Every part of the log that was looked at can be read.
+    /// Every part of the log that was looked at can be read, and it is the one that was signed.
     pub is_undamaged: bool,
+    /// How the making of checkpoints goes; `None` where none are made.
+    pub checkpoints: Option<CheckpointStatus>,
+    /// How it goes to hand them over; `None` where nobody is handed any.
+    pub witness: Option<WitnessStatus>,
+}
+
+/// How the making of a log's checkpoints goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckpointStatus {
+    /// Why none can be made now.
+    pub fault: Option<String>,
+    /// How often it failed since the start.
+    pub failures: u64,
+    /// Entries behind the newest one.
+    pub unsigned: u64,
+    /// The log is not the one that its newest checkpoint was made of: entries were taken away or changed.
+    pub is_contradicted: bool,
+}
+
+/// How the handing over of a log's checkpoints goes, to all who are handed them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WitnessStatus {
+    /// How often it failed since the start.
+    pub failures: u64,
+    /// So many entries of the log are beyond what the one who is furthest behind was handed since the start.
+    pub lag: u64,
+}
+
+/// Who is handed the checkpoints of a log, to keep them where whoever changes the log cannot change them.
+pub trait CheckpointWitness: Send + Sync + std::fmt::Debug {
+    /// How many entries the newest checkpoint that was handed over covers; 0 when none was since the start.
+    fn handed(&self) -> u64;
+
+    /// How often it failed since the start.
+    fn failures(&self) -> u64;
 }
 
 /// A part of a decision log that is kept or deleted as a whole.

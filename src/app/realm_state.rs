@@ -15,7 +15,7 @@ use crate::{
         error::{Error, Kind},
         people::People,
         ports::archive::{Archive, ArchiveError, KeptPolicies},
-        ports::{DecisionLog, RelationshipStore, Stores},
+        ports::{CheckpointWitness, DecisionLog, LogStatus, RelationshipStore, Stores, WitnessStatus},
         readers::Readers,
         recent::Recent,
         replay::LastPast,
@@ -60,6 +60,8 @@ pub struct RealmState {
     /// The variant of its files that decides; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
     pub(crate) log: Arc<dyn DecisionLog>,
+    /// Who is handed the log's checkpoints.
+    witnesses: Vec<Arc<dyn CheckpointWitness>>,
     /// Who the log is about.
     pub people: People,
     /// Held while people are put under hold or erased, to the end.
@@ -124,6 +126,7 @@ impl RealmState {
             last_faults: ArcSwap::default(),
             graph: ArcSwap::from_pointee(graph),
             archive: None,
+            witnesses: Vec::new(),
             past: LastPast::default(),
             recent: Recent::default(),
             revision: watch::Sender::new(revision),
@@ -146,6 +149,21 @@ impl RealmState {
         self.keep_policies(files, now_us).await.map_err(Error::from)?;
         self.keep_history(&self.graph(), store, now_us).await?;
         Ok(self)
+    }
+
+    /// Hands the log's checkpoints to these.
+    #[must_use]
+    pub fn with_witnesses(mut self, witnesses: Vec<Arc<dyn CheckpointWitness>>) -> Self {
+        self.witnesses = witnesses;
+        self
+    }
+
+    /// How its log is doing, and who witnesses it.
+    pub fn log_status(&self) -> LogStatus {
+        let status = self.log.status();
+        let lag = self.witnesses.iter().map(|witness| status.entries.saturating_sub(witness.handed())).max();
+        let failures = self.witnesses.iter().map(|witness| witness.failures()).sum();
+        LogStatus { witness: lag.map(|lag| WitnessStatus { failures, lag }), ..status }
     }
 
     /// Where it keeps what it was.

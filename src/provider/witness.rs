@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use super::outbound::Outbound;
-use crate::domain::{checkpoint::SignedCheckpoint, issuer::Servers};
+use crate::{
+    app::ports::CheckpointWitness,
+    domain::{checkpoint::SignedCheckpoint, issuer::Servers},
+};
 
 /// How long handing over may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,16 +88,6 @@ impl Witness {
             })
         };
         options.places.iter().map(witness).collect()
-    }
-
-    /// How many entries the newest checkpoint that was handed over covers; 0 when none was.
-    pub fn handed(&self) -> u64 {
-        self.handed.load(SeqCst)
-    }
-
-    /// How often it failed since the start.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(SeqCst)
     }
 
     /// Hands over the newest checkpoint, again and again, until the log is closed.
@@ -195,6 +188,16 @@ impl Place {
     /// A sentence that says what is wrong with it.
     pub fn url(text: &str) -> Result<Self, String> {
         super::outbound::parse(text, "the witness").map(|_| Self::Url(text.to_owned()))
+    }
+}
+
+impl CheckpointWitness for Witness {
+    fn handed(&self) -> u64 {
+        self.handed.load(SeqCst)
+    }
+
+    fn failures(&self) -> u64 {
+        self.failures.load(SeqCst)
     }
 }
 

@@ -1,6 +1,9 @@
 //! The key that signs checkpoints: an Ed25519 seed, and the name of the log that it signs for.
 
-use std::{fmt, fs, io, path::Path};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 
@@ -45,6 +48,26 @@ pub fn next_seed(folder: &Path) -> Result<[u8; 32], KeyFileError> {
 pub fn finish_change(folder: &Path) -> io::Result<()> {
     fs::rename(folder.join(NEXT_SEED), folder.join(SEED))?;
     fs::File::open(folder)?.sync_all()
+}
+
+/// The file in a folder of keys that keeps the newest checkpoint of a realm's log, apart from the log.
+pub fn newest(folder: &Path, realm: &str) -> PathBuf {
+    folder.join(format!("checkpoint.{realm}.newest"))
+}
+
+/// Forgets what was signed last of a realm's log, which was put back to an older state on purpose. The file stays, as
+/// `.replaced`.
+///
+/// # Errors
+/// Those of the disk.
+pub fn forget_newest(folder: &Path, realm: &str) -> io::Result<()> {
+    let path = newest(folder, realm);
+    let mut aside = path.clone().into_os_string();
+    aside.push(".replaced");
+    match fs::rename(path, aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::File::open(folder)?.sync_all(),
+    }
 }
 
 /// What the log of a realm is called by when nothing is configured: `hallpass/`, 16 random hexadecimal digits that were

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::super::{
     Outcome,
@@ -12,7 +12,7 @@ use super::super::{
 use crate::{
     app::ports::DecisionLog as _,
     config::{Config, Environment, Flags},
-    domain::signed_note::VerifierKey,
+    domain::{id::RealmName, signed_note::VerifierKey},
     proto::v1::{GetCheckpointRequest, decision_log_service_client::DecisionLogServiceClient},
     provider::clock::SystemClock,
     server,
@@ -30,7 +30,7 @@ pub(in super::super) enum Verb {
     /// Writes the keys of all logs of a data folder, oldest first, to be handed to auditors; needs no service
     Export(Stopped),
     /// Signs with a new key from now on; the service must not run
-    Rotate(Stopped),
+    Rotate(Rotate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,16 @@ pub(in super::super) struct Stopped {
     /// The data folder [default: the `data_dir` of the configuration]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in super::super) struct Rotate {
+    #[command(flatten)]
+    stopped: Stopped,
+    /// A realm whose log was put back to an older state on purpose: it is signed as it is now, from where it says so with
+    /// the new key
+    #[arg(long, value_name = "REALM")]
+    restored: Vec<RealmName>,
 }
 
 pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
@@ -94,13 +104,18 @@ fn export(arguments: Stopped, environment: &Environment, screen: &mut Screen) ->
 }
 
 /// What was begun and interrupted goes on with the same new key.
-async fn rotate(arguments: Stopped, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
-    let config = load(arguments, environment)?;
+async fn rotate(arguments: Rotate, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
+    let Rotate { stopped, restored } = arguments;
+    let config = load(stopped, environment)?;
+    let realms = config.realms()?;
+    if let Some(unknown) = restored.iter().find(|name| !realms.iter().any(|realm| realm.name == **name)) {
+        bail!("the configuration has no realm `{unknown}`");
+    }
     let keys = server::keys_folder(&config.data_dir)?;
     let secret = key_file::load_or_create(&keys.join("log.key"))?;
     // Made first, so that every log finds it among its seeds.
     let next = checkpoint_key::next_seed(&keys)?;
-    for realm in config.realms()? {
+    for realm in realms {
         let signing = server::signing(&config, &keys, &realm.name)?;
         let outside = Outside {
             clock: Arc::new(SystemClock),
@@ -111,6 +126,9 @@ async fn rotate(arguments: Stopped, environment: &Environment, screen: &mut Scre
         let folder = config.data_dir.join("realms").join(realm.name.as_str()).join("decisions");
         let options = realm.decision_log.unwrap_or(config.decision_log);
         let log = SegmentLog::open(&folder, options, outside)?;
+        if restored.contains(&realm.name) {
+            checkpoint_key::forget_newest(&keys, realm.name.as_str()).context("the checkpoint beside the key stays")?;
+        }
         let changed = change(&log, signing, &next).await;
         log.close().await;
         screen.line(changed.with_context(|| format!("realm `{}`", realm.name))?)?;
@@ -146,8 +164,8 @@ mod tests {
         let mut screen = Screen::of_process(&Environment::default());
         let mut firsts: Vec<VerifierKey> = Vec::new();
         for round in 0..3 {
-            let arguments = Stopped { config: Some(config.clone()), data_dir: None };
-            rotate(arguments, &Environment::default(), &mut screen).await.unwrap();
+            let stopped = Stopped { config: Some(config.clone()), data_dir: None };
+            rotate(Rotate { stopped, restored: Vec::new() }, &Environment::default(), &mut screen).await.unwrap();
             for (at, realm) in ["one", "two"].into_iter().enumerate() {
                 let log = folder.path().join("data/realms").join(realm).join("decisions");
                 let text = std::fs::read_to_string(log.join("keys")).unwrap();
@@ -163,6 +181,21 @@ mod tests {
             }
         }
         assert!(!folder.path().join("data/keys/checkpoint.next.key").exists());
+        // One log is put back to what it was, and everything in its folder with it.
+        let (one, older) = (folder.path().join("data/realms/one/decisions"), folder.path().join("older"));
+        std::fs::rename(&one, &older).unwrap();
+        let rotated = |restored: &[&str]| Rotate {
+            stopped: Stopped { config: Some(config.clone()), data_dir: None },
+            restored: restored.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+        let error = rotate(rotated(&[]), &Environment::default(), &mut screen).await.unwrap_err();
+        assert!(format!("{error:#}").contains("--restored"), "{error:#}");
+        assert!(rotate(rotated(&["three"]), &Environment::default(), &mut screen).await.is_err());
+        rotate(rotated(&["one"]), &Environment::default(), &mut screen).await.unwrap();
+        let keys = std::fs::read_to_string(one.join("keys")).unwrap();
+        let trusted = Trusted { keys: vec![keys.lines().next().unwrap().parse().unwrap()], checkpoints: Vec::new() };
+        let report = verify(&one, &trusted).unwrap();
+        assert_eq!((report.findings.as_slice(), report.key_changes.len()), (&[][..], 1));
         let arguments = Stopped { config: Some(config), data_dir: None };
         assert_eq!(export(arguments, &Environment::default(), &mut screen).unwrap(), Outcome::Fine);
     }

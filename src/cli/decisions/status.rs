@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     super::{
         Outcome,
-        render::{Form, Screen, Tone, note},
+        render::{Form, Screen, Tone, note, plain},
         target::{LogTarget, failed},
     },
     time,
@@ -25,7 +25,7 @@ pub(in super::super) struct Arguments {
     output: Form,
 }
 
-/// Not fine when the log cannot be written, lost something, or is damaged.
+/// Not fine when the log cannot be written, lost something, is damaged, or cannot be signed.
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     let Arguments { target, output } = arguments;
     let channel = target.connect(environment).await?;
@@ -37,7 +37,12 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         Form::Json => screen.json(&as_json(&realm, &status))?,
         Form::Text => show(&status, screen)?,
     }
-    Ok(Outcome::of(!status.writable || !status.undamaged || status.dropped > 0))
+    Ok(Outcome::of(is_ill(&status)))
+}
+
+/// Something is not as it should be.
+fn is_ill(status: &GetLogStatusResponse) -> bool {
+    !status.writable || !status.undamaged || status.dropped > 0 || !status.checkpoint_fault.is_empty()
 }
 
 fn as_json(realm: &str, status: &GetLogStatusResponse) -> serde_json::Value {
@@ -52,6 +57,11 @@ fn as_json(realm: &str, status: &GetLogStatusResponse) -> serde_json::Value {
         checkpoint,
         verifier_key,
         undamaged,
+        unsigned,
+        checkpoint_fault,
+        checkpoint_failures,
+        witness_failures,
+        witness_lag,
     } = status;
     json!({
         "realm": realm,
@@ -65,6 +75,11 @@ fn as_json(realm: &str, status: &GetLogStatusResponse) -> serde_json::Value {
         "checkpoint": checkpoint,
         "verifier_key": verifier_key,
         "undamaged": undamaged,
+        "unsigned": unsigned,
+        "checkpoint_fault": checkpoint_fault,
+        "checkpoint_failures": checkpoint_failures,
+        "witness_failures": witness_failures,
+        "witness_lag": witness_lag,
     })
 }
 
@@ -87,8 +102,13 @@ fn show(status: &GetLogStatusResponse, screen: &mut Screen) -> Result<()> {
         ("waiting", status.waiting.to_string()),
         ("last on disk", flushed),
         ("dropped", format!("{} since the start", status.dropped)),
+        ("not signed", format!("{} entries behind the newest checkpoint", status.unsigned)),
     ] {
         screen.line(format_args!("{name:<14} {value}"))?;
+    }
+    if let Some(lag) = status.witness_lag {
+        let failures = status.witness_failures;
+        screen.line(format_args!("{:<14} {lag} entries behind, {failures} failures since the start", "witness"))?;
     }
     if !status.checkpoint.is_empty() {
         screen.line(format_args!("\n{}", status.checkpoint.trim_end()))?;
@@ -99,8 +119,33 @@ fn show(status: &GetLogStatusResponse, screen: &mut Screen) -> Result<()> {
     if !status.undamaged {
         note("a part of the log is damaged; the service's own log says where");
     }
+    if !status.checkpoint_fault.is_empty() {
+        note(&format!("no checkpoint can be made: {}", plain(&status.checkpoint_fault)));
+    }
     if status.dropped > 0 {
         note("decisions were answered that are not in the log; `hallpass decisions query` shows the gaps");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_written_read_or_signed_is_not_fine() {
+        let good = GetLogStatusResponse { writable: true, undamaged: true, ..GetLogStatusResponse::default() };
+        // What is behind, and was made up for, is no fault of now.
+        let behind = GetLogStatusResponse { unsigned: 9, checkpoint_failures: 2, witness_failures: 3, ..good.clone() };
+        assert!(!is_ill(&good) && !is_ill(&behind));
+        for ill in [
+            GetLogStatusResponse { writable: false, ..good.clone() },
+            GetLogStatusResponse { undamaged: false, ..good.clone() },
+            GetLogStatusResponse { dropped: 1, ..good.clone() },
+            GetLogStatusResponse { checkpoint_fault: "the key is missing".to_owned(), ..good.clone() },
+        ] {
+            assert!(is_ill(&ill), "{ill:?}");
+        }
+        assert_eq!(as_json("one", &behind)["unsigned"], 9);
+    }
 }

@@ -1,8 +1,10 @@
 //! `hallpass decisions verify`: checks a copy of a log offline, with nothing but a verifier key.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -47,26 +49,71 @@ pub(in super::super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
     let Arguments { folder, keys, checkpoints, output } = arguments;
     let trusted = Trusted { keys: read_keys(keys)?, checkpoints: read_checkpoints(checkpoints)? };
-    let logs = logs(folder)?;
-    let is_one = logs.len() == 1;
-    let mut reports = Vec::new();
-    for log in logs {
-        let name = origin(&log);
-        let of_log = |old: &&OldCheckpoint| is_one || name.as_ref() == Some(old.origin());
-        let checkpoints = trusted.checkpoints.iter().filter(of_log).cloned().collect();
-        let trusted = Trusted { keys: trusted.keys.clone(), checkpoints };
-        let report = verify(&log, &trusted).with_context(|| format!("`{}` cannot be read", log.display()))?;
-        reports.push((log, report));
-    }
-    let has_findings = reports.iter().any(|(_, report)| !report.findings.is_empty());
+    let Checked { reports, findings, remarks } = check(folder, &trusted)?;
+    let has_findings = !findings.is_empty() || reports.iter().any(|(_, report)| !report.findings.is_empty());
     match output {
         Form::Json => {
             let logs: Vec<Json> = reports.iter().map(|(log, report)| as_json(log, report)).collect();
-            screen.json(&json!({ "fine": !has_findings, "logs": logs }))?;
+            screen.json(&json!({ "fine": !has_findings, "findings": findings, "remarks": remarks, "logs": logs }))?;
         }
-        Form::Text => reports.iter().try_for_each(|(log, report)| show(log, report, screen))?,
+        Form::Text => {
+            reports.iter().try_for_each(|(log, report)| show(log, report, screen))?;
+            remarks.iter().try_for_each(|remark| screen.line(format_args!("remark: {}", plain(remark))))?;
+            let bad = screen.toned(Tone::Bad, "finding");
+            findings.iter().try_for_each(|finding| screen.line(format_args!("{bad}: {}", plain(finding))))?;
+        }
     }
     Ok(Outcome::of(has_findings))
+}
+
+/// What was found in the logs of a folder, and beside them.
+#[derive(Debug, Default)]
+struct Checked {
+    reports: Vec<(PathBuf, Report)>,
+    findings: Vec<String>,
+    remarks: Vec<String>,
+}
+
+/// Checks a log, or all those of a data folder: of these, each checkpoint and each key is that of a log that must be there.
+fn check(folder: &Path, trusted: &Trusted) -> Result<Checked> {
+    let (logs, without) = logs(folder)?;
+    let is_log_itself = logs.first().is_some_and(|log| log == folder);
+    let mut checked = Checked::default();
+    let mut origins: BTreeMap<Arc<str>, PathBuf> = BTreeMap::new();
+    for log in logs {
+        let name = origin(&log);
+        let of_log = |old: &&OldCheckpoint| is_log_itself || name.as_ref() == Some(old.origin());
+        let checkpoints = trusted.checkpoints.iter().filter(of_log).cloned().collect();
+        let trusted = Trusted { keys: trusted.keys.clone(), checkpoints };
+        let report = verify(&log, &trusted).with_context(|| format!("`{}` cannot be read", log.display()))?;
+        if let Some(name) = name
+            && let Some(other) = origins.insert(Arc::clone(&name), log.clone())
+        {
+            let (one, other) = (log.display(), other.display());
+            checked
+                .findings
+                .push(format!("`{one}` and `{other}` are both called `{name}`: one is a copy of the other's"));
+        }
+        checked.reports.push((log, report));
+    }
+    if is_log_itself {
+        return Ok(checked);
+    }
+    for old in trusted.checkpoints.iter().filter(|old| !origins.contains_key(old.origin())) {
+        let (name, origin) = (old.name(), old.origin());
+        checked.findings.push(format!(
+            "{name} is of the log `{origin}`, which is not here: it is gone, or another one is in its place"
+        ));
+    }
+    let of_nobody: BTreeSet<&str> =
+        trusted.keys.iter().map(|key| &**key.name()).filter(|name| !origins.contains_key(*name)).collect();
+    for origin in of_nobody {
+        checked.findings.push(format!(
+            "a key of the log `{origin}` is trusted, which is not here: it is gone, or another one is in its place"
+        ));
+    }
+    checked.remarks.extend(without.iter().map(|realm| format!("`{}` has no log", realm.display())));
+    Ok(checked)
 }
 
 /// The keys that are given, each as it is or as a file of keys.
@@ -98,26 +145,30 @@ fn read_checkpoints(files: &[PathBuf]) -> Result<Vec<OldCheckpoint>> {
     files.iter().map(read).collect()
 }
 
-/// The logs of a folder: itself, or those of the realms of a data folder.
-fn logs(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The logs of a folder: itself, or those of the realms of a data folder; and the realms that have none.
+fn logs(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     if is_log(folder) {
-        return Ok(vec![folder.to_owned()]);
+        return Ok((vec![folder.to_owned()], Vec::new()));
     }
     let realms = folder.join("realms");
     let entries = fs::read_dir(&realms)
         .with_context(|| format!("`{}` is neither the folder of a log nor a data folder", folder.display()))?;
-    let mut logs = Vec::new();
+    let (mut logs, mut without) = (Vec::new(), Vec::new());
     for entry in entries {
-        let log = entry?.path().join("decisions");
+        let realm = entry?.path();
+        let log = realm.join("decisions");
         if is_log(&log) {
             logs.push(log);
+        } else if realm.is_dir() {
+            without.push(realm);
         }
     }
     logs.sort();
+    without.sort();
     if logs.is_empty() {
         bail!("`{}` has no log", folder.display());
     }
-    Ok(logs)
+    Ok((logs, without))
 }
 
 fn moment(us: i64) -> String {
@@ -237,6 +288,11 @@ fn show(log: &Path, report: &Report, screen: &mut Screen) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        app::ports::DecisionLog as _,
+        provider::clock::SystemClock,
+        storage::segment_log::{LogKey, Options, Outside, SegmentLog, Signing},
+    };
 
     const KEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
 
@@ -261,6 +317,66 @@ mod tests {
         fs::create_dir_all(folder.path().join("realms/one/decisions")).unwrap();
         assert!(logs(folder.path()).unwrap_err().to_string().contains("has no log"));
         fs::write(folder.path().join("realms/one/decisions/00000001.seg"), "").unwrap();
-        assert_eq!(logs(folder.path()).unwrap(), [folder.path().join("realms/one/decisions")]);
+        fs::create_dir_all(folder.path().join("realms/two")).unwrap();
+        let (found, without) = logs(folder.path()).unwrap();
+        assert_eq!(found, [folder.path().join("realms/one/decisions")]);
+        assert_eq!(without, [folder.path().join("realms/two")]);
+    }
+
+    /// A data folder with the logs of these realms, each of a few entries, and their keys.
+    async fn data_folder(realms: &[&str]) -> (tempfile::TempDir, Vec<VerifierKey>) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keys = Vec::new();
+        for realm in realms {
+            let outside = Outside {
+                clock: Arc::new(SystemClock),
+                key: LogKey::of_realm(&[1; 32], &realm.parse().unwrap()).unwrap(),
+                before_group: None,
+                index: None,
+            };
+            let log = folder.path().join("realms").join(realm).join("decisions");
+            let log = SegmentLog::open(&log, Options::default(), outside).unwrap();
+            let origin_default = format!("example.org/{realm}").into();
+            log.sign(Signing { seeds: vec![[1; 32]], origin: None, origin_default, kept: None }).unwrap();
+            log.note(EventKind::ClockChange { before_us: 1, after_us: 2 }).await.unwrap();
+            log.close().await;
+            keys.extend(log.verifier_keys());
+        }
+        (folder, keys)
+    }
+
+    fn kept(folder: &Path, realm: &str) -> OldCheckpoint {
+        let note = fs::read_to_string(folder.join("realms").join(realm).join("decisions/checkpoint")).unwrap();
+        OldCheckpoint::parse(&format!("kept of {realm}"), &note).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_checkpoint_and_every_key_that_is_given_is_of_a_log_that_is_there() {
+        let (folder, keys) = data_folder(&["one", "two"]).await;
+        let path = folder.path();
+        let checkpoints = vec![kept(path, "one"), kept(path, "two")];
+        let trusted = Trusted { keys, checkpoints };
+        let checked = check(path, &trusted).unwrap();
+        assert!(checked.findings.is_empty() && checked.remarks.is_empty(), "{checked:?}");
+        assert!(checked.reports.iter().all(|(_, report)| report.findings.is_empty()), "{checked:?}");
+        // All keys may be given with the copy of one log.
+        let of_one = Trusted { checkpoints: vec![kept(path, "one")], ..trusted.clone() };
+        assert!(check(&path.join("realms/one/decisions"), &of_one).unwrap().findings.is_empty());
+        // One log is gone.
+        let (two, aside) = (path.join("realms/two/decisions"), path.join("aside"));
+        fs::rename(&two, &aside).unwrap();
+        let checked = check(path, &trusted).unwrap();
+        let is_said = |what: &str| checked.findings.iter().any(|found| found.contains(what));
+        assert!(is_said("kept of two is of the log `example.org/two`, which is not here"), "{checked:?}");
+        assert!(is_said("a key of the log `example.org/two`"), "{checked:?}");
+        assert_eq!((checked.findings.len(), checked.remarks.len()), (2, 1), "{checked:?}");
+        // Or another one is in its place.
+        fs::create_dir(&two).unwrap();
+        for file in ["00000001.seg", "checkpoint", "checkpoints", "keys"] {
+            fs::copy(path.join("realms/one/decisions").join(file), two.join(file)).unwrap();
+        }
+        let checked = check(path, &trusted).unwrap();
+        assert!(checked.findings[0].contains("are both called `example.org/one`"), "{checked:?}");
+        assert_eq!(checked.findings.len(), 3, "{checked:?}");
     }
 }

@@ -86,6 +86,18 @@ impl CheckpointFiles {
         Ok(newest)
     }
 
+    /// The newest note, as far as it can be read; nothing is cut off.
+    pub(super) fn last_note(&self) -> io::Result<Option<String>> {
+        let Some(mut notes) = NoteReader::open_at_end(&self.folder)? else { return Ok(None) };
+        let mut newest = None;
+        while let Some(piece) = notes.next_piece()? {
+            if let Piece::Note { text, .. } = piece {
+                newest = Some(text);
+            }
+        }
+        Ok(newest)
+    }
+
     /// Adds a note, durably, and makes it the newest.
     pub(super) fn append(&self, note: &str) -> io::Result<()> {
         let path = self.folder.join(ALL);
@@ -217,6 +229,7 @@ mod tests {
         for size in 1..4 {
             files.append(&note(size)).unwrap();
             assert_eq!(files.newest().unwrap(), Some(note(size)));
+            assert_eq!(files.last_note().unwrap(), Some(note(size)));
             assert_eq!(fs::read_to_string(folder.path().join(NEWEST)).unwrap(), note(size));
         }
         let found = pieces(&fs::read(folder.path().join(ALL)).unwrap());

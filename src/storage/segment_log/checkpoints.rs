@@ -6,14 +6,15 @@
 //! and tried again from what the segments hold.
 
 mod keeper;
+mod kept;
 
 use std::{
     collections::VecDeque,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, watch};
 use self::keeper::Keeper;
 use super::tiles::{Edge, Tiles};
 use crate::{
+    app::ports::CheckpointStatus,
     domain::{
         checkpoint::SignedCheckpoint,
         merkle::{
@@ -57,6 +59,9 @@ pub struct Signing {
     pub origin: Option<Arc<str>>,
     /// What they are called by when nothing is said.
     pub origin_default: Arc<str>,
+    /// The file that keeps the newest checkpoint once more, apart from the log: a log that is not the one that it was made
+    /// of is not signed. `None` to keep none.
+    pub kept: Option<PathBuf>,
 }
 
 /// Shows no seed.
@@ -66,34 +71,51 @@ impl std::fmt::Debug for Signing {
     }
 }
 
+/// How many entries of the log are durable, and the root of their tree as the writer has it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    size: u64,
+    root: Hash,
+}
+
+impl Head {
+    fn of(tree: &Frontier) -> Self {
+        Self { size: tree.size(), root: tree.root() }
+    }
+}
+
 /// Where the writer leaves what it has made durable.
 #[derive(Debug)]
 pub(super) struct Appended {
-    durable: AtomicU64,
+    head: Mutex<Head>,
+    /// The run before did not stop in order.
+    is_unsure: bool,
     listener: OnceLock<Arc<Checkpoints>>,
 }
 
 impl Appended {
-    /// So many entries are durable; nobody listens yet.
-    pub(super) fn new(durable: u64) -> Self {
-        Self { durable: AtomicU64::new(durable), listener: OnceLock::new() }
+    /// The entries of this tree are durable; nobody listens yet. `is_unsure`: the run before did not stop in order.
+    pub(super) fn new(tree: &Frontier, is_unsure: bool) -> Self {
+        Self { head: Mutex::new(Head::of(tree)), is_unsure, listener: OnceLock::new() }
     }
 
     /// Takes the leaf hashes of a group that is durable and acknowledged, and the tree of the log with it.
     pub(super) fn take(&self, leaves: &[Hash], tree: &Frontier) {
-        self.durable.store(tree.size(), SeqCst);
+        let head = Head::of(tree);
+        *lock(&self.head) = head;
         if let Some(listener) = self.listener.get() {
-            listener.appended((tree.size() + 1).saturating_sub(leaves.len() as u64), leaves, tree.root());
+            listener.appended((head.size + 1).saturating_sub(leaves.len() as u64), leaves, head);
         }
     }
 
     /// Has somebody listen from now on, to what is durable already too.
     pub(super) fn listen(&self, folder: &Path, signing: Signing) -> Result<(), String> {
-        let checkpoints = Checkpoints::open(folder, signing, self.durable.load(SeqCst))?;
+        let head = *lock(&self.head);
+        let checkpoints = Checkpoints::open(folder, signing, head, self.is_unsure)?;
         let listener = self.listener.get_or_init(|| Arc::new(checkpoints));
         // A group that came in between did not find the listener.
-        listener.inner.durable.fetch_max(self.durable.load(SeqCst), SeqCst);
-        listener.look();
+        let head = *lock(&self.head);
+        listener.look(head);
         Ok(())
     }
 
@@ -122,8 +144,8 @@ struct Inner {
     /// Why the last attempt failed.
     fault: Mutex<Option<String>>,
     failures: AtomicU64,
-    /// Entries that are durable.
-    durable: AtomicU64,
+    /// The log is not the one that the checkpoint beside the key was made of.
+    is_contradicted: AtomicBool,
     /// Entries whose tiles are durable.
     tiles_durable: AtomicU64,
     /// Told after each attempt.
@@ -133,9 +155,11 @@ struct Inner {
 /// What waits for the thread.
 #[derive(Debug, Default)]
 struct Queue {
-    /// Leaf hashes with the sequence number of the first, and the root after the last.
+    /// Leaf hashes with the sequence number of the first.
     groups: VecDeque<LeafGroup>,
     leaves: u64,
+    /// What is durable: at least what the groups lead to.
+    head: Head,
     is_wanted: bool,
     is_sync_wanted: bool,
     /// The next key, and the entry that says so.
@@ -151,7 +175,6 @@ struct Queue {
 struct LeafGroup {
     first: u64,
     leaves: Vec<Hash>,
-    root: Hash,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,33 +182,33 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Checkpoints {
-    /// Begins to sign what the folder's log holds, of which so many entries are durable. What an earlier run left
-    /// undone is done by the thread.
+    /// Begins to sign what the folder's log holds, of which this much is durable. What an earlier run left undone is done by
+    /// the thread.
     ///
     /// # Errors
     /// A configured origin that is not the one that the log began with, or that cannot be a key's name; a thread that
     /// cannot be started. A key that is missing is no error here: the status says so.
-    fn open(folder: &Path, signing: Signing, durable: u64) -> Result<Self, String> {
+    fn open(folder: &Path, signing: Signing, head: Head, is_unsure: bool) -> Result<Self, String> {
         let inner = Arc::new(Inner {
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { head, ..Queue::default() }),
             wake: Condvar::new(),
             newest: watch::Sender::new(None),
             edge: Mutex::default(),
             keys: Mutex::default(),
             fault: Mutex::default(),
             failures: AtomicU64::new(0),
-            durable: AtomicU64::new(durable),
+            is_contradicted: AtomicBool::new(false),
             tiles_durable: AtomicU64::new(0),
             progress: Notify::new(),
         });
-        let keeper = Keeper::open(folder, signing, Arc::clone(&inner))?;
+        let keeper = Keeper::open(folder, signing, is_unsure, Arc::clone(&inner))?;
         let thread = thread::Builder::new().name("checkpoints".to_owned()).spawn(move || keeper.run());
         let thread = thread.map_err(|error| format!("no thread for checkpoints: {error}"))?;
         Ok(Self { inner, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Takes the leaf hashes of a group that is durable and acknowledged, and the root of the log with it. Never waits.
-    fn appended(&self, first: u64, leaves: &[Hash], root: Hash) {
+    /// Takes the leaf hashes of a group that is durable and acknowledged, and the log's head with it. Never waits.
+    fn appended(&self, first: u64, leaves: &[Hash], head: Head) {
         let inner = &self.inner;
         let count = leaves.len() as u64;
         let mut queue = lock(&inner.queue);
@@ -193,10 +216,10 @@ impl Checkpoints {
         if before + count > LEAVES_MAX {
             queue.groups.clear();
         } else {
-            queue.groups.push_back(LeafGroup { first, leaves: leaves.to_vec(), root });
+            queue.groups.push_back(LeafGroup { first, leaves: leaves.to_vec() });
         }
         queue.leaves = before + count;
-        inner.durable.fetch_max((first + count).saturating_sub(1), SeqCst);
+        queue.head = head;
         let is_time_to_look = before == 0 || (before < ENTRIES && queue.leaves >= ENTRIES);
         drop(queue);
         if is_time_to_look {
@@ -204,9 +227,14 @@ impl Checkpoints {
         }
     }
 
-    /// Has the thread look for what is new.
-    fn look(&self) {
-        lock(&self.inner.queue).is_wanted = true;
+    /// Has the thread look for what is new, up to here.
+    fn look(&self, head: Head) {
+        let mut queue = lock(&self.inner.queue);
+        queue.is_wanted = true;
+        if head.size > queue.head.size {
+            queue.head = head;
+        }
+        drop(queue);
         self.inner.wake.notify_one();
     }
 
@@ -225,9 +253,20 @@ impl Checkpoints {
         lock(&self.inner.keys).iter().rev().cloned().collect()
     }
 
-    /// Why no checkpoint can be made now, if so, and how often it failed since the start.
-    pub(super) fn fault(&self) -> (Option<String>, u64) {
-        (lock(&self.inner.fault).clone(), self.inner.failures.load(SeqCst))
+    /// How the making of checkpoints goes.
+    pub(super) fn status(&self) -> CheckpointStatus {
+        let signed = self.newest().map_or(0, |newest| newest.checkpoint.size);
+        CheckpointStatus {
+            fault: lock(&self.inner.fault).clone(),
+            failures: self.inner.failures.load(SeqCst),
+            unsigned: lock(&self.inner.queue).head.size.saturating_sub(signed),
+            is_contradicted: self.is_contradicted(),
+        }
+    }
+
+    /// The log is not the one that its newest checkpoint was made of.
+    pub(super) fn is_contradicted(&self) -> bool {
+        self.inner.is_contradicted.load(SeqCst)
     }
 
     /// A checkpoint of all that is durable now.
@@ -235,7 +274,7 @@ impl Checkpoints {
     /// # Errors
     /// Why it cannot be made.
     pub(super) async fn now(&self) -> Result<Arc<SignedCheckpoint>, String> {
-        let wanted = self.inner.durable.load(SeqCst);
+        let wanted = lock(&self.inner.queue).head.size;
         self.attempt(|queue| queue.is_wanted = true, |newest| newest.checkpoint.size >= wanted).await
     }
 

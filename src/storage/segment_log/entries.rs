@@ -4,16 +4,17 @@
 use std::{
     fs::File,
     io::{self, Seek as _, SeekFrom},
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
 };
 
 use super::{
     files::list_segments,
-    frame::{FrameReader, HEADER_BYTES, Header, Step},
+    frame::{FrameReader, HEADER_BYTES, SEQUENCES, Step},
+    recovery,
 };
 
-/// A segment that has a good header.
+/// A segment that can be read, in part at least.
 #[derive(Debug)]
 struct Start {
     path: PathBuf,
@@ -25,62 +26,60 @@ pub(super) fn first_sequence(folder: &Path) -> io::Result<Option<u64>> {
     Ok(starts(folder)?.first().map(|start| start.first))
 }
 
-/// Hands the stored bytes of these entries to `each`, in their order, and returns the number of the next one that would
-/// follow: less than the end of the range when entries are missing.
+/// Hands the stored bytes of these entries to `each`, in their order. Those that cannot be read are left out.
 ///
 /// # Errors
-/// What cannot be read, and what `each` fails with.
+/// A file that cannot be read, and what `each` fails with.
 pub(super) fn read(
     folder: &Path,
     range: RangeInclusive<u64>,
     mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
-) -> io::Result<u64> {
+) -> io::Result<()> {
     let starts = starts(folder)?;
-    let (mut next, last) = range.into_inner();
+    let (first, last) = range.into_inner();
     for (at, start) in starts.iter().enumerate() {
         // What a segment holds beyond the first entry of the next one was written again there.
-        let until = starts.get(at + 1).map_or(u64::MAX, |after| after.first);
-        if until <= next || next > last {
-            continue;
-        }
-        if start.first > next {
-            break;
-        }
-        next = read_segment(&start.path, next, last.min(until - 1), &mut each)?;
-        if next < until.min(last.saturating_add(1)) {
-            break;
+        let until = starts.get(at + 1).map_or(SEQUENCES.end, |after| after.first);
+        if until > first && start.first <= last {
+            read_segment(start, until, first..until.min(last.saturating_add(1)), &mut each)?;
         }
     }
-    Ok(next)
+    Ok(())
 }
 
 fn read_segment(
-    path: &Path,
-    mut next: u64,
-    last: u64,
+    start: &Start,
+    until: u64,
+    mut wanted: Range<u64>,
     each: &mut impl FnMut(u64, &[u8]) -> io::Result<()>,
-) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+) -> io::Result<()> {
+    let mut file = File::open(&start.path)?;
     file.seek(SeekFrom::Start(HEADER_BYTES))?;
     let mut frames = FrameReader::new(file, HEADER_BYTES);
-    while next <= last {
-        let Step::Frame { body, bytes, .. } = frames.step()? else { break };
-        let Some(sequence) = body.sequence() else { continue };
-        if sequence == next {
-            each(sequence, bytes)?;
-            next += 1;
-        } else if sequence > next {
-            break;
+    while !wanted.is_empty() {
+        match frames.step()? {
+            Step::Frame { body, bytes, .. } => {
+                if let Some(sequence) = body.sequence().filter(|sequence| wanted.contains(sequence)) {
+                    each(sequence, bytes)?;
+                    wanted.start = sequence + 1;
+                }
+            }
+            Step::Bad { .. } => {
+                if !frames.resync(&(start.first..until))? {
+                    break;
+                }
+            }
+            Step::End => break,
         }
     }
-    Ok(next)
+    Ok(())
 }
 
 fn starts(folder: &Path) -> io::Result<Vec<Start>> {
     let mut starts = Vec::new();
     for (_, path) in list_segments(folder)? {
-        if let Some(header) = Header::read(&mut File::open(&path)?)? {
-            starts.push(Start { first: header.first_sequence(), path });
+        if let Some(first) = recovery::first_sequence(&path)? {
+            starts.push(Start { path, first });
         }
     }
     Ok(starts)

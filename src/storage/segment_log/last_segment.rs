@@ -53,7 +53,7 @@ pub(super) fn lost_leaf() -> Hash {
 }
 
 /// The most lost entries whose place in the tree is kept; beyond, none of the tree is.
-const LOST_MAX: u64 = 1 << 22;
+pub(super) const LOST_MAX: u64 = 1 << 22;
 
 /// Appends lost entries up to before the sequence number `next`.
 fn append_lost(tree: &mut Frontier, next: u64) {
@@ -118,7 +118,7 @@ impl Pending {
             && let Ok(event) = LogEvent::decode(event)
         {
             match event.kind {
-                EventKind::Retention { first, last, .. } => self.before.deleted = Some((first, last)),
+                EventKind::Retention { first, last, .. } => self.before.deleted = Some((first, last, sequence)),
                 EventKind::Stop => self.before.has_stopped = true,
                 EventKind::Start { mode, .. } => self.before.mode = Mode::parse(&mode).map(Mode::number),
                 _ => {}

@@ -26,6 +26,7 @@ mod recovery;
 mod retention;
 mod scan;
 mod seal;
+mod signed_tree;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -135,11 +136,14 @@ impl SegmentLog {
             None => None,
         };
         let first = first_events(recovered.before, options.mode, outside.clock.now_us());
-        let is_said = |deletion: &Deletion| recovered.before.deleted == Some((deletion.first, deletion.last));
+        let is_said = |deletion: &Deletion| {
+            let said = recovered.before.deleted.filter(|said| (said.0, said.1) == (deletion.first, deletion.last));
+            said.is_some_and(|(.., sequence)| recovered.signed.is_none_or(|signed| sequence <= signed))
+        };
         let deletion = match deletion {
             Some(deletion) if !is_said(&deletion) => {
                 // Nothing was deleted yet, and whether anything still may be is asked anew.
-                deletion.withdraw(folder).map_err(unavailable)?;
+                Deletion::withdraw(folder).map_err(unavailable)?;
                 None
             }
             deletion => deletion,
@@ -152,7 +156,7 @@ impl SegmentLog {
             gaps: AtomicU64::new(0),
             is_damaged: AtomicBool::new(recovered.is_damaged),
             catalogue: Catalogue::new(recovered.segments, recovered.tree.size() + 1),
-            appended: Appended::new(recovered.tree.size()),
+            appended: Appended::new(&recovered.tree, !recovered.before.has_stopped),
             is_failing: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             is_flush_wanted: AtomicBool::new(false),
@@ -302,7 +306,8 @@ impl DecisionLog for SegmentLog {
     async fn query(&self, filter: RecordFilter, page: PageRequest) -> Result<RecordPage, LogError> {
         let is_flushed = self.flush().await;
         let mut found = self.read(move |index, key| Ok(reader::query(index, key, &filter, page).page)).await?;
-        found.is_complete &= is_flushed;
+        let is_contradicted = self.shared.appended.checkpoints().is_some_and(|made| made.is_contradicted());
+        found.is_complete &= is_flushed && !is_contradicted;
         if found.events.iter().any(|logged| matches!(logged.event.kind, EventKind::Damage { .. })) {
             self.shared.is_damaged.store(true, SeqCst);
         }
@@ -361,6 +366,8 @@ impl DecisionLog for SegmentLog {
     fn status(&self) -> LogStatus {
         let shared = &self.shared;
         let flushed_at_us = Some(shared.flushed_at_us.load(SeqCst)).filter(|time_us| *time_us != 0);
+        let checkpoints = shared.appended.checkpoints().map(|checkpoints| checkpoints.status());
+        let is_contradicted = checkpoints.as_ref().is_some_and(|made| made.is_contradicted);
         LogStatus {
             mode: self.options.mode.word(),
             is_writable: self.is_writable(),
@@ -371,7 +378,9 @@ impl DecisionLog for SegmentLog {
             dropped: shared.dropped.total(),
             gaps: shared.gaps.load(SeqCst),
             flushed_at_us,
-            is_undamaged: !shared.is_damaged.load(SeqCst),
+            is_undamaged: !shared.is_damaged.load(SeqCst) && !is_contradicted,
+            checkpoints,
+            witness: None,
         }
     }
 

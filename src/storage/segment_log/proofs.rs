@@ -11,30 +11,15 @@ use crate::{
     storage::checkpoint_key::CheckpointKey,
 };
 
-/// How the making of checkpoints goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SigningStatus {
-    /// Why no checkpoint can be made now.
-    pub fault: Option<String>,
-    /// How often it failed since the start.
-    pub failures: u64,
-}
-
 impl SegmentLog {
     /// Makes checkpoints from now on, also of what is kept already.
     ///
     /// # Errors
     /// [`LogError::Unavailable`] when the configured origin is not the one that the log began with. A key that is missing
-    /// or cannot sign stops no decision and is no error here: [`SegmentLog::signing_status`] says so.
+    /// or cannot sign stops no decision and is no error here: the status says so.
     pub fn sign(&self, signing: Signing) -> Result<(), LogError> {
         let unavailable = |reason| LogError::Unavailable(format!("folder `{}`: {reason}", self.folder.display()));
         self.shared.appended.listen(&self.folder, signing).map_err(unavailable)
-    }
-
-    /// How the making of checkpoints goes.
-    pub fn signing_status(&self) -> SigningStatus {
-        let (fault, failures) = self.shared.appended.checkpoints().map(|made| made.fault()).unwrap_or_default();
-        SigningStatus { fault, failures }
     }
 
     /// Has checkpoints signed with another key from now on: keeps an event that says so, then a checkpoint by both keys.

@@ -12,6 +12,7 @@ use super::{
     frame::{Body, FrameReader, HEADER_BYTES, Header, MAGIC_OF_FORMAT_1, SEQUENCES, Step},
     index::Segment,
     last_segment::{End, LastSegment, look_through_last, lost_leaf, replay},
+    signed_tree::{newest_checkpoint, signed_tree},
     writer::Span,
 };
 use crate::domain::merkle::Frontier;
@@ -31,6 +32,8 @@ pub(super) struct Recovered {
     pub before: Before,
     /// Something of it cannot be read.
     pub is_damaged: bool,
+    /// How many entries its newest checkpoint is of; `None` when it has none.
+    pub signed: Option<u64>,
 }
 
 /// A segment that is written on.
@@ -53,8 +56,8 @@ pub(super) struct Before {
     pub mode: Option<u16>,
     /// The last entry says that the run stopped in order.
     pub has_stopped: bool,
-    /// The last entries that the log says were deleted, from the first to the last.
-    pub deleted: Option<(u64, u64)>,
+    /// The last entries that the log says were deleted, from the first to the last, and the entry that says so.
+    pub deleted: Option<(u64, u64, u64)>,
     /// What was cut off at the end may have been a complete group once.
     pub is_suspect: bool,
 }
@@ -84,8 +87,10 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
         open_segment: None,
         before: Before::default(),
         is_damaged: false,
+        signed: newest_checkpoint(folder).map(|checkpoint| checkpoint.size),
     };
-    recover_last(&mut found, readable)?;
+    let signed = signed_tree(folder);
+    recover_last(&mut found, readable, signed.as_ref().map_or(0, Frontier::size))?;
     if let Some((number, path)) = lost {
         found.segments.push(Arc::new(Segment::new(number, path, found.tree.size() + 1)));
         found.tree.append(lost_leaf());
@@ -93,17 +98,50 @@ pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
         found.before.is_suspect = true;
         found.is_damaged = true;
     }
+    if let Some(signed) = signed {
+        go_on_from(&mut found, signed)?;
+    }
     Ok(found)
 }
 
-fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>) -> io::Result<()> {
+/// Goes on from the tree that was signed and the entries behind it, if the segments say something else: what they have
+/// lost keeps its hashes, and the next checkpoint continues the one before.
+fn go_on_from(found: &mut Recovered, mut tree: Frontier) -> io::Result<()> {
+    let next = found.tree.size().max(tree.size()) + 1;
+    let ends = found.segments.iter().skip(1).map(|segment| segment.first_sequence).chain([next]);
+    for (segment, end) in found.segments.iter().zip(ends) {
+        if tree.size() + 1 < end {
+            replay(&segment.path, &mut tree, end)?;
+        }
+    }
+    if tree != found.tree {
+        if !found.is_damaged {
+            let entries = tree.size();
+            tracing::error!(
+                entries,
+                "the segments of the decision log are not what was signed; they are kept as they are"
+            );
+        }
+        found.tree = tree;
+        found.open_segment = None;
+        found.is_damaged = true;
+    }
+    Ok(())
+}
+
+fn recover_last(found: &mut Recovered, mut readable: Vec<(u64, PathBuf, u64)>, signed: u64) -> io::Result<()> {
     let Some((number, path, first)) = readable.pop() else { return Ok(()) };
     let header = read_header(&path)?;
     let tree = match &header {
         Some(header) => header.before.clone(),
         None => tree_before(&readable, first)?,
     };
-    let last = look_through_last(&path, tree)?;
+    let mut last = look_through_last(&path, tree)?;
+    if last.tree.size() < signed {
+        // Entries that were signed were on disk: no write was cut short here, something was lost.
+        last.end = End::Damaged;
+        last.before.is_suspect = true;
+    }
     found.before = last.before;
     found.before.mode = last.before.mode.or(header.as_ref().map(|header| header.mode));
     if let (None, Some((_, path, first))) = (last.before.last_us, readable.last()) {
@@ -183,7 +221,7 @@ fn cut_and_tell(path: &Path, length: u64) -> bool {
 }
 
 /// The sequence number with which a segment starts: from its header, else from its first good frame.
-fn first_sequence(path: &Path) -> io::Result<Option<u64>> {
+pub(super) fn first_sequence(path: &Path) -> io::Result<Option<u64>> {
     if let Some(header) = read_header(path)? {
         return Ok(Some(header.first_sequence()));
     }

@@ -1,22 +1,24 @@
 //! Deletes the oldest segments of a log, whole, and has the log say so before they are gone.
 //!
 //! The tiles of those entries are made durable first, then what is going to be deleted is written down (`retention`), then
-//! the log takes the event, then the files go. A start finishes what the log has said by then, and nothing else.
+//! the log takes the event, then a checkpoint covers it if the log is signed, then the files go. A start finishes what the log
+//! has said, and signed, by then, and nothing else.
 
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    ops::ControlFlow,
+    ops::{ControlFlow, RangeInclusive},
     path::Path,
     sync::Arc,
 };
 
 use super::{
-    SegmentLog,
+    SegmentLog, entries,
     files::sync_folder,
     frame::{Body, FOOTER_FRAME_BYTES, FrameReader, HEADER_BYTES, Step},
     index::{Bounded, Catalogue, Segment},
     scan::scan,
+    tiles::{Tiles, WIDTH},
     writer::Shared,
 };
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     domain::{
         codec::{Reader, Writer},
         log_event::EventKind,
+        merkle::leaf_hash,
     },
 };
 
@@ -86,11 +89,11 @@ impl Deletion {
             }
         }
         sync_folder(folder)?;
-        self.withdraw(folder)
+        Self::withdraw(folder)
     }
 
     /// Forgets that it was wanted.
-    pub(super) fn withdraw(&self, folder: &Path) -> io::Result<()> {
+    pub(super) fn withdraw(folder: &Path) -> io::Result<()> {
         fs::remove_file(folder.join(INTENT))
     }
 }
@@ -137,7 +140,39 @@ fn deletable_until(shared: &Shared, last: u64) -> u64 {
     checkpoints.map_or(u64::MAX, |checkpoints| checkpoints.tiles_durable_up_to(last))
 }
 
+/// The first of these entries whose hash in the tiles is not its own: once it is deleted nothing else knows it. An entry that
+/// cannot be read is taken at the tile's word.
+fn wrong_tile(folder: &Path, range: RangeInclusive<u64>) -> io::Result<Option<u64>> {
+    let tiles = Tiles::of(folder);
+    let (mut tile, mut hashes, mut wrong) = (None, Vec::new(), None);
+    entries::read(folder, range, |sequence, bytes| {
+        let (index, at) = ((sequence - 1) / WIDTH as u64, usize::try_from((sequence - 1) % WIDTH as u64).unwrap_or(0));
+        if tile != Some(index) || hashes.len() <= at {
+            hashes = match tiles.read(0, index, WIDTH)? {
+                Some(hashes) => hashes,
+                None => tiles.read(0, index, at + 1)?.unwrap_or_default(),
+            };
+            tile = Some(index);
+        }
+        if wrong.is_none() && hashes.get(at) != Some(&leaf_hash(bytes)) {
+            wrong = Some(sequence);
+        }
+        Ok(())
+    })?;
+    Ok(wrong)
+}
+
 impl SegmentLog {
+    /// Keeps the event, and has it signed where there are checkpoints: what is gone is told by an entry that nobody can have
+    /// added later.
+    async fn say(&self, deletion: &Deletion) -> Result<(), LogError> {
+        self.note(deletion.event()).await?;
+        if self.shared.appended.checkpoints().is_some() {
+            self.new_checkpoint().await?;
+        }
+        Ok(())
+    }
+
     /// See [`DecisionLog::delete_until`](crate::app::ports::DecisionLog::delete_until).
     pub(super) async fn delete_segments_until(&self, last: u64, rule: &str) -> Result<Option<(u64, u64)>, LogError> {
         let _one_at_a_time = self.deleting.lock().await;
@@ -149,14 +184,23 @@ impl SegmentLog {
         let going = sealed.iter().take_while(|bounded| bounded.next <= last.saturating_add(1));
         let (Some(oldest), Some(newest)) = (sealed.first(), going.last()) else { return Ok(None) };
         let (first, last) = (oldest.segment.first_sequence, newest.next - 1);
+        let is_signed = self.shared.appended.checkpoints().is_some();
+        let folder = self.folder.clone();
+        let wrong =
+            self.blocking(move |_| if is_signed { wrong_tile(&folder, first..=last) } else { Ok(None) }).await?;
+        if let Some(sequence) = wrong.map_err(|error| LogError::Unreadable(error.to_string()))? {
+            let what =
+                format!("the tile of entry {sequence} is not that of the log, and nothing is deleted; restore it");
+            return Err(LogError::Unavailable(what));
+        }
         let deletion = Deletion { first, last, rule: rule.into() };
         let failed = |error: io::Error| LogError::Unavailable(format!("old entries cannot be deleted: {error}"));
         let (folder, intent) = (self.folder.clone(), deletion.clone());
         self.blocking(move |_| intent.write_down(&folder)).await?.map_err(failed)?;
-        if let Err(error) = self.note(deletion.event()).await {
+        if let Err(error) = self.say(&deletion).await {
             // Should the log say so later after all, the entries are there all the same, and go another time.
             let folder = self.folder.clone();
-            self.blocking(move |_| deletion.withdraw(&folder)).await?.map_err(failed)?;
+            self.blocking(move |_| Deletion::withdraw(&folder)).await?.map_err(failed)?;
             return Err(error);
         }
         let folder = self.folder.clone();

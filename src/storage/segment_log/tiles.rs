@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::domain::merkle::{Hash, node_hash, proof};
+use crate::domain::merkle::{Frontier, Hash, node_hash, proof};
 
 /// How many hashes a full tile holds.
 pub(super) const WIDTH: usize = 256;
@@ -82,6 +82,20 @@ impl Edge {
         }
         self.size = self.size.saturating_add(1);
         Ok(())
+    }
+
+    /// The tree itself; `None` when hashes of it are missing.
+    pub(super) fn frontier(&self) -> Option<Frontier> {
+        let mut hashes = Vec::new();
+        for tile in self.levels.iter().rev() {
+            let mut rest = tile.as_slice();
+            while let Some(bits) = rest.len().checked_ilog2() {
+                let (subtree, behind) = rest.split_at_checked(1 << bits)?;
+                hashes.push(top_of(subtree));
+                rest = behind;
+            }
+        }
+        Frontier::from_hashes(self.size, hashes)
     }
 
     /// The tiles that are not full: level, index, hashes; empty ones are left out.
@@ -265,7 +279,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::domain::merkle::{Frontier, leaf_hash};
+    use crate::domain::merkle::leaf_hash;
 
     fn leaf(number: u64) -> Hash {
         leaf_hash(&number.to_le_bytes())
@@ -315,6 +329,7 @@ mod tests {
             tiles.write_partial(&edge).unwrap();
             let root = frontier.root();
             assert_eq!(tiles.root(&edge).unwrap(), root);
+            assert_eq!(edge.frontier().as_ref(), Some(&frontier));
             let size = frontier.size();
             assert_eq!(tiles.edge(size).unwrap().as_ref(), Some(&edge));
             for index in [0, number / 2, number] {

@@ -55,6 +55,11 @@ impl OldCheckpoint {
         Ok(Self { name: name.to_owned(), note, checkpoint })
     }
 
+    /// What findings call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Which log it is of.
     pub fn origin(&self) -> &Arc<str> {
         &self.checkpoint.origin
@@ -181,6 +186,10 @@ struct Check {
     folder: PathBuf,
     report: Report,
     tree: Frontier,
+    /// The tree that a header says in spite of what is proved, with the entries since: what was written behind it says so too.
+    said: Option<Frontier>,
+    /// Since the last good checkpoint something was not what it should be.
+    is_doubtful: bool,
     tiles: TileCheck,
     notes: NoteCheck,
 }
@@ -190,7 +199,8 @@ impl Check {
         let mut report = Report::default();
         let notes = NoteCheck::open(folder, trusted, &mut report)?;
         let tiles = TileCheck::new(folder, notes.last_size());
-        let mut check = Self { folder: folder.to_owned(), report, tree: Frontier::new(), tiles, notes };
+        let (folder, tree) = (folder.to_owned(), Frontier::new());
+        let mut check = Self { folder, report, tree, said: None, is_doubtful: false, tiles, notes };
         check.notes.at(&check.tree, &mut check.report)?;
         Ok(check)
     }
@@ -205,12 +215,31 @@ impl Check {
             }
         });
         failed?;
-        notes.at(tree, report)
+        notes.at(tree, report)?;
+        self.is_doubtful = match self.notes.last_was_good(&self.tree) {
+            Some(is_good) => !is_good,
+            None => self.is_doubtful,
+        };
+        if let Some(said) = &mut self.said {
+            said.append(leaf);
+        }
+        Ok(())
+    }
+
+    /// What was read so far is what was signed, and what followed is what was written.
+    fn is_proved(&self) -> bool {
+        self.report.covered > 0 && !self.is_doubtful
+    }
+
+    /// The tree, or what takes its place for who wrote behind a wrong header, has what is asked for.
+    fn is_any_tree(&self, is: impl Fn(&Frontier) -> bool) -> bool {
+        is(&self.tree) || self.said.as_ref().is_some_and(is)
     }
 
     /// Goes on behind entries that are not there, with the tree that a header says was before.
     fn resume(&mut self, header: &Header) -> io::Result<()> {
         self.tree.clone_from(&header.before);
+        (self.said, self.is_doubtful) = (None, true);
         self.tiles.resume(self.tree.size());
         self.notes.skip_to(&self.tree, &mut self.report)
     }
@@ -239,9 +268,15 @@ impl Check {
         self.notes.finish(&self.tree, &mut self.report)?;
         self.tiles.finish(&mut self.report)?;
         let first = self.report.first_sequence;
-        let is_told = |event: &LoggedEvent| matches!(event.event.kind, EventKind::Retention { last, .. } if last.saturating_add(1) >= first);
+        // Anybody who can write the files can add an entry behind what is signed; and none speaks of what comes after it.
+        let covered = self.report.covered;
+        let is_signed = |event: &LoggedEvent, last: u64| event.sequence <= covered && last < event.sequence;
+        let is_told = |event: &LoggedEvent| matches!(event.event.kind, EventKind::Retention { last, .. } if last.saturating_add(1) >= first && is_signed(event, last));
         if first > 1 && !self.report.retention.iter().any(is_told) {
-            let what = format!("entries 1 to {} are gone, and no entry says that retention deleted them", first - 1);
+            let what = format!(
+                "entries 1 to {} are gone, and no entry that is signed says that retention deleted them",
+                first - 1
+            );
             self.report.find(what, None, None, Some(1));
         }
         self.other_files()?;

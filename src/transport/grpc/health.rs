@@ -19,8 +19,8 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// Keeps health up to date: `SERVING` while every realm can decide and everything can be kept, `NOT_SERVING` else.
 ///
 /// The service as a whole (the empty name) and each of [`SERVICES`] have the same status; but the decision log's service
-/// is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`). Dropped,
-/// all of them become `NOT_SERVING`, as if drained.
+/// is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`), and when a
+/// log is not the one that was signed. Dropped, all of them become `NOT_SERVING`, as if drained.
 #[derive(Debug)]
 pub struct Health {
     draining: DropGuard,
@@ -68,7 +68,8 @@ impl Status {
     fn of(app: &App) -> Self {
         let serving = |is_serving| if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         let is_ready = app.is_ready();
-        Self { service: serving(is_ready), decision_log: serving(is_ready && app.are_logs_writable()) }
+        let is_log_good = is_ready && app.are_logs_writable() && app.are_logs_continued();
+        Self { service: serving(is_ready), decision_log: serving(is_log_good) }
     }
 }
 

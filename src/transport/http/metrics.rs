@@ -51,9 +51,8 @@ struct Logs(Arc<App>);
 
 impl Collector for Logs {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let logs: Vec<_> = self.0.realms().map(|realm| (realm.name.as_str(), realm.log.status())).collect();
+        let logs: Vec<_> = self.0.realms().map(|realm| (realm.name.as_str(), realm.log_status())).collect();
         let mut family = Family { encoder: &mut encoder, logs: &logs };
-        let gauge = |value: u64| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
         family.encode("authz_audit_queue_depth", "Decisions that wait to be written", None, |log| {
             Some(gauge(log.waiting))
         })?;
@@ -69,6 +68,7 @@ impl Collector for Logs {
         family.encode("authz_audit_gaps", gaps, None, |log| Some(ConstCounter::new(log.gaps)))?;
         let entries = "Entries that were ever written to the decision log";
         family.encode("authz_audit_entries", entries, None, |log| Some(ConstCounter::new(log.entries)))?;
+        checkpoints(&mut family)?;
         let flushed = "When the last entries became durable";
         family.encode("authz_audit_last_flush_timestamp", flushed, Some(&Unit::Seconds), |log| {
             log.flushed_at_us.map(|time_us| ConstGauge::new(seconds(time_us)))
@@ -78,6 +78,31 @@ impl Collector for Logs {
         let left_out = "Calls of unknown callers that were refused and not put on record since the start";
         family.encode("authz_audit_refusals_left_out", left_out, None, |count| Some(ConstCounter::new(*count)))
     }
+}
+
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// What is signed of the logs, and who has heard of it.
+fn checkpoints(family: &mut Family<'_, '_, LogStatus>) -> Result<(), fmt::Error> {
+    let unsigned = "Entries behind the newest checkpoint";
+    family.encode("authz_audit_unsigned_entries", unsigned, None, |log| {
+        Some(gauge(log.checkpoints.as_ref()?.unsigned))
+    })?;
+    let is_signed = "1 when checkpoints of the decision log can be made, 0 when not";
+    family.encode("authz_audit_signable", is_signed, None, |log| {
+        Some(gauge(u64::from(log.checkpoints.as_ref()?.fault.is_none())))
+    })?;
+    let failures = "How often no checkpoint could be made since the start";
+    family.encode("authz_audit_checkpoint_failures", failures, None, |log| {
+        Some(ConstCounter::new(log.checkpoints.as_ref()?.failures))
+    })?;
+    let failures = "How often a checkpoint could not be handed to a witness since the start";
+    family
+        .encode("authz_audit_witness_failures", failures, None, |log| Some(ConstCounter::new(log.witness?.failures)))?;
+    let lag = "Entries that the witness furthest behind was not handed a checkpoint of";
+    family.encode("authz_audit_witness_lag_entries", lag, None, |log| Some(gauge(log.witness?.lag)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds since the epoch are exact in a float until the year 2255")]

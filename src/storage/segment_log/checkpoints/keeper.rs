@@ -1,5 +1,7 @@
 //! The thread that makes checkpoints.
 
+mod taking_up;
+
 use std::{
     collections::VecDeque,
     io, mem,
@@ -8,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ENTRIES, EVERY, Inner, LeafGroup, PAUSE, RETRY, Signing, lock};
+use super::{ENTRIES, EVERY, Head, Inner, LeafGroup, PAUSE, RETRY, Signing, kept::Kept, lock};
 use crate::{
     domain::{
-        checkpoint::{Checkpoint, SignedCheckpoint},
+        checkpoint::Checkpoint,
         merkle::{Hash, leaf_hash},
         signed_note::VerifierKey,
     },
@@ -20,7 +22,8 @@ use crate::{
         segment_log::{
             checkpoint_files::CheckpointFiles,
             entries,
-            tiles::{self, Edge, Tiles, WIDTH},
+            last_segment::{LOST_MAX, lost_leaf},
+            tiles::{Edge, Tiles, WIDTH},
         },
     },
 };
@@ -34,6 +37,7 @@ const UNSYNCED: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 struct Work {
     groups: VecDeque<LeafGroup>,
+    head: Head,
     next_key: Option<(CheckpointKey, u64)>,
     is_sync_wanted: bool,
     is_closed: bool,
@@ -47,17 +51,22 @@ pub(super) struct Keeper {
     tiles: Tiles,
     files: CheckpointFiles,
     signing: Signing,
+    kept: Kept,
     /// The tree as far as it is in tiles; `None` when that must be found out.
     edge: Option<Edge>,
     /// The key; `None` when the one of this log is not there.
     key: Option<CheckpointKey>,
     newest: Option<Checkpoint>,
+    /// The first entry that can neither be read nor is known from the tiles.
+    lost: Option<u64>,
+    /// The run before did not stop in order, and its tiles were not looked at yet.
+    is_unsure: bool,
     unsynced: u64,
     synced_at: Instant,
 }
 
 impl Keeper {
-    pub(super) fn open(folder: &Path, signing: Signing, inner: Arc<Inner>) -> Result<Self, String> {
+    pub(super) fn open(folder: &Path, signing: Signing, is_unsure: bool, inner: Arc<Inner>) -> Result<Self, String> {
         let files = CheckpointFiles::of(folder);
         let origin = signing.origin.as_ref().unwrap_or(&signing.origin_default);
         if VerifierKey::new(origin, [0; 32]).is_none() {
@@ -73,9 +82,23 @@ impl Keeper {
             ));
         }
         let tiles = Tiles::of(folder);
-        let folder = folder.to_owned();
-        let synced_at = Instant::now();
-        Ok(Self { inner, folder, tiles, files, signing, edge: None, key: None, newest: None, unsynced: 0, synced_at })
+        let (folder, kept) = (folder.to_owned(), Kept::at(signing.kept.clone()));
+        let (edge, key, newest, lost) = (None, None, None, None);
+        Ok(Self {
+            inner,
+            folder,
+            tiles,
+            files,
+            signing,
+            kept,
+            edge,
+            key,
+            newest,
+            lost,
+            is_unsure,
+            unsynced: 0,
+            synced_at: Instant::now(),
+        })
     }
 
     /// Makes checkpoints until the log is closed.
@@ -141,6 +164,7 @@ impl Keeper {
         queue.taken += 1;
         Work {
             groups: mem::take(&mut queue.groups),
+            head: queue.head,
             next_key: queue.next_key.take(),
             is_sync_wanted: queue.is_sync_wanted,
             is_closed: queue.is_closed,
@@ -148,24 +172,20 @@ impl Keeper {
     }
 
     fn work(&mut self, work: Work) -> io::Result<()> {
-        let durable = self.inner.durable.load(SeqCst);
+        self.lost = None;
         if self.key.is_none() {
             self.key = Some(self.take_key()?);
         }
         let mut edge = match self.edge.take() {
             Some(edge) => edge,
-            None => self.take_up()?,
+            None => self.take_up(work.head.size)?,
         };
-        let mut root = None;
         for group in work.groups {
-            root = self.append_group(&mut edge, group)?;
+            self.append_group(&mut edge, group)?;
         }
-        if edge.size() < durable {
-            self.catch_up(&mut edge, durable)?;
-            root = None;
-        }
-        if root.is_some_and(|root| self.tiles.root(&edge).is_ok_and(|found| found != root)) {
-            return Err(io::Error::other("the tiles are not those of the log"));
+        self.catch_up(&mut edge, work.head.size)?;
+        if (edge.size(), self.tiles.root(&edge)?) != (work.head.size, work.head.root) {
+            return Err(self.unlike("the tiles are not those of the log"));
         }
         self.checkpoint(&edge, work.next_key)?;
         self.edge = Some(edge);
@@ -179,19 +199,12 @@ impl Keeper {
         Ok(())
     }
 
-    /// Adds a group; one that begins behind a gap is caught up with from the segments. Returns the root that the writer
-    /// said, when the edge stands where the group ends.
-    fn append_group(&mut self, edge: &mut Edge, group: LeafGroup) -> io::Result<Option<Hash>> {
-        let LeafGroup { first, leaves, root } = group;
-        if first > edge.size() + 1 {
-            self.catch_up(edge, first - 1)?;
-        }
+    /// Adds a group; one that begins behind a gap is caught up with from the segments.
+    fn append_group(&mut self, edge: &mut Edge, group: LeafGroup) -> io::Result<()> {
+        let LeafGroup { first, leaves } = group;
+        self.catch_up(edge, first - 1)?;
         let known = usize::try_from((edge.size() + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-        let end = first + leaves.len() as u64 - 1;
-        for leaf in leaves.into_iter().skip(known) {
-            self.append(edge, leaf)?;
-        }
-        Ok((edge.size() == end).then_some(root))
+        leaves.into_iter().skip(known).try_for_each(|leaf| self.append(edge, leaf))
     }
 
     fn append(&mut self, edge: &mut Edge, leaf: Hash) -> io::Result<()> {
@@ -206,11 +219,37 @@ impl Keeper {
     /// Reads entries from the segments until there are so many.
     fn catch_up(&mut self, edge: &mut Edge, size: u64) -> io::Result<()> {
         let (first, folder) = (edge.size() + 1, self.folder.clone());
-        let next = entries::read(&folder, first..=size, |_, bytes| self.append(edge, leaf_hash(bytes)))?;
-        if next > size {
+        if first > size {
             return Ok(());
         }
-        Err(io::Error::other(format!("the log's entry {next} cannot be read")))
+        entries::read(&folder, first..=size, |sequence, bytes| {
+            self.fill(edge, sequence)?;
+            self.append(edge, leaf_hash(bytes))
+        })?;
+        self.fill(edge, size + 1)
+    }
+
+    /// Takes entries that cannot be read, up to before this one: by their hashes in the tiles, and where these know
+    /// nothing by what the writer puts in their place. Whether that is right, only the roots say.
+    fn fill(&mut self, edge: &mut Edge, next: u64) -> io::Result<()> {
+        let first = edge.size() + 1;
+        if next.saturating_sub(first) > LOST_MAX {
+            return Err(unreadable(first));
+        }
+        while edge.size() + 1 < next {
+            let (tile, at) = (edge.size() / WIDTH as u64, usize::try_from(edge.size() % WIDTH as u64).unwrap_or(0));
+            let known = self.tiles.read(0, tile, at + 1)?.and_then(|hashes| hashes.get(at).copied());
+            if known.is_none() {
+                self.lost.get_or_insert(edge.size() + 1);
+            }
+            self.append(edge, known.unwrap_or_else(lost_leaf))?;
+        }
+        Ok(())
+    }
+
+    /// Why the tree cannot be vouched for: for want of an entry, if one is lost, or else for this.
+    fn unlike(&self, reason: &str) -> io::Error {
+        self.lost.map_or_else(|| io::Error::other(reason.to_owned()), unreadable)
     }
 
     /// Finds the key of this log among those that there are.
@@ -237,66 +276,6 @@ impl Keeper {
         key.ok_or_else(|| io::Error::other(missing))
     }
 
-    /// Finds out where the newest checkpoint and the tiles stand, and builds the tiles again that are missing.
-    fn take_up(&mut self) -> io::Result<Edge> {
-        let damaged = |reason: &str| io::Error::other(format!("the newest stored checkpoint {reason}"));
-        let newest = match self.files.newest()? {
-            None => None,
-            Some(note) => {
-                let keys = lock(&self.inner.keys).clone();
-                let checkpoint = Checkpoint::open(&note, &keys).map_err(|error| damaged(&error.to_string()))?;
-                // A rename that did not reach the disk.
-                self.files.set_newest(&note)?;
-                Some(SignedCheckpoint { checkpoint, note: note.into() })
-            }
-        };
-        let size = newest.as_ref().map_or(0, |newest| newest.checkpoint.size);
-        if size > self.inner.durable.load(SeqCst) {
-            return Err(io::Error::other("the log ends before its newest checkpoint: entries were lost or taken away"));
-        }
-        let is_root = |root: Hash| newest.as_ref().is_none_or(|newest| newest.checkpoint.root == root);
-        let kept = if self.has_recent_tiles(size) { self.tiles.edge(size)? } else { None };
-        let edge = match kept {
-            Some(edge) if self.tiles.root(&edge).is_ok_and(is_root) => edge,
-            _ => self.rebuild(size)?,
-        };
-        if !is_root(self.tiles.root(&edge)?) {
-            return Err(io::Error::other("the log is not the one that its newest checkpoint was made of"));
-        }
-        self.newest = newest.as_ref().map(|newest| newest.checkpoint.clone());
-        if let Some(newest) = newest {
-            *lock(&self.inner.edge) = Arc::new(edge.clone());
-            self.inner.newest.send_replace(Some(Arc::new(newest)));
-        }
-        Ok(edge)
-    }
-
-    /// The tiles that a loss of power may have taken are all there.
-    fn has_recent_tiles(&self, size: u64) -> bool {
-        (0_u8..8).all(|level| {
-            let full = tiles::shifted(size, level) / WIDTH as u64;
-            (full.saturating_sub(2 * UNSYNCED_TILES_MAX)..full).all(|index| self.tiles.has(level, index))
-        })
-    }
-
-    /// Builds the tiles of so many entries from the segments; of what retention deleted, from the lowest tiles.
-    fn rebuild(&mut self, size: u64) -> io::Result<Edge> {
-        let mut edge = Edge::default();
-        let kept = entries::first_sequence(&self.folder)?.unwrap_or(1).saturating_sub(1).min(size);
-        tracing::info!(folder = %self.folder.display(), entries = size, "making the decision log's tiles again");
-        while edge.size() < kept {
-            let index = edge.size() / WIDTH as u64;
-            let width = usize::try_from((kept - edge.size()).min(WIDTH as u64)).unwrap_or(WIDTH);
-            let missing = || io::Error::other("tiles of deleted entries are missing; restore them from a backup");
-            for leaf in self.tiles.read(0, index, width)?.ok_or_else(missing)? {
-                self.append(&mut edge, leaf)?;
-            }
-        }
-        self.catch_up(&mut edge, size)?;
-        self.tiles.write_partial(&edge)?;
-        Ok(edge)
-    }
-
     /// Signs the tree, unless that was done already.
     fn checkpoint(&mut self, edge: &Edge, next_key: Option<(CheckpointKey, u64)>) -> io::Result<()> {
         let Some(key) = &self.key else { return Ok(()) };
@@ -310,6 +289,8 @@ impl Keeper {
         let checkpoint = Checkpoint { origin, size: edge.size(), root: self.tiles.root(edge)? };
         let keys: Vec<&CheckpointKey> = [Some(key), next_key.as_ref()].into_iter().flatten().collect();
         let signed = CheckpointKey::sign(checkpoint, &keys);
+        // Before it is published: whatever has been is kept where the log's folder ends. All of its entries are durable.
+        self.kept.write(&signed.note)?;
         self.files.append(&signed.note)?;
         self.newest = Some(signed.checkpoint.clone());
         *lock(&self.inner.edge) = Arc::new(edge.clone());
@@ -333,6 +314,10 @@ impl Keeper {
     }
 }
 
+fn unreadable(sequence: u64) -> io::Error {
+    io::Error::other(format!("the log's entry {sequence} cannot be read"))
+}
+
 /// Makes everything that was written to the folder's file system durable: tiles are many small files.
 #[cfg(target_os = "linux")]
 fn sync_file_system(folder: &Path) -> io::Result<()> {
@@ -353,6 +338,6 @@ fn sync_file_system(folder: &Path) -> io::Result<()> {
         }
         super::super::files::sync_folder(folder)
     }
-    let tiles = folder.join(tiles::FOLDER);
+    let tiles = folder.join(super::super::tiles::FOLDER);
     if tiles.is_dir() { sync_below(&tiles) } else { Ok(()) }
 }

@@ -7,20 +7,30 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     app::ports::DecisionLog as _,
-    domain::merkle::leaf_hash,
-    storage::segment_log::{
-        Options, SegmentLog,
-        checkpoint_files::{ALL, CheckpointFiles, KEYS, NEWEST},
-        tests::{outside, records, strict},
-        tiles,
+    domain::{
+        merkle::leaf_hash,
+        record_filter::{Order, PageRequest, RecordFilter},
+    },
+    storage::{
+        checkpoint_key::{forget_newest, newest},
+        segment_log::{
+            Options, SegmentLog,
+            checkpoint_files::{ALL, CheckpointFiles, KEYS, NEWEST},
+            frame::{FrameReader, HEADER_BYTES, Step},
+            tests::{outside, records, strict},
+            tiles,
+            verify::{Report, Trusted, verify},
+        },
     },
 };
+
+const ALL_RECORDS: PageRequest = PageRequest { order: Order::OldestFirst, size: usize::MAX, after: None };
 
 const ORIGIN: &str = "example.org/log";
 
 pub(in super::super) fn signing(seeds: &[u8]) -> Signing {
     let seeds = seeds.iter().map(|seed| [*seed; 32]).collect();
-    Signing { seeds, origin: None, origin_default: ORIGIN.into() }
+    Signing { seeds, origin: None, origin_default: ORIGIN.into(), kept: None }
 }
 
 pub(in super::super) fn verifier(seed: u8) -> VerifierKey {
@@ -31,6 +41,10 @@ pub(in super::super) fn signed_log(folder: &Path, options: Options, seeds: &[u8]
     let log = SegmentLog::open(folder, options, outside()).unwrap();
     log.sign(signing(seeds)).unwrap();
     log
+}
+
+fn signing_status(log: &SegmentLog) -> CheckpointStatus {
+    log.status().checkpoints.unwrap()
 }
 
 fn folder() -> TempDir {
@@ -142,6 +156,38 @@ async fn tiles_that_are_missing_or_wrong_are_made_again_from_the_segments() {
 }
 
 #[tokio::test]
+async fn after_a_crash_a_tile_with_the_right_length_and_wrong_bytes_is_made_again() {
+    let folder = folder();
+    let log = signed_log(folder.path(), strict(), &[1]);
+    log.append(records(0..700)).await.unwrap();
+    log.checkpoint().await.unwrap();
+    // As a machine leaves it that lost its power: no stop, and a tile that was named before its bytes were on disk.
+    let crashed = tempfile::tempdir().unwrap();
+    for (path, bytes) in tile_files(folder.path()) {
+        let copied = crashed.path().join(path.strip_prefix(folder.path()).unwrap());
+        fs::create_dir_all(copied.parent().unwrap()).unwrap();
+        fs::write(copied, bytes).unwrap();
+    }
+    for name in ["00000001.seg", ALL, KEYS, NEWEST] {
+        fs::copy(folder.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    let torn = crashed.path().join(tiles::path(0, 1));
+    let good = fs::read(&torn).unwrap();
+    for changed in [vec![0; good.len()], [&good[..4096], &[0; 4096][..]].concat()] {
+        fs::write(&torn, &changed).unwrap();
+        let log = signed_log(crashed.path(), strict(), &[1]);
+        let newest = log.checkpoint().await.unwrap();
+        proves_all(&log, &newest).await;
+        assert_eq!(fs::read(&torn).unwrap(), good);
+        drop(log);
+        fs::copy(folder.path().join("00000001.seg"), crashed.path().join("00000001.seg")).unwrap();
+        for name in [ALL, NEWEST] {
+            fs::copy(folder.path().join(name), crashed.path().join(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_changed_key_is_told_in_the_log_and_both_keys_sign_where_it_changes() {
     let folder = folder();
     let log = signed_log(folder.path(), strict(), &[1, 2]);
@@ -172,7 +218,7 @@ async fn a_missing_key_stops_checkpoints_and_no_decision() {
     log.append(records(0..3)).await.unwrap();
     let error = log.checkpoint().await.unwrap_err().to_string();
     assert!(error.contains("restore keys/checkpoint.key"), "{error}");
-    assert!(log.signing_status().fault.is_some() && log.signing_status().failures > 0);
+    assert!(signing_status(&log).fault.is_some() && signing_status(&log).failures > 0);
     assert!(log.is_writable());
 }
 
@@ -211,6 +257,218 @@ async fn a_log_that_lost_entries_or_had_them_replaced_is_not_signed() {
     }
 }
 
+/// A segment's bytes with one bit of the body of this entry changed.
+fn flipped(path: &Path, sequence: u64) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap();
+    let start = usize::try_from(HEADER_BYTES).unwrap();
+    let good = bytes.clone();
+    let mut frames = FrameReader::new(&good[start..], HEADER_BYTES);
+    while let Step::Frame { end, body, .. } = frames.step().unwrap() {
+        if body.sequence() == Some(sequence) {
+            bytes[usize::try_from(end).unwrap() - 3] ^= 4;
+            return bytes;
+        }
+    }
+    panic!("no entry {sequence}");
+}
+
+fn verified(folder: &Path) -> Report {
+    verify(folder, &Trusted { keys: vec![verifier(1)], checkpoints: Vec::new() }).unwrap()
+}
+
+#[tokio::test]
+async fn a_flipped_byte_costs_its_entry_and_no_proof_and_nothing_once_it_is_restored() {
+    // In the middle, in the last group of decisions, and in the stop, behind which nothing tells.
+    for lost in [3, 60, 120, 122] {
+        let folder = folder();
+        let first = folder.path().join("00000001.seg");
+        let log = signed_log(folder.path(), strict(), &[1]);
+        for round in 0..12 {
+            log.append(records(round * 10..(round + 1) * 10)).await.unwrap();
+        }
+        log.close().await;
+        let good = fs::read(&first).unwrap();
+        fs::write(&first, flipped(&first, lost)).unwrap();
+        // Without its stop the run before looks as if it had crashed, and later than now.
+        let gaps = if lost == 122 { 2 } else { 0 };
+        for round in 0..2 {
+            let log = signed_log(folder.path(), strict(), &[1]);
+            log.append(records(200 + round..201 + round)).await.unwrap();
+            let newest = log.checkpoint().await.unwrap();
+            let size = newest.checkpoint.size;
+            assert_eq!((size, signing_status(&log).fault), (124 + gaps + 3 * round, None), "{lost}");
+            for sequence in 1..=size {
+                let proof = log.prove_inclusion(sequence, size).await.unwrap().unwrap();
+                assert!(proof.verifies(&newest.checkpoint.root), "{lost} {sequence}");
+                let entry = log.entry(sequence).await.unwrap();
+                assert_eq!(entry.is_none(), sequence == lost, "{sequence}");
+                assert!(entry.is_none_or(|entry| leaf_hash(&entry) == proof.leaf_hash));
+            }
+            assert!(round == 1 || !log.status().is_undamaged);
+            log.close().await;
+            let report = verified(folder.path());
+            let found: Vec<_> = report.findings.iter().map(|found| (found.sequence, found.what.as_str())).collect();
+            assert_eq!(found, [(Some(lost), "the frame is damaged")], "{lost}");
+            assert_eq!(report.covered, report.entries, "all is proved but what the entry says");
+        }
+        fs::write(&first, good).unwrap();
+        let report = verified(folder.path());
+        assert_eq!((report.findings.as_slice(), report.covered), (&[][..], 128 + gaps), "{lost}");
+        let log = signed_log(folder.path(), strict(), &[1]);
+        let newest = log.checkpoint().await.unwrap();
+        proves_all(&log, &newest).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_before_it_was_signed_is_told_and_checkpoints_go_on() {
+    let folder = folder();
+    let log = SegmentLog::open(folder.path(), strict(), outside()).unwrap();
+    for round in 0..4 {
+        log.append(records(round * 10..(round + 1) * 10)).await.unwrap();
+    }
+    log.close().await;
+    let first = folder.path().join("00000001.seg");
+    fs::write(&first, flipped(&first, 15)).unwrap();
+    let log = signed_log(folder.path(), strict(), &[1]);
+    log.append(records(50..51)).await.unwrap();
+    let newest = log.checkpoint().await.unwrap();
+    assert_eq!(newest.checkpoint.size, 44);
+    log.close().await;
+    let report = verified(folder.path());
+    // Nobody knows the hash: what is told begins where the group does that cannot be held against anything.
+    assert!(
+        report.findings.len() == 2 && report.findings.iter().all(|found| found.sequence == Some(12)),
+        "{:?}",
+        report.findings
+    );
+    assert_eq!(report.covered, 45);
+}
+
+#[tokio::test]
+async fn a_tree_that_is_not_the_writers_is_never_signed_not_even_when_it_is_tried_again() {
+    let folder = folder();
+    let log = signed_log(folder.path(), strict(), &[1]);
+    log.append(records(0..9)).await.unwrap();
+    let before = log.checkpoint().await.unwrap();
+    // Bytes change while the log is at work, and what waits in memory is lost with an attempt that fails.
+    fs::remove_dir_all(folder.path().join(tiles::FOLDER)).unwrap();
+    fs::write(folder.path().join(tiles::FOLDER), "in the way").unwrap();
+    log.append(records(9..20)).await.unwrap();
+    assert!(log.checkpoint().await.is_err());
+    fs::remove_file(folder.path().join(tiles::FOLDER)).unwrap();
+    let first = folder.path().join("00000001.seg");
+    let good = fs::read(&first).unwrap();
+    fs::write(&first, flipped(&first, 15)).unwrap();
+    for _ in 0..3 {
+        let error = log.checkpoint().await.unwrap_err().to_string();
+        assert!(error.contains("entry 15 cannot be read"), "{error}");
+    }
+    assert_eq!(log.checkpoints().borrow().as_ref().unwrap().checkpoint, before.checkpoint);
+    fs::write(&first, good).unwrap();
+    let newest = log.checkpoint().await.unwrap();
+    proves_all(&log, &newest).await;
+}
+
+/// A log that keeps its newest checkpoint in `keys`, too.
+fn kept_log(folder: &Path, keys: &Path) -> SegmentLog {
+    let log = SegmentLog::open(folder, strict(), outside()).unwrap();
+    log.sign(Signing { kept: Some(newest(keys, "one")), ..signing(&[1]) }).unwrap();
+    log
+}
+
+fn remove_signed(folder: &Path) {
+    for file in [ALL, NEWEST] {
+        fs::remove_file(folder.join(file)).unwrap();
+    }
+    fs::remove_dir_all(folder.join(tiles::FOLDER)).unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_is_not_signed_again_though_all_that_was_signed_is_gone_with_it() {
+    let (folder, keys) = (folder(), folder());
+    let first = folder.path().join("00000001.seg");
+    let log = kept_log(folder.path(), keys.path());
+    log.append(records(0..5)).await.unwrap();
+    log.close().await;
+    let earlier = fs::read(&first).unwrap();
+    let log = kept_log(folder.path(), keys.path());
+    log.append(records(5..10)).await.unwrap();
+    log.close().await;
+    let whole = fs::read(&first).unwrap();
+    assert_eq!(fs::read(newest(keys.path(), "one")).unwrap(), fs::read(folder.path().join(NEWEST)).unwrap());
+    fs::write(&first, earlier).unwrap();
+    remove_signed(folder.path());
+    // First it is shorter than what was signed, then longer and another one.
+    for round in 0..3 {
+        let log = kept_log(folder.path(), keys.path());
+        log.append(records(20 + 4 * round..24 + 4 * round)).await.unwrap();
+        let error = log.checkpoint().await.unwrap_err().to_string();
+        assert!(error.contains("entries that were signed are gone or changed"), "{error}");
+        assert!(error.contains("keys rotate --restored"), "{error}");
+        assert!(!log.status().is_undamaged && signing_status(&log).is_contradicted);
+        assert!(!log.query(RecordFilter::default(), ALL_RECORDS).await.unwrap().is_complete);
+        log.close().await;
+        assert!(!folder.path().join(ALL).exists() && !folder.path().join(NEWEST).exists());
+    }
+    // The operator says that he knows of it.
+    forget_newest(keys.path(), "one").unwrap();
+    let log = kept_log(folder.path(), keys.path());
+    assert!(log.checkpoint().await.is_ok() && log.status().is_undamaged);
+    log.close().await;
+    // Or restores what it was: what came since is another log.
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("00000001.seg"), whole).unwrap();
+    forget_newest(keys.path(), "one").unwrap();
+    let log = kept_log(other.path(), keys.path());
+    assert!(log.checkpoint().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_checkpoint_beside_the_key_that_is_older_or_newer_than_the_folders_own_is_no_fault() {
+    let (folder, keys) = (folder(), folder());
+    let log = kept_log(folder.path(), keys.path());
+    let mut kept = Vec::new();
+    for round in 0..5 {
+        log.append(records(round * 9..(round + 1) * 9)).await.unwrap();
+        log.checkpoint().await.unwrap();
+        kept.push((fs::read(newest(keys.path(), "one")).unwrap(), fs::read(folder.path().join(ALL)).unwrap()));
+    }
+    log.close().await;
+    for (note, _) in &kept {
+        fs::write(newest(keys.path(), "one"), note).unwrap();
+        let log = kept_log(folder.path(), keys.path());
+        assert!(log.checkpoint().await.is_ok());
+        log.close().await;
+    }
+    // A crash between the two writes, and the loss of the folder's own checkpoints and tiles.
+    for (_, all) in &kept {
+        fs::write(folder.path().join(ALL), all).unwrap();
+        fs::remove_dir_all(folder.path().join(tiles::FOLDER)).unwrap();
+        let log = kept_log(folder.path(), keys.path());
+        assert!(log.checkpoint().await.is_ok());
+        log.close().await;
+    }
+    // What nobody has signed, or another has, is no word of ours.
+    for note in ["", "x\n", &String::from_utf8(kept[0].0.clone()).unwrap().replacen('1', "2", 1)] {
+        fs::write(newest(keys.path(), "one"), note).unwrap();
+        let log = kept_log(folder.path(), keys.path());
+        assert!(log.checkpoint().await.is_err(), "{note}");
+        log.close().await;
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_checkpoint_beside_the_key_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, keys) = (folder(), folder());
+    let log = kept_log(folder.path(), keys.path());
+    log.checkpoint().await.unwrap();
+    let mode = fs::metadata(newest(keys.path(), "one")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[tokio::test]
 async fn what_the_disk_refuses_is_made_up_for_later() {
     let folder = folder();
@@ -222,10 +480,10 @@ async fn what_the_disk_refuses_is_made_up_for_later() {
     fs::write(folder.path().join(tiles::FOLDER), "in the way").unwrap();
     log.append(records(3..600)).await.unwrap();
     assert!(log.checkpoint().await.is_err());
-    assert!(log.signing_status().fault.is_some());
+    assert!(signing_status(&log).fault.is_some());
     fs::remove_file(folder.path().join(tiles::FOLDER)).unwrap();
     let newest = log.checkpoint().await.unwrap();
-    assert_eq!((newest.checkpoint.size, log.signing_status().fault), (601, None));
+    assert_eq!((newest.checkpoint.size, signing_status(&log).fault), (601, None));
     proves_all(&log, &newest).await;
 }
 

@@ -1,6 +1,9 @@
 //! Old segments go, whole, and the log says so.
 
-use super::*;
+use super::{
+    super::{checkpoints::tests::signing, tiles},
+    *,
+};
 
 /// A log of several segments of a few records each, still open.
 async fn several(folder: &Path) -> SegmentLog {
@@ -88,4 +91,44 @@ async fn an_intent_that_was_cut_off_itself_deletes_nothing() {
         open(folder.path(), strict()).close().await;
         assert_eq!(segment_files(folder.path()).len(), count, "{length}");
     }
+}
+
+#[tokio::test]
+async fn a_signed_log_deletes_nothing_before_a_checkpoint_covers_the_entry_that_says_so() {
+    let folder = folder();
+    let log = several(folder.path()).await;
+    log.sign(signing(&[1])).unwrap();
+    log.checkpoint().await.unwrap();
+    let parts = log.segments().await.unwrap();
+    let files = segment_files(folder.path()).len();
+    // Whatever stands there, no checkpoint can be put in its place.
+    let in_the_way = folder.path().join("checkpoint.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let error = log.delete_until(parts[1].last, "rule").await.unwrap_err().to_string();
+    assert!(error.contains("no checkpoint"), "{error}");
+    assert_eq!(segment_files(folder.path()).len(), files);
+    assert!(!folder.path().join("retention").exists());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(log.delete_until(parts[1].last, "rule").await.unwrap(), Some((1, parts[1].last)));
+    let covered = log.checkpoints().borrow().as_ref().unwrap().checkpoint.size;
+    assert_eq!(covered, log.status().entries);
+}
+
+#[tokio::test]
+async fn entries_whose_hashes_in_the_tiles_are_not_theirs_are_not_deleted() {
+    let folder = folder();
+    let log = several(folder.path()).await;
+    log.append(records(61..=400)).await.unwrap();
+    log.sign(signing(&[1])).unwrap();
+    log.checkpoint().await.unwrap();
+    let last = log.segments().await.unwrap()[1].last;
+    let tile = folder.path().join(tiles::path(0, 0));
+    let good = std::fs::read(&tile).unwrap();
+    let mut wrong = good.clone();
+    wrong[5 * 32] ^= 1;
+    std::fs::write(&tile, wrong).unwrap();
+    let error = log.delete_until(last, "rule").await.unwrap_err().to_string();
+    assert!(error.contains("the tile of entry 6 is not that of the log"), "{error}");
+    std::fs::write(&tile, good).unwrap();
+    assert_eq!(log.delete_until(last, "rule").await.unwrap(), Some((1, last)));
 }

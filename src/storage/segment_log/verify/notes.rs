@@ -49,6 +49,8 @@ pub(super) struct NoteCheck {
     pending: Vec<(u64, VerifierKey)>,
     /// Stored checkpoints that the log has no entries for.
     beyond: u64,
+    /// The size of the last stored checkpoint that was held against the tree, and whether it was good and trusted.
+    last: Option<(u64, bool)>,
 }
 
 impl NoteCheck {
@@ -80,6 +82,7 @@ impl NoteCheck {
             named,
             pending: Vec::new(),
             beyond: 0,
+            last: None,
         };
         check.load(report)?;
         Ok(check)
@@ -88,6 +91,11 @@ impl NoteCheck {
     /// The size that the last checkpoint in the folder says.
     pub(super) fn last_size(&self) -> u64 {
         self.last_size
+    }
+
+    /// Whether the tree is that of a good checkpoint by a trusted key; `None` when none of it was made.
+    pub(super) fn last_was_good(&self, tree: &Frontier) -> Option<bool> {
+        self.last.filter(|(size, _)| *size == tree.size()).map(|(_, is_good)| is_good)
     }
 
     /// An entry names a key that signs from there on.
@@ -180,6 +188,7 @@ impl NoteCheck {
             self.trusted.extend(covered.into_iter().map(|(_, key)| key));
             report.covered = report.covered.max(size);
         }
+        self.last = Some((size, faults.is_empty() && report.covered >= size));
         let known: Vec<VerifierKey> = self.trusted.iter().chain(&self.named).cloned().collect();
         for signature in note.signatures() {
             let key = known.iter().find(|key| *key.name() == signature.name && key.id() == signature.id);
@@ -293,17 +302,8 @@ impl NoteCheck {
 
 /// The size of the last checkpoint in the folder, as far as it can be read; else 0.
 fn last_size(folder: &Path) -> io::Result<u64> {
-    let Some(mut notes) = NoteReader::open_at_end(folder)? else { return Ok(0) };
-    let mut size = 0;
-    while let Some(piece) = notes.next_piece()? {
-        if let Piece::Note { text, .. } = piece
-            && let Ok(note) = SignedNote::parse(&text)
-            && let Ok(checkpoint) = Checkpoint::parse(note.text())
-        {
-            size = checkpoint.size;
-        }
-    }
-    Ok(size)
+    let note = CheckpointFiles::of(folder).last_note()?.and_then(|text| SignedNote::parse(&text).ok());
+    Ok(note.and_then(|note| Checkpoint::parse(note.text()).ok()).map_or(0, |checkpoint| checkpoint.size))
 }
 
 fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {

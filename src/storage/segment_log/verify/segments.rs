@@ -17,6 +17,8 @@ use crate::{
         frame::{
             BODY_BYTES_MAX, Body, Footer, FrameReader, GroupEnd, HEADER_BYTES, Header, PREFIX_BYTES, Step, push_footer,
         },
+        last_segment::lost_leaf,
+        tiles::{Tiles, WIDTH},
         writer::Span,
     },
 };
@@ -45,7 +47,24 @@ struct Staged {
     leaf: Hash,
     time_us: Option<i64>,
     event: Option<LoggedEvent>,
-    is_decision: bool,
+    kind: Kind,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Decision,
+    Event,
+    /// It cannot be read; its hash is that in the tiles.
+    Lost,
+}
+
+/// The entries of a group whose end was not read yet.
+#[derive(Debug, Default)]
+struct Pending {
+    entries: Vec<Staged>,
+    /// Where bad frames are, and the first entry that each is about.
+    bad: Vec<(u64, u64)>,
 }
 
 /// How reading a segment ended.
@@ -66,6 +85,8 @@ struct Progress {
     length: u64,
     span: Span,
     end: End,
+    /// Entries of it could not be read.
+    has_lost: bool,
 }
 
 impl Segments {
@@ -122,60 +143,105 @@ fn begin(check: &mut Check, segment: &SegmentFile, is_first: bool) -> io::Result
         check.report.find(what, file, Some(0), Some(first));
         return Ok(false);
     }
-    if header.before != check.tree {
+    if header.before == check.tree {
+        check.said = None;
+    } else if check.said.as_ref() != Some(&header.before) {
         let what = "the header says another tree of the entries before it than they have".to_owned();
         check.report.find(what, file, Some(0), Some(first));
-        check.resume(header)?;
+        if check.is_proved() {
+            check.said = Some(header.before.clone());
+        } else {
+            check.resume(header)?;
+        }
     }
     Ok(true)
 }
 
-/// Reads a segment's frames and takes its complete groups in.
+/// Reads a segment's frames and takes its complete groups in. A bad frame with a complete group behind it is told, and
+/// costs no more than what it held, if the tiles know the hash of that: whether they do, the group's root says.
 fn read(check: &mut Check, segment: &SegmentFile, until: u64) -> io::Result<Progress> {
     let mut file = File::open(&segment.path)?;
     file.seek(SeekFrom::Start(HEADER_BYTES))?;
     let mut frames = FrameReader::new(file, HEADER_BYTES);
-    let mut staged: Vec<Staged> = Vec::new();
+    let mut pending = Pending::default();
     let span = Span::starting_at(check.tree.size() + 1);
-    let mut progress = Progress { length: HEADER_BYTES, span, end: End::Open };
+    let mut progress = Progress { length: HEADER_BYTES, span, end: End::Open, has_lost: false };
     loop {
-        let next = check.tree.size() + staged.len() as u64 + 1;
         match frames.step()? {
-            Step::End => return Ok(progress),
-            Step::Bad { offset } => {
-                progress.end = End::Bad { offset };
+            Step::End => {
+                progress.end = pending.bad.first().map_or(End::Open, |(offset, _)| End::Bad { offset: *offset });
                 return Ok(progress);
             }
+            Step::Bad { offset } => {
+                pending.bad.push((offset, check.tree.size() + pending.entries.len() as u64 + 1));
+                let most = check.tree.size().saturating_add(GROUP_ENTRIES_MAX as u64);
+                if !frames.resync(&(progress.span.first..until.min(most)))? {
+                    return Ok(progress.ended_at(&pending, offset));
+                }
+            }
             Step::Frame { offset, end, body: Body::Group(group), .. } => {
-                if !take_group(check, segment, offset, &group, &mut staged, &mut progress.span)? {
-                    progress.end = End::Bad { offset };
-                    return Ok(progress);
+                if !take_group(check, segment, offset, &group, &mut pending, &mut progress)? {
+                    return Ok(progress.ended_at(&pending, offset));
                 }
                 progress.length = end;
                 if check.tree.size() + 1 >= until {
                     // A footer may follow; whatever else does was written again.
                     if let Step::Frame { offset, end, body: Body::Footer(footer), .. } = frames.step()? {
-                        check_footer(check, segment, offset, &footer, &progress.span);
+                        check_footer(check, segment, offset, &footer, &progress);
                         (progress.length, progress.end) = (end, End::Footer);
                     }
                     return Ok(progress);
                 }
             }
-            Step::Frame { offset, end, body: Body::Footer(footer), .. } if staged.is_empty() => {
-                check_footer(check, segment, offset, &footer, &progress.span);
+            Step::Frame { offset, end, body: Body::Footer(footer), .. } if pending.entries.is_empty() => {
+                check_footer(check, segment, offset, &footer, &progress);
                 (progress.length, progress.end) = (end, End::Footer);
                 return Ok(progress);
             }
             Step::Frame { offset, body, bytes, .. } => {
-                let is_next = body.sequence() == Some(next) && staged.len() < GROUP_ENTRIES_MAX;
-                if let Some(entry) = is_next.then(|| stage(&body, bytes)).flatten() {
-                    staged.push(entry);
-                } else {
-                    progress.end = End::Bad { offset };
-                    return Ok(progress);
+                if !stage_next(check, &mut pending, &body, bytes)? {
+                    return Ok(progress.ended_at(&pending, offset));
                 }
             }
         }
+    }
+}
+
+impl Progress {
+    /// The segment cannot be read on at this place, or from the first bad frame before it.
+    fn ended_at(mut self, pending: &Pending, offset: u64) -> Self {
+        self.end = End::Bad { offset: pending.bad.first().map_or(offset, |(offset, _)| *offset) };
+        self
+    }
+}
+
+/// Stages the frame of the next entry; `false` when it is another.
+fn stage_next(check: &Check, pending: &mut Pending, body: &Body<'_>, bytes: &[u8]) -> io::Result<bool> {
+    let Some(sequence) = body.sequence() else { return Ok(false) };
+    if !stage_lost(check, pending, sequence)? || pending.entries.len() >= GROUP_ENTRIES_MAX {
+        return Ok(false);
+    }
+    let staged = stage(body, bytes);
+    let is_entry = staged.is_some();
+    pending.entries.extend(staged);
+    Ok(is_entry)
+}
+
+/// Stages what bad frames held, up to before the entry `next`, by the hashes in the tiles; `false` when these are not
+/// there, or it is not the next one.
+fn stage_lost(check: &Check, pending: &mut Pending, next: u64) -> io::Result<bool> {
+    let tiles = Tiles::of(&check.folder);
+    loop {
+        let index = check.tree.size() + pending.entries.len() as u64;
+        if index + 1 >= next || pending.bad.is_empty() || pending.entries.len() >= GROUP_ENTRIES_MAX {
+            return Ok(index + 1 == next);
+        }
+        let at = usize::try_from(index % WIDTH as u64).unwrap_or(0);
+        let hashes = tiles.read(0, index / WIDTH as u64, at + 1)?;
+        // Where the tiles have what stands for an entry that was lost before it was signed, nobody knows its hash.
+        let leaf = hashes.and_then(|hashes| hashes.get(at).copied()).filter(|leaf| *leaf != lost_leaf());
+        let Some(leaf) = leaf else { return Ok(false) };
+        pending.entries.push(Staged { leaf, time_us: None, event: None, kind: Kind::Lost });
     }
 }
 
@@ -183,61 +249,75 @@ fn read(check: &mut Check, segment: &SegmentFile, until: u64) -> io::Result<Prog
 fn stage(body: &Body<'_>, bytes: &[u8]) -> Option<Staged> {
     let leaf = leaf_hash(bytes);
     Some(match *body {
-        Body::Decision { time_us, .. } => Staged { leaf, time_us: Some(time_us), event: None, is_decision: true },
-        Body::SealedEvent { time_us, .. } => Staged { leaf, time_us: Some(time_us), event: None, is_decision: false },
+        Body::Decision { time_us, .. } => Staged { leaf, time_us: Some(time_us), event: None, kind: Kind::Decision },
+        Body::SealedEvent { time_us, .. } => Staged { leaf, time_us: Some(time_us), event: None, kind: Kind::Event },
         Body::Event { sequence, event } => {
             let event = LogEvent::decode(event).ok()?;
             let time_us = Some(event.time_us);
-            Staged { leaf, time_us, event: Some(LoggedEvent { sequence, event }), is_decision: false }
+            Staged { leaf, time_us, event: Some(LoggedEvent { sequence, event }), kind: Kind::Event }
         }
         Body::Group(_) | Body::Footer(_) | Body::Other => return None,
     })
 }
 
-/// Takes the entries of a group in, and holds its end against them; `false` when it is not the end of these.
+/// Takes the entries of a group in, and holds its end against them; `false` when it is not the end of these. The end of a
+/// group before it may be among what is lost.
 fn take_group(
     check: &mut Check,
     segment: &SegmentFile,
     offset: u64,
     group: &GroupEnd,
-    staged: &mut Vec<Staged>,
-    span: &mut Span,
+    pending: &mut Pending,
+    progress: &mut Progress,
 ) -> io::Result<bool> {
-    let first = check.tree.size() + 1;
-    let last = check.tree.size() + staged.len() as u64;
     let GroupEnd { first: said_first, last: said_last, count, tree_size, root } = *group;
-    if (said_first, said_last, u64::from(count), tree_size) != (first, last, staged.len() as u64, last)
-        || staged.is_empty()
-    {
+    if !stage_lost(check, pending, said_last.saturating_add(1))? {
         return Ok(false);
     }
-    for entry in staged.drain(..) {
-        if let Some(LoggedEvent { sequence, event: LogEvent { kind: EventKind::KeyChange { verifier_key }, .. } }) =
-            &entry.event
-        {
-            check.notes.key_change(*sequence, verifier_key, &mut check.report);
-        }
-        check.leaf(entry.leaf)?;
-        let report = &mut check.report;
-        if entry.is_decision {
-            report.decisions += 1;
-        } else {
-            report.events += 1;
-        }
-        if let Some(time_us) = entry.time_us {
-            span.take_in(time_us);
-            report.first_us = Some(report.first_us.map_or(time_us, |first| first.min(time_us)));
-            report.last_us = Some(report.last_us.map_or(time_us, |last| last.max(time_us)));
-        }
-        if let Some(event) = entry.event {
-            report.take_event(event);
-        }
+    let first = check.tree.size() + 1;
+    let last = check.tree.size() + pending.entries.len() as u64;
+    let is_first = said_first == first || (said_first > first && !pending.bad.is_empty());
+    let is_count = said_first <= last && u64::from(count) == last + 1 - said_first;
+    if !is_first || !is_count || tree_size != last || pending.entries.is_empty() {
+        return Ok(false);
     }
-    if check.tree.root() != root {
+    for (offset, sequence) in pending.bad.drain(..) {
+        check.report.find("the frame is damaged".to_owned(), Some(&segment.name), Some(offset), Some(sequence));
+    }
+    for entry in pending.entries.drain(..) {
+        progress.has_lost |= entry.kind == Kind::Lost;
+        take_entry(check, entry, &mut progress.span)?;
+    }
+    if !check.is_any_tree(|tree| tree.root() == root) {
         let what = format!("entries {first} to {last} are not those that were written as a group");
         check.report.find(what, Some(&segment.name), Some(offset), Some(first));
+        check.is_doubtful = true;
     }
     Ok(true)
+}
+
+fn take_entry(check: &mut Check, entry: Staged, span: &mut Span) -> io::Result<()> {
+    if let Some(LoggedEvent { sequence, event: LogEvent { kind: EventKind::KeyChange { verifier_key }, .. } }) =
+        &entry.event
+    {
+        check.notes.key_change(*sequence, verifier_key, &mut check.report);
+    }
+    check.leaf(entry.leaf)?;
+    let report = &mut check.report;
+    match entry.kind {
+        Kind::Decision => report.decisions += 1,
+        Kind::Event => report.events += 1,
+        Kind::Lost => {}
+    }
+    if let Some(time_us) = entry.time_us {
+        span.take_in(time_us);
+        report.first_us = Some(report.first_us.map_or(time_us, |first| first.min(time_us)));
+        report.last_us = Some(report.last_us.map_or(time_us, |last| last.max(time_us)));
+    }
+    if let Some(event) = entry.event {
+        report.take_event(event);
+    }
+    Ok(())
 }
 
 fn footer_of(tree: &Frontier, span: &Span) -> Footer {
@@ -246,8 +326,13 @@ fn footer_of(tree: &Frontier, span: &Span) -> Footer {
     Footer { first, last, count: (last + 1).saturating_sub(first), min_us, max_us, tree_size: last, root: tree.root() }
 }
 
-fn check_footer(check: &mut Check, segment: &SegmentFile, offset: u64, footer: &Footer, span: &Span) {
-    if *footer != footer_of(&check.tree, span) {
+fn check_footer(check: &mut Check, segment: &SegmentFile, offset: u64, footer: &Footer, progress: &Progress) {
+    let mut span = progress.span;
+    if progress.has_lost {
+        // Their times are lost with them.
+        (span.min_us, span.max_us) = (footer.min_us.min(span.min_us), footer.max_us.max(span.max_us));
+    }
+    if !check.is_any_tree(|tree| *footer == footer_of(tree, &span)) {
         let what = "the footer is not that of the segment's entries".to_owned();
         check.report.find(what, Some(&segment.name), Some(offset), Some(span.first));
     }
@@ -261,7 +346,7 @@ fn judge(
     until: u64,
     progress: &Progress,
 ) -> io::Result<()> {
-    let Progress { length, end, span } = progress;
+    let Progress { length, end, span, has_lost: _ } = progress;
     let (file, next) = (Some(segment.name.as_path()), check.tree.size() + 1);
     if *end == End::Footer {
         if *length < segment.length {

@@ -2,12 +2,13 @@
 
 use std::{fs, ops::Range};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     app::ports::DecisionLog as _,
-    domain::merkle::leaf_hash,
+    domain::{log_event::LogEvent, merkle::leaf_hash},
     storage::{
         checkpoint_key::CheckpointKey,
         segment_log::{
@@ -15,7 +16,7 @@ use crate::{
             checkpoint_files::{ALL, KEYS, NEWEST},
             checkpoints::tests::{signed_log, verifier},
             files::list_segments,
-            frame::{FrameReader, HEADER_BYTES, PREFIX_BYTES, Step},
+            frame::{FrameReader, GroupEnd, HEADER_BYTES, PREFIX_BYTES, Step, push_event, push_group},
             tests::{outside, records, strict},
         },
     },
@@ -376,7 +377,81 @@ async fn what_retention_deleted_is_held_against_checkpoints_by_the_tiles() {
     // One segment more is gone than the entry says.
     fs::remove_file(&segments(folder.path())[0]).unwrap();
     let report = check(folder.path());
-    assert!(report.findings[0].what.contains("no entry says that retention deleted them"), "{:?}", report.findings);
+    assert!(
+        report.findings[0].what.contains("no entry that is signed says that retention deleted them"),
+        "{:?}",
+        report.findings
+    );
+}
+
+/// A group of one event, as anyone who can write the files can add it behind a log of this tree.
+fn forged_group(tree: &Frontier, kind: EventKind) -> Vec<u8> {
+    let (mut bytes, mut tree) = (Vec::new(), tree.clone());
+    let sequence = tree.size() + 1;
+    push_event(&mut bytes, sequence, &LogEvent { time_us: 1, kind });
+    tree.append(leaf_hash(&bytes[PREFIX_BYTES..]));
+    let end = GroupEnd { first: sequence, last: sequence, count: 1, tree_size: sequence, root: tree.root() };
+    push_group(&mut bytes, &end);
+    bytes
+}
+
+#[tokio::test]
+async fn what_says_that_entries_were_deleted_must_be_signed_and_later_than_they_were() {
+    let folder = folder();
+    write(folder.path(), small(8000), 0..30, 6).await;
+    let paths = segments(folder.path());
+    let mut check = Check::open(folder.path(), &trusted()).unwrap();
+    Segments::list(folder.path()).unwrap().check(&mut check).unwrap();
+    assert_eq!(check.finish().unwrap().findings, []);
+    let mut check = Check::open(folder.path(), &trusted()).unwrap();
+    Segments::list(folder.path()).unwrap().check(&mut check).unwrap();
+    fs::remove_file(&paths[0]).unwrap();
+    let last = paths.last().unwrap();
+    let good = fs::read(last).unwrap();
+    for until in [10, check.tree.size(), u64::MAX] {
+        let forged = EventKind::Retention { first: 1, last: until, rule: "older than 400 days".into() };
+        fs::write(last, [&good[..], &forged_group(&check.tree, forged)].concat()).unwrap();
+        let report = super::tests::check(folder.path());
+        assert_eq!(report.retention.len(), 1);
+        let found = report.findings.iter().any(|found| found.what.contains("no entry that is signed says"));
+        assert!(found, "{until}: {:?}", report.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_contradicts_what_is_proved_is_accused_once_and_nothing_else() {
+    let folder = folder();
+    write(folder.path(), small(8000), 0..30, 6).await;
+    // Only the header is wrong.
+    let second = &segments(folder.path())[1];
+    let good = fs::read(second).unwrap();
+    let header = Header::read(&mut good.as_slice()).unwrap().unwrap();
+    let hashes = header.before.hashes().iter().map(|_| [7; 32]).collect();
+    let wrong = Header { before: Frontier::from_hashes(header.before.size(), hashes).unwrap(), ..header };
+    fs::write(second, [&wrong.encode()[..], &good[wrong.encode().len()..]].concat()).unwrap();
+    let report = check(folder.path());
+    let found: Vec<_> = report.findings.iter().map(|found| found.file.as_deref()).collect();
+    assert_eq!((found.len(), found[0], report.covered), (1, Some("00000002.seg"), 32), "{:?}", report.findings);
+    assert!(report.findings[0].what.contains("the header says another tree"));
+    fs::write(second, &good).unwrap();
+    // And so is all that was written behind it, which nobody has signed.
+    let other = copy(folder.path());
+    let paths = segments(other.path());
+    let last = paths.last().unwrap();
+    let mut bytes = fs::read(last).unwrap();
+    let (stop, _) = frames(last).into_iter().rfind(|(_, sequence)| *sequence == Some(31)).unwrap();
+    bytes[stop.start + PREFIX_BYTES + 40] ^= 1;
+    fs::write(last, bytes).unwrap();
+    fs::remove_dir_all(other.path().join(tiles::FOLDER)).unwrap();
+    let log = SegmentLog::open(other.path(), small(8000), outside()).unwrap();
+    log.append(records(50..52)).await.unwrap();
+    log.close().await;
+    let new = segments(other.path()).pop().unwrap();
+    fs::copy(&new, folder.path().join(new.file_name().unwrap())).unwrap();
+    let report = check(folder.path());
+    assert_eq!((report.findings.len(), report.covered), (1, 32), "{:?}", report.findings);
+    assert_eq!(report.findings[0].file.as_deref(), new.file_name().unwrap().to_str());
+    assert!(report.entries > 33);
 }
 
 #[tokio::test]
@@ -436,6 +511,50 @@ async fn a_copy_of_a_log_at_work_may_end_within_a_write() {
         assert_eq!(report.remarks.is_empty(), is_whole, "{cut}");
     }
     log.close().await;
+}
+
+/// The bodies of a segment's entries, taken apart as the format is described and by none of our readers.
+fn bodies_by_hand(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let (mut rest, mut bodies) = (&bytes[4096..], Vec::new());
+    while !rest.is_empty() {
+        let length = usize::try_from(u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]])).unwrap();
+        let body = &rest[8..8 + length];
+        if [1, 3, 4].contains(&body[0]) {
+            bodies.push(body.to_vec());
+        }
+        rest = &rest[8 + length..];
+    }
+    bodies
+}
+
+#[tokio::test]
+async fn every_checkpoint_is_of_the_tree_that_another_implementation_makes_of_the_stored_bytes() {
+    let folder = folder();
+    write(folder.path(), small(12_000), 0..150, 7).await;
+    write(folder.path(), small(12_000), 150..300, 11).await;
+    let paths = segments(folder.path());
+    assert!(paths.len() > 4);
+    let mut tree = ct_merkle::mem_backed_tree::MemoryBackedTree::<sha2::Sha256, Vec<u8>>::new();
+    let mut roots = vec![tree.root().as_bytes().to_vec()];
+    for body in paths.iter().flat_map(|path| bodies_by_hand(path)) {
+        let sequence = u64::from_le_bytes(body[1..9].try_into().unwrap());
+        assert_eq!(sequence, roots.len() as u64);
+        tree.push(body);
+        roots.push(tree.root().as_bytes().to_vec());
+    }
+    let text = fs::read_to_string(folder.path().join(ALL)).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut checkpoints = 0;
+    for (at, _) in lines.iter().enumerate().filter(|(_, line)| **line == "example.org/log") {
+        let size: usize = lines[at + 1].parse().unwrap();
+        assert_eq!(lines[at + 2], STANDARD.encode(&roots[size]), "{size}");
+        checkpoints += 1;
+    }
+    let report = check(folder.path());
+    assert_eq!((report.findings.as_slice(), report.checkpoints), (&[][..], checkpoints));
+    assert_eq!((report.entries, report.covered), (304, 304));
+    assert!(checkpoints > 30 && roots.len() == 305);
 }
 
 #[tokio::test]

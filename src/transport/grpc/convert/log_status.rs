@@ -2,7 +2,7 @@
 
 use super::timestamp;
 use crate::{
-    app::ports::LogStatus,
+    app::ports::{CheckpointStatus, LogStatus},
     domain::{checkpoint::SignedCheckpoint, signed_note::VerifierKey},
     proto::v1 as pb,
 };
@@ -24,7 +24,10 @@ pub(crate) fn status(
         gaps: _,
         flushed_at_us,
         is_undamaged,
+        checkpoints,
+        witness,
     } = status;
+    let CheckpointStatus { fault, failures, unsigned, is_contradicted: _ } = checkpoints.clone().unwrap_or_default();
     pb::GetLogStatusResponse {
         mode: (*mode).to_owned(),
         writable: *is_writable,
@@ -36,5 +39,10 @@ pub(crate) fn status(
         checkpoint: checkpoint.map(|signed| signed.note.to_string()).unwrap_or_default(),
         verifier_key: key.map(ToString::to_string).unwrap_or_default(),
         undamaged: *is_undamaged,
+        unsigned,
+        checkpoint_fault: fault.unwrap_or_default(),
+        checkpoint_failures: failures,
+        witness_failures: witness.map_or(0, |witness| witness.failures),
+        witness_lag: witness.map(|witness| witness.lag),
     }
 }
