@@ -231,12 +231,12 @@ mod tests {
         let caller: Arc<str> = "dpo".into();
         let events = |basis: &str, reason: &str| {
             let erasure =
-                EventKind::Erasure { pseudonyms: pseudonyms.clone(), basis: basis.into(), caller: caller.clone() };
+                EventKind::Erasure { pseudonyms: pseudonyms.clone(), basis: basis.into(), caller: Arc::clone(&caller) };
             let hold = EventKind::LegalHold {
                 pseudonyms: pseudonyms.clone(),
                 is_held: true,
                 reason: reason.into(),
-                caller: caller.clone(),
+                caller: Arc::clone(&caller),
             };
             let logged = [erasure, hold, EventKind::Stop].into_iter().zip(1..);
             logged.map(|(kind, sequence)| LoggedEvent { sequence, event: LogEvent { time_us: 0, kind } }).collect()

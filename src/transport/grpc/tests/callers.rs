@@ -1,5 +1,7 @@
 //! Who may read the decision log.
 
+use std::sync::Arc;
+
 use prost::Message as _;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
@@ -154,19 +156,19 @@ async fn a_reading_says_whom_it_asked_about_however_it_asked() {
 
     let by_resource = pb::QueryDecisionsRequest { resource_id: "f-1".to_owned(), ..query() };
     assert_eq!(ask(&world, AUDITOR, by_resource.clone()).await.unwrap(), 1);
-    let expected = ("resource".into(), of_the_decision.resource_id.clone());
-    assert_eq!(subjects().collect::<Vec<_>>(), [expected.clone()]);
+    let expected = [("resource".into(), Arc::clone(&of_the_decision.resource_id))];
+    assert_eq!(subjects().collect::<Vec<_>>(), expected);
     let resource_type = of_the_decision.resource_type.to_string();
     ask(&world, AUDITOR, pb::QueryDecisionsRequest { resource_type, ..by_resource.clone() }).await.unwrap();
-    assert_eq!(subjects().collect::<Vec<_>>(), [expected.clone()]);
-    let by_pseudonym = pb::QueryDecisionsRequest { resource_id: expected.1.to_string(), ..query() };
+    assert_eq!(subjects().collect::<Vec<_>>(), expected);
+    let by_pseudonym = pb::QueryDecisionsRequest { resource_id: expected[0].1.to_string(), ..query() };
     ask(&world, AUDITOR, by_pseudonym).await.unwrap();
-    assert_eq!(subjects().collect::<Vec<_>>(), [expected]);
+    assert_eq!(subjects().collect::<Vec<_>>(), expected);
     let stranger = pb::QueryDecisionsRequest { resource_id: "f-2".to_owned(), ..query() };
     ask(&world, AUDITOR, stranger).await.unwrap();
     assert_eq!(subjects().count(), 0, "to be asked about makes nobody known");
 
-    let ada = of_the_decision.subjects[0].entity.id.clone();
+    let ada = Arc::clone(&of_the_decision.subjects[0].entity.id);
     let nobody = "7dbbc79da1291d0eb18997e050942bba".to_owned();
     let resolve = pb::ResolvePseudonymsRequest {
         realm: REALM.to_owned(),
