@@ -13,6 +13,7 @@ pub mod value;
 
 pub mod aliases;
 pub mod clause;
+mod conjunct;
 pub(crate) mod document;
 pub mod fault;
 pub mod forms;

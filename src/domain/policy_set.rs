@@ -16,6 +16,7 @@ use quick_cache::sync::Cache;
 use super::{
     cedar::{Condition, with_situation},
     clause::Clauses,
+    conjunct::{Conjunct, conjuncts_of},
     fault::Fault,
     looks::Looks,
     obligations::named_obligations,
@@ -44,6 +45,8 @@ pub(super) struct CompiledPolicy {
     pub(super) id: Arc<str>,
     pub(super) effect: Effect,
     pub(super) clauses: Clauses,
+    /// Its conditions one by one.
+    pub(super) conjuncts: Vec<Conjunct>,
     pub(super) precedence: i64,
     /// The obligations that it carries where it permits.
     pub(super) obligations: Vec<Arc<str>>,
@@ -168,7 +171,7 @@ impl PolicySet {
                 }
                 let named = policy.new_id(PolicyId::new(id));
                 places.insert(id.to_owned(), file);
-                match CompiledPolicy::of(&named, fault_at(file, start, "")) {
+                match CompiledPolicy::of(&named, file) {
                     Ok(compiled) => policies.push(compiled),
                     Err(message) => faults.push(fault_at(file, start, message)),
                 }
@@ -338,7 +341,7 @@ impl PolicySet {
 }
 
 impl CompiledPolicy {
-    fn of(policy: &Policy, place: Fault) -> Result<Self, String> {
+    fn of(policy: &Policy, file: &SourceFile) -> Result<Self, String> {
         let annotations: BTreeMap<Arc<str>, Arc<str>> =
             policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
         let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
@@ -359,12 +362,13 @@ impl CompiledPolicy {
             id: Arc::from(AsRef::<str>::as_ref(policy.id())),
             effect: policy.effect(),
             clauses: Clauses::of(&json).map_err(|error| fault(&error))?,
+            conjuncts: conjuncts_of(policy, file),
             precedence,
             obligations,
             annotations,
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
-            place,
+            place: fault_at(file, policy_start(policy), ""),
         })
     }
 
