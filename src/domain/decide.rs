@@ -12,7 +12,7 @@ use super::{
     derived::Filled,
     entities::Gathering,
     explanation::{self, Explained},
-    grants::{Grant, ResolvedGrant},
+    grants::{ASSUMED, Grant, ResolvedGrant},
     graph::Graph,
     obligations::{carried_by_all, obligations},
     policy_set::{Candidates, PlanKey},
@@ -277,7 +277,8 @@ fn context_of(
     grant: Option<&ResolvedGrant>,
     derived: &Filled<'_>,
 ) -> Option<Context> {
-    let context = if request.context.is_empty() {
+    let is_assumed = grant.is_some_and(|grant| grant.number == ASSUMED);
+    let context = if request.context.is_empty() && !is_assumed {
         let key = (Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1));
         realm.contexts.get_or_make(key, || context(realm, request, phase, grant))?
     } else {

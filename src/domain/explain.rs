@@ -7,15 +7,25 @@
 //! Everything in an explanation is bounded. What the stored relationships say of a person or an item that the question
 //! names shows only where it made something hold, so one that is out of reach looks as one that is not there.
 
+mod grant;
 mod look;
 mod need;
 mod path;
+mod propose;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod what_if;
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use cedar_policy::{Effect, EntityUid};
 
-use self::look::{Look, policies, ruled_out};
+use self::{
+    look::{Look, policies, ruled_out},
+    propose::{Proposal, proposals},
+    what_if::WhatIf,
+};
 use super::{
     access_request::{AccessRequest, Phase},
     ancestors::ancestors,
@@ -27,6 +37,7 @@ use super::{
     policy_set::{CompiledPolicy, PlanKey},
     principal::Principal,
     realm::Realm,
+    relationship::Relationship,
     value::Value,
 };
 
@@ -40,6 +51,10 @@ pub const VALUES_MAX: usize = 20;
 pub const MEMBERS_MAX: usize = 10;
 /// The most steps that are shown of a chain of relationships.
 pub const HOPS_MAX: usize = 20;
+/// The most remedies of each kind.
+pub const REMEDIES_MAX: usize = 3;
+/// The most facts that are tried for one explanation.
+pub const TRIES_MAX: usize = 200;
 /// The longest text of a condition or of a value, in characters.
 pub const TEXT_CHARACTERS_MAX: usize = 1_000;
 
@@ -67,10 +82,75 @@ pub struct Explanation {
     pub forbids: Vec<PolicySeen>,
     /// The permits whose scope takes the question and that do not hold, where none does.
     pub near_misses: Vec<PolicySeen>,
+    /// The single facts that would turn a deny into an allow.
+    pub remedies: Remedies,
     /// How many policies are left out of these lists because they are too long.
     pub left_out: usize,
     /// Ids of people are left out whom neither the question nor the token names.
     pub hides_people: bool,
+}
+
+/// What would turn a deny into an allow, each found out by deciding again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remedies {
+    /// The facts, each of which would do alone; of each kind the first [`REMEDIES_MAX`]. None for an allow.
+    pub found: Vec<Remedy>,
+    /// How many facts were tried.
+    pub tried: usize,
+    /// Some that were thought of were not tried.
+    pub is_cut: bool,
+}
+
+/// A fact whose presence would turn a deny into an allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// The fact.
+    pub fact: Fact,
+    /// The policy that stands in the way without it.
+    pub policy: Arc<str>,
+}
+
+/// Something that could be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A relationship that a record could bring.
+    Relationship(Relationship),
+    /// What the token says at a claim, a dotted path, or the application's record has in its place.
+    Claim {
+        /// The claim.
+        claim: Arc<str>,
+        /// The values, as a token says them.
+        values: Vec<Value>,
+        /// Besides what is said already.
+        adds: bool,
+    },
+    /// What the claim set grants.
+    Grant {
+        /// The claim set.
+        claim_set: Arc<str>,
+        /// The resource type.
+        resource_type: Arc<str>,
+        /// The action.
+        action: Arc<str>,
+        /// All strategies of the grant.
+        strategies: Vec<Arc<str>>,
+    },
+    /// A value of the resource.
+    Property {
+        /// Among the stored values, or those of the body.
+        phase: Phase,
+        /// The property, a dotted path.
+        property: Arc<str>,
+        /// The value.
+        value: Value,
+    },
+    /// A member of the request's context.
+    Context {
+        /// Its name.
+        member: Arc<str>,
+        /// The value.
+        value: Value,
+    },
 }
 
 /// One look at the resource's values.
@@ -271,6 +351,7 @@ pub fn explain_to(
         permits: Vec::new(),
         forbids: Vec::new(),
         near_misses: Vec::new(),
+        remedies: Remedies::default(),
         left_out: 0,
         hides_people: people == People::Hidden,
     };
@@ -281,35 +362,76 @@ pub fn explain_to(
     };
     let asked = shaped.as_ref().unwrap_or(request);
     let names = Names::new(people, realm, principal, asked);
+    let mut proposed = Vec::new();
     for values in &asked.phases {
         let looked = prepared(realm, principal, asked, values, graph, |evaluation| {
             let look = Look { evaluation, graph, names: &names };
-            explanation.add_phase(&look)
+            explanation.add_phase(&look, &mut proposed)
         });
         match looked {
-            Ok(Outcome::Allowed) => {}
-            Ok(_) => return explanation,
+            Ok(Outcome::Allowed) => continue,
+            Ok(_) => {}
             Err(_) => {
                 fault(&mut explanation);
-                return explanation;
+                let grants = grant::proposals(realm, principal, asked).into_iter();
+                proposed.extend(grants.map(|fact| Proposal { fact, policy: Arc::default() }));
             }
         }
+        break;
     }
+    let is_decided = explanation.phases.iter().any(|phase| phase.outcome != Outcome::Allowed);
     if decision.outcome != Outcome::Allowed {
-        fault(&mut explanation);
+        if !is_decided {
+            fault(&mut explanation);
+        }
+        explanation.remedies = remedies(&proposed, realm, principal, request, graph, &names);
     }
     explanation
 }
 
+/// The facts among those that are proposed that would turn the deny.
+fn remedies(
+    proposed: &[Proposal],
+    realm: &Realm,
+    principal: &Principal,
+    request: &AccessRequest,
+    graph: &Graph,
+    names: &Names<'_>,
+) -> Remedies {
+    let what_if = WhatIf::new(realm, principal, request, graph, proposed.iter().map(|proposal| &proposal.fact));
+    let mut remedies = Remedies::default();
+    for Proposal { fact, policy } in proposed {
+        let kind = std::mem::discriminant(fact);
+        if remedies.found.iter().filter(|known| std::mem::discriminant(&known.fact) == kind).count() >= REMEDIES_MAX {
+            continue;
+        }
+        if remedies.tried >= TRIES_MAX {
+            remedies.is_cut = true;
+            break;
+        }
+        remedies.tried += 1;
+        if what_if.allows(fact) {
+            remedies.found.push(Remedy { fact: names.fact(fact), policy: Arc::clone(policy) });
+        }
+    }
+    remedies
+}
+
 impl Explanation {
     /// Adds what one phase shows, and says what came of it.
-    fn add_phase(&mut self, look: &Look<'_>) -> Outcome {
+    fn add_phase(&mut self, look: &Look<'_>, proposed: &mut Vec<Proposal>) -> Outcome {
         let evaluation = look.evaluation;
         let outcome = judge(evaluation).0;
         let in_scope = in_scope(evaluation, look.graph);
         let (asked, settled): (Vec<usize>, Vec<usize>) =
             in_scope.iter().partition(|index| evaluation.candidates.indexes.contains(index));
         let seen = policies(look, &asked);
+        if outcome != Outcome::Allowed {
+            let ruled_out =
+                settled.iter().filter_map(|index| evaluation.realm.policies.get(*index)).collect::<Vec<_>>();
+            let asked: Vec<&CompiledPolicy> = seen.iter().map(|(policy, _)| *policy).collect();
+            proposed.extend(proposals(look, &asked, &ruled_out));
+        }
         self.phases.push(PhaseSeen {
             phase: evaluation.values.phase,
             outcome,
@@ -409,6 +531,27 @@ impl<'a> Names<'a> {
             && self.realm.relations.is_person(&entity.entity_type)
             && !self.known.contains(&entity.id);
         if is_hidden { EntityId::new(Arc::clone(&entity.entity_type), "…") } else { entity.clone() }
+    }
+}
+
+impl Names<'_> {
+    /// The fact as it may be shown.
+    fn fact(&self, fact: &Fact) -> Fact {
+        match fact {
+            Fact::Relationship(Relationship { subject, relation, object }) => Fact::Relationship(Relationship {
+                subject: self.entity(subject),
+                relation: Arc::clone(relation),
+                object: self.entity(object),
+            }),
+            Fact::Property { phase, property, value: Value::Entity(entity) } => {
+                let (property, value) = (Arc::clone(property), Value::Entity(self.entity(entity)));
+                Fact::Property { phase: *phase, property, value }
+            }
+            Fact::Context { member, value: Value::Entity(entity) } => {
+                Fact::Context { member: Arc::clone(member), value: Value::Entity(self.entity(entity)) }
+            }
+            other => other.clone(),
+        }
     }
 }
 

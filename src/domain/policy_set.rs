@@ -18,6 +18,7 @@ use super::{
     clause::Clauses,
     conjunct::{Conjunct, conjuncts_of},
     fault::Fault,
+    grants::ASSUMED,
     looks::Looks,
     obligations::named_obligations,
     schema::RealmSchema,
@@ -247,7 +248,9 @@ impl PolicySet {
         derived: &[Arc<str>],
         example: impl FnOnce() -> Option<Request>,
     ) -> Arc<Plan> {
-        if let Some(plan) = self.plans.get(key) {
+        // What is only assumed has no number of its own.
+        let is_kept = key.grant != ASSUMED + 1;
+        if let Some(plan) = self.plans.get(key).filter(|_| is_kept) {
             return plan;
         }
         let settled: Vec<&str> = settled.iter().copied().chain(derived.iter().map(|name| &**name)).collect();
@@ -258,7 +261,9 @@ impl PolicySet {
             })
         });
         let plan = Arc::new(self.make_plan(key, passing.as_deref().unwrap_or_default()));
-        self.plans.insert(key.clone(), Arc::clone(&plan));
+        if is_kept {
+            self.plans.insert(key.clone(), Arc::clone(&plan));
+        }
         plan
     }
 

@@ -132,7 +132,7 @@ fn values(situation: &Situation<'_>, expression: &Expr) -> Vec<ValueSeen> {
 }
 
 /// The longest paths from a variable on that an expression mentions, with what reads the value there.
-fn mentions(expression: &Expr, found: &mut Vec<(String, Expr)>) {
+pub(super) fn mentions(expression: &Expr, found: &mut Vec<(String, Expr)>) {
     if let Some(path) = path_of(expression) {
         found.push((path, expression.clone()));
         return;
