@@ -30,7 +30,7 @@ use super::{
     access_request::{AccessRequest, Phase},
     ancestors::ancestors,
     decide::{Evaluation, decide, judge, prepared, shaped_by_profile},
-    decision::{Outcome, Reason},
+    decision::{Decision, Outcome, Reason},
     explanation::guard,
     graph::Graph,
     id::EntityId,
@@ -344,17 +344,7 @@ pub fn explain_to(
     graph: &Graph,
 ) -> Explanation {
     let decision = decide(realm, principal, request, graph);
-    let mut explanation = Explanation {
-        outcome: decision.outcome,
-        fault: None,
-        phases: Vec::new(),
-        permits: Vec::new(),
-        forbids: Vec::new(),
-        near_misses: Vec::new(),
-        remedies: Remedies::default(),
-        left_out: 0,
-        hides_people: people == People::Hidden,
-    };
+    let mut explanation = Explanation { fault: None, ..Explanation::of_refusal(people, &decision) };
     let fault = |explanation: &mut Explanation| explanation.fault = decision.reasons.first().cloned();
     let Ok(shaped) = shaped_by_profile(realm, principal, request) else {
         fault(&mut explanation);
@@ -418,6 +408,21 @@ fn remedies(
 }
 
 impl Explanation {
+    /// The explanation of a decision that no policy was asked for: the token is not good.
+    pub fn of_refusal(people: People, decision: &Decision) -> Self {
+        Self {
+            outcome: decision.outcome,
+            fault: decision.reasons.first().cloned(),
+            phases: Vec::new(),
+            permits: Vec::new(),
+            forbids: Vec::new(),
+            near_misses: Vec::new(),
+            remedies: Remedies::default(),
+            left_out: 0,
+            hides_people: people == People::Hidden,
+        }
+    }
+
     /// Adds what one phase shows, and says what came of it.
     fn add_phase(&mut self, look: &Look<'_>, proposed: &mut Vec<Proposal>) -> Outcome {
         let evaluation = look.evaluation;
