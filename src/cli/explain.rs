@@ -2,12 +2,14 @@
 //! case of a realm's own tests.
 
 mod json;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use clap::{ArgMatches, Args as _, Command, FromArgMatches, error::Error as ClapError};
+use clap::{ArgMatches, Command, FromArgMatches, error::Error as ClapError};
 use tonic::service::interceptor::InterceptedService;
 
 pub(super) use self::json::explanation as json;
@@ -16,7 +18,7 @@ use super::{
     Outcome,
     authorize::QuestionArguments,
     check, json as shown_json,
-    render::{Form, Screen, plain},
+    render::{Form, Screen, Tone, plain},
     target::{bearer, failed},
 };
 use crate::{
@@ -178,21 +180,21 @@ fn of_case(folder: &Path, case: &str) -> Result<AuthorizeResponse> {
 }
 
 fn show(lines: &[Line], screen: &mut Screen) -> Result<()> {
+    let text = written(lines, |tone, text| screen.toned(tone, text));
+    Ok(screen.line(text.trim_end_matches('\n'))?)
+}
+
+/// The lines as one text, each in the colour of its tone.
+fn written(lines: &[Line], toned: impl Fn(Tone, &str) -> String) -> String {
+    let mut whole = String::new();
     for Line { depth, tone, mark, text } in lines {
-        let indent = "  ".repeat(*depth);
         let mark = if mark.is_empty() { String::new() } else { format!("{mark} ") };
-        // A condition may be written on several lines.
-        for (number, part) in text.lines().enumerate() {
-            let (mark, part) = (if number == 0 { mark.clone() } else { " ".repeat(mark.chars().count()) }, plain(part));
-            let line = match tone {
-                Some(tone) => format!("{indent}{}", screen.toned(*tone, &format!("{mark}{part}"))),
-                None => format!("{indent}{mark}{part}"),
-            };
-            screen.line(line.trim_end())?;
-        }
-        if text.is_empty() {
-            screen.line("")?;
-        }
+        let line = format!("{mark}{}", plain(text));
+        let line = tone.map_or_else(|| line.clone(), |tone| toned(tone, &line));
+        whole.push_str("  ".repeat(*depth).as_str());
+        whole.push_str(&line);
+        whole.truncate(whole.trim_end_matches(' ').len());
+        whole.push('\n');
     }
-    Ok(())
+    whole
 }

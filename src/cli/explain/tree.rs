@@ -18,7 +18,7 @@ pub(super) struct Line {
     pub(super) tone: Option<Tone>,
     /// What it begins with.
     pub(super) mark: &'static str,
-    /// Its text, which may have several lines.
+    /// Its text.
     pub(super) text: String,
 }
 
