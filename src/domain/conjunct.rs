@@ -8,7 +8,7 @@ use std::{ops::Range, sync::Arc};
 
 use cedar_policy::Policy;
 use cedar_policy_core::{
-    ast::{Expr, ExprKind, UnaryOp},
+    ast::{BinaryOp, Expr, ExprKind, UnaryOp},
     parser::Loc,
 };
 
@@ -58,8 +58,18 @@ fn take_apart(expression: &Expr, is_negated: bool, file: &SourceFile, found: &mu
 
 /// The negation says no more than that its argument has to be false: an `unless`, or a written `!` before alternatives.
 fn is_apart(negation: &Expr, argument: &Expr, file: &SourceFile) -> bool {
+    if is_unequal(argument, file) {
+        return false;
+    }
     let is_written = written(negation, file).is_some_and(|text| text.starts_with('!'));
     !is_written || matches!(argument.expr_kind(), ExprKind::Or { .. })
+}
+
+/// What is negated is written as `!=`, which Cedar takes for a negated `==`.
+fn is_unequal(argument: &Expr, file: &SourceFile) -> bool {
+    let ExprKind::BinaryApp { op: BinaryOp::Eq, arg1, arg2 } = argument.expr_kind() else { return false };
+    let between = span(arg1).zip(span(arg2)).and_then(|(left, right)| file.content.get(left.end..right.start));
+    between.is_some_and(|text| text.contains("!="))
 }
 
 fn span(expression: &Expr) -> Option<Range<usize>> {
@@ -120,6 +130,21 @@ mod tests {
         assert_eq!(
             conjuncts("permit(principal, action, resource) unless { !principal.a };"),
             ["1:46 not !principal.a"]
+        );
+    }
+
+    #[test]
+    fn what_is_to_differ_is_no_negation() {
+        assert_eq!(
+            conjuncts(
+                "permit(principal, action, resource) when { principal.a != \"b\" && principal.c } unless { principal.d != 1 || principal.e == 2 };"
+            ),
+            [
+                "1:44 principal.a != \"b\"",
+                "1:64 principal.c",
+                "1:87 not principal.d != 1",
+                "1:107 not principal.e == 2"
+            ]
         );
     }
 

@@ -5,9 +5,12 @@ use crate::{
     proto::v1::{
         AuthorizeResponse, Decision, EntityReference, ExplainedCondition, ExplainedPhase, ExplainedPolicy, Explanation,
         MissingClaim, MissingContext, MissingGrant, MissingProperty, MissingRelationship, PolicyPlace,
-        RelationshipChain, RelationshipHop, Remedy, SeenValue, Value, remedy::Fact, value::Kind,
+        RelationshipChain, RelationshipHop, Remedy, RuledOut, SeenValue, Value, remedy::Fact, value::Kind,
     },
 };
+
+/// More permits that are out of the question than this are only named.
+const RULED_OUT_TOLD_MAX: usize = 2;
 
 /// A line of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,28 +102,39 @@ fn why(tree: &mut Tree, explanation: &Explanation, is_allowed: bool) {
             self::policy(tree, policy, "forbid", what, Tone::Bad);
         }
         for policy in permits.iter().filter(of_phase) {
-            self::policy(tree, policy, "permit", "holds", Tone::Good);
+            if phase.outcome == "ALLOWED" {
+                self::policy(tree, policy, "permit", "holds", Tone::Good);
+            } else {
+                tree.add(1, Some(Tone::Good), "", format!("permit {} holds, which does not help", policy.policy_id));
+            }
         }
         for policy in near_misses.iter().filter(of_phase) {
             let what = if policy.state == "FAILED" { "cannot be evaluated" } else { "does not hold" };
             self::policy(tree, policy, "permit", what, Tone::Bad);
         }
         if !is_allowed {
-            for ruled_out in &phase.ruled_out {
-                let sign = if ruled_out.is_negated { "not " } else { "" };
-                let place = place(ruled_out.place.as_ref());
-                let text = format!(
-                    "permit {} is out of the question: {sign}{}  {place}",
-                    ruled_out.policy_id,
-                    one_line(&ruled_out.text)
-                );
-                tree.faint(1, text);
-            }
+            ruled_out(tree, phase);
         }
-        tree.faint(1, format!("{} for other actions, principals or resources", policies(phase.out_of_scope)));
+        if phase.out_of_scope > 0 {
+            tree.faint(1, format!("{} for other actions, principals or resources", policies(phase.out_of_scope)));
+        }
     }
     if *left_out > 0 {
         tree.faint(1, format!("{} left out here", policies(*left_out)));
+    }
+}
+
+/// A few with their conditions, many by their names.
+fn ruled_out(tree: &mut Tree, phase: &ExplainedPhase) {
+    if phase.ruled_out.len() > RULED_OUT_TOLD_MAX {
+        let names: Vec<&str> = phase.ruled_out.iter().map(|ruled_out| ruled_out.policy_id.as_str()).collect();
+        tree.faint(1, format!("out of the question by action or grant: {}", names.join(", ")));
+        return;
+    }
+    for RuledOut { policy_id, text, is_negated, place } in &phase.ruled_out {
+        let sign = if *is_negated { "not " } else { "" };
+        let (text, place) = (one_line(text), self::place(place.as_ref()));
+        tree.faint(1, format!("permit {policy_id} is out of the question: {sign}{text}  {place}"));
     }
 }
 

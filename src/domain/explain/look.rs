@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use cedar_policy::Effect;
-use cedar_policy_core::ast::{Expr, ExprKind, Literal, Value as CedarValue, ValueKind, Var};
+use cedar_policy_core::ast::{Expr, ExprKind, Literal, UnaryOp, Value as CedarValue, ValueKind, Var};
 
 use super::{
     CONJUNCTS_MAX, ConjunctSeen, MEMBERS_MAX, Names, POLICIES_MAX, Place, PolicySeen, RuledOut, State,
-    TEXT_CHARACTERS_MAX, VALUES_MAX, ValueSeen, need::needs, path::chains,
+    TEXT_CHARACTERS_MAX, VALUES_MAX, ValueSeen,
+    need::{needs, truth},
+    path::chains,
 };
 use crate::domain::{
     cedar::Situation,
@@ -112,7 +114,7 @@ impl Look<'_> {
 /// The values at the paths that an expression mentions, in the order in which they are mentioned.
 fn values(situation: &Situation<'_>, expression: &Expr) -> Vec<ValueSeen> {
     let mut mentioned = Vec::new();
-    mentions(expression, &mut mentioned);
+    evaluated(situation, expression, &mut mentioned);
     let mut seen: Vec<ValueSeen> = Vec::new();
     for (path, expression) in mentioned {
         if seen.len() == VALUES_MAX {
@@ -129,6 +131,27 @@ fn values(situation: &Situation<'_>, expression: &Expr) -> Vec<ValueSeen> {
         seen.push(ValueSeen { path: path.into(), value: value.map(|value| plain(&value)), members });
     }
     seen
+}
+
+/// The paths that Cedar comes by when it evaluates an expression: it goes on no further than it must.
+fn evaluated(situation: &Situation<'_>, expression: &Expr, found: &mut Vec<(String, Expr)>) {
+    let goes_on = match expression.expr_kind() {
+        ExprKind::If { test_expr, then_expr, else_expr } => {
+            evaluated(situation, test_expr, found);
+            let taken = truth(situation, test_expr).map(|holds| if holds { then_expr } else { else_expr });
+            taken.into_iter().for_each(|taken| evaluated(situation, taken, found));
+            return;
+        }
+        ExprKind::And { left, right } => (left, right, truth(situation, left) == Some(true)),
+        ExprKind::Or { left, right } => (left, right, truth(situation, left) == Some(false)),
+        ExprKind::UnaryApp { op: UnaryOp::Not, arg } => return evaluated(situation, arg, found),
+        _ => return mentions(expression, found),
+    };
+    let (left, right, is_right_asked) = goes_on;
+    evaluated(situation, left, found);
+    if is_right_asked {
+        evaluated(situation, right, found);
+    }
 }
 
 /// The longest paths from a variable on that an expression mentions, with what reads the value there.

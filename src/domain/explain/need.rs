@@ -91,8 +91,8 @@ impl Need<'_> {
         Some(match (op, self.wanted) {
             (BinaryOp::In, true) => format!("no relationship leads from {one} to {other}"),
             (BinaryOp::In, false) => format!("{one} is in {other}"),
-            (BinaryOp::Eq, true) => format!("{one} is not {other}"),
-            (BinaryOp::Eq, false) => format!("{one} is {other}"),
+            (BinaryOp::Eq, true) => format!("`{path}` is {one}, not {other}"),
+            (BinaryOp::Eq, false) => format!("`{path}` is {other}"),
             (BinaryOp::Contains, true) => format!("`{path}` does not have {other}"),
             (BinaryOp::Contains, false) => format!("`{path}` has {other}"),
             (BinaryOp::ContainsAny, true) => format!("`{path}` has none of {other}"),

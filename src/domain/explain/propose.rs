@@ -147,15 +147,13 @@ impl Proposer<'_, '_> {
 
     /// Proposes relationships that would put an entity into others.
     fn relationships(&mut self, left: &Expr, right: &Expr) {
-        let (realm, principal) = (self.look.evaluation.realm, self.look.evaluation.principal);
-        let situation = self.look.evaluation.situation;
+        let (realm, situation) = (self.look.evaluation.realm, self.look.evaluation.situation);
         let Some(entity) = situation.value(left).as_ref().and_then(entity_of) else { return };
         let containers = situation.value(right).map(|value| entities_of(&value)).unwrap_or_default();
         let base = realm.relations.history_of(&entity.entity_type);
         let start = base.map_or(entity.clone(), |base| EntityId::new(Arc::clone(base), Arc::clone(&entity.id)));
-        // What contains the principal is the token's own word.
-        let parents = principal.parents.iter().filter(|_| entity == principal.entity).take(OBJECTS_MAX).cloned();
-        let starts: Vec<EntityId> = std::iter::once(start).chain(parents).collect();
+        let above = self.above(left, &entity);
+        let starts: Vec<EntityId> = std::iter::once(start).chain(above).collect();
         // What lies in something that the question names isn't looked up: it may be out of reach.
         let is_asked = path_of(right).is_some_and(|path| path.starts_with("resource"));
         for container in containers.iter().take(OBJECTS_MAX) {
@@ -167,6 +165,21 @@ impl Proposer<'_, '_> {
         if path_of(left).as_deref() == Some("principal") {
             self.parents(&containers, is_asked);
         }
+    }
+
+    /// What contains whom the token names. What contains something that the question names isn't looked at: it may be out
+    /// of reach.
+    fn above(&self, left: &Expr, entity: &EntityId) -> Vec<EntityId> {
+        let (evaluation, graph) = (self.look.evaluation, self.look.graph);
+        let principal = evaluation.principal;
+        if !path_of(left).is_some_and(|path| path.starts_with("principal")) {
+            return Vec::new();
+        }
+        let of_token = principal.parents.iter().filter(|_| *entity == principal.entity).cloned();
+        let node = graph.node(&entity.entity_type, &entity.id);
+        let above = node.map(|node| graph.ancestors(node, |_| true)).unwrap_or_default();
+        let above = above.into_iter().take(OBJECTS_MAX).map(|node| graph.entity(node));
+        of_token.take(OBJECTS_MAX).chain(above).collect()
     }
 
     fn relate(&mut self, subject: &EntityId, container: &EntityId, is_asked: bool) {

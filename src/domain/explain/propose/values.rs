@@ -36,15 +36,17 @@ impl<'l, 'a> Values<'l, 'a> {
         Self { look, policies }
     }
 
-    /// What is worth saying at a path, in a slot. Several values are to be said together.
+    /// What is worth saying at a path, in a slot. Several values are to be said together. A value that the question has
+    /// gives way to what policies compare it with, and to nothing that would make it a question about somebody else.
     pub(super) fn at(&self, path: &str, slot: Slot<'_>) -> Vec<Vec<Value>> {
+        let is_given = self.is_given(slot);
         let mut found: Vec<Vec<Value>> = Vec::new();
         for policy in &self.policies {
             for conjunct in &policy.conjuncts {
-                self.compared(conjunct.condition.expression(), path, &mut found);
+                self.compared(conjunct.condition.expression(), path, is_given, &mut found);
             }
         }
-        let singles = self.guessed(slot);
+        let singles = if is_given { flags(slot) } else { self.guessed(slot) };
         found.extend(singles.into_iter().map(|value| vec![value]));
         let wanted = slot.single_type();
         let mut kept: Vec<Vec<Value>> = Vec::new();
@@ -60,7 +62,7 @@ impl<'l, 'a> Values<'l, 'a> {
     }
 
     /// What a policy compares the path with.
-    fn compared(&self, expression: &Expr, path: &str, found: &mut Vec<Vec<Value>>) {
+    fn compared(&self, expression: &Expr, path: &str, is_given: bool, found: &mut Vec<Vec<Value>>) {
         if let ExprKind::BinaryApp { op, arg1, arg2 } = expression.expr_kind() {
             let is = |side: &Expr| path_of(side).as_deref() == Some(path);
             let other = if is(arg1) { Some(arg2) } else { Some(arg1).filter(|_| is(arg2)) };
@@ -75,7 +77,20 @@ impl<'l, 'a> Values<'l, 'a> {
                 }
             }
         }
-        parts(expression).into_iter().for_each(|part| self.compared(part, path, found));
+        parts(expression).into_iter().for_each(|part| self.compared(part, path, is_given, found));
+    }
+
+    /// The question has a value there.
+    fn is_given(&self, slot: Slot<'_>) -> bool {
+        let (request, values) = (self.look.evaluation.request, self.look.evaluation.values);
+        match slot {
+            Slot::Claim(..) => false,
+            Slot::Property(wanted) => {
+                let mut subjects = request.resource_type.subjects.iter().zip(&values.values);
+                subjects.any(|(subject, value)| subject.attribute == wanted.attribute && value.is_some())
+            }
+            Slot::Context(name, _) => request.context.get(name).is_some(),
+        }
     }
 
     /// A container itself, and what of other types lies in it.
@@ -90,10 +105,7 @@ impl<'l, 'a> Values<'l, 'a> {
 
     /// What token and question name that could be said here too.
     fn guessed(&self, slot: Slot<'_>) -> Vec<Value> {
-        let AttributeType::Entity(wanted) = slot.single_type() else {
-            let is_flag = *slot.single_type() == AttributeType::Bool;
-            return [true, false].into_iter().filter(|_| is_flag).map(Value::Bool).collect();
-        };
+        let AttributeType::Entity(wanted) = slot.single_type() else { return flags(slot) };
         let evaluation = self.look.evaluation;
         let (realm, principal) = (evaluation.realm, evaluation.principal);
         let of_token = principal.attributes.iter().flat_map(|(name, _)| principal.entities(name));
@@ -143,4 +155,10 @@ impl<'l, 'a> Values<'l, 'a> {
         }
         found
     }
+}
+
+/// Both truth values, for a slot that takes them.
+fn flags(slot: Slot<'_>) -> Vec<Value> {
+    let is_flag = *slot.single_type() == AttributeType::Bool;
+    [true, false].into_iter().filter(|_| is_flag).map(Value::Bool).collect()
 }
