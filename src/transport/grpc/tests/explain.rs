@@ -89,8 +89,8 @@ async fn the_whole_explanation_takes_a_role_and_nobody_gets_less_unasked() {
         (None, "takes a caller's key"),
         (Some(unknown), "no caller's"),
         (Some(ADMIN_KEY), "does not count"),
-        (Some(AUDITOR), "ROLE_MISSING"),
-        (Some(ELSEWHERE), "REALM_NOT_GRANTED"),
+        (Some(AUDITOR), "`ROLE_MISSING`"),
+        (Some(ELSEWHERE), "`REALM_NOT_GRANTED`"),
     ] {
         let question = at(pb::ExplainLevel::Full, world.question("ada", "2"));
         let status = ask(&world, key, question).await.unwrap_err();
