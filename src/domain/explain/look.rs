@@ -138,8 +138,9 @@ fn evaluated(situation: &Situation<'_>, expression: &Expr, found: &mut Vec<(Stri
     let goes_on = match expression.expr_kind() {
         ExprKind::If { test_expr, then_expr, else_expr } => {
             evaluated(situation, test_expr, found);
-            let taken = truth(situation, test_expr).map(|holds| if holds { then_expr } else { else_expr });
-            taken.into_iter().for_each(|taken| evaluated(situation, taken, found));
+            if let Some(holds) = truth(situation, test_expr) {
+                evaluated(situation, if holds { then_expr } else { else_expr }, found);
+            }
             return;
         }
         ExprKind::And { left, right } => (left, right, truth(situation, left) == Some(true)),

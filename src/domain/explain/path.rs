@@ -1,6 +1,9 @@
 //! The relationships that make one entity lie in another: a shortest chain, step by step.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
 
@@ -40,14 +43,14 @@ fn find(look: &Look<'_>, expression: &Expr, found: &mut Vec<Chain>) {
         ExprKind::BinaryApp { op: BinaryOp::In, arg1, arg2 } => {
             let ends = situation.value(arg1).zip(situation.value(arg2));
             let ends = ends.and_then(|(from, to)| Some((entity_of(&from)?, entities_of(&to))));
-            found.extend(ends.and_then(|(from, to)| chain(look, from, &to)));
+            found.extend(ends.and_then(|(from, to)| chain(look, &from, &to)));
         }
         _ => {}
     }
 }
 
 /// A shortest chain from an entity to one of others; `None` where there is none, or it is too far.
-fn chain(look: &Look<'_>, from: EntityId, to: &[EntityId]) -> Option<Chain> {
+fn chain(look: &Look<'_>, from: &EntityId, to: &[EntityId]) -> Option<Chain> {
     let mut came: BTreeMap<EntityId, Option<(EntityId, By)>> = BTreeMap::from([(from.clone(), None)]);
     let mut open = VecDeque::from([from.clone()]);
     while let Some(current) = open.pop_front() {
@@ -64,7 +67,7 @@ fn chain(look: &Look<'_>, from: EntityId, to: &[EntityId]) -> Option<Chain> {
     None
 }
 
-fn told(look: &Look<'_>, from: EntityId, end: EntityId, came: &BTreeMap<EntityId, Option<(EntityId, By)>>) -> Chain {
+fn told(look: &Look<'_>, from: &EntityId, end: EntityId, came: &BTreeMap<EntityId, Option<(EntityId, By)>>) -> Chain {
     let mut hops = Vec::new();
     let mut current = end;
     while let Some(Some((below, by))) = came.get(&current) {
@@ -73,7 +76,7 @@ fn told(look: &Look<'_>, from: EntityId, end: EntityId, came: &BTreeMap<EntityId
     }
     hops.reverse();
     hops.truncate(HOPS_MAX);
-    Chain { from: look.names.entity(&from), hops }
+    Chain { from: look.names.entity(from), hops }
 }
 
 /// One step up, by everything that makes an entity contain another.
@@ -84,7 +87,7 @@ fn steps(look: &Look<'_>, entity: &EntityId) -> Vec<(By, EntityId)> {
     let base = relations.history_of(&entity.entity_type);
     if let Some(node) = graph.node(base.unwrap_or(&entity.entity_type), &entity.id) {
         let shown = |above: EntityId| match relations.history(&above.entity_type).filter(|_| base.is_some()) {
-            Some(history) => EntityId { entity_type: history.clone(), id: above.id },
+            Some(history) => EntityId { entity_type: Arc::clone(history), id: above.id },
             None => above,
         };
         let now = graph.parents(node);
@@ -102,7 +105,7 @@ fn steps(look: &Look<'_>, entity: &EntityId) -> Vec<(By, EntityId)> {
         found.extend(prefixes.map(|prefix| (By::Prefix, prefix.clone())));
     }
     if let Some(above) = relations.path_parent(&entity.entity_type, &entity.id) {
-        found.push((By::Path, EntityId::new(entity.entity_type.clone(), above)));
+        found.push((By::Path, EntityId::new(Arc::clone(&entity.entity_type), above)));
     }
     found
 }

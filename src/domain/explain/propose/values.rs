@@ -70,14 +70,17 @@ impl<'l, 'a> Values<'l, 'a> {
                 let each: Vec<Value> = members(&value).iter().map(plain).collect();
                 match op {
                     BinaryOp::ContainsAll if is(arg1) => found.push(each),
+                    BinaryOp::In if is_given => {}
                     BinaryOp::In => {
-                        found.extend(each.into_iter().flat_map(|value| self.within(value)).map(|value| vec![value]))
+                        found.extend(each.into_iter().flat_map(|value| self.within(value)).map(|value| vec![value]));
                     }
                     _ => found.extend(each.into_iter().map(|value| vec![value])),
                 }
             }
         }
-        parts(expression).into_iter().for_each(|part| self.compared(part, path, is_given, found));
+        for part in parts(expression) {
+            self.compared(part, path, is_given, found);
+        }
     }
 
     /// The question has a value there.
