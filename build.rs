@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let service = protox::compile(
         [
             "hallpass/v1/authorization.proto",
+            "hallpass/v1/explanation.proto",
             "hallpass/v1/relationships.proto",
             "hallpass/v1/decisions.proto",
             "hallpass/v1/privacy.proto",

@@ -7,6 +7,7 @@ use crate::{
         App,
         credentials::Credentials,
         error::{Error, Kind},
+        explain::{Explain, ExplainLevel},
         people::RecordedPrincipal,
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
@@ -17,6 +18,7 @@ use crate::{
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
         decision_record::{DecisionRecord, RecordKind},
+        explain::{Explanation, People, explain_to},
         graph::Graph,
         id::{DecisionId, PolicyVersion, Revision},
         principal::Principal,
@@ -41,6 +43,8 @@ pub struct AuthorizeRequest {
     pub request_id: Arc<str>,
     /// Why the data is asked for, as the caller says.
     pub purpose: Arc<str>,
+    /// What is to be told of why.
+    pub explain: Explain,
 }
 
 /// An answer.
@@ -52,6 +56,8 @@ pub struct Answer {
     pub decision_id: DecisionId,
     /// The relationships that were looked at.
     pub data_revision: Revision,
+    /// Why, to the single condition, where that was asked for.
+    pub explanation: Option<Box<Explanation>>,
 }
 
 /// What is kept of a verified token.
@@ -104,8 +110,9 @@ impl App {
     /// a log that cannot take the decision. Never an allow.
     pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
         let snapshot = self.snapshot(&request).await?;
+        let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
-        let (answer, record) = self.answer(&snapshot, &caller, &request)?;
+        let (answer, record) = self.answer(&snapshot, &caller, &request, people)?;
         snapshot.state.log.append(vec![record]).await?;
         Ok(answer)
     }
@@ -156,26 +163,37 @@ impl App {
         })
     }
 
-    /// Decides and writes down. The record isn't kept yet.
+    /// Decides and writes down. The record isn't kept yet. `people` says that the whole explanation may be told, and whom
+    /// it names.
     pub(super) fn answer(
         &self,
         snapshot: &Snapshot,
         caller: &Verified,
         request: &AuthorizeRequest,
+        people: Option<People>,
     ) -> Result<(Answer, DecisionRecord), Error> {
         let started_us = self.clock.now_us();
         let realm = &snapshot.loaded.realm;
         let mut faults = request_id_fault(&request.request_id);
         let checked = AccessRequest::check(realm, &request.question).map_err(|found| faults.extend(found)).ok();
         let Some(checked) = checked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
-        let decision = match caller {
+        let mut decision = match caller {
             Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
         let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
         let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
-        Ok((Answer { decision_id: record.id, decision, data_revision: record.data_revision }, record))
+        let explanation = people.map(|people| match caller {
+            Ok(caller) => explain_to(people, realm, &caller.principal, &checked, &snapshot.graph),
+            Err(_) => Explanation::of_refusal(people, &decision),
+        });
+        if request.explain.level() == ExplainLevel::None {
+            decision.reasons.clear();
+            decision.determining_policies.clear();
+        }
+        let (decision_id, data_revision) = (record.id, record.data_revision);
+        Ok((Answer { decision, decision_id, data_revision, explanation: explanation.map(Box::new) }, record))
     }
 
     /// What the log keeps of a decision that was just made.

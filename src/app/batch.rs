@@ -8,13 +8,21 @@ use crate::{
         authorize::{Answer, AuthorizeRequest, Snapshot, Verified},
         credentials::Credentials,
         error::Error,
+        explain::ExplainLevel,
         proof_replays::Call,
     },
-    domain::{decision_record::DecisionRecord, id::Revision},
+    domain::{
+        decision_record::DecisionRecord,
+        explain::People,
+        id::{RealmName, Revision},
+    },
 };
 
 /// The most questions of a batch.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
+
+/// The most questions of a batch that ask for a whole explanation.
+pub const BATCH_EXPLAINED_MAX: usize = 100;
 
 /// A batch under way: what its items share, and the records to keep.
 struct Batch {
@@ -22,6 +30,8 @@ struct Batch {
     call: Call,
     known: Vec<(Asked, Result<Shared, Error>)>,
     kept: Vec<Kept>,
+    /// Whether whole explanations may be told, by realm: asked and recorded once.
+    permits: Vec<(RealmName, Result<Option<People>, Error>)>,
 }
 
 /// How many different tokens of a batch are looked up in a list; others go to the cache of verified tokens.
@@ -87,17 +97,27 @@ impl App {
             let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
             return Err(Error::invalid_field("items", message));
         }
-        let mut batch = Batch { call: self.proofs.call(), known: Vec::new(), kept: Vec::new() };
+        let explained = requests.iter().filter(|request| request.explain.level() == ExplainLevel::Full).count();
+        if explained > BATCH_EXPLAINED_MAX {
+            let message = format!("has {explained} items at the level FULL, expected at most {BATCH_EXPLAINED_MAX}");
+            return Err(Error::invalid_field("items", message));
+        }
+        let mut batch = Batch { call: self.proofs.call(), known: Vec::new(), kept: Vec::new(), permits: Vec::new() };
         let mut results = Vec::with_capacity(requests.len());
         for (index, request) in requests.iter().enumerate() {
             if index % 64 == 63 {
                 tokio::task::yield_now().await;
             }
             let answered = match self.shared(&mut batch, request).await {
-                Ok(Shared { snapshot, caller }) => self.answer(&snapshot, &caller, request).map(|(answer, record)| {
-                    batch.keep(snapshot, record, index);
-                    answer
-                }),
+                Ok(Shared { snapshot, caller }) => {
+                    let people = self.may_explain_in(&mut batch, &snapshot, request).await;
+                    people.and_then(|people| self.answer(&snapshot, &caller, request, people)).map(
+                        |(answer, record)| {
+                            batch.keep(snapshot, record, index);
+                            answer
+                        },
+                    )
+                }
                 Err(error) => Err(error),
             };
             results.push(answered);
@@ -113,6 +133,25 @@ impl App {
             }
         }
         Ok(results)
+    }
+
+    /// As [`App::may_explain`], asked once for all items of a realm.
+    async fn may_explain_in(
+        &self,
+        batch: &mut Batch,
+        snapshot: &Snapshot,
+        request: &AuthorizeRequest,
+    ) -> Result<Option<People>, Error> {
+        if request.explain.level() != ExplainLevel::Full {
+            return Ok(None);
+        }
+        let realm = &snapshot.state.name;
+        if let Some((_, known)) = batch.permits.iter().find(|(name, _)| name == realm) {
+            return known.clone();
+        }
+        let people = self.may_explain(realm.as_str(), request).await;
+        batch.permits.push((realm.clone(), people.clone()));
+        people
     }
 
     /// What this item shares with earlier ones, or finds out anew.

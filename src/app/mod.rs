@@ -8,6 +8,7 @@ pub mod caller;
 pub mod credentials;
 pub mod decisions;
 pub mod error;
+pub mod explain;
 pub mod export;
 pub mod log_proofs;
 pub mod oauth_token;

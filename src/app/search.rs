@@ -23,6 +23,7 @@ use crate::{
         authorize::{Answer, AuthorizeRequest, Caller, Remarks, Snapshot, Verified},
         credentials::Credentials,
         error::{Error, Kind},
+        explain::Explain,
         realm_state::RealmState,
         recent::ItemsKey,
     },
@@ -192,7 +193,12 @@ impl App {
         let record = self.record(&snapshot, &verified, &checked.about, &decision, &remarks, started_us)?;
         let is_allowed = decision.outcome.effect() == Effect::Allow;
         let announced = decision.obligations.iter().map(|duty| Arc::clone(&duty.id)).collect();
-        let answer = Box::new(Answer { decision_id: record.id, decision, data_revision: record.data_revision });
+        let answer = Box::new(Answer {
+            decision_id: record.id,
+            decision,
+            data_revision: record.data_revision,
+            explanation: None,
+        });
         snapshot.state.log.append(vec![record]).await?;
         let rest = if is_allowed && !checked.filter_only {
             let key = items_key(&snapshot, &checked, holder);
@@ -345,6 +351,7 @@ impl SearchRequest {
             at_least_revision: self.at_least_revision,
             request_id: Arc::clone(&self.request_id),
             purpose: Arc::clone(&self.purpose),
+            explain: Explain::default(),
         }
     }
 }

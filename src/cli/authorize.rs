@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::Environment,
     proto::v1::{
-        AuthorizeRequest, AuthorizeResponse, Decision, Reason, Resource,
+        AuthorizeRequest, AuthorizeResponse, Decision, ExplainLevel, Reason, Resource,
         authorization_service_client::AuthorizationServiceClient,
     },
 };
@@ -27,7 +27,17 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    target: Target,
+    question: QuestionArguments,
+    /// How to show the answer
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+/// A question, and the service that it goes to.
+#[derive(Debug, clap::Args)]
+pub(super) struct QuestionArguments {
+    #[command(flatten)]
+    pub(super) target: Target,
     #[command(flatten)]
     credentials: CredentialArguments,
     /// The realm's name of the action, for example Read
@@ -63,9 +73,6 @@ pub(super) struct Arguments {
     /// An obligation that you can fulfil, by its name; repeatable
     #[arg(long, value_name = "ID")]
     supports: Vec<String>,
-    /// How to show the answer
-    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
-    output: Form,
 }
 
 /// A token from a file; `-` is standard input.
@@ -79,32 +86,41 @@ pub(super) fn read_token(file: &Path) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
+impl QuestionArguments {
+    /// The service that the question goes to, and the question. The realm is still to be found out.
+    pub(super) fn read(self) -> Result<(Target, AuthorizeRequest)> {
+        let Self { target, credentials, action, resource, id, .. } = self;
+        let Credentials { token, scheme, query_token, proof } = credentials.read()?;
+        let (has_attributes, has_proposed) = (!self.attribute.is_empty(), !self.proposed.is_empty());
+        let request = AuthorizeRequest {
+            realm: String::new(),
+            token,
+            token_scheme: scheme,
+            action,
+            resource: Some(Resource {
+                r#type: resource,
+                id,
+                attributes: wire_values(self.attribute)?,
+                proposed: wire_values(self.proposed)?,
+                has_proposed,
+                has_attributes,
+            }),
+            context: wire_values(self.context)?,
+            at_least_revision: self.at_least_revision,
+            request_id: self.request_id,
+            media_type: self.media_type,
+            supported_obligations: self.supports,
+            query_token,
+            proof,
+            purpose: self.purpose,
+            explain: ExplainLevel::Unspecified.into(),
+        };
+        Ok((target, request))
+    }
+}
+
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
-    let Arguments { target, credentials, action, resource, id, .. } = arguments;
-    let Credentials { token, scheme, query_token, proof } = credentials.read()?;
-    let (has_attributes, has_proposed) = (!arguments.attribute.is_empty(), !arguments.proposed.is_empty());
-    let mut request = AuthorizeRequest {
-        realm: String::new(),
-        token,
-        token_scheme: scheme,
-        action,
-        resource: Some(Resource {
-            r#type: resource,
-            id,
-            attributes: wire_values(arguments.attribute)?,
-            proposed: wire_values(arguments.proposed)?,
-            has_proposed,
-            has_attributes,
-        }),
-        context: wire_values(arguments.context)?,
-        at_least_revision: arguments.at_least_revision,
-        request_id: arguments.request_id,
-        media_type: arguments.media_type,
-        supported_obligations: arguments.supports,
-        query_token,
-        proof,
-        purpose: arguments.purpose,
-    };
+    let (target, mut request) = arguments.question.read()?;
     let channel = target.connect(environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;
     let mut client = AuthorizationServiceClient::new(channel);

@@ -19,8 +19,9 @@ pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
         policy_version,
         data_revision,
         obligations: duties,
+        explanation,
     } = answer;
-    json!({
+    let mut json = json!({
         "decision": effect(*decision),
         "outcome": outcome(*how),
         "reasons": reasons(why),
@@ -30,7 +31,11 @@ pub(super) fn answer(answer: &AuthorizeResponse) -> Json {
         "policy_version": policy_version,
         "data_revision": data_revision,
         "obligations": duties.iter().map(obligation).collect::<Vec<_>>(),
-    })
+    });
+    if let (Some(explanation), Some(members)) = (explanation, json.as_object_mut()) {
+        members.insert("explanation".to_owned(), super::explain::json(explanation));
+    }
+    json
 }
 
 pub(super) fn obligation(obligation: &Obligation) -> Json {

@@ -9,6 +9,7 @@ mod check;
 mod credentials;
 mod decisions;
 mod demo;
+mod explain;
 mod grants;
 mod json;
 mod parse;
@@ -58,6 +59,8 @@ enum Verb {
     Grants(grants::Verb),
     /// Asks a running service one question; exit code 0 is allow, 1 is deny
     Authorize(authorize::Arguments),
+    /// Says why a question is answered as it is, and what would change it; exit code 0 is allow, 1 is deny
+    Explain(explain::Arguments),
     /// Asks a running service which resources a token may act on; exit code 0 is allow, 1 is deny
     Search(search::Arguments),
     /// Imports and reads the relationships that decisions rest on
@@ -133,6 +136,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),
         Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),
+        Verb::Explain(arguments) => on_runtime(explain::run(arguments, environment, screen)),
         Verb::Search(arguments) => on_runtime(search::run(arguments, environment, screen)),
         Verb::Relationships(verb) => on_runtime(relationships::run(verb, environment, screen)),
         Verb::Applications(verb) => on_runtime(applications::run(verb, environment, screen)),

@@ -122,28 +122,33 @@ impl LogTarget {
     }
 
     fn bearer(&self, environment: &Environment) -> Result<Bearer> {
-        let named = self.token_file.clone().or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
-        let path = if let Some(path) = &named {
-            path.clone()
-        } else {
-            let (config, data_dir) = (self.target.config.clone(), self.data_dir.clone());
-            let flags = Flags { config, data_dir, ..Flags::default() };
-            Config::load(&flags, environment)?.data_dir.join(ADMIN_TOKEN)
-        };
-        let shown = path.display();
-        let key = fs::read_to_string(&path).map_err(|error| match (&named, error.kind()) {
+        let (config, data_dir) = (self.target.config.clone(), self.data_dir.clone());
+        let flags = Flags { config, data_dir, ..Flags::default() };
+        bearer(self.token_file.clone(), "--token-file", &flags, environment)
+    }
+}
+
+/// The caller's key: of the file that is named, by the flag or by the environment, or else the local admin token.
+pub(super) fn bearer(named: Option<PathBuf>, flag: &str, flags: &Flags, environment: &Environment) -> Result<Bearer> {
+    let named = named.or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
+    let path = if let Some(path) = &named {
+        path.clone()
+    } else {
+        Config::load(flags, environment)?.data_dir.join(ADMIN_TOKEN)
+    };
+    let shown = path.display();
+    let key = fs::read_to_string(&path).map_err(|error| match (&named, error.kind()) {
             (None, io::ErrorKind::NotFound) => anyhow!(
                 "there is no local admin token `{shown}`; say where the service keeps its data with --data-dir or \
-                 --config, or name the file of a caller's key with --token-file"
+                 --config, or name the file of a caller's key with {flag}"
             ),
             (None, io::ErrorKind::PermissionDenied) => anyhow!(
                 "the local admin token `{shown}` may be read by the user that runs the service alone; be that user, or name \
-                 the file of a caller's key with --token-file"
+                 the file of a caller's key with {flag}"
             ),
             _ => anyhow!("the caller's key `{shown}` cannot be read: {error}"),
         })?;
-        Bearer::new(&key).with_context(|| format!("`{shown}` holds no key; expected one line of visible characters"))
-    }
+    Bearer::new(&key).with_context(|| format!("`{shown}` holds no key; expected one line of visible characters"))
 }
 
 /// Adds a caller's key to every call.

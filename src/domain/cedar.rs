@@ -1,5 +1,5 @@
-//! The bridge to Cedar's entities and its evaluator: besides the row filter's evaluator, which takes conditions apart,
-//! the file that names `cedar-policy-core`.
+//! The bridge to Cedar's entities and its evaluator: besides the files that take conditions apart, the one that names
+//! `cedar-policy-core`.
 //!
 //! Cedar's public constructors compute the ancestors of every entity anew, about 1.5 µs each.
 //! The graph knows them already, so entities are handed over as computed. And Cedar's public authorizer puts the
@@ -153,6 +153,11 @@ impl Condition {
         let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
         let clauses = inner.non_scope_constraints().cloned();
         Self { expression: clauses.unwrap_or_else(|| Expr::val(true)), slots: inner.env().clone() }
+    }
+
+    /// An expression without slots.
+    pub(super) fn of_expression(expression: &Expr) -> Self {
+        Self { expression: expression.clone(), slots: SlotEnv::new() }
     }
 
     /// What is evaluated.

@@ -12,7 +12,7 @@ use super::{
     derived::Filled,
     entities::Gathering,
     explanation::{self, Explained},
-    grants::{Grant, ResolvedGrant},
+    grants::{ASSUMED, Grant, ResolvedGrant},
     graph::Graph,
     obligations::{carried_by_all, obligations},
     policy_set::{Candidates, PlanKey},
@@ -232,7 +232,7 @@ fn unfit(what: &str) -> (Outcome, Vec<Explained>) {
 /// A forbid that holds denies, and then a permit that holds allows. Where Cedar skips a policy that errors, here an
 /// errored forbid denies, and an errored permit never helps: where no other permit applies, the answer is that it could
 /// not be decided.
-fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
+pub(super) fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
     let (mut forbidding, mut permitting, mut errored) = (Vec::new(), Vec::new(), Vec::new());
     let mut forbid_errored = false;
     for index in &evaluation.candidates.indexes {
@@ -277,7 +277,8 @@ fn context_of(
     grant: Option<&ResolvedGrant>,
     derived: &Filled<'_>,
 ) -> Option<Context> {
-    let context = if request.context.is_empty() {
+    let is_assumed = grant.is_some_and(|grant| grant.number == ASSUMED);
+    let context = if request.context.is_empty() && !is_assumed {
         let key = (Arc::clone(&request.action), phase, grant.map_or(0, |grant| grant.number + 1));
         realm.contexts.get_or_make(key, || context(realm, request, phase, grant))?
     } else {

@@ -40,6 +40,18 @@ impl Forms {
         self.0.iter().find_map(|form| form.read(text))
     }
 
+    /// A text that is read as this one, where a form says how to write it: with one placeholder at most.
+    pub(super) fn written(&self, read: &str) -> Option<String> {
+        let written = self.0.iter().filter_map(|form| {
+            let value = match &form.result {
+                None => return Some(read.to_owned()),
+                Some(result) => result.names().next()?,
+            };
+            form.template.fill_plain(|wanted| (wanted == value).then_some(Cow::Borrowed(read)))
+        });
+        written.into_iter().find(|text| self.read(text).as_deref() == Some(read))
+    }
+
     /// The text fits one of the forms as a whole.
     pub fn fits(&self, text: &str) -> bool {
         self.0.iter().any(|form| form.values(text).is_some())

@@ -62,6 +62,9 @@ pub struct ResolvedGrant {
     pub grant: Arc<Grant>,
 }
 
+/// The number of a grant that is only assumed: nothing that is kept by it may be kept.
+pub(super) const ASSUMED: u32 = u32::MAX - 1;
+
 #[derive(Debug)]
 struct ClaimSet {
     name: Arc<str>,
@@ -234,6 +237,25 @@ impl Grants {
             let resources = resolved.collect();
             self.sets.insert(name.to_ascii_lowercase(), ClaimSet { name, resources, others: Vec::new() });
         }
+    }
+
+    /// A grant of the action with these strategies on the resource type's own claim, whoever asks; `None` where they can't
+    /// be used for it.
+    pub(super) fn assumed(
+        &self,
+        strategies: &[Arc<str>],
+        action: &str,
+        resource_type: &ResourceType,
+        settings: &GrantSettings,
+    ) -> Option<Grant> {
+        let strategies = in_order(strategies, &settings.last);
+        let claim = resource_type.claim.clone();
+        let lineage = self.lineage(&resource_type.name);
+        let fault = strategy_fault(&strategies, claim.as_ref(), &lineage, action, resource_type, settings);
+        let (supplied_by, granted_by) = (claim.clone(), claim);
+        let usable =
+            Grant { has_resource: true, is_granted: true, strategies, supplied_by, granted_by, lineage, fault: None };
+        fault.is_none().then_some(usable)
     }
 
     /// What the claim set grants for the action on the resource type.

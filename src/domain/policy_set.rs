@@ -16,7 +16,9 @@ use quick_cache::sync::Cache;
 use super::{
     cedar::{Condition, with_situation},
     clause::Clauses,
+    conjunct::{Conjunct, conjuncts_of},
     fault::Fault,
+    grants::ASSUMED,
     looks::Looks,
     obligations::named_obligations,
     schema::RealmSchema,
@@ -44,6 +46,8 @@ pub(super) struct CompiledPolicy {
     pub(super) id: Arc<str>,
     pub(super) effect: Effect,
     pub(super) clauses: Clauses,
+    /// Its conditions one by one.
+    pub(super) conjuncts: Vec<Conjunct>,
     pub(super) precedence: i64,
     /// The obligations that it carries where it permits.
     pub(super) obligations: Vec<Arc<str>>,
@@ -168,7 +172,7 @@ impl PolicySet {
                 }
                 let named = policy.new_id(PolicyId::new(id));
                 places.insert(id.to_owned(), file);
-                match CompiledPolicy::of(&named, fault_at(file, start, "")) {
+                match CompiledPolicy::of(&named, file) {
                     Ok(compiled) => policies.push(compiled),
                     Err(message) => faults.push(fault_at(file, start, message)),
                 }
@@ -244,7 +248,9 @@ impl PolicySet {
         derived: &[Arc<str>],
         example: impl FnOnce() -> Option<Request>,
     ) -> Arc<Plan> {
-        if let Some(plan) = self.plans.get(key) {
+        // What is only assumed has no number of its own.
+        let is_kept = key.grant != ASSUMED + 1;
+        if let Some(plan) = self.plans.get(key).filter(|_| is_kept) {
             return plan;
         }
         let settled: Vec<&str> = settled.iter().copied().chain(derived.iter().map(|name| &**name)).collect();
@@ -255,7 +261,9 @@ impl PolicySet {
             })
         });
         let plan = Arc::new(self.make_plan(key, passing.as_deref().unwrap_or_default()));
-        self.plans.insert(key.clone(), Arc::clone(&plan));
+        if is_kept {
+            self.plans.insert(key.clone(), Arc::clone(&plan));
+        }
         plan
     }
 
@@ -308,6 +316,21 @@ impl PolicySet {
         Candidates { indexes, looks }
     }
 
+    /// The places of the policies whose scopes take a question: by its action and types, and by everything that contains
+    /// principal and resource, these themselves first. What policies ask besides doesn't count.
+    pub(super) fn in_scope(&self, key: &PlanKey, principals: &[EntityUid], resources: &[EntityUid]) -> Vec<usize> {
+        let action = self.actions.get(&key.action);
+        let fits = |scope: &Scope| {
+            scope.fits_action(action, &self.groups)
+                && scope.principal.fits_type(&key.principal_type)
+                && scope.principal.fits(principals)
+                && scope.resource.fits_type(&key.resource_type)
+                && scope.resource.fits(resources)
+        };
+        let places = self.policies.iter().enumerate().filter(|(_, policy)| fits(&policy.scope));
+        places.map(|(place, _)| place).collect()
+    }
+
     /// The policies that can apply to this principal and resource: both with everything that contains them.
     pub(super) fn candidates<'a>(
         &self,
@@ -338,7 +361,7 @@ impl PolicySet {
 }
 
 impl CompiledPolicy {
-    fn of(policy: &Policy, place: Fault) -> Result<Self, String> {
+    fn of(policy: &Policy, file: &SourceFile) -> Result<Self, String> {
         let annotations: BTreeMap<Arc<str>, Arc<str>> =
             policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
         let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
@@ -359,12 +382,13 @@ impl CompiledPolicy {
             id: Arc::from(AsRef::<str>::as_ref(policy.id())),
             effect: policy.effect(),
             clauses: Clauses::of(&json).map_err(|error| fault(&error))?,
+            conjuncts: conjuncts_of(policy, file),
             precedence,
             obligations,
             annotations,
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
-            place,
+            place: fault_at(file, policy_start(policy), ""),
         })
     }
 
@@ -376,6 +400,11 @@ impl CompiledPolicy {
     /// Its scope says nothing more about a question that it is a candidate of: its condition is that of its clauses.
     pub(super) fn is_settled(&self) -> bool {
         self.scope.is_settled()
+    }
+
+    /// Where it stands, as a fault without a message.
+    pub(super) fn place(&self) -> &Fault {
+        &self.place
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
@@ -439,6 +468,12 @@ impl Constraint {
     fn entity(uid: &EntityUid, is_in: bool) -> Self {
         let entity_type = (!is_in).then(|| uid.type_name().to_string());
         Self { entity_type, entity: Some(uid.clone()), is_in }
+    }
+
+    /// It takes the first of these, which all others contain.
+    fn fits(&self, lineage: &[EntityUid]) -> bool {
+        let Some(entity) = &self.entity else { return true };
+        if self.is_in { lineage.contains(entity) } else { lineage.first() == Some(entity) }
     }
 
     fn fits_type(&self, entity_type: &str) -> bool {

@@ -32,6 +32,35 @@ pub struct CaseResult {
     pub differences: Vec<String>,
 }
 
+/// A case as it is asked, with all that it takes to decide it.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedCase<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// The case's name.
+    pub name: &'a str,
+    /// The realm as the file has it.
+    pub realm: &'a Realm,
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// The question.
+    pub request: &'a AccessRequest,
+    /// The relationships.
+    pub graph: &'a Graph,
+}
+
+/// Hands every case of a realm's tests that can be asked to `visit`, those of one file, or of all.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn each(files: &[SourceFile], only: Option<&str>, visit: &mut dyn FnMut(AskedCase<'_>)) -> Result<(), Vec<Fault>> {
+    let mut realms = Realms { files, compiled: Vec::new() };
+    for file in files.iter().filter(|file| is_test_file(file) && only.is_none_or(|only| file.path == only)) {
+        run_file(file, &mut realms, visit)?;
+    }
+    Ok(())
+}
+
 /// The tests of a realm are the YAML files below `tests/`.
 pub fn is_test_file(file: &SourceFile) -> bool {
     file.path.starts_with("tests/") && file.has_ending(&["yaml", "yml"])
@@ -47,7 +76,7 @@ pub fn run(files: &[SourceFile]) -> Result<Vec<CaseResult>, Vec<Fault>> {
     let mut realms = Realms { files, compiled: Vec::new() };
     realms.get(None, &Map::new(), "realm.toml")?;
     for file in files.iter().filter(|file| is_test_file(file)) {
-        match run_file(file, &mut realms) {
+        match run_file(file, &mut realms, &mut |_| {}) {
             Ok(cases) => results.extend(cases),
             Err(found) => faults.extend(found),
         }
@@ -90,7 +119,11 @@ impl Realms<'_> {
     }
 }
 
-fn run_file(file: &SourceFile, realms: &mut Realms<'_>) -> Result<Vec<CaseResult>, Vec<Fault>> {
+fn run_file(
+    file: &SourceFile,
+    realms: &mut Realms<'_>,
+    visit: &mut dyn FnMut(AskedCase<'_>),
+) -> Result<Vec<CaseResult>, Vec<Fault>> {
     let document: Json = serde_saphyr::from_str(&file.content).map_err(|error| {
         let place = error.location().map(|location| {
             let before: usize = file
@@ -145,8 +178,12 @@ fn run_file(file: &SourceFile, realms: &mut Realms<'_>) -> Result<Vec<CaseResult
             ],
         )?;
         let name = case.get("name").and_then(Json::as_str).unwrap_or(&what).to_owned();
-        let differences = match reader.decide(realm, &graph, principals, case) {
-            Ok(decision) => differences(case, &decision),
+        let differences = match reader.asked(realm, principals, case) {
+            Ok((principal, request)) => {
+                let (file, name, graph) = (file.path.as_str(), name.as_str(), &graph);
+                visit(AskedCase { file, name, realm, principal: &principal, request: &request, graph });
+                differences(case, &decide(realm, &principal, &request, graph))
+            }
             Err(difference) => vec![difference],
         };
         results.push(CaseResult { file: file.path.clone(), name, differences });
@@ -241,13 +278,12 @@ impl Reader<'_> {
         Ok(result)
     }
 
-    fn decide(
+    fn asked(
         &self,
         realm: &Realm,
-        graph: &Graph,
         principals: Option<&Map<String, Json>>,
         case: &Map<String, Json>,
-    ) -> Result<Decision, String> {
+    ) -> Result<(Principal, AccessRequest), String> {
         let text = |key: &str| case.get(key).and_then(Json::as_str).ok_or_else(|| format!("`{key}` is missing"));
         let name = text("principal")?;
         let claims = principals.and_then(|principals| principals.get(name)).and_then(Json::as_object);
@@ -270,7 +306,7 @@ impl Reader<'_> {
                 faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
             format!("{}: bad request: {}", self.file.path, faults.join("; "))
         })?;
-        Ok(decide(realm, &principal, &request, graph))
+        Ok((principal, request))
     }
 }
 

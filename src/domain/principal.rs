@@ -1,6 +1,7 @@
 //! Who asks: the claims of a verified token as the realm understands them.
 
 mod claim;
+mod saying;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::{
     ancestors::ancestors,
     application,
     cedar::CedarEntity,
+    grants::ResolvedGrant,
     graph::Graph,
     id::{EntityId, Revision},
     realm::Realm,
@@ -34,6 +36,8 @@ pub struct Principal {
     pub actor: Option<EntityId>,
     /// What contains it, as the token says.
     pub(super) parents: Vec<EntityId>,
+    /// What its claim set is assumed to grant, whatever the realm says: for explanations alone.
+    pub(super) assumed: Option<ResolvedGrant>,
     uid: EntityUid,
     alone: CedarEntity,
     ancestry: ArcSwapOption<Ancestry>,
@@ -213,7 +217,17 @@ impl Principal {
         let made = types.uid(&entity.entity_type, &entity.id).zip(types.entity(&entity, all, []));
         let Some((uid, alone)) = made else { return Err(PrincipalError::ClaimMissing(id_claims(mapping))) };
         let attributes = Arc::new(attributes);
-        Ok(Self { entity, attributes, claim_set, actor, parents, uid, alone, ancestry: ArcSwapOption::empty() })
+        Ok(Self {
+            entity,
+            attributes,
+            claim_set,
+            actor,
+            parents,
+            assumed: None,
+            uid,
+            alone,
+            ancestry: ArcSwapOption::empty(),
+        })
     }
 
     /// Cedar's name of the principal.

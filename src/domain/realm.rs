@@ -230,6 +230,9 @@ impl Realm {
         action: &str,
     ) -> Result<Option<ResolvedGrant>, Arc<str>> {
         let Some(grants) = &self.grants else { return Ok(None) };
+        if let Some(assumed) = &principal.assumed {
+            return Ok(Some(assumed.clone()));
+        }
         let grant = grants.find(principal.claim_set.as_deref().unwrap_or_default(), resource_type, action);
         match &grant.grant.fault {
             Some(fault) => Err(Arc::clone(fault)),

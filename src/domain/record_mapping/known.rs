@@ -16,6 +16,11 @@ impl Relations {
         &self.items
     }
 
+    /// The relations with their ends, by name.
+    pub(in crate::domain) fn relations(&self) -> impl Iterator<Item = (&Arc<str>, &RelationRule)> {
+        self.ends.iter()
+    }
+
     /// The ends of a relation.
     pub(in crate::domain) fn ends(&self, relation: &str) -> Option<&RelationRule> {
         self.ends.get(relation)

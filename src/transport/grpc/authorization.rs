@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    call::Call,
+    call::{Call, presented},
     convert::authorization as convert,
     search::{self, Parts},
     status,
@@ -14,6 +14,7 @@ use crate::{
     app::{
         App,
         authorize::Answer,
+        caller::Presented,
         error::{Error, Kind},
     },
     proto::v1::{self as pb, authorization_service_server::AuthorizationService},
@@ -30,9 +31,11 @@ impl AuthorizationService for Authorization {
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
         let call = Call::of(&request);
+        let presented = presented_at(&request, [request.get_ref().explain].into_iter());
         let work = async {
-            let question =
+            let mut question =
                 convert::question(request.into_inner(), call.request_id()).map_err(|error| status::of(&error, ""))?;
+            question.explain.presented = presented;
             let realm = Arc::clone(&question.realm);
             self.0.authorize(question).await.map(convert::answer).map_err(|error| status::of(&error, &realm))
         };
@@ -44,10 +47,15 @@ impl AuthorizationService for Authorization {
         request: Request<pb::BatchAuthorizeRequest>,
     ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
         let call = Call::of(&request);
+        let pb::BatchAuthorizeRequest { defaults, items } = request.get_ref();
+        let presented = presented_at(&request, defaults.iter().chain(items).map(|item| item.explain));
         let work = async {
             let failed = |error: Error| status::of(&error, "");
-            let convert::Batch { questions, refused } =
+            let convert::Batch { mut questions, refused } =
                 convert::batch(request.into_inner(), call.request_id()).map_err(failed)?;
+            if presented.key.is_some() {
+                questions.iter_mut().for_each(|question| question.explain.presented = presented.clone());
+            }
             let answers = self.0.authorize_batch(questions).await.map_err(failed)?;
             Ok(pb::BatchAuthorizeResponse { results: in_order(refused, answers) })
         };
@@ -73,6 +81,15 @@ impl AuthorizationService for Authorization {
             info.map(convert::token_info).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
+    }
+}
+
+/// Who makes the call, where one of these levels asks for it.
+fn presented_at<T>(request: &Request<T>, mut levels: impl Iterator<Item = i32>) -> Presented {
+    if levels.any(|level| level == i32::from(pb::ExplainLevel::Full)) {
+        presented(request)
+    } else {
+        Presented::default()
     }
 }
 

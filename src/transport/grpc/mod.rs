@@ -24,6 +24,7 @@ use std::sync::Arc;
 use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
+pub(crate) use self::convert::authorization::answer as wire_answer;
 pub use self::health::Health;
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,

@@ -5,6 +5,7 @@ mod authorization;
 mod callers;
 mod credentials;
 mod decisions;
+mod explain;
 mod policies;
 mod privacy;
 mod proofs;

@@ -9,6 +9,7 @@ use crate::{
         batch::BATCH_ITEMS_MAX,
         credentials::Credentials,
         error::Error,
+        explain::Explain,
         token_info::{Inactive, Reachable, TokenInfo},
     },
     domain::{
@@ -85,6 +86,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         query_token,
         proof,
         purpose,
+        explain,
     } = request;
     let pb::Resource { r#type, id, attributes, proposed, has_proposed, has_attributes } = resource.unwrap_or_default();
     let question = Question {
@@ -104,6 +106,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         at_least_revision: Revision(at_least_revision),
         request_id: shared(request_id),
         purpose: faults.text("purpose", purpose, PURPOSE_BYTES_MAX),
+        explain: Explain { level: faults.explain_level(explain), ..Explain::default() },
     }
 }
 
@@ -130,7 +133,8 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
             *text = Arc::clone(default);
         }
     }
-    let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose } = item;
+    let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose, explain } = item;
+    explain.level = explain.level.or(defaults.explain.level);
     let Credentials { token, scheme, query_token, proof } = credentials;
     fill(realm, &defaults.realm);
     fill(&mut token.0, &defaults.credentials.token.0);
@@ -187,7 +191,7 @@ pub(crate) fn within(part: &str, error: Error) -> Error {
 
 /// An answer.
 pub(crate) fn answer(answer: Answer) -> pb::AuthorizeResponse {
-    let Answer { decision, decision_id, data_revision } = answer;
+    let Answer { decision, decision_id, data_revision, explanation } = answer;
     let Decision { outcome, reasons, determining_policies, denial, obligations, policy_version } = decision;
     pb::AuthorizeResponse {
         decision: effect(outcome.effect()).into(),
@@ -199,6 +203,7 @@ pub(crate) fn answer(answer: Answer) -> pb::AuthorizeResponse {
         policy_version: policy_version.to_string(),
         data_revision: data_revision.0,
         obligations: obligations.iter().map(obligation).collect(),
+        explanation: explanation.map(|explanation| super::explanation::explanation(&explanation)),
     }
 }
 
@@ -299,6 +304,7 @@ fn reachable(reachable: &Reachable) -> pb::ReachableEntity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::explain::ExplainLevel;
 
     fn one(name: &str) -> HashMap<String, pb::Value> {
         let kind = Some(pb::value::Kind::StringValue(name.to_owned()));
@@ -334,6 +340,11 @@ mod tests {
                 client_certificate: named("certificate").into(),
             }),
             purpose: named("purpose"),
+            explain: match prefix {
+                "d-" => pb::ExplainLevel::None.into(),
+                "item-" => pb::ExplainLevel::Full.into(),
+                _ => 0,
+            },
         }
     }
 
@@ -348,7 +359,10 @@ mod tests {
         assert!(refused.iter().all(Option::is_none) && refused.len() == 3);
         for (item, prefix, revision) in [(&questions[0], "d-", 2), (&questions[1], "item-", 5), (&questions[2], "", 2)]
         {
-            let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose } = item;
+            let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose, explain } =
+                item;
+            let level = if prefix == "item-" { ExplainLevel::Full } else { ExplainLevel::None };
+            assert_eq!(explain.level, Some(level));
             let Credentials { token, scheme, query_token, proof } = credentials;
             let Question {
                 action,

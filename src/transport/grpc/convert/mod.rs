@@ -7,6 +7,7 @@ pub(super) mod applications;
 pub(super) mod authorization;
 mod credentials;
 pub(super) mod decisions;
+mod explanation;
 pub(super) mod log_proofs;
 pub(super) mod log_status;
 pub(super) mod policies;

@@ -110,7 +110,8 @@ pub(super) fn attributes(attributes: &Attributes) -> HashMap<String, pb::Value> 
     attributes.iter().map(|(name, each)| (name.to_string(), value(each))).collect()
 }
 
-fn value(value: &Value) -> pb::Value {
+/// A value.
+pub(super) fn value(value: &Value) -> pb::Value {
     let kind = match value {
         Value::Null => None,
         Value::Bool(truth) => Some(Kind::BoolValue(*truth)),
