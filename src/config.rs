@@ -3,6 +3,7 @@
 //! Defaults, then the file, then the environment, then flags: the later one counts. Nothing else reads the environment.
 
 mod callers;
+mod policies;
 
 use std::{
     cell::RefCell,
@@ -31,7 +32,10 @@ use crate::{
         realm_file::read_issuers,
         signed_note::VerifierKey,
     },
-    provider::witness::{self, Place},
+    provider::{
+        realm_files::Place,
+        witness::{self, Place as WitnessPlace},
+    },
     storage::{segment_log, sled},
     telemetry,
 };
@@ -50,6 +54,8 @@ pub struct Config {
     pub http_address: Option<SocketAddr>,
     /// The folder of realms that is looked through when `realms` is empty.
     pub policies_dir: PathBuf,
+    /// How often folders of policies are looked at, where a realm does not say; `None` for never.
+    pub watch: Option<Duration>,
     /// The realms that are named one by one.
     pub realms: Vec<RealmConfig>,
     /// Who may read the decision log; none for the local admin alone.
@@ -75,8 +81,10 @@ pub struct Config {
 pub struct RealmConfig {
     /// Its name.
     pub name: RealmName,
-    /// The folder of its files; several realms may use one.
-    pub folder: PathBuf,
+    /// Where its files are; several realms may use one place.
+    pub place: Place,
+    /// How often that is looked at; `None` for never.
+    pub watch: Option<Duration>,
     /// The variant of its files that decides; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
     /// Issuers beside those of realm.toml, and in place of one of the same name; paths of key files are absolute.
@@ -96,6 +104,7 @@ impl Default for Config {
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: None,
             policies_dir: "policies".into(),
+            watch: Some(policies::WATCH_DEFAULT),
             realms: Vec::new(),
             callers: Vec::new(),
             log: telemetry::Options::default(),
@@ -128,6 +137,9 @@ pub struct Flags {
     /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
     #[arg(long, value_name = "DIR")]
     pub policies_dir: Option<String>,
+    /// How often folders of policies are looked at for changes: 500ms, 5s, 1m and the like, or off [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub watch: Option<String>,
     /// off, error, warn, info, debug or trace, also by module: `warn,hallpass=debug` [default: info]
     #[arg(long, value_name = "FILTER")]
     pub log_level: Option<String>,
@@ -170,6 +182,7 @@ impl Flags {
             "grpc_address" => &self.grpc_address,
             "http_address" => &self.http_address,
             "policies_dir" => &self.policies_dir,
+            "watch" => &self.watch,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,
             "decision_log.mode" => &self.decision_log_mode,
@@ -298,7 +311,8 @@ impl Config {
             let fault = |error: &dyn fmt::Display| Fault::in_file(&folder.display().to_string(), error.to_string());
             name.map_err(|error| fault(&error)).map(|name| RealmConfig {
                 name,
-                folder,
+                place: Place::Folder(folder),
+                watch: self.watch,
                 variant: None,
                 issuers: Vec::new(),
                 retention: retention::Rules::default(),
@@ -346,12 +360,14 @@ impl Layers<'_> {
             let message = self.number(table, "limits.message_bytes_max", 65_536..=1024 * MEBIBYTE);
             (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000))
         });
+        let watch = self.value(Some(root), "watch", policies::watch).unwrap_or(default.watch);
         Config {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
             grpc_address: self.value(Some(root), "grpc_address", loopback).unwrap_or(default.grpc_address),
             http_address: self.value(Some(root), "http_address", loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
-            realms: self.realms(root, decision_log),
+            watch,
+            realms: self.realms(root, decision_log, watch),
             callers: callers::read(root),
             log,
             decision_log,
@@ -380,12 +396,12 @@ impl Layers<'_> {
     /// Where checkpoints are handed to. A relative path starts at the file's folder.
     fn witness(&self, table: &Table<'_>) -> witness::Options {
         let default = witness::Options::default();
-        let read = |key: &str, parse: fn(&str) -> Result<Place, String>| {
+        let read = |key: &str, parse: fn(&str) -> Result<WitnessPlace, String>| {
             let fault = |message| table.fault(Some(key), format!("`decision_log.witness.{key}` {message}"));
             parse(&table.text(key)?).map_err(fault).ok()
         };
-        let file = table.text("file").map(|path| Place::File(self.base.join(&*path)));
-        let places = [file, read("syslog", Place::syslog), read("url", Place::url)];
+        let file = table.text("file").map(|path| WitnessPlace::File(self.base.join(&*path)));
+        let places = [file, read("syslog", WitnessPlace::syslog), read("url", WitnessPlace::url)];
         let interval = table.integer("interval_seconds", 1..=86_400).and_then(|seconds| u64::try_from(seconds).ok());
         witness::Options {
             places: places.into_iter().flatten().collect(),
@@ -394,13 +410,19 @@ impl Layers<'_> {
         }
     }
 
-    fn realms(&self, root: &Table<'_>, decision_log: segment_log::Options) -> Vec<RealmConfig> {
+    fn realms(
+        &self,
+        root: &Table<'_>,
+        decision_log: segment_log::Options,
+        watch: Option<Duration>,
+    ) -> Vec<RealmConfig> {
         let realms = root.named("realms", |name, table| {
             let name = name.parse().map_err(|error| table.fault(None, format!("{error}"))).ok();
             if name.as_ref().map(RealmName::as_str) == Some(caller::REALM) {
                 table.fault(None, RESERVED);
             }
-            let folder = table.required_text("folder");
+            let place = policies::place(table, self.base, name.as_ref());
+            let watch = policies::watch_of(table, watch);
             let variant = table.text("variant");
             let mut issuers: Vec<Issuer> = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
             for file in issuers.iter_mut().flat_map(Issuer::files_mut) {
@@ -414,8 +436,8 @@ impl Layers<'_> {
                 })
                 .unzip();
             let retention = retention_rules(table);
-            let (folder, mask) = (self.base.join(&*folder?), mask.unwrap_or_default());
-            Some(RealmConfig { name: name?, folder, variant, issuers, decision_log, mask, retention })
+            let (name, place, mask) = (name?, place?, mask.unwrap_or_default());
+            Some(RealmConfig { name, place, watch, variant, issuers, retention, decision_log, mask })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -620,7 +642,7 @@ tokens_cached_max = 0
         assert_eq!((config.relationships.cache_bytes, config.relationships.free_bytes_min), (2 << 20, 0));
         assert_eq!((config.message_bytes_max, config.tokens_cached_max), (65_536, 0));
         let [realm] = config.realms.as_slice() else { panic!("one realm") };
-        assert_eq!((realm.name.as_str(), realm.folder.as_path()), ("edfi", Path::new("/policies/edfi")));
+        assert_eq!((realm.name.as_str(), realm.place.folder()), ("edfi", Path::new("/policies/edfi")));
         assert_eq!(realm.issuers[0].algorithms, [Algorithm::EdDSA]);
         assert_eq!(realm.issuers[0].keys, KeyLocation::File(std::path::absolute("etc/issuer.jwks.json").unwrap()));
     }
@@ -691,7 +713,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]

@@ -26,12 +26,12 @@ use crate::{
         caller::{self, CallerPolicies, Callers, KeyDigest, KnownCaller},
         people::People,
         policies::{faults_of, validate},
-        ports::archive::Archive,
+        ports::archive::{Archive, PolicyVersions as _},
         ports::{
-            BeforeGroup, Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, Stores,
-            TokenIntrospector,
+            BeforeGroup, Clock, DecisionLog as _, Introspected, IntrospectionError, KeyError, KeySource, RealmFiles,
+            Stores, TokenIntrospector,
         },
-        realm_state::{Deployed, RealmState},
+        realm_state::{Deployed, Origin, RealmState},
         token_cache::TokenCache,
     },
     config::{Config, ConfigError, RealmConfig},
@@ -42,7 +42,7 @@ use crate::{
         clock::SystemClock,
         introspection::Introspectors,
         jwks::Jwks,
-        realm_files::{RealmFolders, embedded_caller_policies, read_folder},
+        realm_files::{Place, RealmFolders, embedded_caller_policies, read_folder},
         witness::Witness,
     },
     storage::{
@@ -133,6 +133,10 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     }
     tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
     tokio::spawn(working.clone().run_until_cancelled_owned(keep_erasing(Arc::clone(&service.app))));
+    for (realm, every) in service.watches.clone() {
+        let app = Arc::clone(&service.app);
+        tokio::spawn(working.clone().run_until_cancelled_owned(async move { app.watch_policies(&realm, every).await }));
+    }
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     Ok(Running { service, grpc_address, health, accepting, working, serving: tokio::spawn(serving), http })
 }
@@ -275,6 +279,8 @@ pub struct Service {
     store: Arc<SledStore>,
     jwks: Arc<Jwks>,
     witnesses: Vec<Arc<Witness>>,
+    /// Whose files are looked at, and how often.
+    watches: Vec<(RealmName, Duration)>,
 }
 
 impl Service {
@@ -284,8 +290,8 @@ impl Service {
     /// Realms with faults, before anything is touched; a data folder that cannot be written or is another process's.
     pub async fn open(config: &Config) -> Result<Self> {
         let realms = config.realms()?;
-        let read = realms.clone();
-        let files = blocking(move || read_realms(&read)).await?;
+        let (read, data_dir) = (realms.clone(), config.data_dir.clone());
+        let origins = blocking(move || read_realms(&read, &data_dir)).await?;
         let caller_policies = open_caller_policies(config, &realms).await?;
         let store = {
             let (folder, options) = (config.data_dir.join("relationships"), config.relationships.clone());
@@ -298,8 +304,10 @@ impl Service {
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
         let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
-        let mut folders: BTreeMap<_, _> =
-            realms.iter().map(|realm| (realm.name.clone(), realm.folder.clone())).collect();
+        let mut places: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.place.clone())).collect();
+        let folders: BTreeMap<_, _> =
+            places.iter().map(|(name, place)| (name.clone(), place.folder().to_owned())).collect();
+        let mut watches: Vec<_> = realms.iter().filter_map(|realm| Some((realm.name.clone(), realm.watch?))).collect();
         let stores = Stores {
             relationships: Arc::clone(&store) as Arc<_>,
             applications: Arc::clone(&store) as Arc<_>,
@@ -308,19 +316,21 @@ impl Service {
         let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
         let opening = Opening { config, secret, log_secret, clock: &clock, stores: &stores };
         let (mut witnesses, mut states) = (Vec::new(), Vec::new());
-        for (realm, files) in realms.into_iter().zip(files) {
-            let (state, witnessed) = opening.realm(realm, files).await?;
+        for (realm, origin) in realms.into_iter().zip(origins) {
+            let (state, witnessed) = opening.realm(realm, origin).await?;
             witnesses.extend(witnessed);
             announce(&state);
             states.push(state);
         }
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
         let introspectors = Introspectors::new(Arc::clone(&clock));
-        let introspector = RealmIntrospector { introspectors, folders: folders.clone() };
+        let introspector = RealmIntrospector { introspectors, folders };
         if let Some(folder) = config.caller_policies() {
-            folders.insert(caller::REALM.parse()?, folder);
+            let name: RealmName = caller::REALM.parse()?;
+            watches.extend(config.watch.map(|every| (name.clone(), every)));
+            places.insert(name, Place::Folder(folder));
         }
-        let source = Arc::new(RealmFolders::new(folders));
+        let source = Arc::new(RealmFolders::new(places));
         let caller_policies = CallerPolicies::start(&caller_policies, clock.now_us()).map_err(ConfigError)?;
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
@@ -328,7 +338,7 @@ impl Service {
         let app = Arc::new(app);
         // What cannot be finished yet is tried again while the service runs.
         app.finish_erasures().await;
-        Ok(Self { app, store, jwks, witnesses })
+        Ok(Self { app, store, jwks, witnesses, watches })
     }
 
     /// The use cases.
@@ -365,7 +375,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// Puts a realm to work; who witnesses its log's checkpoints comes with it.
-    async fn realm(&self, realm: RealmConfig, files: Vec<SourceFile>) -> Result<(RealmState, Vec<Arc<Witness>>)> {
+    async fn realm(&self, realm: RealmConfig, begin: Begin) -> Result<(RealmState, Vec<Arc<Witness>>)> {
         let RealmConfig { name, variant, issuers, decision_log, mask, .. } = realm;
         let identities = {
             let (data_dir, name, clock) = (self.config.data_dir.clone(), name.clone(), Arc::clone(self.clock));
@@ -380,8 +390,9 @@ impl Opening<'_> {
         let deployed = Deployed { name, variant, issuers };
         let archive = open_archive(self.config, &deployed.name).await?;
         let now_us = self.clock.now_us();
+        let Begin { files, origin } = begin;
         let state = RealmState::start(deployed, &files, self.stores, log, people, now_us).await?;
-        let state = state.with_archive(archive, &*self.stores.relationships, files, now_us).await?;
+        let state = state.with_archive(archive, &*self.stores.relationships, origin, now_us).await?;
         let state = state.with_witnesses(witnesses.iter().map(|witness| Arc::clone(witness) as Arc<_>).collect());
         Ok((state, witnesses))
     }
@@ -423,7 +434,7 @@ pub(crate) fn signing(config: &Config, keys: &Path, realm: &RealmName) -> Result
 /// Where a realm keeps what it was.
 async fn open_archive(config: &Config, realm: &RealmName) -> Result<Archive> {
     let folder = config.data_dir.join("realms").join(realm.as_str());
-    let versions = Arc::new(PolicyFolders::in_folder(&folder.join("policies")));
+    let versions = Arc::new(kept_versions(&config.data_dir, realm));
     let (keys, realm) = (config.data_dir.join("keys"), realm.clone());
     let history = blocking(move || Ok(HistoryFiles::open(&folder.join("history"), &keys, &realm)?)).await?;
     Ok(Archive { versions, history: Arc::new(history) })
@@ -445,14 +456,26 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work).await.context("the work on the disk was cut off")?
 }
 
-/// Reads and checks the files of all realms, as a reload would: each must compile and pass its own tests.
-fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
+/// The versions of a realm's policies that are kept.
+fn kept_versions(data_dir: &Path, realm: &RealmName) -> PolicyFolders {
+    PolicyFolders::in_folder(&data_dir.join("realms").join(realm.as_str()).join("policies"))
+}
+
+/// The policies that a realm begins with, and where they come from.
+struct Begin {
+    files: Vec<SourceFile>,
+    origin: Origin,
+}
+
+/// Reads and checks the policies of all realms, as a reload would: each must compile and pass its own tests.
+fn read_realms(realms: &[RealmConfig], data_dir: &Path) -> Result<Vec<Begin>> {
     let mut faults = Vec::new();
     let mut read = Vec::new();
-    for RealmConfig { name, folder, variant, .. } in realms {
-        match read_folder(folder) {
-            Ok(files) => {
-                let validation = validate(&files, variant.as_deref());
+    for realm @ RealmConfig { name, place, variant, .. } in realms {
+        let folder = place.shown();
+        match read_realm(realm, data_dir) {
+            Ok(begin) => {
+                let validation = validate(&begin.files, variant.as_deref());
                 faults.extend(validation.faults.into_iter().map(|fault| below(folder, fault)));
                 let failed = validation.tests.iter().filter(|case| !case.differences.is_empty()).count();
                 if failed > 0 {
@@ -460,12 +483,41 @@ fn read_realms(realms: &[RealmConfig]) -> Result<Vec<Vec<SourceFile>>> {
                     let message = format!("{failed} of the realm's own tests fail; see `hallpass test {folder}`");
                     faults.push(Fault::in_file(&folder.to_string(), message));
                 }
-                read.push(files);
+                read.push(begin);
             }
             Err(message) => faults.push(Fault::in_file(&format!("realm `{name}`"), message)),
         }
     }
     if faults.is_empty() { Ok(read) } else { bail!(ConfigError(faults)) }
+}
+
+/// The policies that a realm begins with: those of a rollback that stands, or else its files.
+///
+/// # Errors
+/// A sentence that names what cannot be read and what is wrong with it.
+fn read_realm(RealmConfig { name, place, variant, .. }: &RealmConfig, data_dir: &Path) -> Result<Begin, String> {
+    let versions = kept_versions(data_dir, name);
+    let Some(pin) = versions.pin().map_err(|error| error.to_string())? else {
+        let RealmFiles { files, seal } = place.read()?;
+        let origin = Origin::Files(RealmFiles { files: files.clone(), seal });
+        return Ok(Begin { files, origin });
+    };
+    let way_out = |what: &str| {
+        let file = versions.pin_file();
+        format!(
+            "was rolled back to version {}, which {what}; without the file `{}` the realm's files decide again",
+            pin.version,
+            file.display()
+        )
+    };
+    let kept = versions.get(&pin.version).map_err(|error| error.to_string())?;
+    let kept = kept.ok_or_else(|| way_out("is not kept any more"))?;
+    if kept.variant != *variant {
+        return Err(way_out("is of another variant than hallpass.toml asks for"));
+    }
+    let signer = place.vouch(&kept).map_err(|message| way_out(&format!("may not decide: {message}")))?;
+    tracing::warn!(realm = %name, policy_version = %pin.version, by = %pin.by, "a rollback stands, so the realm's files do not decide");
+    Ok(Begin { files: kept.files, origin: Origin::Pinned(pin, signer) })
 }
 
 /// The files of the policies that judge who reads the decision log: the deployment's own, or those of the program.

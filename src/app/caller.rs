@@ -1,6 +1,7 @@
-//! Who may read the decision log: the callers that the deployment names, judged by the policies of the realm `hallpass`,
-//! each call recorded in the log that it reads.
+//! Who may read the decision log, and do something to a realm's policies: the callers that the deployment names, judged by
+//! the policies of the realm `hallpass`, each call recorded in the log that it reads or that those policies fill.
 
+mod changes;
 mod policies;
 mod reading;
 pub(in crate::app) mod refusals;
@@ -42,6 +43,9 @@ pub const ADMIN_ROLES: [&str; 4] = ["operator", "auditor", "privacy_officer", "a
 
 /// The resource type of every reading.
 pub const RESOURCE_TYPE: &str = "DecisionLog";
+
+/// The resource type of what is done to a realm's policies.
+pub const POLICIES_TYPE: &str = "PolicySet";
 
 /// A key that is longer than this, in bytes, is nobody's.
 pub const KEY_BYTES_MAX: usize = 1_024;
@@ -165,7 +169,7 @@ impl Callers {
     }
 }
 
-const KEY_MISSING: &str = "reading the decision log takes a caller's key, as `authorization: Bearer KEY`";
+const KEY_MISSING: &str = "this call takes a caller's key, as `authorization: Bearer KEY`";
 const KEY_UNKNOWN: &str = "the key is no caller's: callers stand under `[callers]` in hallpass.toml, and without any the \
                            local admin token counts, which is in the file admin.token of the data folder";
 const ADMIN_IS_PAST: &str =
@@ -283,7 +287,7 @@ impl App {
         let Some(policies) = self.callers.policies() else {
             return Err(unauthenticated(&Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN)));
         };
-        let judged = policies.judge(identified, &state, reading);
+        let judged = policies.judge(identified, state.name.as_str(), Some(&state), reading);
         Ok((state, judged))
     }
 
@@ -333,7 +337,7 @@ impl App {
             reasons: decision.reasons.clone(),
             determining_policies: decision.determining_policies.clone(),
             action: reading.action.into(),
-            resource_type: RESOURCE_TYPE.into(),
+            resource_type: reading.about.resource_type().into(),
             resource_id: state.name.as_str().into(),
             subjects: if is_known { reading.subjects(state) } else { Vec::new() },
             principal: principal.as_ref().map(|(entity, _)| entity.clone()),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use self::archive::KeptPolicies;
 use crate::domain::{
     application::{Application, ApplicationToken, TokenDigest},
+    bundle::Seal,
     checkpoint::SignedCheckpoint,
     decision_record::{DecisionRecord, LoggedDecision},
     id::{DecisionId, EntityId, RealmName, Revision},
@@ -549,11 +551,45 @@ pub trait TokenIntrospector: Send + Sync + std::fmt::Debug {
 /// The realm whose policies say who may read; no realm of a deployment has this name.
 pub const CALLERS_REALM: &str = "hallpass";
 
-/// Reads the files of realms.
+/// A realm's files as they were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RealmFiles {
+    /// The files, sorted by path.
+    pub files: Vec<SourceFile>,
+    /// What was signed of the bundle that they came in; `None` where nobody had to sign.
+    pub seal: Option<Seal>,
+}
+
+impl RealmFiles {
+    /// Files that nobody had to sign.
+    pub fn unsigned(files: Vec<SourceFile>) -> Self {
+        Self { files, seal: None }
+    }
+}
+
+/// What is as long the same as nothing changes where a realm's files are read from: a hash of names, sizes and times.
+pub type Fingerprint = [u8; 32];
+
+/// Reads the files of realms. Blocks.
 pub trait RealmSource: Send + Sync + std::fmt::Debug {
-    /// All files of the realm's folder, sorted by path.
+    /// All files of the realm, as they were together at one moment.
     ///
     /// # Errors
     /// A sentence that names the folder or file and what is wrong with it.
-    fn read(&self, realm: &RealmName) -> Result<Vec<SourceFile>, String>;
+    fn read(&self, realm: &RealmName) -> Result<RealmFiles, String>;
+
+    /// Looks, without reading any file, whether there may be something new to read. A source that cannot tell always
+    /// says the same.
+    fn fingerprint(&self, _: &RealmName) -> Fingerprint {
+        Fingerprint::default()
+    }
+
+    /// Whether policies that were kept may decide again: where the realm's files must be signed, these were, with a key
+    /// that is still trusted. Returns that key's name; `None` where nobody has to sign.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing.
+    fn vouch(&self, _: &RealmName, _: &KeptPolicies) -> Result<Option<Arc<str>>, String> {
+        Ok(None)
+    }
 }

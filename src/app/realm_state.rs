@@ -14,14 +14,18 @@ use crate::{
         caller::refusals::Refusals,
         error::{Error, Kind},
         people::People,
-        ports::archive::{Archive, ArchiveError, KeptPolicies},
-        ports::{CheckpointWitness, DecisionLog, LogStatus, RelationshipStore, Stores, WitnessStatus},
+        policies::status::{PolicyStatus, Standing},
+        ports::archive::{Archive, ArchiveError, KeptPolicies, Pin},
+        ports::{
+            CheckpointWitness, DecisionLog, LogStatus, RealmFiles, RelationshipStore, Stores, WitnessStatus,
+        },
         readers::Readers,
         recent::Recent,
         replay::LastPast,
         revocation_index::Revocations,
     },
     domain::{
+        bundle,
         fault::Fault,
         grants::Grants,
         graph::Graph,
@@ -52,6 +56,15 @@ pub struct Deployed {
     pub issuers: Vec<Issuer>,
 }
 
+/// Where the policies come from that a realm begins with.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The realm's files.
+    Files(RealmFiles),
+    /// A kept version that was chosen over them, and the name of the key that signed it, if somebody had to.
+    Pinned(Pin, Option<Arc<str>>),
+}
+
 /// A realm at work. Readers take what they need once and keep it for the whole request.
 #[derive(Debug)]
 pub struct RealmState {
@@ -77,7 +90,8 @@ pub struct RealmState {
     pub(super) revocations: Revocations,
     deployment_issuers: Vec<Issuer>,
     policies: ArcSwap<LoadedRealm>,
-    last_faults: ArcSwap<Vec<Fault>>,
+    /// How those stand to the files.
+    pub(super) standing: Standing,
     graph: ArcSwap<Graph>,
     /// Where it keeps what it was; without, nothing can be decided again.
     archive: Option<Archive>,
@@ -123,7 +137,7 @@ impl RealmState {
             revocations,
             deployment_issuers,
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
-            last_faults: ArcSwap::default(),
+            standing: Standing::default(),
             graph: ArcSwap::from_pointee(graph),
             archive: None,
             witnesses: Vec::new(),
@@ -134,19 +148,40 @@ impl RealmState {
         })
     }
 
-    /// The same realm, which keeps what it is from now on. Its policies are those of these files.
+    /// The same realm, which keeps what it is from now on. Its policies are those of the origin.
     ///
     /// # Errors
-    /// When policies or relationships cannot be kept, or the store cannot be read.
+    /// When policies or relationships cannot be kept, or the store cannot be read; an older bundle than one before.
     pub async fn with_archive(
         mut self,
         archive: Archive,
         store: &dyn RelationshipStore,
-        files: Vec<SourceFile>,
+        origin: Origin,
         now_us: i64,
     ) -> Result<Self, StartError> {
+        let versions = Arc::clone(&archive.versions);
         self.archive = Some(archive);
-        self.keep_policies(files, now_us).await.map_err(Error::from)?;
+        let known = tokio::task::spawn_blocking(move || versions.list()).await;
+        let known = known.unwrap_or_else(|error| Err(ArchiveError::Unavailable(error.to_string())));
+        let notes = known.map_err(Error::from)?.into_iter().filter_map(|known| known.note);
+        let bundle_number = notes.filter_map(|note| bundle::number_of(&note)).max().unwrap_or_default();
+        self.standing.change(|status| status.bundle_number = bundle_number);
+        match origin {
+            Origin::Files(files) => {
+                self.refuse_older(&files).map_err(|fault| StartError::Faults(vec![fault]))?;
+                let version = self.policies().realm.version.clone();
+                let seal = files.seal.clone();
+                self.keep_policies(files, now_us).await.map_err(Error::from)?;
+                self.standing.change(|status| {
+                    status.files_version = Some(version);
+                    status.note_seal(seal.as_ref());
+                });
+            }
+            Origin::Pinned(pin, signer) => self.standing.change(|status| {
+                status.pin = Some(pin);
+                status.signer = signer;
+            }),
+        }
         self.keep_history(&self.graph(), store, now_us).await?;
         Ok(self)
     }
@@ -164,6 +199,21 @@ impl RealmState {
         let lag = self.witnesses.iter().map(|witness| status.entries.saturating_sub(witness.handed())).max();
         let failures = self.witnesses.iter().map(|witness| witness.failures()).sum();
         LogStatus { witness: lag.map(|lag| WitnessStatus { failures, lag }), ..status }
+    }
+
+    /// Refuses a bundle that is older than one that decided before: whoever puts it there may want its faults back.
+    pub(super) fn refuse_older(&self, files: &RealmFiles) -> Result<(), Fault> {
+        let Some(seal) = &files.seal else { return Ok(()) };
+        let (number, newest) = (seal.statement.number, self.standing.get().bundle_number);
+        if number >= newest {
+            return Ok(());
+        }
+        let message = format!(
+            "the bundle signed by `{}` has the number {number} and is older than number {newest}, which decided here; \
+             `hallpass policies rollback` goes back to a version that is kept",
+            seal.signer
+        );
+        Err(Fault::in_file(self.name.as_str(), message))
     }
 
     /// Where it keeps what it was.
@@ -184,12 +234,21 @@ impl RealmState {
     }
 
     /// Keeps the files of policies that are about to decide.
-    pub(crate) async fn keep_policies(&self, files: Vec<SourceFile>, now_us: i64) -> Result<(), ArchiveError> {
+    pub(super) async fn keep_policies(&self, files: RealmFiles, now_us: i64) -> Result<(), ArchiveError> {
         let Some(archive) = &self.archive else { return Ok(()) };
-        let (versions, policies) =
-            (Arc::clone(&archive.versions), KeptPolicies { files, variant: self.variant.clone() });
+        let RealmFiles { files, seal } = files;
+        let policies = KeptPolicies { files, variant: self.variant.clone(), note: seal.map(|seal| seal.note) };
+        let versions = Arc::clone(&archive.versions);
         let kept = tokio::task::spawn_blocking(move || versions.keep(&policies, now_us)).await;
         kept.unwrap_or_else(|error| Err(ArchiveError::Unavailable(error.to_string())))
+    }
+
+    /// Lets a kept version decide whatever the files are, or the files again, also after a restart.
+    pub(super) async fn set_pin(&self, pin: Option<Pin>) -> Result<(), ArchiveError> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let versions = Arc::clone(&archive.versions);
+        let set = tokio::task::spawn_blocking(move || versions.set_pin(pin.as_ref())).await;
+        set.unwrap_or_else(|error| Err(ArchiveError::Unavailable(error.to_string())))
     }
 
     /// Begins the history anew where it does not end with these relationships, which nobody has seen yet.
@@ -233,9 +292,9 @@ impl RealmState {
         self.applications.index()
     }
 
-    /// The faults of the last reload that was refused; none when the last one was good.
-    pub fn last_faults(&self) -> Arc<Vec<Fault>> {
-        self.last_faults.load_full()
+    /// How the policies that decide stand to the realm's files.
+    pub fn policy_status(&self) -> Arc<PolicyStatus> {
+        self.standing.get()
     }
 
     /// Compiles files as this realm would run them.
@@ -245,12 +304,7 @@ impl RealmState {
 
     pub(crate) fn replace_policies(&self, realm: Realm, now_us: i64) {
         log_grant_faults(&self.name, &realm);
-        self.last_faults.store(Arc::default());
         self.policies.store(Arc::new(LoadedRealm { realm, loaded_at_us: now_us }));
-    }
-
-    pub(crate) fn note_faults(&self, faults: Vec<Fault>) {
-        self.last_faults.store(Arc::new(faults));
     }
 
     /// Publishes relationships; the caller holds the writer's lock.

@@ -78,7 +78,7 @@ enum Verb {
     /// Reads the decision log
     #[command(subcommand)]
     Decisions(decisions::Verb),
-    /// Shows which versions of a realm's policies ever decided
+    /// Goes back to versions of a realm's policies that decided before, shows them, and signs bundles
     #[command(subcommand)]
     Policies(policies::Verb),
     /// Erases people from the decision log, holds them, and says who is behind pseudonyms

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{
     Outcome,
     render::{Screen, Tone, counted},
-    target::{Target, failed},
+    target::{PolicyTarget, failed},
 };
 use crate::{
     config::Environment,
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    target: Target,
+    target: PolicyTarget,
 }
 
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
@@ -25,23 +25,35 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     let request = ReloadPoliciesRequest { realm: realm.clone() };
     let answer = PolicyServiceClient::new(channel).reload_policies(request).await;
     let answer = answer.map_err(|status| failed(&status))?.into_inner();
-    let version: String = answer.policy_version.chars().take(12).collect();
-    let count = counted(answer.faults.len() as u64, "fault", "faults");
     let is_good = answer.faults.is_empty();
-    for fault in answer.faults {
-        screen.line(fault_of(fault))?;
-    }
-    let line = if is_good {
-        format!("{realm}: {}, decides by digest {version}…", screen.toned(Tone::Good, "reloaded"))
-    } else {
-        format!("{realm}: {}, still decides by digest {version}…", screen.toned(Tone::Bad, &count))
-    };
-    screen.line(line)?;
+    show(&realm, "reloaded", &answer.policy_version, answer.faults, screen)?;
     Ok(Outcome::of(!is_good))
 }
 
+/// Shows what a realm decides by now, and the faults for which it still does.
+pub(super) fn show(
+    realm: &str,
+    done: &str,
+    version: &str,
+    faults: Vec<PolicyFault>,
+    screen: &mut Screen,
+) -> Result<()> {
+    let version: String = version.chars().take(12).collect();
+    let count = counted(faults.len() as u64, "fault", "faults");
+    let is_good = faults.is_empty();
+    for fault in faults {
+        screen.line(fault_of(fault))?;
+    }
+    let line = if is_good {
+        format!("{realm}: {}, decides by digest {version}…", screen.toned(Tone::Good, done))
+    } else {
+        format!("{realm}: {}, still decides by digest {version}…", screen.toned(Tone::Bad, &count))
+    };
+    Ok(screen.line(line)?)
+}
+
 /// A fault as it is shown, from the wire.
-fn fault_of(fault: PolicyFault) -> Fault {
+pub(super) fn fault_of(fault: PolicyFault) -> Fault {
     let PolicyFault { file, line, column, source_line, message } = fault;
     let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Fault { file, line: number(line), column: number(column), source_line, message }

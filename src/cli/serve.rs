@@ -1,5 +1,7 @@
 //! `hallpass serve`: the service, until it is told to stop.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,7 +14,9 @@ use crate::{
 const NOTES: &str = "\
 Every setting can stand in the configuration file, in a variable such as HALLPASS_DATA_DIR, or in a flag; the later one
 counts. Once requests are taken, standard output has one line: listening on ADDRESS, and a second one if HTTP is spoken:
-listening on http://ADDRESS. SIGTERM and SIGINT stop the service after the requests in flight.";
+listening on http://ADDRESS. SIGTERM and SIGINT stop the service after the requests in flight. SIGHUP takes the files of
+all realms as they are now, as a change of the files does by itself within two looks (--watch); files with faults are
+refused and the last good ones go on deciding. The configuration itself is read at the start alone.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
@@ -27,15 +31,24 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     // Before anything is opened, so that a stop is orderly from the first moment on.
     let mut terminated = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be received")?;
+    let mut hung_up = signal(SignalKind::hangup()).context("signals cannot be received")?;
     let mut running = server::start(config).await?;
     let http = running.http_address().map(|address| format!("listening on http://{address}\n")).unwrap_or_default();
     // Both lines in one go: who waits for the first one need not stay to read the second.
     screen.out().write_all(format!("listening on {}\n{http}", running.grpc_address()).as_bytes())?;
     screen.out().flush()?;
+    let app = Arc::clone(running.app());
+    let reloading = async move {
+        while hung_up.recv().await.is_some() {
+            app.reload_all().await;
+        }
+        std::future::pending::<()>().await;
+    };
     let ended = tokio::select! {
         _ = terminated.recv() => None,
         _ = interrupted.recv() => None,
         error = running.ended() => Some(error),
+        () = reloading => None,
     };
     running.stop().await?;
     ended.map_or(Ok(Outcome::Fine), Err)

@@ -1,6 +1,10 @@
 //! The running service that a verb speaks to.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tonic::{
@@ -137,18 +141,75 @@ pub(super) fn bearer(named: Option<PathBuf>, flag: &str, flags: &Flags, environm
         Config::load(flags, environment)?.data_dir.join(ADMIN_TOKEN)
     };
     let shown = path.display();
-    let key = fs::read_to_string(&path).map_err(|error| match (&named, error.kind()) {
-            (None, io::ErrorKind::NotFound) => anyhow!(
+    read_key(&path).map_err(|error| match (&named, error.downcast_ref::<io::Error>().map(io::Error::kind)) {
+            (None, Some(io::ErrorKind::NotFound)) => anyhow!(
                 "there is no local admin token `{shown}`; say where the service keeps its data with --data-dir or \
                  --config, or name the file of a caller's key with {flag}"
             ),
-            (None, io::ErrorKind::PermissionDenied) => anyhow!(
+            (None, Some(io::ErrorKind::PermissionDenied)) => anyhow!(
                 "the local admin token `{shown}` may be read by the user that runs the service alone; be that user, or name \
                  the file of a caller's key with {flag}"
             ),
-            _ => anyhow!("the caller's key `{shown}` cannot be read: {error}"),
-        })?;
+            _ => error,
+        })
+}
+
+/// The key in a file.
+fn read_key(path: &Path) -> Result<Bearer> {
+    let shown = path.display();
+    let key = fs::read_to_string(path).with_context(|| format!("the caller's key `{shown}` cannot be read"))?;
     Bearer::new(&key).with_context(|| format!("`{shown}` holds no key; expected one line of visible characters"))
+}
+
+/// The running service, for a verb that does something to policies, and the key that it shows if one is named.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct PolicyTarget {
+    #[command(flatten)]
+    target: Target,
+    /// The file with the caller's key, where the service knows callers.
+    #[arg(long, value_name = "FILE")]
+    #[arg(
+        help = "The file with the caller's key, where the service's configuration names callers [env: HALLPASS_TOKEN_FILE]"
+    )]
+    token_file: Option<PathBuf>,
+}
+
+/// A connection whose every call shows the caller's key, if there is one.
+pub(super) type PolicyChannel = InterceptedService<Channel, Shown>;
+
+impl PolicyTarget {
+    /// Reads the key, if one is named, and connects to the service.
+    pub(super) async fn connect(&self, environment: &Environment) -> Result<PolicyChannel> {
+        let named = self.token_file.clone().or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
+        let key = named.as_deref().map(read_key).transpose()?;
+        Ok(InterceptedService::new(self.target.connect(environment).await?, Shown(key)))
+    }
+
+    /// The realm that was named, or else the service's only one.
+    pub(super) async fn realm(&self, channel: &PolicyChannel) -> Result<String> {
+        match &self.target.realm {
+            Some(realm) => Ok(realm.clone()),
+            None => only(&realms(channel.clone()).await?),
+        }
+    }
+
+    /// The realm that was named.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.target.realm.as_deref()
+    }
+}
+
+/// Adds a caller's key to every call, if there is one.
+#[derive(Clone, Debug)]
+pub(super) struct Shown(Option<Bearer>);
+
+impl Interceptor for Shown {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        match &mut self.0 {
+            Some(bearer) => bearer.call(request),
+            None => Ok(request),
+        }
+    }
 }
 
 /// Adds a caller's key to every call.

@@ -172,8 +172,9 @@ fn refusal(what: &str, error: &TokenError, screen: &Screen) -> String {
 async fn verify(text: &str, config: &Config, screen: &mut Screen) -> Result<bool> {
     let issuer = token::read(text)?.issuer().to_owned();
     let (mut is_good, mut is_known) = (false, false);
-    for RealmConfig { name, folder, variant, issuers, decision_log: _, mask: _, retention: _ } in config.realms()? {
-        let compiled = Realm::compile(&check::read(&folder)?, variant.as_deref());
+    for RealmConfig { name, place, variant, issuers, .. } in config.realms()? {
+        let folder = place.folder().to_owned();
+        let compiled = Realm::compile(&place.read().map_err(anyhow::Error::msg)?.files, variant.as_deref());
         let realm = match compiled.and_then(|mut realm| realm.trust(&issuers).map(|()| realm)) {
             Ok(realm) => realm,
             Err(faults) => {

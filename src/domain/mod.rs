@@ -73,6 +73,7 @@ pub mod search;
 
 pub mod policy_test;
 
+pub mod bundle;
 pub mod checkpoint;
 pub mod codec;
 pub mod decision_record;

@@ -1,6 +1,7 @@
 //! What comes from outside: policy files, claim sets, keys, the clock.
 
 mod addresses;
+pub mod bundle;
 pub mod claims_metadata;
 pub mod clock;
 mod discovery;

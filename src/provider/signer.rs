@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
@@ -55,6 +56,9 @@ pub enum LocalKeyError {
     /// The claims could not be signed.
     #[error("cannot sign the claims")]
     Sign(#[source] jsonwebtoken::errors::Error),
+    /// The key signs tokens and cannot sign anything else.
+    #[error("cannot sign with this key")]
+    Bytes,
 }
 
 impl LocalKey {
@@ -119,6 +123,26 @@ impl LocalKey {
         header.typ = Some(typ.to_owned());
         header.kid = Some(self.key_id.clone());
         jsonwebtoken::encode(&header, claims, &self.private).map_err(LocalKeyError::Sign)
+    }
+
+    /// The public key itself (RFC 8032 section 5.1.5).
+    ///
+    /// # Errors
+    /// [`LocalKeyError::Bytes`].
+    pub fn public_bytes(&self) -> Result<[u8; 32], LocalKeyError> {
+        self.pair()?.public_key().as_ref().try_into().map_err(|_| LocalKeyError::Bytes)
+    }
+
+    /// Signs bytes as they are (RFC 8032 section 5.1.6).
+    ///
+    /// # Errors
+    /// [`LocalKeyError::Bytes`].
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Result<Vec<u8>, LocalKeyError> {
+        Ok(self.pair()?.sign(bytes).as_ref().to_vec())
+    }
+
+    fn pair(&self) -> Result<Ed25519KeyPair, LocalKeyError> {
+        Ed25519KeyPair::from_pkcs8_maybe_unchecked(self.private.as_bytes()).map_err(|_| LocalKeyError::Bytes)
     }
 
     fn from_private(private: EncodingKey) -> Result<Self, LocalKeyError> {

@@ -2,25 +2,32 @@
 //!
 //! ```text
 //! <digest>/first_used   since when, in microseconds since the epoch
+//! <digest>/last_used    when the realm's files last brought it, likewise; no file where that was the first time
 //! <digest>/variant      the variant's name; no file where the files count as they stand
+//! <digest>/note         the signed note of the bundle that it came in last, if it did
 //! <digest>/files/...    the realm's files
+//! pin                   the version that decides whatever the files are: digest, time and caller, a line each
 //! ```
-//! A version is written to a temporary folder, made durable, and renamed; once it is there, nothing changes it.
+//! A version is written to a temporary folder, made durable, and renamed; once it is there, nothing changes its files.
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
-    app::ports::archive::{ArchiveError, KeptPolicies, KnownVersion, PolicyVersions},
+    app::ports::archive::{ArchiveError, KeptPolicies, KnownVersion, Pin, PolicyVersions},
     domain::{id::PolicyVersion, policy_set::SourceFile},
 };
 
 const FILES: &str = "files";
 const VARIANT: &str = "variant";
 const FIRST_USED: &str = "first_used";
+const LAST_USED: &str = "last_used";
+const NOTE: &str = "note";
+const PIN: &str = "pin";
 /// What the names of unfinished folders begin with.
 const TEMPORARY: &str = ".new-";
 /// What the names of damaged folders begin with that were put aside.
@@ -38,6 +45,11 @@ impl PolicyFolders {
         Self { folder: folder.to_owned() }
     }
 
+    /// The file that names the version which decides whatever the realm's files are.
+    pub fn pin_file(&self) -> PathBuf {
+        self.folder.join(PIN)
+    }
+
     fn path(&self, version: &PolicyVersion) -> Option<PathBuf> {
         // What isn't a digest is no folder's name.
         let is_digest = version.0.len() == 64 && version.0.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -53,8 +65,10 @@ impl PolicyFolders {
         let mut folders = vec![temporary.clone(), temporary.join(FILES)];
         fs::create_dir_all(temporary.join(FILES))?;
         write_new(&temporary.join(FIRST_USED), &now_us.to_string())?;
-        if let Some(variant) = &policies.variant {
-            write_new(&temporary.join(VARIANT), variant)?;
+        for (name, content) in [(VARIANT, &policies.variant), (NOTE, &policies.note)] {
+            if let Some(content) = content {
+                write_new(&temporary.join(name), content)?;
+            }
         }
         for SourceFile { path, content } in &policies.files {
             let relative = Path::new(path);
@@ -78,7 +92,20 @@ impl PolicyFolders {
         let root = path.join(FILES);
         walk(&root, &root, &mut files)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(KeptPolicies { files, variant: read_variant(path)? })
+        Ok(KeptPolicies { files, variant: read_text(&path.join(VARIANT))?, note: read_text(&path.join(NOTE))? })
+    }
+
+    /// Notes that a version that is kept came once more. Its time need not survive a power cut, its note must.
+    fn note_use(&self, kept: &KeptPolicies, policies: &KeptPolicies, now_us: i64) -> io::Result<()> {
+        let folder = self.folder.join(&*kept.version().0);
+        if policies.note.is_some() && policies.note != kept.note {
+            let note = policies.note.as_deref().unwrap_or_default();
+            replace(&folder, NOTE, note)?;
+            sync_folder(&folder)?;
+        }
+        let temporary = folder.join(format!("{TEMPORARY}{LAST_USED}"));
+        fs::write(&temporary, now_us.to_string())?;
+        fs::rename(temporary, folder.join(LAST_USED))
     }
 }
 
@@ -86,7 +113,7 @@ impl PolicyVersions for PolicyFolders {
     fn keep(&self, policies: &KeptPolicies, now_us: i64) -> Result<(), ArchiveError> {
         let version = policies.version();
         match self.get(&version) {
-            Ok(Some(_)) => return Ok(()),
+            Ok(Some(kept)) => return self.note_use(&kept, policies, now_us).map_err(|error| self.unusable(&error)),
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(policy_version = %version, %error, "kept policies are put aside and kept anew");
@@ -117,7 +144,10 @@ impl PolicyVersions for PolicyFolders {
                 let Some(path) = self.path(&version) else { continue };
                 let text = fs::read_to_string(path.join(FIRST_USED))?;
                 let first_used_us = text.trim().parse().map_err(|_| io::Error::other("`first_used` is no number"))?;
-                known.push(KnownVersion { first_used_us, version, variant: read_variant(&path)? });
+                let last_used_us = read_text(&path.join(LAST_USED))?.and_then(|text| text.trim().parse().ok());
+                let (variant, note) = (read_text(&path.join(VARIANT))?, read_text(&path.join(NOTE))?);
+                let last_used_us = last_used_us.unwrap_or(first_used_us);
+                known.push(KnownVersion { first_used_us, last_used_us, version, variant, note });
             }
             known.sort_by(|a, b| (a.first_used_us, &a.version).cmp(&(b.first_used_us, &b.version)));
             Ok(known)
@@ -127,6 +157,36 @@ impl PolicyVersions for PolicyFolders {
             known => known.map_err(|error| self.unusable(&error)),
         }
     }
+
+    fn pin(&self) -> Result<Option<Pin>, ArchiveError> {
+        let Some(text) = read_text(&self.folder.join(PIN)).map_err(|error| self.unusable(&error))? else {
+            return Ok(None);
+        };
+        let mut lines = text.lines();
+        let (version, at_us, by) = (lines.next(), lines.next().and_then(|line| line.parse().ok()), lines.next());
+        match (version.map(|version| PolicyVersion(version.into())), at_us, by) {
+            (Some(version), Some(at_us), Some(by)) if self.path(&version).is_some() => {
+                Ok(Some(Pin { version, by: by.into(), at_us }))
+            }
+            _ => Err(ArchiveError::Damaged(format!("`{}` names no version", self.folder.join(PIN).display()))),
+        }
+    }
+
+    fn set_pin(&self, pin: Option<&Pin>) -> Result<(), ArchiveError> {
+        let set = || match pin {
+            Some(Pin { version, by, at_us }) => {
+                fs::create_dir_all(&self.folder)?;
+                replace(&self.folder, PIN, &format!("{version}\n{at_us}\n{by}\n"))?;
+                sync_folder(&self.folder)
+            }
+            None => match fs::remove_file(self.folder.join(PIN)) {
+                Ok(()) => sync_folder(&self.folder),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            },
+        };
+        set().map_err(|error| self.unusable(&error))
+    }
 }
 
 impl PolicyFolders {
@@ -135,9 +195,10 @@ impl PolicyFolders {
     }
 }
 
-fn read_variant(path: &Path) -> io::Result<Option<std::sync::Arc<str>>> {
-    match fs::read_to_string(path.join(VARIANT)) {
-        Ok(name) => Ok(Some(name.into())),
+/// The text of a file that may be missing.
+fn read_text(path: &Path) -> io::Result<Option<Arc<str>>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -155,6 +216,16 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) -> io::Result<(
         files.push(SourceFile { path: parts.join("/"), content: fs::read_to_string(&path)? });
     }
     Ok(())
+}
+
+/// Puts a text in the place of what a file said, at once.
+fn replace(folder: &Path, name: &str, content: &str) -> io::Result<()> {
+    let temporary = folder.join(format!("{TEMPORARY}{name}"));
+    if temporary.exists() {
+        fs::remove_file(&temporary)?;
+    }
+    write_new(&temporary, content)?;
+    fs::rename(temporary, folder.join(name))
 }
 
 fn write_new(path: &Path, content: &str) -> io::Result<()> {
@@ -176,7 +247,7 @@ mod tests {
     fn policies(content: &str, variant: Option<&str>) -> KeptPolicies {
         let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
         let files = vec![file("realm.toml", content), file("variants/odd.toml", "x = 1\n")];
-        KeptPolicies { files, variant: variant.map(Into::into) }
+        KeptPolicies { files, variant: variant.map(Into::into), note: None }
     }
 
     #[test]
@@ -225,5 +296,40 @@ mod tests {
         policies.files[0].path = "../out".to_owned();
         assert!(matches!(kept.keep(&policies, 3), Err(ArchiveError::Unavailable(_))));
         assert!(!folder.path().join("out").exists());
+    }
+
+    #[test]
+    fn a_version_that_comes_once_more_keeps_its_files_and_takes_time_and_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = PolicyFolders::in_folder(folder.path());
+        let mut policies = policies("a", None);
+        kept.keep(&policies, 3).unwrap();
+        let times = || kept.list().unwrap().iter().map(|known| (known.first_used_us, known.last_used_us)).next();
+        assert_eq!(times(), Some((3, 3)));
+        policies.note = Some("signed".into());
+        kept.keep(&policies, 8).unwrap();
+        assert_eq!(times(), Some((3, 8)));
+        assert_eq!(kept.get(&policies.version()).unwrap(), Some(policies.clone()));
+        let without = KeptPolicies { note: None, ..policies.clone() };
+        kept.keep(&without, 9).unwrap();
+        assert_eq!(kept.get(&policies.version()).unwrap(), Some(policies), "a note stays");
+    }
+
+    #[test]
+    fn a_pin_stays_until_it_is_taken_away_and_a_broken_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = PolicyFolders::in_folder(&folder.path().join("policies"));
+        assert_eq!(kept.pin().unwrap(), None);
+        kept.set_pin(None).unwrap();
+        let pin = Pin { version: policies("a", None).version(), by: "ada".into(), at_us: 7 };
+        kept.set_pin(Some(&pin)).unwrap();
+        assert_eq!(kept.pin().unwrap().as_ref(), Some(&pin));
+        assert_eq!(kept.list().unwrap(), []);
+        kept.set_pin(None).unwrap();
+        assert_eq!(kept.pin().unwrap(), None);
+        for broken in ["", "../x\n7\nada\n", &format!("{}\nx\nada\n", pin.version), &format!("{}\n7", pin.version)] {
+            fs::write(folder.path().join("policies/pin"), broken).unwrap();
+            assert!(matches!(kept.pin(), Err(ArchiveError::Damaged(_))), "{broken}");
+        }
     }
 }

@@ -28,6 +28,7 @@ mod pages;
 mod privacy_canaries;
 mod realms_page;
 mod relationships;
+mod reload;
 mod replay;
 mod revocations;
 mod rotation;

@@ -45,6 +45,8 @@ pub(crate) struct Home {
     pub(crate) rules: PathBuf,
     /// The variant of the realm.
     pub(crate) variant: Option<&'static str>,
+    /// Further keys of the realm.
+    pub(crate) realm_keys: String,
     /// The data folder.
     pub(crate) data: PathBuf,
     /// The address to listen on.
@@ -108,6 +110,7 @@ impl Home {
         Self {
             rules: Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/edfi"),
             variant: None,
+            realm_keys: String::new(),
             data: folder.path().join("data"),
             address: "127.0.0.1:0".to_owned(),
             keys: String::new(),
@@ -139,11 +142,12 @@ impl Home {
 
     /// The configuration as it would be written now.
     fn settings(&self) -> String {
-        let Self { keys, tables, address, issuer, .. } = self;
+        let Self { keys, tables, address, issuer, realm_keys, .. } = self;
+        let place = if self.rules.extension().is_some_and(|ending| ending == "tar") { "bundle" } else { "folder" };
         let (data, rules) = (json!(self.data), json!(self.rules));
         let variant = self.variant.map(|variant| format!("variant = \"{variant}\"\n")).unwrap_or_default();
         format!(
-            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\nfolder = {rules}\n{variant}\
+            "data_dir = {data}\ngrpc_address = \"{address}\"\n{keys}\n{tables}\n[realms.{REALM}]\n{place} = {rules}\n{variant}{realm_keys}\
              [[realms.{REALM}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\nalgorithms = [\"EdDSA\"]\n\
              {issuer}"
         )
@@ -283,8 +287,23 @@ impl Service {
 
     /// What the health service says of the service as a whole.
     pub(crate) async fn health(&self) -> ServingStatus {
+        self.health_of("").await
+    }
+
+    /// What the health service says of one of its names.
+    pub(crate) async fn health_of(&self, service: &str) -> ServingStatus {
         let mut client = HealthClient::new(self.channel.clone());
-        client.check(HealthCheckRequest::default()).await.unwrap().into_inner().status()
+        client.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner().status()
+    }
+
+    /// A client of the realms and their policies, without a key.
+    pub(crate) fn policies(&self) -> PolicyServiceClient<Channel> {
+        PolicyServiceClient::new(self.channel.clone())
+    }
+
+    /// The same, with a caller's key.
+    pub(crate) fn policies_as(&self, key: Bearer) -> PolicyServiceClient<InterceptedService<Channel, Bearer>> {
+        PolicyServiceClient::with_interceptor(self.channel.clone(), key)
     }
 
     /// What it wrote to standard error so far.

@@ -14,7 +14,8 @@ use hallpass::app::authorize::{AuthorizeRequest, Caller};
 use hallpass::app::credentials::Credentials;
 use hallpass::app::people::People;
 use hallpass::app::ports::{
-    Clock, DecisionLog, KeyError, KeySource, LogError, LogSegment, LogStatus, RealmSource, RecordPage, Stores,
+    Clock, DecisionLog, KeyError, KeySource, LogError, LogSegment, LogStatus, RealmFiles, RealmSource, RecordPage,
+    Stores,
 };
 use hallpass::app::realm_state::{Deployed, RealmState};
 use hallpass::app::token_cache::{TOKENS_MAX_DEFAULT, TokenCache};
@@ -242,7 +243,7 @@ impl KeySource for Keys {
 struct NoSource;
 
 impl RealmSource for NoSource {
-    fn read(&self, _: &RealmName) -> Result<Vec<SourceFile>, String> {
+    fn read(&self, _: &RealmName) -> Result<RealmFiles, String> {
         Err("the realm has no folder".to_owned())
     }
 }

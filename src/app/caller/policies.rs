@@ -6,10 +6,11 @@ use arc_swap::ArcSwap;
 use serde_json::{Map, Value as Json, json};
 use tokio::sync::Mutex;
 
-use super::{ADMIN_ROLES, Identified, REALM, RESOURCE_TYPE, Reading};
+use super::{ADMIN_ROLES, Identified, POLICIES_TYPE, REALM, RESOURCE_TYPE, Reading};
 use crate::{
     app::{
         decisions::Texts,
+        policies::status::{PolicyStatus, Standing},
         realm_state::{LoadedRealm, RealmState},
     },
     domain::{
@@ -49,11 +50,15 @@ pub(super) const ACTIONS: [&str; 15] = [
     READ_TEXTS,
 ];
 
+/// The same of what is done to a realm's policies.
+pub(super) const POLICY_ACTIONS: [&str; 3] = ["ReloadPolicies", "RollbackPolicies", "ResumePolicies"];
+
 /// The policies at work. Readers take them once and keep them for the whole call.
 #[derive(Debug)]
 pub struct CallerPolicies {
     loaded: ArcSwap<LoadedRealm>,
-    last_faults: ArcSwap<Vec<Fault>>,
+    /// How those stand to the files.
+    pub(in crate::app) standing: Standing,
     /// Held from the reading of the files until they count.
     pub(in crate::app) reloads: Mutex<()>,
 }
@@ -77,9 +82,11 @@ impl CallerPolicies {
     /// # Errors
     /// Every fault; also calls that the files do not know.
     pub fn start(files: &[SourceFile], now_us: i64) -> Result<Self, Vec<Fault>> {
+        let realm = Self::compile(files)?;
+        let files_version = Some(realm.version.clone());
         Ok(Self {
-            loaded: ArcSwap::from_pointee(LoadedRealm { realm: Self::compile(files)?, loaded_at_us: now_us }),
-            last_faults: ArcSwap::default(),
+            loaded: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
+            standing: Standing::new(PolicyStatus { files_version, ..PolicyStatus::default() }),
             reloads: Mutex::default(),
         })
     }
@@ -99,25 +106,22 @@ impl CallerPolicies {
         self.loaded.load_full()
     }
 
-    /// The faults of the last reload that was refused; none when the last one was good.
-    pub fn last_faults(&self) -> Arc<Vec<Fault>> {
-        self.last_faults.load_full()
+    /// How the policies that judge stand to their files.
+    pub fn status(&self) -> Arc<PolicyStatus> {
+        self.standing.get()
     }
 
     pub(in crate::app) fn replace(&self, realm: Realm, now_us: i64) {
-        self.last_faults.store(Arc::default());
         self.loaded.store(Arc::new(LoadedRealm { realm, loaded_at_us: now_us }));
     }
 
-    pub(in crate::app) fn note_faults(&self, faults: Vec<Fault>) {
-        self.last_faults.store(Arc::new(faults));
-    }
-
-    /// What the policies say of a call. Whatever goes wrong on the way denies.
+    /// What the policies say of a call about the realm of this name; of the policies that judge callers there is no state.
+    /// Whatever goes wrong on the way denies.
     pub(super) fn judge(
         &self,
         identified: Result<Identified<'_>, Reason>,
-        state: &RealmState,
+        name: &str,
+        state: Option<&RealmState>,
         reading: &Reading<'_>,
     ) -> Judged {
         let loaded = self.loaded();
@@ -139,8 +143,9 @@ impl CallerPolicies {
             }
         };
         let context = context(state, reading);
+        let resource_type = reading.about.resource_type();
         let decided = |action: &str| {
-            let question = question(action, state.name.as_str(), context.clone());
+            let question = question(action, resource_type, name, context.clone());
             match AccessRequest::check(realm, &question) {
                 Ok(request) => decide(realm, &principal, &request, &Graph::new()),
                 Err(_) => refused(format!("the policies do not know the call `{action}`")),
@@ -168,19 +173,20 @@ fn claims(identified: Identified<'_>) -> Map<String, Json> {
     claims.into_iter().map(|(name, claim)| (name.to_owned(), claim)).collect()
 }
 
-fn context(state: &RealmState, reading: &Reading<'_>) -> Attributes {
-    let flags = [("full", reading.is_full()), ("names", reading.names), ("people", reading.names_people(state))];
+fn context(state: Option<&RealmState>, reading: &Reading<'_>) -> Attributes {
+    let people = state.is_some_and(|state| reading.names_people(state));
+    let flags = [("full", reading.is_full()), ("names", reading.names), ("people", people)];
     let purpose =
         (!reading.purpose.is_empty()).then(|| (Arc::from("purpose"), Value::String(Arc::clone(&reading.purpose))));
     let flags = flags.into_iter().map(|(name, value)| (Arc::from(name), Value::Bool(value)));
     flags.chain(purpose).collect()
 }
 
-fn question(action: &str, realm: &str, context: Attributes) -> Question {
+fn question(action: &str, resource_type: &str, realm: &str, context: Attributes) -> Question {
     let attributes = [(Arc::from("realm"), Value::String(realm.into()))].into_iter().collect();
     Question {
         action: action.into(),
-        resource_type: RESOURCE_TYPE.into(),
+        resource_type: resource_type.into(),
         resource_id: realm.into(),
         attributes: Some(attributes),
         context,
@@ -204,10 +210,12 @@ fn faults_of_fit(realm: &Realm) -> Vec<Fault> {
     .into_iter()
     .map(|(name, value)| (Arc::from(name), value))
     .collect();
-    for action in ACTIONS {
-        if let Err(found) = AccessRequest::check(realm, &question(action, REALM, context.clone())) {
+    let of_logs = ACTIONS.into_iter().map(|action| (action, RESOURCE_TYPE));
+    let of_policies = POLICY_ACTIONS.into_iter().map(|action| (action, POLICIES_TYPE));
+    for (action, resource_type) in of_logs.chain(of_policies) {
+        if let Err(found) = AccessRequest::check(realm, &question(action, resource_type, REALM, context.clone())) {
             let found: Vec<String> = found.into_iter().map(|fault| fault.message).collect();
-            let message = format!("calls of `{action}` on a `{RESOURCE_TYPE}` cannot be judged: {}", found.join("; "));
+            let message = format!("calls of `{action}` on a `{resource_type}` cannot be judged: {}", found.join("; "));
             faults.push(Fault::in_file("schema.cedarschema", message));
         }
     }

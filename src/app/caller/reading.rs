@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{POLICIES_TYPE, RESOURCE_TYPE};
 use crate::{
     app::{
         decisions::DecisionQuery,
@@ -43,6 +44,18 @@ pub enum About<'a> {
     Person(&'a EntityId),
     /// The people behind pseudonyms.
     Pseudonyms(&'a [Arc<str>]),
+    /// The realm's policies.
+    Policies,
+}
+
+impl About<'_> {
+    /// The type of what the policies are asked about.
+    pub(super) fn resource_type(self) -> &'static str {
+        match self {
+            Self::Log | Self::Decisions(_) | Self::Person(_) | Self::Pseudonyms(_) => RESOURCE_TYPE,
+            Self::Policies => POLICIES_TYPE,
+        }
+    }
 }
 
 impl<'a> Reading<'a> {
@@ -76,7 +89,7 @@ impl<'a> Reading<'a> {
     /// It names a person, or by its plain id what may be one.
     pub(super) fn names_people(&self, state: &RealmState) -> bool {
         let query = match self.about {
-            About::Log => return false,
+            About::Log | About::Policies => return false,
             About::Person(_) | About::Pseudonyms(_) => return true,
             About::Decisions(query) => query,
         };
@@ -114,7 +127,7 @@ impl<'a> Reading<'a> {
         let loaded = state.policies();
         let realm = &loaded.realm;
         match self.about {
-            About::Log => Vec::new(),
+            About::Log | About::Policies => Vec::new(),
             About::Person(person) => named(state, realm, "person", person).into_iter().collect(),
             About::Pseudonyms(pseudonyms) => {
                 let known = pseudonyms.iter().take(PSEUDONYMS_MAX).filter_map(|pseudonym| {

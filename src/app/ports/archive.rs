@@ -33,6 +33,8 @@ pub struct KeptPolicies {
     pub files: Vec<SourceFile>,
     /// The variant of them; `None` for the files as they stand.
     pub variant: Option<Arc<str>>,
+    /// The signed note of the bundle that they came in, if they did.
+    pub note: Option<Arc<str>>,
 }
 
 impl KeptPolicies {
@@ -47,15 +49,31 @@ impl KeptPolicies {
 pub struct KnownVersion {
     /// Since when, in microseconds since the epoch: when a process first decided by it.
     pub first_used_us: i64,
+    /// When the realm's files last brought it, in microseconds since the epoch.
+    pub last_used_us: i64,
     /// Its digest.
     pub version: PolicyVersion,
     /// The variant.
     pub variant: Option<Arc<str>>,
+    /// The signed note of the bundle that it came in last, not verified; `None` where it came in a folder.
+    pub note: Option<Arc<str>>,
+}
+
+/// A version that decides until somebody says otherwise, whatever the realm's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The version.
+    pub version: PolicyVersion,
+    /// The caller who chose it.
+    pub by: Arc<str>,
+    /// When, in microseconds since the epoch.
+    pub at_us: i64,
 }
 
 /// Keeps every version of a realm's policies that ever decided. Blocks.
 pub trait PolicyVersions: Send + Sync + fmt::Debug {
-    /// Keeps policies, durably. Those that are kept already stay as they are.
+    /// Keeps policies, durably, as those that the realm's files bring now. Those that are kept already stay as they are,
+    /// but for the time and the note.
     ///
     /// # Errors
     /// [`ArchiveError`]; then they must not decide.
@@ -72,6 +90,18 @@ pub trait PolicyVersions: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ArchiveError`].
     fn list(&self) -> Result<Vec<KnownVersion>, ArchiveError>;
+
+    /// The version that decides whatever the realm's files are, if one does.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Damaged`] when what is kept of it cannot be understood.
+    fn pin(&self) -> Result<Option<Pin>, ArchiveError>;
+
+    /// Lets a version decide whatever the realm's files are, durably; `None` lets the files decide again.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]; then everything is as it was.
+    fn set_pin(&self, pin: Option<&Pin>) -> Result<(), ArchiveError>;
 }
 
 /// Keeps what was known of a realm's relationships, revision by revision, and when it was known.

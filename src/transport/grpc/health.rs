@@ -11,16 +11,24 @@ use tonic_health::{
 };
 
 use super::SERVICES;
-use crate::{app::App, proto::v1::decision_log_service_server};
+use crate::{
+    app::{App, ports::CALLERS_REALM},
+    proto::v1::decision_log_service_server,
+};
 
 /// How often the service looks whether it can still do its work.
 const PERIOD: Duration = Duration::from_millis(250);
+
+/// What the names begin with under which health says how the policies of a realm stand.
+pub(super) const POLICIES: &str = "hallpass.v1.policies/";
 
 /// Keeps health up to date: `SERVING` while every realm can decide and everything can be kept, `NOT_SERVING` else.
 ///
 /// The service as a whole (the empty name) and each of [`SERVICES`] have the same status; but the decision log's service
 /// is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`), and when a
-/// log is not the one that was signed. Dropped, all of them become `NOT_SERVING`, as if drained.
+/// log is not the one that was signed. Beside them each realm has the name [`POLICIES`] with the realm's own behind it, which
+/// is `NOT_SERVING` while its files stand refused: the last good policies decide then, so the service as a whole goes on.
+/// Dropped, all of them become `NOT_SERVING`, as if drained.
 #[derive(Debug)]
 pub struct Health {
     draining: DropGuard,
@@ -33,6 +41,7 @@ impl Health {
         let (reporter, server) = health_reporter();
         let draining = CancellationToken::new();
         report(&reporter, Status::of(&app)).await;
+        report_policies(&reporter, &app, false).await;
         let task = tokio::spawn(watch(app, reporter, draining.clone()));
         (Self { draining: draining.drop_guard(), task }, server)
     }
@@ -53,9 +62,11 @@ async fn watch(app: Arc<App>, reporter: HealthReporter, draining: CancellationTo
             tracing::warn!(status = %now.service, decision_log = %now.decision_log, "health changes");
         }
         report(&reporter, now).await;
+        report_policies(&reporter, &app, false).await;
         last = now;
     }
     report(&reporter, Status { service: ServingStatus::NotServing, decision_log: ServingStatus::NotServing }).await;
+    report_policies(&reporter, &app, true).await;
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -77,5 +88,17 @@ async fn report(reporter: &HealthReporter, status: Status) {
     for service in SERVICES.into_iter().chain([""]) {
         let is_log = service == decision_log_service_server::SERVICE_NAME;
         reporter.set_service_status(service, if is_log { status.decision_log } else { status.service }).await;
+    }
+}
+
+/// Says of each realm, and of the policies that judge callers, whether the files decide that were tried last. What changes
+/// is in the log with the faults.
+async fn report_policies(reporter: &HealthReporter, app: &App, is_draining: bool) {
+    let callers = app.callers().policies().map(|policies| (CALLERS_REALM, policies.status()));
+    let realms = app.realms().map(|state| (state.name.as_str(), state.policy_status()));
+    for (name, status) in realms.chain(callers) {
+        let is_good = !is_draining && !status.is_refused();
+        let status = if is_good { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status(format!("{POLICIES}{name}"), status).await;
     }
 }

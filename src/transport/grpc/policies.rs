@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{call::Call, convert::policies as convert, status};
+use super::{
+    call::{Call, presented},
+    convert::policies as convert,
+    status,
+};
 use crate::{
     app::{App, caller},
     proto::v1::{self as pb, policy_service_server::PolicyService},
 };
 
-/// Shows, checks and reloads realms.
+/// Shows, checks, reloads and rolls back realms.
 #[derive(Debug)]
 pub(super) struct Policies(pub(super) Arc<App>);
 
@@ -57,11 +61,46 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::ReloadPoliciesRequest>,
     ) -> Result<Response<pb::ReloadPoliciesResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::ReloadPoliciesRequest { realm } = request.into_inner();
-            let reloaded = self.0.reload_policies(&realm).await;
-            reloaded.as_ref().map(convert::reloaded).map_err(|error| status::of(error, &realm))
+            let work = async {
+                self.0.permit_policies(&realm, &presented, "ReloadPolicies", call.request_id()).await?;
+                self.0.reload_policies(&realm).await
+            };
+            work.await.as_ref().map(convert::reloaded).map_err(|error| status::of(error, &realm))
+        };
+        call.answer(work).await
+    }
+
+    async fn rollback_policies(
+        &self,
+        request: Request<pb::RollbackPoliciesRequest>,
+    ) -> Result<Response<pb::RollbackPoliciesResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::RollbackPoliciesRequest { realm, policy_version } = request.into_inner();
+            let work = async {
+                let by = self.0.permit_policies(&realm, &presented, "RollbackPolicies", call.request_id()).await?;
+                self.0.rollback_policies(&realm, &policy_version, by).await
+            };
+            work.await.as_ref().map(convert::rolled_back).map_err(|error| status::of(error, &realm))
+        };
+        call.answer(work).await
+    }
+
+    async fn resume_policies(
+        &self,
+        request: Request<pb::ResumePoliciesRequest>,
+    ) -> Result<Response<pb::ResumePoliciesResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::ResumePoliciesRequest { realm } = request.into_inner();
+            let work = async {
+                self.0.permit_policies(&realm, &presented, "ResumePolicies", call.request_id()).await?;
+                self.0.resume_policies(&realm).await
+            };
+            work.await.as_ref().map(convert::resumed).map_err(|error| status::of(error, &realm))
         };
         call.answer(work).await
     }

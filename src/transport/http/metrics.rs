@@ -1,6 +1,9 @@
-//! `GET /metrics`: how the decision logs are doing, in the text format of Prometheus (`OpenMetrics` 1.0).
+//! `GET /metrics`: how the decision logs are doing, and how policies stand to their files, in the text format of Prometheus (`OpenMetrics` 1.0).
 //!
-//! Values are read when they are asked for. The only label is the realm: nothing here is about a person or a caller.
+//! Values are read when they are asked for. Labels are the realm, the digest of its policies and what came of a reload:
+//! nothing here is about a person or a caller.
+
+mod policies;
 
 use std::{fmt, sync::Arc};
 
@@ -40,6 +43,7 @@ pub(super) async fn of_service(State(shared): State<Shared>) -> Result<Response,
 fn render(app: &Arc<App>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Logs(Arc::clone(app))));
+    registry.register_collector(Box::new(policies::Policies(Arc::clone(app))));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)

@@ -4,7 +4,12 @@ use super::timestamp;
 use crate::{
     app::{
         caller::{self, CallerPolicies},
-        policies::Validation,
+        policies::{
+            Validation,
+            rollback::Rollback,
+            status::{PolicyState, PolicyStatus},
+        },
+        ports::archive::Pin,
         realm_state::RealmState,
     },
     domain::{
@@ -18,7 +23,7 @@ use crate::{
 };
 
 pub(crate) fn realm(state: &RealmState) -> pb::Realm {
-    let loaded = state.policies();
+    let (loaded, status) = (state.policies(), state.policy_status());
     let realm = &loaded.realm;
     pb::Realm {
         name: state.name.to_string(),
@@ -27,16 +32,21 @@ pub(crate) fn realm(state: &RealmState) -> pb::Realm {
         loaded_at: Some(timestamp(loaded.loaded_at_us)),
         policies: u32::try_from(realm.policies.len()).unwrap_or(u32::MAX),
         issuers: realm.file.issuers.iter().map(|issuer| issuer.issuer.to_string()).collect(),
-        last_faults: faults(&state.last_faults()),
+        last_faults: faults(&status.faults),
         data_revision: state.graph().revision().0,
         variant: state.variant.as_deref().unwrap_or_default().to_owned(),
         grant_faults: realm.grants.iter().flat_map(Grants::faults).map(grant_fault).collect(),
+        state: policy_state(&status).into(),
+        attempted_at: status.attempted_at_us.map(timestamp),
+        files_version: status.files_version.as_ref().map(ToString::to_string).unwrap_or_default(),
+        rollback: status.pin.as_ref().map(rollback),
+        signed_by: status.signer.as_deref().unwrap_or_default().to_owned(),
     }
 }
 
 /// The realm that judges who reads the decision log: it has no issuers and no relationships.
 pub(crate) fn caller_realm(policies: &CallerPolicies) -> pb::Realm {
-    let loaded = policies.loaded();
+    let (loaded, status) = (policies.loaded(), policies.status());
     let realm = &loaded.realm;
     pb::Realm {
         name: caller::REALM.to_owned(),
@@ -44,9 +54,24 @@ pub(crate) fn caller_realm(policies: &CallerPolicies) -> pb::Realm {
         policy_version: realm.version.to_string(),
         loaded_at: Some(timestamp(loaded.loaded_at_us)),
         policies: u32::try_from(realm.policies.len()).unwrap_or(u32::MAX),
-        last_faults: faults(&policies.last_faults()),
+        last_faults: faults(&status.faults),
+        state: policy_state(&status).into(),
+        attempted_at: status.attempted_at_us.map(timestamp),
+        files_version: status.files_version.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..pb::Realm::default()
     }
+}
+
+fn policy_state(status: &PolicyStatus) -> pb::PolicyState {
+    match status.state() {
+        PolicyState::Current => pb::PolicyState::Current,
+        PolicyState::RefusedReload => pb::PolicyState::RefusedReload,
+        PolicyState::RolledBack => pb::PolicyState::RolledBack,
+    }
+}
+
+fn rollback(Pin { version: _, by, at_us }: &Pin) -> pb::PolicyRollback {
+    pb::PolicyRollback { by: by.to_string(), at: Some(timestamp(*at_us)) }
 }
 
 fn grant_fault(fault: GrantFault) -> pb::GrantFault {
@@ -97,4 +122,16 @@ pub(crate) fn validation(validation: &Validation) -> pb::ValidatePoliciesRespons
 
 pub(crate) fn reloaded((version, found): &(PolicyVersion, Vec<Fault>)) -> pb::ReloadPoliciesResponse {
     pb::ReloadPoliciesResponse { policy_version: version.to_string(), faults: faults(found) }
+}
+
+pub(crate) fn rolled_back(Rollback { version, before, faults: found }: &Rollback) -> pb::RollbackPoliciesResponse {
+    pb::RollbackPoliciesResponse {
+        policy_version: version.to_string(),
+        previous_version: before.to_string(),
+        faults: faults(found),
+    }
+}
+
+pub(crate) fn resumed((version, found): &(PolicyVersion, Vec<Fault>)) -> pb::ResumePoliciesResponse {
+    pb::ResumePoliciesResponse { policy_version: version.to_string(), faults: faults(found) }
 }

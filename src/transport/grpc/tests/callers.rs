@@ -336,7 +336,7 @@ async fn a_reading_that_cannot_be_kept_is_not_answered() {
 #[tokio::test]
 async fn caller_policies_are_reloaded_and_a_broken_set_leaves_them_as_they_were() {
     let world = world().await;
-    let mut client = PolicyServiceClient::new(world.channel.clone());
+    let mut client = world.policies_as(OPERATOR);
     let mut reload = async || {
         let request = pb::ReloadPoliciesRequest { realm: "hallpass".to_owned() };
         client.reload_policies(request).await.unwrap().into_inner()

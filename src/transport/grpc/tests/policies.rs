@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use prost_types::Timestamp;
 use tokio::sync::oneshot;
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::{
     violations,
@@ -129,4 +131,54 @@ unless { context has strategies && context.strategies.contains("Known") };"#;
             .to_owned(),
     };
     assert_eq!(shown.grant_faults, [expected]);
+}
+
+#[tokio::test]
+async fn the_state_of_a_realm_says_how_its_policies_stand_to_its_files() {
+    let world = World::start().await;
+    let mut client = PolicyServiceClient::new(world.channel.clone());
+    let reload = || pb::ReloadPoliciesRequest { realm: REALM.to_owned() };
+    let shown = async || {
+        let request = pb::GetRealmRequest { realm: REALM.to_owned() };
+        let mut client = PolicyServiceClient::new(world.channel.clone());
+        client.get_realm(request).await.unwrap().into_inner().realm.unwrap()
+    };
+    let start = shown().await;
+    assert_eq!((start.state(), start.attempted_at, start.rollback), (pb::PolicyState::Current, None, None));
+    client.reload_policies(reload()).await.unwrap();
+    let refused = shown().await;
+    assert_eq!((refused.state(), &*refused.files_version), (pb::PolicyState::RefusedReload, ""));
+    assert_eq!(refused.attempted_at.map(|at| at.seconds), Some(NOW));
+    let mut changed = files();
+    changed[0].content.push_str("permit (principal, action, resource);");
+    *world.source.0.lock().unwrap() = Some(changed);
+    client.reload_policies(reload()).await.unwrap();
+    let refused = shown().await;
+    assert_eq!((refused.state(), refused.files_version.len()), (pb::PolicyState::RefusedReload, 64));
+    assert_ne!(refused.files_version, refused.policy_version);
+    *world.source.0.lock().unwrap() = Some(files());
+    client.reload_policies(reload()).await.unwrap();
+    let good = shown().await;
+    assert_eq!((good.state(), good.last_faults.len()), (pb::PolicyState::Current, 0));
+    assert_eq!((&good.files_version, &good.policy_version), (&start.policy_version, &start.policy_version));
+}
+
+#[tokio::test]
+async fn without_kept_versions_there_is_nothing_to_go_back_to() {
+    let world = World::start().await;
+    let mut client = PolicyServiceClient::new(world.channel.clone());
+    for (realm, code, reason) in [
+        (REALM, Code::FailedPrecondition, "VERSIONS_NOT_KEPT"),
+        ("hallpass", Code::FailedPrecondition, "VERSIONS_NOT_KEPT"),
+        ("nowhere", Code::NotFound, "REALM_UNKNOWN"),
+    ] {
+        let request = pb::RollbackPoliciesRequest { realm: realm.to_owned(), policy_version: String::new() };
+        let status = client.rollback_policies(request).await.unwrap_err();
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((status.code(), &*info.reason), (code, reason), "{realm}");
+    }
+    // Who was not rolled back resumes what decides.
+    *world.source.0.lock().unwrap() = Some(files());
+    let resume = pb::ResumePoliciesRequest { realm: REALM.to_owned() };
+    assert_eq!(client.resume_policies(resume).await.unwrap().into_inner().faults, []);
 }

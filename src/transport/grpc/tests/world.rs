@@ -30,8 +30,8 @@ use crate::{
         caller::{CallerPolicies, Callers, KeyDigest, KnownCaller},
         ports::{
             ApplicationChange, ApplicationStore, Clock, DecisionLog, KeyError, KeySource, LogError, LogSegment,
-            LogStatus, RealmSource, RecordPage, RelationshipStore, RevocationChange, RevocationStore, StoreError,
-            Stores,
+            LogStatus, RealmFiles, RealmSource, RecordPage, RelationshipStore, RevocationChange, RevocationStore,
+            StoreError, Stores,
         },
         realm_state::{Deployed, RealmState},
         retention::Rules,
@@ -51,7 +51,8 @@ use crate::{
         test_keys::{TestKey, jwks},
     },
     proto::v1::{
-        self as pb, decision_log_service_client::DecisionLogServiceClient, privacy_service_client::PrivacyServiceClient,
+        self as pb, decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
+        privacy_service_client::PrivacyServiceClient,
     },
 };
 
@@ -146,7 +147,7 @@ impl Interceptor for Bearer {
 /// The files of the policies that judge callers, as the program ships them.
 pub(super) fn caller_files() -> Vec<SourceFile> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/hallpass");
-    ["realm.toml", "schema.cedarschema", "relations.toml", "callers.cedar"]
+    ["realm.toml", "schema.cedarschema", "relations.toml", "policies.cedar", "callers.cedar"]
         .map(|path| SourceFile {
             path: path.to_owned(),
             content: std::fs::read_to_string(format!("{folder}/{path}")).unwrap(),
@@ -261,6 +262,11 @@ impl World {
         key: &'static str,
     ) -> DecisionLogServiceClient<InterceptedService<Channel, Bearer>> {
         DecisionLogServiceClient::with_interceptor(self.channel.clone(), Bearer(key))
+    }
+
+    /// The realms and their policies, for who has this key.
+    pub(super) fn policies_as(&self, key: &'static str) -> PolicyServiceClient<InterceptedService<Channel, Bearer>> {
+        PolicyServiceClient::with_interceptor(self.channel.clone(), Bearer(key))
     }
 
     /// What the log knows of people, as the local admin asks.
@@ -382,14 +388,14 @@ pub(super) struct Source(pub(super) Mutex<Option<Vec<SourceFile>>>, pub(super) M
 pub(super) type Door = (oneshot::Sender<()>, std::sync::mpsc::Receiver<()>);
 
 impl RealmSource for Source {
-    fn read(&self, _: &RealmName) -> Result<Vec<SourceFile>, String> {
+    fn read(&self, _: &RealmName) -> Result<RealmFiles, String> {
         let files = self.0.lock().unwrap().clone();
         let door = self.1.lock().unwrap().take();
         if let Some((has_read, go_on)) = door {
             has_read.send(()).unwrap();
             go_on.recv_timeout(Duration::from_secs(60)).unwrap();
         }
-        files.ok_or_else(|| "the folder cannot be read".to_owned())
+        files.map(RealmFiles::unsigned).ok_or_else(|| "the folder cannot be read".to_owned())
     }
 }
 

@@ -1,0 +1,36 @@
+//! Who may change which policies decide.
+
+use std::sync::Arc;
+
+use super::{ADMIN, About, Presented, REALM, Reading};
+use crate::app::{App, error::Error};
+
+/// Who does something to policies where the deployment names no callers, and the local admin token is not shown.
+pub(super) const LOCAL: &str = "local";
+
+impl App {
+    /// Lets a call through that does something to a realm's policies, or to those that judge callers, and says who makes
+    /// it. Where the deployment names callers it takes a key and a role, and is on record in the realm's log; where it
+    /// names none, whoever reaches the service may.
+    ///
+    /// # Errors
+    /// Those of [`App::permit`].
+    pub async fn permit_policies(
+        &self,
+        realm: &str,
+        presented: &Presented,
+        action: &'static str,
+        request_id: &str,
+    ) -> Result<Arc<str>, Error> {
+        let identified = self.callers.identify(presented);
+        if self.callers.known.is_empty() {
+            return Ok(identified.map_or(LOCAL, |_| ADMIN).into());
+        }
+        let reading = Reading { about: About::Policies, ..Reading::of_log(action, request_id) };
+        let Some(policies) = self.callers.policies().filter(|_| realm == REALM) else {
+            return self.permit(realm, presented, &reading).await.map(|permit| permit.caller);
+        };
+        // These policies fill no log.
+        policies.judge(identified, REALM, None, &reading).permit().map(|permit| permit.caller)
+    }
+}
