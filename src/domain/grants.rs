@@ -62,7 +62,7 @@ pub struct ResolvedGrant {
     pub grant: Arc<Grant>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ClaimSet {
     name: Arc<str>,
     resources: HashMap<Arc<str>, ByAction>,
@@ -71,7 +71,7 @@ struct ClaimSet {
 }
 
 /// What holds for a resource type whoever asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TypeEntry {
     not_in_set: ResolvedGrant,
     not_granted: ResolvedGrant,
@@ -80,7 +80,7 @@ struct TypeEntry {
 }
 
 /// The grants of a realm, resolved. Names of claim sets compare without ASCII case.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Grants {
     sets: HashMap<String, ClaimSet>,
     types: HashMap<Arc<str>, TypeEntry>,

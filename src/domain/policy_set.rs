@@ -1,17 +1,21 @@
 //! Policy files and schema compiled into one checked set, indexed so that a decision looks at the
 //! policies that can apply and no others.
 
+mod changed;
+
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     str::FromStr as _,
     sync::Arc,
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint, Request,
-    ResourceConstraint, ValidationMode, Validator,
+    ActionConstraint, Effect, EntityUid, Policy, PolicyFromJsonError, PolicyId, PolicySet as CedarPolicySet,
+    PrincipalConstraint, Request, ResourceConstraint, ValidationMode, Validator,
 };
 use quick_cache::sync::Cache;
+use serde_json::Value as Json;
 
 use super::{
     cedar::{Condition, with_situation},
@@ -52,10 +56,14 @@ pub(super) struct CompiledPolicy {
     pub(super) obligations: Vec<Arc<str>>,
     /// When it applies, given that it is one of a question's [`Candidates`].
     pub(super) condition: Condition,
+    /// Whether a question that it is a candidate of fits its scope; `None` where it always does.
+    pub(super) scope_alone: Option<Condition>,
+    /// The bytes of the file that it is written in, annotations and all.
+    pub(super) span: Range<usize>,
     annotations: BTreeMap<Arc<str>, Arc<str>>,
     scope: Scope,
     /// Where it stands, as a fault without a message.
-    place: Fault,
+    pub(super) place: Fault,
 }
 
 #[derive(Debug)]
@@ -121,7 +129,9 @@ pub(super) struct Candidates {
 /// A compiled set.
 #[derive(Debug)]
 pub struct PolicySet {
-    policies: Vec<CompiledPolicy>,
+    policies: Vec<Arc<CompiledPolicy>>,
+    /// Policies that a plan can rule out are no candidates.
+    prunes: bool,
     plans: Cache<PlanKey, Arc<Plan>>,
     groups: HashMap<EntityUid, Vec<EntityUid>>,
     actions: BTreeMap<Arc<str>, EntityUid>,
@@ -203,7 +213,8 @@ impl PolicySet {
                 groups.insert(uid.clone(), above);
             }
         }
-        Self { policies, plans: Cache::new(4_096), groups, actions: schema.action_uids.clone() }
+        let policies = policies.into_iter().map(Arc::new).collect();
+        Self { policies, prunes: true, plans: Cache::new(4_096), groups, actions: schema.action_uids.clone() }
     }
 
     /// How many policies there are.
@@ -217,11 +228,11 @@ impl PolicySet {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &CompiledPolicy> {
-        self.policies.iter()
+        self.policies.iter().map(|policy| &**policy)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&CompiledPolicy> {
-        self.policies.get(index)
+        self.policies.get(index).map(|policy| &**policy)
     }
 
     /// The policy's scope takes this action.
@@ -251,10 +262,10 @@ impl PolicySet {
             return plan;
         }
         let settled: Vec<&str> = settled.iter().copied().chain(derived.iter().map(|name| &**name)).collect();
-        let passing = example().and_then(|request| {
+        let passing = example().filter(|_| self.prunes).and_then(|request| {
             with_situation(&request, [], |situation| {
                 let passes = |policy: &CompiledPolicy| policy.clauses.may_hold(&settled, situation);
-                self.policies.iter().map(passes).collect::<Vec<bool>>()
+                self.iter().map(passes).collect::<Vec<bool>>()
             })
         });
         let plan = Arc::new(self.make_plan(key, passing.as_deref().unwrap_or_default()));
@@ -341,7 +352,7 @@ impl PolicySet {
 }
 
 impl CompiledPolicy {
-    fn of(policy: &Policy, file: &SourceFile) -> Result<Self, String> {
+    pub(super) fn of(policy: &Policy, file: &SourceFile) -> Result<Self, String> {
         let annotations: BTreeMap<Arc<str>, Arc<str>> =
             policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
         let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
@@ -366,6 +377,8 @@ impl CompiledPolicy {
             precedence,
             obligations,
             annotations,
+            scope_alone: if scope.is_settled() { None } else { Some(scope_of(&json).map_err(|error| fault(&error))?) },
+            span: policy_span(policy).unwrap_or_default(),
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
             place: fault_at(file, policy_start(policy), ""),
@@ -450,9 +463,22 @@ impl Constraint {
     }
 }
 
-fn policy_start(policy: &Policy) -> Option<usize> {
+/// The scope of a policy in its JSON form as a condition of its own.
+fn scope_of(json: &Json) -> Result<Condition, PolicyFromJsonError> {
+    let mut alone = json.clone();
+    if let Some(members) = alone.as_object_mut() {
+        members.insert("conditions".to_owned(), Json::Array(Vec::new()));
+    }
+    Policy::from_json(None, alone).map(|policy| Condition::of(&policy))
+}
+
+fn policy_span(policy: &Policy) -> Option<Range<usize>> {
     let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
-    inner.loc().map(cedar_policy_core::parser::Loc::start)
+    inner.loc().map(|place| place.start()..place.end())
+}
+
+fn policy_start(policy: &Policy) -> Option<usize> {
+    policy_span(policy).map(|span| span.start)
 }
 
 fn template_start(template: &cedar_policy::Template) -> Option<usize> {

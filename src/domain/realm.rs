@@ -1,6 +1,7 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod answers;
+mod changed;
 mod claims;
 mod cross_check;
 mod moot;
@@ -19,7 +20,7 @@ use super::{
     cedar::{CedarEntity, CedarTypes, action_entities},
     derived::{self, Derived, Parts},
     fault::Fault,
-    grants::{FlatClaimSet, Grants, ResolvedGrant},
+    grants::{Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
     issuer::Issuer,
     items,
@@ -65,13 +66,19 @@ pub struct Realm {
     pub(super) cedar_types: CedarTypes,
     pub(super) action_entities: BTreeMap<Arc<str>, CedarEntity>,
     /// The members of the context that `[context.*]` says.
-    pub(super) derived: Derived,
+    pub(super) derived: Arc<Derived>,
     pub(super) contexts: Contexts,
 }
 
 /// Ready-made contexts of requests that add nothing of their own.
 #[derive(Debug)]
 pub(super) struct Contexts(Cache<(Arc<str>, Phase, u32), Context>);
+
+impl Default for Contexts {
+    fn default() -> Self {
+        Self(Cache::new(4_096))
+    }
+}
 
 impl Contexts {
     pub(super) fn get_or_make(
@@ -165,8 +172,8 @@ impl Realm {
             settings: settings.collect(),
             cedar_types,
             action_entities: action_entities(&schema),
-            derived,
-            contexts: Contexts(Cache::new(4_096)),
+            derived: Arc::new(derived),
+            contexts: Contexts::default(),
             aliases,
             file,
             relations,
@@ -250,13 +257,6 @@ impl Realm {
     pub(super) fn action_entity(&self, entity: &EntityId) -> Option<&CedarEntity> {
         let is_action = entity.entity_type.rsplit("::").next() == Some("Action");
         self.action_entities.get(&entity.id).filter(|_| is_action)
-    }
-
-    /// Adds claim sets for tests of policies, their strategies taken as they are.
-    pub(super) fn add_claim_sets(&mut self, sets: Vec<FlatClaimSet>) {
-        if let (Some(grants), Some(settings)) = (&mut self.grants, &self.file.grants) {
-            grants.add_flat(sets, settings, &self.resource_types);
-        }
     }
 
     /// A resource of this type is about people: some of its values name a person.

@@ -86,7 +86,7 @@ pub(crate) fn validation(validation: &Validation) -> pb::ValidatePoliciesRespons
     let (passed, failed): (Vec<_>, Vec<_>) = tests.iter().partition(|case| case.differences.is_empty());
     let failed = failed
         .into_iter()
-        .map(|CaseResult { file, name, differences }| format!("{file}: `{name}` fails: {}", differences.join("; ")));
+        .map(|CaseResult { file, name, differences, .. }| format!("{file}: `{name}` fails: {}", differences.join("; ")));
     pb::ValidatePoliciesResponse {
         faults: faults(found),
         policy_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
