@@ -232,7 +232,7 @@ fn unfit(what: &str) -> (Outcome, Vec<Explained>) {
 /// A forbid that holds denies, and then a permit that holds allows. Where Cedar skips a policy that errors, here an
 /// errored forbid denies, and an errored permit never helps: where no other permit applies, the answer is that it could
 /// not be decided.
-fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
+pub(super) fn judge(evaluation: &Evaluation<'_>) -> (Outcome, Vec<Explained>) {
     let (mut forbidding, mut permitting, mut errored) = (Vec::new(), Vec::new(), Vec::new());
     let mut forbid_errored = false;
     for index in &evaluation.candidates.indexes {

@@ -258,7 +258,7 @@ fn add_once<'a>(list: &mut Vec<Arc<str>>, more: impl Iterator<Item = &'a Arc<str
 }
 
 /// The strategy that the policy is for, when its first clause asks for one.
-fn guard(policy: &CompiledPolicy) -> Option<&Arc<str>> {
+pub(super) fn guard(policy: &CompiledPolicy) -> Option<&Arc<str>> {
     policy.clauses.guard.as_ref().filter(|(attribute, _)| **attribute == *"strategies").map(|(_, strategy)| strategy)
 }
 
@@ -311,7 +311,7 @@ fn end_type(evaluation: &Evaluation<'_>, subject: &Subject, rest: &[Arc<str>]) -
 }
 
 /// By precedence, then in the order of the grant's strategies, then by id: where a policy stands in its file says nothing.
-fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a CompiledPolicy> {
+pub(super) fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a CompiledPolicy> {
     let realm = evaluation.realm;
     let policies = indexes.iter().filter_map(|index| realm.policies.get(*index));
     let mut policies: Vec<&'a CompiledPolicy> = policies.collect();
@@ -334,6 +334,6 @@ fn sorted<'a>(evaluation: &Evaluation<'a>, indexes: &[usize]) -> Vec<&'a Compile
     policies
 }
 
-fn title(policy: &CompiledPolicy) -> Arc<str> {
+pub(super) fn title(policy: &CompiledPolicy) -> Arc<str> {
     Arc::clone(policy.annotation("title").unwrap_or(&policy.id))
 }

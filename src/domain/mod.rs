@@ -4,7 +4,7 @@
 //! action and a resource with the values that policies look at. The [`graph`] knows the
 //! relationships; [`entities`] takes from it the few facts around principal and resource. The
 //! [`policy_set`] picks the policies that can apply, [`decide`] asks Cedar, and turns whatever
-//! failed into a deny, and [`row_filter`] says beforehand for which values it will allow. [`explanation`] says why, [`denial`] in the realm's own words. What an
+//! failed into a deny, and [`row_filter`] says beforehand for which values it will allow. [`explanation`] says why, [`denial`] in the realm's own words, and [`explain`] to the single condition. What an
 //! auditor needs of it is a [`decision_record`]. Nothing here reads a clock, a file or a socket.
 
 pub mod id;
@@ -65,6 +65,7 @@ pub mod decision;
 mod denial;
 mod derived;
 mod entities;
+pub mod explain;
 mod explanation;
 mod obligations;
 pub mod row_filter;

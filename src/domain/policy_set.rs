@@ -322,6 +322,21 @@ impl PolicySet {
         Candidates { indexes, looks }
     }
 
+    /// The places of the policies whose scopes take a question: by its action and types, and by everything that contains
+    /// principal and resource, these themselves first. What policies ask besides doesn't count.
+    pub(super) fn in_scope(&self, key: &PlanKey, principals: &[EntityUid], resources: &[EntityUid]) -> Vec<usize> {
+        let action = self.actions.get(&key.action);
+        let fits = |scope: &Scope| {
+            scope.fits_action(action, &self.groups)
+                && scope.principal.fits_type(&key.principal_type)
+                && scope.principal.fits(principals)
+                && scope.resource.fits_type(&key.resource_type)
+                && scope.resource.fits(resources)
+        };
+        let places = self.policies.iter().enumerate().filter(|(_, policy)| fits(&policy.scope));
+        places.map(|(place, _)| place).collect()
+    }
+
     /// The policies that can apply to this principal and resource: both with everything that contains them.
     pub(super) fn candidates<'a>(
         &self,
@@ -395,6 +410,11 @@ impl CompiledPolicy {
         self.scope.is_settled()
     }
 
+    /// Where it stands, as a fault without a message.
+    pub(super) fn place(&self) -> &Fault {
+        &self.place
+    }
+
     pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
         self.annotations.get(name)
     }
@@ -456,6 +476,12 @@ impl Constraint {
     fn entity(uid: &EntityUid, is_in: bool) -> Self {
         let entity_type = (!is_in).then(|| uid.type_name().to_string());
         Self { entity_type, entity: Some(uid.clone()), is_in }
+    }
+
+    /// It takes the first of these, which all others contain.
+    fn fits(&self, lineage: &[EntityUid]) -> bool {
+        let Some(entity) = &self.entity else { return true };
+        if self.is_in { lineage.contains(entity) } else { lineage.first() == Some(entity) }
     }
 
     fn fits_type(&self, entity_type: &str) -> bool {
