@@ -11,6 +11,7 @@ mod decisions;
 mod demo;
 mod grants;
 mod json;
+mod parallel;
 mod parse;
 mod policies;
 mod privacy;

@@ -71,6 +71,8 @@ mod obligations;
 pub mod row_filter;
 pub mod search;
 
+pub mod coverage;
+pub mod mutation;
 pub mod policy_test;
 
 pub mod checkpoint;

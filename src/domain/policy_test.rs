@@ -18,7 +18,10 @@ use serde_json::{Map, Value as Json};
 
 pub use self::bench::Bench;
 pub(in crate::domain) use self::ready::{Asked, Case};
-use self::document::Document;
+use self::{
+    document::Document,
+    shape::{Check, EQUIVALENTS, ROOT},
+};
 use super::{fault::Fault, policy_set::SourceFile, realm::Realm, variant};
 
 /// What came of one case.
@@ -58,6 +61,25 @@ pub fn run(files: &[SourceFile]) -> Result<Vec<CaseResult>, Vec<Fault>> {
     let ready = all((0..suite.len()).map(|test| suite.ready(test, &realms)))?;
     let bench = Bench::new(realms, ready);
     Ok((0..bench.len()).flat_map(|file| bench.run(file)).collect())
+}
+
+/// The items of the file of equivalent mutants, each with its place as a fault without a message.
+///
+/// # Errors
+/// Syntax and unknown keys, with places.
+pub(in crate::domain) fn listed(file: &SourceFile) -> Result<Vec<(Fault, Map<String, Json>)>, Vec<Fault>> {
+    let document = yaml::read(file)?;
+    let mut check = Check::new(file);
+    check.mapping(&document, &EQUIVALENTS, &ROOT);
+    if !check.faults.is_empty() {
+        return Err(check.faults);
+    }
+    let items = document.get("mutants").and_then(Json::as_array).into_iter().flatten().enumerate();
+    let placed = items.filter_map(|(index, item)| {
+        let at = yaml::below(&yaml::key(&ROOT, "mutants"), yaml::Step::Item(index));
+        Some((yaml::fault(file, &at, ""), item.as_object()?.clone()))
+    });
+    Ok(placed.collect())
 }
 
 /// All of them, or the faults of all that failed, each once.

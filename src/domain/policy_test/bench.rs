@@ -1,7 +1,7 @@
 //! The tests of a realm, ready to be run as often as one likes, and also under policies that differ.
 
-use super::{Case, CaseResult, Ready, expected::differences, yaml::Places};
-use crate::domain::{decide::decide, policy_set::SourceFile, realm::Realm};
+use super::{Asked, Case, CaseResult, Ready, expected::differences, yaml::Places};
+use crate::domain::{decide::decide, explain::explain, policy_set::SourceFile, realm::Realm};
 
 /// The tests of a realm and the realms that they ask.
 #[derive(Debug)]
@@ -90,9 +90,12 @@ impl Case {
     /// What differs when this realm is asked; empty where all is as expected.
     pub(in crate::domain) fn differences(&self, realm: &Realm) -> Vec<String> {
         match &self.asked {
-            Ok(asked) => {
-                let decision = decide(realm, &asked.principal, &asked.request, &asked.graph);
-                differences(&self.expected, &decision)
+            Ok(Asked { principal, request, graph, .. }) => {
+                let near_misses = || {
+                    let explained = explain(realm, principal, request, graph).near_misses;
+                    explained.into_iter().map(|seen| seen.policy).collect()
+                };
+                differences(&self.expected, &decide(realm, principal, request, graph), near_misses)
             }
             Err(difference) => vec![difference.clone()],
         }

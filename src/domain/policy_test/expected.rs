@@ -38,8 +38,12 @@ fn outcome_name(outcome: Outcome) -> &'static str {
     }
 }
 
-/// What differs; empty where all is as expected.
-pub(super) fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<String> {
+/// What differs; empty where all is as expected. The permits that nearly applied are asked for where the case names some.
+pub(super) fn differences(
+    case: &Map<String, Json>,
+    decision: &Decision,
+    near_misses: impl FnOnce() -> Vec<Arc<str>>,
+) -> Vec<String> {
     let mut differences = Differences::default();
     if let Some(expected) = case.get("expect").and_then(Json::as_str) {
         let effect = if decision.outcome.effect() == Effect::Allow { ALLOW } else { DENY };
@@ -57,6 +61,9 @@ pub(super) fn differences(case: &Map<String, Json>, decision: &Decision) -> Vec<
         ("policies", decision.determining_policies.iter().collect()),
     ] {
         compare_texts(case, key, &found, &mut differences);
+    }
+    if case.contains_key("near_misses") {
+        compare_texts(case, "near_misses", &near_misses().iter().collect(), &mut differences);
     }
     if let Some(expected) = case.get("obligations") {
         let found = as_expected(&decision.obligations, expected);

@@ -127,6 +127,14 @@ pub(super) const FIXTURE: Keys = Keys {
     ],
 };
 
+const EQUIVALENT: Keys = Keys {
+    required: &["policy", "change", "why"],
+    known: &[("policy", Kind::Text), ("change", Kind::Text), ("why", Kind::Text)],
+};
+
+/// The file of equivalent mutants.
+pub(super) const EQUIVALENTS: Keys = Keys { required: &["mutants"], known: &[("mutants", Kind::ListOf(&EQUIVALENT))] };
+
 /// Finds what does not fit.
 #[derive(Debug)]
 pub(super) struct Check<'f> {
