@@ -3,7 +3,7 @@
 mod coverage;
 mod html;
 mod json;
-mod junit;
+pub(in crate::cli) mod junit;
 mod mutants;
 mod watch;
 

@@ -72,6 +72,7 @@ pub mod row_filter;
 pub mod search;
 
 pub mod coverage;
+pub mod matrix;
 pub mod mutation;
 pub mod policy_test;
 

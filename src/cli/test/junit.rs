@@ -61,7 +61,7 @@ fn suite(text: &mut String, name: &str, cases: &[(&str, Option<String>)]) {
 }
 
 /// A text within XML 1.0 or HTML; what neither can hold becomes a question mark.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
