@@ -184,6 +184,7 @@ fn shown(cell: &Json) -> String {
         Json::Null => "-".to_owned(),
         Json::String(text) => text.clone(),
         Json::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join("+"),
+        Json::Object(_) => "…".to_owned(),
         other => other.to_string(),
     }
 }
