@@ -1,7 +1,7 @@
 //! `hallpass matrix`: who may do what with which kind of resource, in a form that shows in a review what a change of the
 //! policies changes.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -116,17 +116,20 @@ fn text(title: &str, matrix: &Matrix) -> String {
     text
 }
 
-/// The columns with this answer, the actions of a kind together: `read, write: notes`.
+/// The columns with this answer, the actions of a kind together, and kinds with the same actions: `Box, Note: read write;`.
 fn listed(matrix: &Matrix, cells: &[Cell], wanted: Cell) -> Vec<String> {
-    let mut kinds: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for ((action, kind), _) in matrix.columns.iter().zip(cells).filter(|(_, cell)| **cell == wanted) {
-        match kinds.iter_mut().find(|(known, _)| **known == **kind) {
-            Some((_, actions)) => actions.push(action),
-            None => kinds.push((kind, vec![action])),
+        kinds.entry(kind).or_default().push(action);
+    }
+    let mut alike: Vec<(Vec<&str>, Vec<&str>)> = Vec::new();
+    for (kind, actions) in kinds {
+        match alike.iter_mut().find(|(_, known)| *known == actions) {
+            Some((names, _)) => names.push(kind),
+            None => alike.push((vec![kind], actions)),
         }
     }
-    kinds.sort_unstable();
-    kinds.into_iter().map(|(kind, actions)| plain(&format!("{kind}: {};", actions.join(" ")))).collect()
+    alike.into_iter().map(|(kinds, actions)| plain(&format!("{}: {};", kinds.join(", "), actions.join(" ")))).collect()
 }
 
 /// Names on lines of a bounded width.
@@ -199,7 +202,11 @@ mod tests {
 
     fn example() -> Matrix {
         Matrix {
-            columns: vec![("read".into(), "Note".into()), ("write".into(), "Note".into()), ("count".into(), "Box".into())],
+            columns: vec![
+                ("read".into(), "Note".into()),
+                ("write".into(), "Note".into()),
+                ("count".into(), "Box".into()),
+            ],
             rows: vec![
                 (vec!["ann (a)".into(), "b\"<en>".into()], vec![Cell::Allow, Cell::Depends, Cell::Unasked]),
                 (vec!["nobody (a)".into()], vec![Cell::Deny, Cell::Deny, Cell::Unasked]),

@@ -27,7 +27,8 @@ pub(super) fn in_parallel<T: Send>(jobs: usize, count: usize, work: impl Fn(usiz
     };
     let mut done = thread::scope(|scope| {
         let threads: Vec<_> = (0..jobs.clamp(1, count.max(1))).map(|_| scope.spawn(share)).collect();
-        let joined = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
+        let joined =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause)));
         joined.flatten().collect::<Vec<_>>()
     });
     done.sort_by_key(|(number, _)| *number);
@@ -41,7 +42,10 @@ mod tests {
     #[test]
     fn results_come_in_order_however_many_threads_there_are() {
         for jobs in [0, 1, 3, 50] {
-            assert_eq!(in_parallel(jobs, 20, |number| number * 2), (0..20).map(|number| number * 2).collect::<Vec<_>>());
+            assert_eq!(
+                in_parallel(jobs, 20, |number| number * 2),
+                (0..20).map(|number| number * 2).collect::<Vec<_>>()
+            );
         }
         assert_eq!(in_parallel(4, 0, |number| number), Vec::<usize>::new());
     }

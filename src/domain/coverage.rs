@@ -142,7 +142,7 @@ impl PolicyCoverage {
         if self.conjuncts.is_empty() {
             return Share { seen: usize::from(self.applied > 0), all: 1 };
         }
-        let seen = self.conjuncts.iter().map(|conjunct| conjunct.halves()).sum();
+        let seen = self.conjuncts.iter().map(ConjunctCoverage::halves).sum();
         Share { seen, all: 2 * self.conjuncts.len() }
     }
 }

@@ -232,7 +232,8 @@ impl Grants {
                 Some((resource, actions.collect()))
             });
             let resources = resolved.collect();
-            Arc::make_mut(&mut self.sets).insert(name.to_ascii_lowercase(), ClaimSet { name, resources, others: Vec::new() });
+            Arc::make_mut(&mut self.sets)
+                .insert(name.to_ascii_lowercase(), ClaimSet { name, resources, others: Vec::new() });
         }
     }
 

@@ -1,6 +1,6 @@
 //! The access matrix: who may do what with which kind of resource, whatever the resource's values are.
 //!
-//! Who asks are the principals of the realm's tests; in a realm with grants, its claim sets, each held by one of these
+//! Who asks are the named principals of the realm's tests; in a realm with grants, its claim sets, each held by one of these
 //! principals. What they may do is the row filter's answer: a question without values, as tests of that action ask it. So
 //! nothing in it is guessed: [`Cell::Allow`] and [`Cell::Deny`] hold for every resource of the kind, by the facts and the
 //! contexts of the tests.
@@ -14,7 +14,7 @@ use super::{
     access_request::{AccessRequest, Question},
     grants::Grants,
     graph::Graph,
-    policy_test::Bench,
+    policy_test::{Asked, Bench},
     principal::Principal,
     realm::Realm,
     resource_type::ResourceType,
@@ -76,7 +76,8 @@ pub fn matrix(bench: &Bench) -> Matrix {
         let cells = kinds.iter().map(|((action, _), types)| {
             let asked = contexts.get(action).map(Vec::as_slice).unwrap_or_default();
             let found = types.iter().map(|resource_type| {
-                let key = (Arc::clone(action), grant_of(realm, principal, resource_type, action), shape_of(resource_type));
+                let key =
+                    (Arc::clone(action), grant_of(realm, principal, resource_type, action), shape_of(resource_type));
                 *known.entry(key).or_insert_with(|| cell(realm, principal, graph, action, resource_type, asked))
             });
             found.reduce(together).unwrap_or(Cell::Unasked)
@@ -102,7 +103,8 @@ fn together(one: Cell, other: Cell) -> Cell {
 
 /// Types whose values have the same names and types are asked about alike.
 fn shape_of(resource_type: &ResourceType) -> String {
-    let subjects = resource_type.subjects.iter().map(|subject| format!("{}:{:?}", subject.attribute, subject.value_type));
+    let subjects =
+        resource_type.subjects.iter().map(|subject| format!("{}:{:?}", subject.attribute, subject.value_type));
     format!("{} {}", resource_type.entity, subjects.collect::<Vec<_>>().join(" "))
 }
 
@@ -149,8 +151,9 @@ fn principals(bench: &Bench) -> Vec<Who<'_>> {
     let mut found: Vec<Who<'_>> = Vec::new();
     for (file, realm, case) in bench.cases() {
         let Ok(asked) = &case.asked else { continue };
+        let Some(by) = &asked.by else { continue };
         let stem = file.path.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or_default();
-        let name = format!("{} ({stem})", asked.by);
+        let name = format!("{by} ({stem})");
         if realm == 0 && !found.iter().any(|who| who.name == name) {
             found.push(Who { name, principal: &asked.principal, graph: &asked.graph });
         }
@@ -164,11 +167,13 @@ fn holder(bench: &Bench) -> Option<Who<'_>> {
         let is_told = |value: &Value| !matches!(value, Value::List(items) if items.is_empty());
         principal.attributes.iter().filter(|(_, value)| is_told(value)).count()
     };
-    let cases = bench.cases().filter_map(|(file, _, case)| Some((file, case.asked.as_ref().ok()?)));
+    let named = |asked: &&Asked| asked.by.is_some();
+    let cases = bench.cases().filter_map(|(file, _, case)| Some((file, case.asked.as_ref().ok().filter(named)?)));
     // The first of those with the most.
-    let most = cases.reduce(|best, other| if known(&other.1.principal) > known(&best.1.principal) { other } else { best });
+    let most =
+        cases.reduce(|best, other| if known(&other.1.principal) > known(&best.1.principal) { other } else { best });
     most.map(|(file, asked)| Who {
-        name: format!("{} of {}", asked.by, file.path),
+        name: format!("{} of {}", asked.by.as_deref().unwrap_or_default(), file.path),
         principal: &asked.principal,
         graph: &asked.graph,
     })

@@ -188,9 +188,8 @@ impl<'b> Trial<'b> {
     /// The tests that may tell the mutant, those first that have told others of the policy. Another condition makes no
     /// difference where the scope did not take the question; another scope might.
     fn in_order(&self, policy: usize, edit: &Edit, killers: &[usize]) -> Vec<usize> {
-        let touches = |number: &usize| {
-            self.seen.get(*number).is_some_and(|seen| seen.iter().any(|seen| seen.policy == policy))
-        };
+        let touches =
+            |number: &usize| self.seen.get(*number).is_some_and(|seen| seen.iter().any(|seen| seen.policy == policy));
         let touching = (0..self.seen.len()).filter(touches);
         let mut order: Vec<usize> = killers.to_vec();
         order.extend(touching);
@@ -257,12 +256,14 @@ impl<'t> Subject<'t> {
             let conjunct = self.policy.conjuncts.iter().position(inside);
             let swapped = pool.others(literal, self.text).into_iter().find_map(|to| {
                 let is_in_scope = literal.is_in_scope;
-                self.made(Edit { change: Change::Swapped, span: span.clone(), to, conjunct, is_in_scope })
+                let (span, around) = (span.clone(), span.clone());
+                self.made(Edit { change: Change::Swapped, span, around, to, conjunct, is_in_scope })
             });
             made.extend(swapped);
         }
         let span = self.policy.span.clone();
-        let edit = Edit { change: Change::Removed, span, to: String::new(), conjunct: None, is_in_scope: false };
+        let (around, to) = (span.clone(), String::new());
+        let edit = Edit { change: Change::Removed, span, around, to, conjunct: None, is_in_scope: false };
         made.push(Made { edit, policy: None });
         made
     }
@@ -297,19 +298,20 @@ impl<'t> Subject<'t> {
 
     fn shown(&self, edit: &Edit) -> Mutant {
         let content = &self.file.content;
-        let written = content.get(edit.span.clone()).unwrap_or_default();
+        let part = |span: Range<usize>| content.get(span).unwrap_or_default();
+        let changed = |around: Range<usize>| {
+            format!("{}{}{}", part(around.start..edit.span.start), edit.to, part(edit.span.end..around.end))
+        };
         let text = match edit.change {
             Change::Removed => "the policy => nothing".to_owned(),
-            _ => format!("{} => {}", together(written), or_nothing(&together(&edit.to))),
+            _ => format!("{} => {}", together(part(edit.around.clone())), together(&changed(edit.around.clone()))),
         };
         let start = content.get(..edit.span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
         let rest = content.get(edit.span.end..).unwrap_or_default();
         let end = edit.span.end + rest.find('\n').unwrap_or(rest.len());
-        let part = |span: Range<usize>| content.get(span).unwrap_or_default();
-        let (before, after) = (part(start..edit.span.start), part(edit.span.end..end));
         let lines = match edit.change {
             Change::Removed => (format!("@id(\"{}\") …", self.policy.id), String::new()),
-            _ => (together(&format!("{before}{written}{after}")), together(&format!("{before}{}{after}", edit.to))),
+            _ => (together(part(start..end)), together(&changed(start..end))),
         };
         let at = if edit.change == Change::Removed { self.policy.fault("").line } else { self.line(edit.span.start) };
         let (policy, file) = (Arc::clone(&self.policy.id), self.file.path.clone());
@@ -333,8 +335,4 @@ impl<'t> Subject<'t> {
 /// A text on one line.
 fn together(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn or_nothing(text: &str) -> &str {
-    if text.is_empty() { "nothing" } else { text }
 }

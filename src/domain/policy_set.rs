@@ -11,8 +11,8 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyFromJsonError, PrincipalConstraint, Request,
-    ResourceConstraint, ValidationMode, Validator,
+    ActionConstraint, Effect, EntityUid, Policy, PolicyFromJsonError, PrincipalConstraint, Request, ResourceConstraint,
+    ValidationMode, Validator,
 };
 use quick_cache::sync::Cache;
 use serde_json::Value as Json;

@@ -22,7 +22,12 @@ use self::{
     document::Document,
     shape::{Check, EQUIVALENTS, ROOT},
 };
-use super::{fault::Fault, policy_set::SourceFile, realm::Realm, variant};
+use super::{
+    fault::{Fault, in_order},
+    policy_set::SourceFile,
+    realm::Realm,
+    variant,
+};
 
 /// What came of one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,9 +99,7 @@ pub fn all<T>(results: impl Iterator<Item = Result<T, Vec<Fault>>>) -> Result<Ve
             Err(found) => faults.extend(found),
         }
     }
-    faults.sort();
-    faults.dedup();
-    if faults.is_empty() { Ok(good) } else { Err(faults) }
+    if faults.is_empty() { Ok(good) } else { Err(in_order(faults)) }
 }
 
 /// The tests of a realm as they are written.

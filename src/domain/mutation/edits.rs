@@ -15,6 +15,8 @@ pub(super) struct Edit {
     pub(super) change: Change,
     /// The bytes of the file that change.
     pub(super) span: Range<usize>,
+    /// The bytes around them that say what the change means: an operator with its operands.
+    pub(super) around: Range<usize>,
     pub(super) to: String,
     /// The condition that it is in.
     pub(super) conjunct: Option<usize>,
@@ -31,17 +33,17 @@ const METHODS: [(&str, &str); 2] = [(".containsAny(", ".containsAll("), (".conta
 /// The changes to conditions: dropped, negated, an operator flipped.
 pub(super) fn of_conditions(content: &str, policy: &CompiledPolicy) -> Vec<Edit> {
     let mut edits = Edits { content, conjunct: None, found: Vec::new() };
-    let mut before: Option<usize> = None;
+    let mut before: Option<Range<usize>> = None;
     for (index, conjunct) in policy.conjuncts.iter().enumerate() {
         edits.conjunct = Some(index);
-        if let Some(end) = before {
-            edits.flip(end..conjunct.span.start);
+        if let Some(before) = before {
+            edits.flip(before.end..conjunct.span.start, before.start..conjunct.span.end);
         }
         let dropped = if conjunct.is_negated { "false" } else { "true" };
         edits.add(Change::Dropped, conjunct.span.clone(), dropped);
         edits.add(Change::Negated, conjunct.span.clone(), &format!("!({})", conjunct.text));
         edits.inside(conjunct.condition.expression());
-        before = Some(conjunct.span.end);
+        before = Some(conjunct.span.clone());
     }
     edits.found
 }
@@ -72,33 +74,35 @@ struct Edits<'c> {
 
 impl Edits<'_> {
     fn add(&mut self, change: Change, span: Range<usize>, to: &str) {
+        self.add_around(change, span.clone(), to, span);
+    }
+
+    fn add_around(&mut self, change: Change, span: Range<usize>, to: &str, around: Range<usize>) {
         let is_there = |edit: &Edit| edit.span == span && edit.to == to;
         if self.content.get(span.clone()).is_some_and(|text| !text.is_empty()) && !self.found.iter().any(is_there) {
             let (to, conjunct) = (to.to_owned(), self.conjunct);
-            self.found.push(Edit { change, span, to, conjunct, is_in_scope: false });
+            self.found.push(Edit { change, span, around, to, conjunct, is_in_scope: false });
         }
     }
 
     /// Flips the operator between two operands; says whether there is one.
-    fn flip(&mut self, between: Range<usize>) -> bool {
+    fn flip(&mut self, between: Range<usize>, around: Range<usize>) -> bool {
         let Some(text) = self.content.get(between.clone()) else { return false };
         let is_sign = |c: char| c.is_whitespace() || matches!(c, '(' | ')');
         let operator = text.trim_matches(is_sign);
         let start = between.start + text.find(operator).unwrap_or_default();
-        match FLIPS.iter().find(|(from, _)| *from == operator) {
-            Some((_, to)) => self.add(Change::Flipped, start..start + operator.len(), to),
-            None => return false,
-        }
+        let Some((_, to)) = FLIPS.iter().find(|(from, _)| *from == operator) else { return false };
+        self.add_around(Change::Flipped, start..start + operator.len(), to, around);
         true
     }
 
     /// The same for a method.
-    fn flip_method(&mut self, between: Range<usize>) {
+    fn flip_method(&mut self, between: Range<usize>, around: Range<usize>) {
         let text = self.content.get(between.clone()).unwrap_or_default();
         for (from, to) in METHODS {
             if let Some(at) = text.find(from) {
                 let start = between.start + at;
-                self.add(Change::Flipped, start..start + from.len(), to);
+                self.add_around(Change::Flipped, start..start + from.len(), to, around.clone());
             }
         }
     }
@@ -109,15 +113,17 @@ impl Edits<'_> {
             ExprKind::Or { left, right } => self.operands(expression, left, right, "false"),
             ExprKind::UnaryApp { op: UnaryOp::Not, arg } => {
                 if let Some(whole) = span(expression).filter(|whole| self.starts_with_not(whole)) {
-                    self.add(Change::Negated, whole.start..whole.start + 1, "");
+                    self.add_around(Change::Negated, whole.start..whole.start + 1, "", whole);
                 }
                 self.inside(arg);
             }
             ExprKind::BinaryApp { arg1, arg2, .. } => {
                 if let Some((left, right)) = span(arg1).zip(span(arg2)).filter(|(left, right)| left.end <= right.start)
-                    && !self.flip(left.end..right.start)
                 {
-                    self.flip_method(left.end..right.start);
+                    let (between, around) = (left.end..right.start, span(expression).unwrap_or(left.start..right.end));
+                    if !self.flip(between.clone(), around.clone()) {
+                        self.flip_method(between, around);
+                    }
                 }
                 self.inside(arg1);
                 self.inside(arg2);
@@ -142,7 +148,7 @@ impl Edits<'_> {
     /// operator is left to its own sides.
     fn operands(&mut self, whole: &Expr, left: &Expr, right: &Expr, neutral: &str) {
         let is_written = span(left).zip(span(right)).is_some_and(|(left, right)| {
-            left.end <= right.start && self.flip(left.end..right.start)
+            left.end <= right.start && self.flip(left.end..right.start, left.start..right.end)
         });
         for side in [left, right] {
             let is_chain = std::mem::discriminant(side.expr_kind()) == std::mem::discriminant(whole.expr_kind());

@@ -31,7 +31,12 @@ pub(super) fn read(files: &[SourceFile]) -> Result<Vec<Declared>, Vec<Fault>> {
     let Some(file) = files.iter().find(|file| file.path == EQUIVALENT_MUTANTS) else { return Ok(Vec::new()) };
     let declared = listed(file)?.into_iter().map(|(place, said)| {
         let text = |name: &str| said.get(name).and_then(Json::as_str).unwrap_or_default();
-        Declared { policy: text("policy").to_owned(), change: together(text("change")), why: together(text("why")), place }
+        Declared {
+            policy: text("policy").to_owned(),
+            change: together(text("change")),
+            why: together(text("why")),
+            place,
+        }
     });
     Ok(declared.collect())
 }
@@ -40,7 +45,8 @@ pub(super) fn read(files: &[SourceFile]) -> Result<Vec<Declared>, Vec<Fault>> {
 pub(super) fn undeserved(declared: &[Declared], tried: &[(Mutant, Fate)]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for Declared { policy, change, place, .. } in declared {
-        let named: Vec<_> = tried.iter().filter(|(mutant, _)| *mutant.policy == **policy && mutant.text == *change).collect();
+        let named: Vec<_> =
+            tried.iter().filter(|(mutant, _)| *mutant.policy == **policy && mutant.text == *change).collect();
         let message = if named.is_empty() {
             format!("policy `{policy}` has no mutant `{change}`")
         } else if named.iter().all(|(_, fate)| matches!(fate, Fate::Killed(_))) {

@@ -24,7 +24,8 @@ impl Pool {
         for policy in realm.policies.iter() {
             let file = files.iter().find(|file| file.path == policy.fault("").file);
             let text = file.and_then(|file| file.content.get(policy.span.clone())).unwrap_or_default();
-            for Literal { text, entity_type, before, .. } in anatomy(text).into_iter().flat_map(|found| found.literals) {
+            for Literal { text, entity_type, before, .. } in anatomy(text).into_iter().flat_map(|found| found.literals)
+            {
                 match entity_type {
                     Some(entity_type) => pool.entities.entry(entity_type).or_default().insert(text),
                     None => pool.texts.entry(before).or_default().insert(text),

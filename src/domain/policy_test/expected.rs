@@ -63,7 +63,7 @@ pub(super) fn differences(
         compare_texts(case, key, &found, &mut differences);
     }
     if case.contains_key("near_misses") {
-        compare_texts(case, "near_misses", &near_misses().iter().collect(), &mut differences);
+        compare_texts(case, "near_misses", &near_misses().iter().collect::<Vec<_>>(), &mut differences);
     }
     if let Some(expected) = case.get("obligations") {
         let found = as_expected(&decision.obligations, expected);
@@ -73,7 +73,7 @@ pub(super) fn differences(
     differences.0
 }
 
-fn compare_texts(case: &Map<String, Json>, key: &str, found: &Vec<&Arc<str>>, differences: &mut Differences) {
+fn compare_texts(case: &Map<String, Json>, key: &str, found: &[&Arc<str>], differences: &mut Differences) {
     let Some(expected) = case.get(key) else { return };
     let expected: Vec<&str> = texts(Some(expected)).collect();
     let found: Vec<&str> = found.iter().map(|name| &***name).collect();
@@ -118,4 +118,3 @@ fn as_expected(obligations: &[Obligation], expected: &Json) -> Value {
     });
     Value::List(found.collect())
 }
-

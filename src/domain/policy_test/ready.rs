@@ -33,8 +33,8 @@ pub(in crate::domain) struct Case {
 /// A question with all that it takes to decide it.
 #[derive(Debug)]
 pub(in crate::domain) struct Asked {
-    /// What the case calls the principal.
-    pub(in crate::domain) by: String,
+    /// The name of the principal; `None` where its claims stand in the case.
+    pub(in crate::domain) by: Option<String>,
     pub(in crate::domain) principal: Principal,
     pub(in crate::domain) request: AccessRequest,
     pub(in crate::domain) graph: Arc<Graph>,
@@ -94,19 +94,19 @@ pub(super) fn cases(document: &Document<'_>, realm: &Realm) -> Result<Vec<Case>,
     Ok(cases)
 }
 
-/// What the case calls its principal, and the claims.
+/// The name of the principal, and its claims.
 fn claims<'d>(
     document: &'d Document<'_>,
     case: &'d CaseText,
-) -> Result<(String, &'d Map<String, Json>), Vec<Fault>> {
+) -> Result<(Option<String>, &'d Map<String, Json>), Vec<Fault>> {
     let told = case.said.get("principal");
     if let Some(claims) = told.and_then(Json::as_object) {
-        return Ok(("the case's own".to_owned(), claims));
+        return Ok((None, claims));
     }
     let name = told.and_then(Json::as_str).unwrap_or_default();
     let known = document.given.iter().filter_map(|given| given.said.get("principals")?.as_object());
     match known.clone().find_map(|principals| principals.get(name)?.as_object()) {
-        Some(claims) => Ok((name.to_owned(), claims)),
+        Some(claims) => Ok((Some(name.to_owned()), claims)),
         None => {
             let known: Vec<&str> = known.flat_map(|principals| principals.keys().map(String::as_str)).collect();
             let message = format!("unknown principal `{name}`, expected one of {}", known.join(", "));
@@ -117,7 +117,7 @@ fn claims<'d>(
 
 fn asked(
     realm: &Realm,
-    by: String,
+    by: Option<String>,
     claims: &Map<String, Json>,
     case: &CaseText,
     graph: Arc<Graph>,

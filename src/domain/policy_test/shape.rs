@@ -32,33 +32,43 @@ pub(super) enum Kind {
     ListOf(&'static Keys),
 }
 
-/// The keys of a mapping: those that must be there come first in what is said of them.
+/// The keys of a mapping.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keys {
     pub(super) required: &'static [&'static str],
-    pub(super) known: &'static [(&'static str, Kind)],
+    /// Each with what it says, for editors.
+    pub(super) known: &'static [(&'static str, Kind, &'static str)],
 }
 
 pub(super) const RELATIONSHIP: Keys = Keys {
     required: &["subject", "relation", "object"],
-    known: &[("subject", Kind::Named), ("relation", Kind::Text), ("object", Kind::Named)],
+    known: &[
+        ("subject", Kind::Named, "`{ Type: id }`; an id of several values is a list of them."),
+        ("relation", Kind::Text, "A relation of relations.toml."),
+        ("object", Kind::Named, "`{ Type: id }`; an id of several values is a list of them."),
+    ],
 };
 
 const RESOURCE: Keys = Keys {
     required: &["type"],
-    known: &[("type", Kind::Text), ("id", Kind::Text), ("attributes", Kind::Named), ("proposed", Kind::Named)],
+    known: &[
+        ("type", Kind::Text, "The resource type."),
+        ("id", Kind::Text, "The resource's id."),
+        ("attributes", Kind::Named, "The stored values, as the API sends them."),
+        ("proposed", Kind::Named, "The values that a write would store."),
+    ],
 };
 
 const PROBLEM: Keys = Keys {
     required: &[],
     known: &[
-        ("status", Kind::Number),
-        ("type", Kind::Text),
-        ("title", Kind::Text),
-        ("detail", Kind::Text),
-        ("errors", Kind::List),
-        ("headers", Kind::Named),
-        ("members", Kind::Named),
+        ("status", Kind::Number, "The HTTP status."),
+        ("type", Kind::Text, "The problem's type."),
+        ("title", Kind::Text, "The problem's title."),
+        ("detail", Kind::Text, "The problem's detail."),
+        ("errors", Kind::List, "Further errors, a sentence each."),
+        ("headers", Kind::Named, "Headers of the response."),
+        ("members", Kind::Named, "Further members of the problem."),
     ],
 };
 
@@ -67,51 +77,62 @@ pub(super) const DENY: &str = "DENY";
 const EFFECTS: &[&str] = &[ALLOW, DENY];
 const OUTCOMES: &[&str] = &["ALLOWED", "NOT_PERMITTED", "FORBIDDEN", "INDETERMINATE"];
 
+const FACTS: &str = "Records by their resource, as the store takes them.";
+const REMOVED: &str = "Records that came and were deleted, before the facts.";
+const RELATIONSHIPS: &str = "Relationships that no record brings.";
+const CLAIM_SETS: &str = "Claim sets: resource types, actions, and lists of strategies.";
+const PRINCIPALS: &str = "The claims of tokens, by the names that cases use.";
+
 /// A case.
 pub(super) const CASE: Keys = Keys {
     required: &["principal", "action", "resource"],
     known: &[
-        ("name", Kind::Text),
-        ("principal", Kind::TextOrNamed),
-        ("action", Kind::Text),
-        ("resource", Kind::Keys(&RESOURCE)),
-        ("context", Kind::Named),
-        ("media_type", Kind::Text),
-        ("facts", Kind::NamedLists),
-        ("removed", Kind::NamedLists),
-        ("relationships", Kind::ListOf(&RELATIONSHIP)),
-        ("expect", Kind::Word(EFFECTS)),
-        ("outcome", Kind::Word(OUTCOMES)),
-        ("reasons", Kind::Texts),
-        ("subjects", Kind::Texts),
-        ("policies", Kind::Texts),
-        ("near_misses", Kind::Texts),
-        ("problem", Kind::Keys(&PROBLEM)),
-        ("hints", Kind::Texts),
-        ("obligations", Kind::Obligations),
+        ("name", Kind::Text, "What the case shows, as a sentence."),
+        ("principal", Kind::TextOrNamed, "The name of a principal, or the claims of a token."),
+        ("action", Kind::Text, "The action."),
+        ("resource", Kind::Keys(&RESOURCE), "What it is done to."),
+        ("context", Kind::Named, "What else the request says."),
+        ("media_type", Kind::Text, "The media type of the request."),
+        ("facts", Kind::NamedLists, FACTS),
+        ("removed", Kind::NamedLists, REMOVED),
+        ("relationships", Kind::ListOf(&RELATIONSHIP), RELATIONSHIPS),
+        ("expect", Kind::Word(EFFECTS), "The decision."),
+        ("outcome", Kind::Word(OUTCOMES), "How the decision comes about; may stand instead of `expect`."),
+        ("reasons", Kind::Texts, "The codes of all reasons, in order."),
+        ("subjects", Kind::Texts, "The values that the first reason names."),
+        ("policies", Kind::Texts, "The policies that determine the decision, sorted."),
+        ("near_misses", Kind::Texts, "The permits that could have held and did not, where none held."),
+        ("problem", Kind::Keys(&PROBLEM), "Members of the problem that a denied client reads."),
+        ("hints", Kind::Texts, "The hints of the first reason."),
+        ("obligations", Kind::Obligations, "Obligations: a list of ids, or a mapping of ids and all their parameters."),
     ],
 };
 
 /// Cases that differ in a few values.
 pub(super) const TABLE: Keys = Keys {
     required: &["columns", "rows"],
-    known: &[("name", Kind::Text), ("case", Kind::Named), ("columns", Kind::Texts), ("rows", Kind::List)],
+    known: &[
+        ("name", Kind::Text, "What the table shows; comes before the name of each row."),
+        ("case", Kind::Named, "What all rows have in common: a case, or a part of one."),
+        ("columns", Kind::Texts, "Where each cell belongs: `principal`, `resource.id`."),
+        ("rows", Kind::List, "A case each: a list of cells; `~` leaves out what the column says."),
+    ],
 };
 
 /// A file of tests.
 pub(super) const FILE: Keys = Keys {
     required: &[],
     known: &[
-        ("variant", Kind::Text),
-        ("changed", Kind::NamedMappings),
-        ("fixtures", Kind::Texts),
-        ("facts", Kind::NamedLists),
-        ("removed", Kind::NamedLists),
-        ("relationships", Kind::ListOf(&RELATIONSHIP)),
-        ("claim_sets", Kind::NamedMappings),
-        ("principals", Kind::NamedMappings),
-        ("cases", Kind::ListOf(&CASE)),
-        ("tables", Kind::ListOf(&TABLE)),
+        ("variant", Kind::Text, "The variant of the realm that the file is for."),
+        ("changed", Kind::NamedMappings, "Changes to TOML and JSON files of the realm, for this file alone."),
+        ("fixtures", Kind::Texts, "Files of tests/fixtures that this file shares, without their endings."),
+        ("facts", Kind::NamedLists, FACTS),
+        ("removed", Kind::NamedLists, REMOVED),
+        ("relationships", Kind::ListOf(&RELATIONSHIP), RELATIONSHIPS),
+        ("claim_sets", Kind::NamedMappings, CLAIM_SETS),
+        ("principals", Kind::NamedMappings, PRINCIPALS),
+        ("cases", Kind::ListOf(&CASE), "Questions and the decisions that are expected."),
+        ("tables", Kind::ListOf(&TABLE), "Cases that differ in a few values."),
     ],
 };
 
@@ -119,21 +140,28 @@ pub(super) const FILE: Keys = Keys {
 pub(super) const FIXTURE: Keys = Keys {
     required: &[],
     known: &[
-        ("facts", Kind::NamedLists),
-        ("removed", Kind::NamedLists),
-        ("relationships", Kind::ListOf(&RELATIONSHIP)),
-        ("claim_sets", Kind::NamedMappings),
-        ("principals", Kind::NamedMappings),
+        ("facts", Kind::NamedLists, FACTS),
+        ("removed", Kind::NamedLists, REMOVED),
+        ("relationships", Kind::ListOf(&RELATIONSHIP), RELATIONSHIPS),
+        ("claim_sets", Kind::NamedMappings, CLAIM_SETS),
+        ("principals", Kind::NamedMappings, PRINCIPALS),
     ],
 };
 
 const EQUIVALENT: Keys = Keys {
     required: &["policy", "change", "why"],
-    known: &[("policy", Kind::Text), ("change", Kind::Text), ("why", Kind::Text)],
+    known: &[
+        ("policy", Kind::Text, "The policy's id."),
+        ("change", Kind::Text, "The change as `hallpass test --mutants` writes it: `a == b => a != b`."),
+        ("why", Kind::Text, "Why no question can tell it."),
+    ],
 };
 
 /// The file of equivalent mutants.
-pub(super) const EQUIVALENTS: Keys = Keys { required: &["mutants"], known: &[("mutants", Kind::ListOf(&EQUIVALENT))] };
+pub(super) const EQUIVALENTS: Keys = Keys {
+    required: &["mutants"],
+    known: &[("mutants", Kind::ListOf(&EQUIVALENT), "Changes to policies that no question can tell.")],
+};
 
 /// Finds what does not fit.
 #[derive(Debug)]
@@ -161,8 +189,8 @@ impl<'f> Check<'f> {
             self.fault(path, format!("the key `{missing}` is missing"));
         }
         for (name, value) in found {
-            match keys.known.iter().find(|(known, _)| known == name) {
-                Some((_, kind)) => self.value(value, *kind, &key(path, name)),
+            match keys.known.iter().find(|(known, _, _)| known == name) {
+                Some((_, kind, _)) => self.value(value, *kind, &key(path, name)),
                 None => {
                     let at = below(path, Step::Name(name.clone()));
                     self.fault(&at, format!("unknown key `{name}`, expected one of {}", names(keys)));
@@ -230,7 +258,7 @@ fn fits(json: &Json, kind: Kind) -> bool {
 
 /// The keys as a sentence names them.
 pub(super) fn names(keys: &Keys) -> String {
-    keys.known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    keys.known.iter().map(|(name, _, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
 /// The root of a document.

@@ -60,4 +60,3 @@ pub(super) fn json_of(value: &Value) -> Json {
         Value::Record(fields) => fields.iter().map(|(name, value)| (name.to_string(), json_of(value))).collect(),
     }
 }
-

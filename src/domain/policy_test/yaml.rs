@@ -67,8 +67,12 @@ impl<'f> Places<'f> {
         for step in path {
             let next = match (&current.value, step) {
                 (Tree::List(items), Step::Item(index)) => items.get(*index).map(|item| (item.referenced, item)),
-                (Tree::Map(entries), Step::Key(name)) => entry(entries, name).map(|(_, value)| (value.referenced, value)),
-                (Tree::Map(entries), Step::Name(name)) => entry(entries, name).map(|(key, value)| (key.referenced, value)),
+                (Tree::Map(entries), Step::Key(name)) => {
+                    entry(entries, name).map(|(_, value)| (value.referenced, value))
+                }
+                (Tree::Map(entries), Step::Name(name)) => {
+                    entry(entries, name).map(|(key, value)| (key.referenced, value))
+                }
                 _ => None,
             };
             let Some((found, below)) = next else { break };
@@ -85,7 +89,10 @@ impl<'f> Places<'f> {
     }
 }
 
-fn entry<'t>(entries: &'t [(Spanned<String>, Spanned<Tree>)], name: &str) -> Option<&'t (Spanned<String>, Spanned<Tree>)> {
+fn entry<'t>(
+    entries: &'t [(Spanned<String>, Spanned<Tree>)],
+    name: &str,
+) -> Option<&'t (Spanned<String>, Spanned<Tree>)> {
     entries.iter().find(|(key, _)| key.value == name)
 }
 
