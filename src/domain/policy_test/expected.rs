@@ -53,7 +53,7 @@ pub(super) fn differences(
         differences.compare("outcome", expected, outcome_name(decision.outcome));
     }
     let first = decision.reasons.first();
-    let codes = decision.reasons.iter().map(|reason| &reason.code).collect();
+    let codes: Vec<&Arc<str>> = decision.reasons.iter().map(|reason| &reason.code).collect();
     for (key, found) in [
         ("reasons", codes),
         ("subjects", first.map(|reason| reason.subjects.iter().collect()).unwrap_or_default()),
