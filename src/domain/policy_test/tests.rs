@@ -65,6 +65,11 @@ fn results(tests: &[(&str, &str)]) -> Vec<CaseResult> {
     run(&files(tests)).unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()))
 }
 
+/// A fault without its kind.
+fn shown(fault: &Fault) -> String {
+    fault.to_string().replacen("error[test-file]: ", "", 1)
+}
+
 fn bench(files: &[SourceFile]) -> Bench {
     let suite = Suite::read(files).unwrap();
     let realms = all((0..suite.realms()).map(|realm| suite.compile(realm))).unwrap();
@@ -208,7 +213,7 @@ fn faults_of_tests_have_places() {
     ] {
         let files = files(&[("tests/a.yaml", content), ("tests/fixtures/people.yaml", PEOPLE)]);
         let faults = run(&files).unwrap_err();
-        let shown: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let shown: Vec<_> = faults.iter().map(shown).collect();
         assert!(shown.iter().any(|fault| fault.starts_with(expected)), "{content}\n{}", shown.join("\n"));
     }
 }
@@ -221,7 +226,7 @@ fn a_fault_of_a_fixture_is_told_once_and_a_fixture_has_no_cases() {
     let files = files(&[("tests/a.yaml", test), ("tests/b.yaml", test), ("tests/fixtures/people.yaml", people)]);
     let faults = run(&files).unwrap_err();
     assert_eq!(faults.len(), 1);
-    assert!(faults[0].to_string().starts_with("tests/fixtures/people.yaml:2:1: unknown key `cases`"), "{}", faults[0]);
+    assert!(shown(&faults[0]).starts_with("tests/fixtures/people.yaml:2:1: unknown key `cases`"), "{}", faults[0]);
 }
 
 #[test]
@@ -231,7 +236,7 @@ fn a_request_that_the_realm_refuses_fails_its_case_and_no_other() {
                  \x20 - { name: two, principal: b, action: read, resource: { type: Note }, expect: DENY }\n\
                  \x20 - { name: three, principal: a, action: read, resource: { type: Note }, expect: DENY }\n";
     let results = results(&[("tests/a.yaml", tests)]);
-    assert!(results[0].differences[0].starts_with("bad request: action: unknown action"), "{results:?}");
+    assert!(results[0].differences[0].starts_with("bad request: action: is no action"), "{results:?}");
     assert_eq!(results[1].differences, ["the token's claim `sub` is missing"]);
     assert!(results[2].differences.is_empty());
 }
@@ -296,7 +301,6 @@ fn a_change_that_no_test_notices_survives_with_its_line() {
     assert_eq!(*fate, Fate::Survived(vec!["tests/a.yaml: one's own".into()]));
     for text in [
         "resource.owner == principal => resource.owner != principal",
-        "resource has owner => !(resource has owner)",
         "permit => forbid",
         "the policy => nothing",
     ] {
@@ -341,7 +345,7 @@ fn what_is_declared_equivalent_must_be_there_and_survive() {
     assert_eq!(equivalent.len(), 1);
     assert_eq!(equivalent[0].1, Fate::Equivalent("because".into()));
     assert_eq!(killed(&tried).all, tried.len() - 1);
-    let shown: Vec<_> = undeserved.iter().map(ToString::to_string).collect();
+    let shown: Vec<_> = undeserved.iter().map(shown).collect();
     assert!(shown[0].starts_with("tests/equivalent_mutants.yaml:3:5: the mutant `permit => forbid`"), "{shown:?}");
     assert!(
         shown[1].starts_with("tests/equivalent_mutants.yaml:4:5: policy `Owner` has no mutant `a => b`"),
