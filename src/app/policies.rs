@@ -25,6 +25,8 @@ use crate::{
 pub struct Validation {
     /// The faults; none when the set is good.
     pub faults: Vec<Fault>,
+    /// What is worth a look in a set that is good.
+    pub warnings: Vec<Fault>,
     /// The digest, when the set is good.
     pub version: Option<PolicyVersion>,
     /// What came of the realm's own tests.
@@ -39,7 +41,7 @@ pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Compiles a candidate set, with all its variants, and runs its tests. The digest is that of the named variant.
 pub fn validate(files: &[SourceFile], variant: Option<&str>) -> Validation {
     match check(files, variant) {
-        Ok((version, tests)) => Validation { version: Some(version), tests, faults: Vec::new() },
+        Ok((version, tests)) => Validation { version: Some(version), tests, ..Validation::default() },
         Err(faults) => Validation { faults, ..Validation::default() },
     }
 }

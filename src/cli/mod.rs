@@ -12,6 +12,8 @@ mod demo;
 mod explain;
 mod grants;
 mod json;
+mod matrix;
+mod parallel;
 mod parse;
 mod policies;
 mod privacy;
@@ -52,6 +54,8 @@ enum Verb {
     Check(check::Arguments),
     /// Runs the realms' own tests
     Test(test::Arguments),
+    /// Shows who may do what with which kind of resource
+    Matrix(matrix::Arguments),
     /// Lets a running service take a realm's folder as it is now; with any fault it goes on as before
     Reload(reload::Arguments),
     /// Takes over claim sets from other products, and shows who may do what
@@ -133,6 +137,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
+        Verb::Matrix(arguments) => matrix::run(&arguments, screen),
         Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),
         Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     config::Environment,
-    domain::fault::Fault,
-    proto::v1::{PolicyFault, ReloadPoliciesRequest, policy_service_client::PolicyServiceClient},
+    domain::fault::{Code, Fault, Severity},
+    proto::v1::{PolicyFault, PolicyFaultSeverity, ReloadPoliciesRequest, policy_service_client::PolicyServiceClient},
 };
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,19 @@ pub(super) fn show(
 
 /// A fault as it is shown, from the wire.
 pub(super) fn fault_of(fault: PolicyFault) -> Fault {
-    let PolicyFault { file, line, column, source_line, message } = fault;
+    let severity = if fault.severity() == PolicyFaultSeverity::Warning { Severity::Warning } else { Severity::Error };
+    let PolicyFault { file, line, column, source_line, message, severity: _, code, help, end_line, end_column } = fault;
     let number = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    Fault { file, line: number(line), column: number(column), source_line, message }
+    Fault {
+        file,
+        line: number(line),
+        column: number(column),
+        source_line,
+        message,
+        end_line: number(end_line),
+        end_column: number(end_column),
+        severity,
+        code: Code::of(&code).unwrap_or(Code::Other),
+        help: Some(help).filter(|help| !help.is_empty()),
+    }
 }

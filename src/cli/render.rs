@@ -26,6 +26,8 @@ pub(super) enum Form {
 pub(super) enum Tone {
     /// As it should be.
     Good,
+    /// Neither good nor wrong.
+    Doubtful,
     /// Refused, failed, or wrong.
     Bad,
     /// Beside the point.
@@ -85,6 +87,7 @@ impl Screen {
     pub(super) fn toned(&self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => 32,
+            Tone::Doubtful => 33,
             Tone::Bad => 31,
             Tone::Faint => 2,
         };

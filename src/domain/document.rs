@@ -7,7 +7,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{fault::Fault, value::Value};
+use super::{
+    fault::{Code, Fault},
+    value::Value,
+};
 
 /// Collects the faults of one file.
 #[derive(Clone, Debug)]
@@ -24,6 +27,10 @@ impl<'a> Faults<'a> {
 
     pub(crate) fn add(&self, span: Option<Range<usize>>, message: impl Into<String>) {
         self.found.borrow_mut().push(Fault::at(self.file, self.content, span, message));
+    }
+
+    fn add_coded(&self, code: Code, span: Option<Range<usize>>, message: impl Into<String>) {
+        self.found.borrow_mut().push(Fault::at(self.file, self.content, span, message).coded(code));
     }
 
     pub(crate) fn take(&self) -> Vec<Fault> {
@@ -48,7 +55,7 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
     let root = match DeTable::parse(content) {
         Ok(root) => root,
         Err(error) => {
-            faults.add(error.span(), error.message());
+            faults.add_coded(Code::Syntax, error.span(), error.message());
             return Err(faults.take());
         }
     };
@@ -96,12 +103,16 @@ impl<'a> Table<'a> {
 
     fn wrong(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
         let found = value.get_ref().type_str();
-        self.faults.add(Some(value.span()), format!("`{}` is of type {found}, expected {expected}", self.name(key)));
+        let message = format!("`{}` is of type {found}, expected {expected}", self.name(key));
+        self.faults.add_coded(Code::WrongType, Some(value.span()), message);
     }
 
     fn missing<T>(&self, key: &str, found: Option<T>, expected: &str) -> Option<T> {
         if found.is_none() && !self.entries.iter().any(|(name, _)| name.get_ref() == key) {
-            self.fault(None, format!("`{}` is missing, expected {expected}", self.name(key)));
+            let message = format!("`{}` is missing, expected {expected}", self.name(key));
+            // Of the document as a whole there is nothing to mark but its beginning.
+            let span = if self.path.is_empty() { 0..0 } else { self.span.clone() };
+            self.faults.add_coded(Code::MissingKey, Some(span), message);
         }
         found
     }
@@ -143,7 +154,7 @@ impl<'a> Table<'a> {
         let fits = number.filter(|number| range.contains(number));
         if fits.is_none() {
             let message = format!("`{}` is not a whole number of {} to {}", self.name(key), range.start(), range.end());
-            self.faults.add(Some(value.span()), message);
+            self.faults.add_coded(Code::WrongType, Some(value.span()), message);
         }
         fits
     }
@@ -384,7 +395,7 @@ impl<'a> Table<'a> {
             } else {
                 format!("unknown key `{name}`, expected one of {}", known.join(", "))
             };
-            self.faults.add(Some(key.span()), message);
+            self.faults.add_coded(Code::UnknownKey, Some(key.span()), message);
         }
     }
 }

@@ -1,8 +1,34 @@
-//! A fault in a realm's files: where it is and what was expected.
+//! A fault in a realm's files: where it is, what was expected, and the likely fix.
 
-use std::{fmt, ops::Range};
+mod cedar;
+mod code;
+mod near;
+mod place;
 
-use miette::Diagnostic;
+use std::{borrow::Cow, fmt, ops::Range};
+
+pub use code::Code;
+pub(crate) use near::nearest;
+pub(super) use place::with_places;
+
+/// How much a fault weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The files are refused.
+    Error,
+    /// Worth a look; the files work.
+    Warning,
+}
+
+impl Severity {
+    /// The word that is shown before the code.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
 
 /// One fault. Lines and columns count from 1, columns in characters; 0 when the fault has no place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,86 +43,165 @@ pub struct Fault {
     pub source_line: String,
     /// What is wrong and what was expected.
     pub message: String,
+    /// The line in which the place ends; that of its beginning when it is a point.
+    pub end_line: usize,
+    /// The column behind the place's last character; that of its beginning when it is a point.
+    pub end_column: usize,
+    /// Whether it keeps the files from being used.
+    pub severity: Severity,
+    /// What kind of fault it is.
+    pub code: Code,
+    /// The likely fix, in a sentence without its full stop.
+    pub help: Option<String>,
 }
 
 impl Fault {
     /// A fault of a file as a whole.
     pub fn in_file(file: &str, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line: 0, column: 0, source_line: String::new(), message: message.into() }
+        let message = message.into();
+        let help = near::in_message(&message).map(|name| format!("did you mean `{name}`?"));
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            source_line: String::new(),
+            message,
+            end_line: 0,
+            end_column: 0,
+            severity: Severity::Error,
+            code: Code::of_file(file),
+            help,
+        }
     }
 
     /// A fault at a span of bytes of a file's content.
     pub fn at(file: &str, content: &str, span: Option<Range<usize>>, message: impl Into<String>) -> Self {
-        let Some(before) = span.and_then(|span| content.get(..span.start.min(content.len()))) else {
-            return Self::in_file(file, message);
-        };
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or("").chars().count() + 1,
-            source_line: content.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("").to_owned(),
-            message: message.into(),
+        let whole = Self::in_file(file, message);
+        let Some(span) = span else { return whole };
+        let Some((line, column)) = position(content, span.start) else { return whole };
+        let (end_line, end_column) = position(content, span.end.max(span.start)).unwrap_or((line, column));
+        let source_line = content.lines().nth(line - 1).unwrap_or_default().to_owned();
+        Self { line, column, source_line, end_line, end_column, ..whole }
+    }
+
+    /// The same fault as one of this kind, with its weight.
+    #[must_use]
+    pub fn coded(self, code: Code) -> Self {
+        Self { code, severity: code.severity(), ..self }
+    }
+
+    /// The same fault with the likely fix, in place of one that it had.
+    #[must_use]
+    pub fn helped(self, help: impl Into<Cow<'static, str>>) -> Self {
+        Self { help: Some(help.into().into_owned()), ..self }
+    }
+
+    /// The same fault, asking whether the nearest of the known names was meant, where one is near.
+    #[must_use]
+    pub(super) fn near<'k>(self, name: &str, known: impl IntoIterator<Item = &'k str>) -> Self {
+        match nearest(name, known) {
+            Some(known) => self.helped(format!("did you mean `{known}`?")),
+            None => self,
         }
     }
-}
 
-impl Fault {
-    /// The faults that a Cedar error stands for, each at the place it is labelled with.
-    pub(super) fn of_cedar(file: &str, content: &str, error: &dyn Diagnostic) -> Vec<Self> {
-        let related: Vec<&dyn Diagnostic> = error.related().into_iter().flatten().collect();
-        let own = Self::at(file, content, place(error), sentence(error));
-        if own.line > 0 || related.is_empty() {
-            let rest = related.into_iter().flat_map(|inner| Self::of_cedar(file, content, inner));
-            return std::iter::once(own).chain(rest).collect();
-        }
-        related.into_iter().flat_map(|inner| Self::of_cedar(file, content, inner)).collect()
+    /// The same fault of a file that has no places of its own.
+    #[must_use]
+    pub fn without_place(self, file: &str) -> Self {
+        let source_line = String::new();
+        Self { file: file.to_owned(), line: 0, column: 0, end_line: 0, end_column: 0, source_line, ..self }
+    }
+
+    /// It keeps the files from being used.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 }
 
-fn place(error: &dyn Diagnostic) -> Option<Range<usize>> {
-    let label = error.labels()?.next()?;
-    Some(label.offset()..label.offset() + label.len())
+/// The line and the column of a byte; the end of the content for one behind it.
+fn position(content: &str, byte: usize) -> Option<(usize, usize)> {
+    let before = content.get(..byte.min(content.len()))?;
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
+    Some((before.matches('\n').count() + 1, column))
 }
 
-/// The error's own words, what its label adds, and its help where it has some.
-fn sentence(error: &dyn Diagnostic) -> String {
-    let mut text = error.to_string();
-    if let Some(label) = error.labels().and_then(|mut labels| labels.next()) {
-        text = label.label().map_or(text.clone(), |label| format!("{text}: {label}"));
-    }
-    error.help().map_or(text.clone(), |help| format!("{text} ({help})"))
+/// Each fault once, by file and place.
+pub fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort();
+    faults.dedup();
+    faults
 }
 
-/// Writes the fault as compilers do, the source line and a caret below it.
+/// Writes the fault as compilers do: the source line, carets below the place, and the likely fix.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line == 0 {
-            return write!(f, "{}: {}", self.file, self.message);
+        write!(f, "{}:", self.file)?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
         }
-        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
-        let gutter = self.line.to_string();
-        let indent: String =
-            self.source_line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        write!(f, "\n  {gutter} | {}\n  {:width$} | {indent}^", self.source_line, "", width = gutter.len())
+        write!(f, " {}[{}]: {}", self.severity.word(), self.code.as_str(), self.message)?;
+        if self.line > 0 {
+            let gutter = self.line.to_string();
+            let letters = self.source_line.chars().count();
+            let indent: String =
+                self.source_line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let end = if self.end_line > self.line { letters + 1 } else { self.end_column };
+            let carets = "^".repeat(end.saturating_sub(self.column).clamp(1, CARETS_MAX));
+            write!(f, "\n  {gutter} | {}\n  {:width$} | {indent}{carets}", self.source_line, "", width = gutter.len())?;
+        }
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
     }
 }
+
+/// The most carets below a line.
+const CARETS_MAX: usize = 120;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_shows_its_line_with_a_caret() {
+    fn a_fault_shows_its_line_with_carets_below_the_place() {
         let content = "a = 1\nbé = 22\n";
-        let fault = Fault::at("realm.toml", content, Some(12..14), "expected a string");
-        assert_eq!(fault.to_string(), "realm.toml:2:6: expected a string\n  2 | bé = 22\n    |      ^");
+        let fault = Fault::at("realm.toml", content, Some(12..14), "expected a string").coded(Code::WrongType);
+        assert_eq!(
+            fault.to_string(),
+            "realm.toml:2:6: error[wrong-type]: expected a string\n  2 | bé = 22\n    |      ^^"
+        );
+        assert_eq!((fault.end_line, fault.end_column), (2, 8));
+    }
+
+    #[test]
+    fn a_place_of_several_lines_is_marked_to_the_end_of_the_first() {
+        let fault = Fault::at("a.cedar", "permit(\n  principal);", Some(0..18), "m").coded(Code::NeverApplies);
+        assert_eq!(
+            fault.helped("take it out").to_string(),
+            "a.cedar:1:1: warning[never-applies]: m\n  1 | permit(\n    | ^^^^^^^\n  help: take it out"
+        );
     }
 
     #[test]
     fn a_fault_without_a_place_names_the_file() {
-        assert_eq!(Fault::in_file("grants.json", "is missing").to_string(), "grants.json: is missing");
+        let fault = Fault::in_file("grants.json", "is missing");
+        assert_eq!(fault.to_string(), "grants.json: error[data-file]: is missing");
         assert_eq!(Fault::at("x", "", None, "m").line, 0);
         assert_eq!(Fault::at("x", "ab", Some(9..9), "m").line, 1);
+    }
+
+    #[test]
+    fn a_name_that_is_near_to_an_expected_one_is_asked_about() {
+        let fault = Fault::in_file("realm.toml", "unknown key `titel`, expected one of principal, title");
+        assert_eq!(fault.help.as_deref(), Some("did you mean `title`?"));
+    }
+
+    #[test]
+    fn faults_come_by_place_and_each_once() {
+        let fault = |line: usize, message: &str| Fault { line, ..Fault::in_file("a", message) };
+        let faults = in_order(vec![fault(10, "x"), fault(2, "y"), fault(10, "x")]);
+        assert_eq!(faults.iter().map(|fault| fault.line).collect::<Vec<_>>(), [2, 10]);
     }
 }

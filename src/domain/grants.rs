@@ -65,7 +65,7 @@ pub struct ResolvedGrant {
 /// The number of a grant that is only assumed: nothing that is kept by it may be kept.
 pub(super) const ASSUMED: u32 = u32::MAX - 1;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ClaimSet {
     name: Arc<str>,
     resources: HashMap<Arc<str>, ByAction>,
@@ -74,7 +74,7 @@ struct ClaimSet {
 }
 
 /// What holds for a resource type whoever asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct TypeEntry {
     not_in_set: ResolvedGrant,
     not_granted: ResolvedGrant,
@@ -83,10 +83,10 @@ struct TypeEntry {
 }
 
 /// The grants of a realm, resolved. Names of claim sets compare without ASCII case.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Grants {
-    sets: HashMap<String, ClaimSet>,
-    types: HashMap<Arc<str>, TypeEntry>,
+    sets: Arc<HashMap<String, ClaimSet>>,
+    types: Arc<HashMap<Arc<str>, TypeEntry>>,
     unknown_set: Option<ResolvedGrant>,
     /// Leaf claims that no resource type has.
     dead: Vec<Arc<str>>,
@@ -156,7 +156,7 @@ impl Grants {
             let others = others.iter().map(|(index, claim)| (Arc::clone(&claim.name), forest.lineage(*index)));
             let others = others.map(|(claim, lineage)| (claim, actions(&held(&lineage, &name))));
             let others = others.filter(|(_, actions)| !actions.is_empty()).collect();
-            grants.sets.insert(key, ClaimSet { name, resources, others });
+            Arc::make_mut(&mut grants.sets).insert(key, ClaimSet { name, resources, others });
         }
         grants
     }
@@ -179,7 +179,7 @@ impl Grants {
         let not_granted = Grant { has_resource: true, ..not_in_set.clone() };
         let entry =
             TypeEntry { not_in_set: self.numbered(not_in_set), not_granted: self.numbered(not_granted), is_unusable };
-        self.types.insert(Arc::clone(&resource_type.name), entry);
+        Arc::make_mut(&mut self.types).insert(Arc::clone(&resource_type.name), entry);
     }
 
     /// The grants of a claim set on a resource type; `None` when it doesn't have the resource.
@@ -235,7 +235,8 @@ impl Grants {
                 Some((resource, actions.collect()))
             });
             let resources = resolved.collect();
-            self.sets.insert(name.to_ascii_lowercase(), ClaimSet { name, resources, others: Vec::new() });
+            Arc::make_mut(&mut self.sets)
+                .insert(name.to_ascii_lowercase(), ClaimSet { name, resources, others: Vec::new() });
         }
     }
 

@@ -71,6 +71,9 @@ mod obligations;
 pub mod row_filter;
 pub mod search;
 
+pub mod coverage;
+pub mod matrix;
+pub mod mutation;
 pub mod policy_test;
 
 pub mod bundle;

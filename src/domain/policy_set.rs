@@ -1,23 +1,30 @@
 //! Policy files and schema compiled into one checked set, indexed so that a decision looks at the
 //! policies that can apply and no others.
 
+mod changed;
+mod read;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    str::FromStr as _,
+    ops::Range,
     sync::Arc,
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet as CedarPolicySet, PrincipalConstraint, Request,
-    ResourceConstraint, ValidationMode, Validator,
+    ActionConstraint, Effect, EntityUid, Policy, PolicyFromJsonError, PrincipalConstraint, Request, ResourceConstraint,
+    ValidationMode, Validator,
 };
 use quick_cache::sync::Cache;
+use serde_json::Value as Json;
+
+pub(super) use read::ANNOTATIONS;
+use read::{Places, Read};
 
 use super::{
     cedar::{Condition, with_situation},
     clause::Clauses,
     conjunct::{Conjunct, conjuncts_of},
-    fault::Fault,
+    fault::{Fault, in_order},
     grants::ASSUMED,
     looks::Looks,
     obligations::named_obligations,
@@ -53,10 +60,14 @@ pub(super) struct CompiledPolicy {
     pub(super) obligations: Vec<Arc<str>>,
     /// When it applies, given that it is one of a question's [`Candidates`].
     pub(super) condition: Condition,
+    /// Whether a question that it is a candidate of fits its scope; `None` where it always does.
+    pub(super) scope_alone: Option<Condition>,
+    /// The bytes of the file that it is written in, annotations and all.
+    pub(super) span: Range<usize>,
     annotations: BTreeMap<Arc<str>, Arc<str>>,
     scope: Scope,
-    /// Where it stands, as a fault without a message.
-    place: Fault,
+    /// Where it stands, and where each of its annotations does: faults without a message.
+    places: Places,
 }
 
 #[derive(Debug)]
@@ -74,10 +85,6 @@ struct Constraint {
     entity: Option<EntityUid>,
     is_in: bool,
 }
-
-/// The annotations that mean something here.
-const ANNOTATIONS: [&str; 9] =
-    ["id", "title", "reason", "missing", "message", "hint", "precedence", "denial", "obligation"];
 
 /// The question that a plan is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,10 +129,14 @@ pub(super) struct Candidates {
 /// A compiled set.
 #[derive(Debug)]
 pub struct PolicySet {
-    policies: Vec<CompiledPolicy>,
+    policies: Vec<Arc<CompiledPolicy>>,
+    /// Policies that a plan can rule out are no candidates.
+    prunes: bool,
     plans: Cache<PlanKey, Arc<Plan>>,
     groups: HashMap<EntityUid, Vec<EntityUid>>,
     actions: BTreeMap<Arc<str>, EntityUid>,
+    /// What Cedar's validation warns of, each with the policy's name.
+    pub(super) warnings: Vec<(Arc<str>, Fault)>,
 }
 
 impl PolicySet {
@@ -133,67 +144,32 @@ impl PolicySet {
     ///
     /// # Errors
     /// Every fault with file, line and column: syntax, a missing or doubled `@id`, an unknown
-    /// annotation, a template, and whatever Cedar's strict validation finds.
+    /// annotation, a template, and whatever Cedar's strict validation finds. What one file has wrong hides nothing of another.
     pub fn compile(files: &[&SourceFile], schema: &RealmSchema) -> Result<Self, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let mut policies: Vec<CompiledPolicy> = Vec::new();
-        let mut whole = CedarPolicySet::new();
-        let mut places: HashMap<String, &SourceFile> = HashMap::new();
-        for file in files {
-            let parsed = match CedarPolicySet::from_str(&file.content) {
-                Ok(parsed) => parsed,
-                Err(error) => {
-                    faults.extend(Fault::of_cedar(&file.path, &file.content, &error));
-                    continue;
-                }
-            };
-            for template in parsed.templates() {
-                faults.push(fault_at(file, template_start(template), "templates are not supported, write a policy"));
-            }
-            let mut in_file: Vec<&Policy> = parsed.policies().collect();
-            in_file.sort_by_key(|policy| policy_start(policy));
-            for policy in in_file {
-                let start = policy_start(policy);
-                for (name, _) in policy.annotations().filter(|(name, _)| !ANNOTATIONS.contains(name)) {
-                    let expected = ANNOTATIONS.map(|name| format!("@{name}")).join(", ");
-                    faults.push(fault_at(
-                        file,
-                        start,
-                        format!("unknown annotation `@{name}`, expected one of {expected}"),
-                    ));
-                }
-                let Some(id) = policy.annotation("id").filter(|id| !id.is_empty()) else {
-                    faults.push(fault_at(file, start, "a policy needs a name of its own, expected `@id(\"…\")`"));
-                    continue;
-                };
-                if let Some(other) = places.get(id) {
-                    faults.push(fault_at(file, start, format!("the policy id `{id}` is in {} already", other.path)));
-                    continue;
-                }
-                let named = policy.new_id(PolicyId::new(id));
-                places.insert(id.to_owned(), file);
-                match CompiledPolicy::of(&named, file) {
-                    Ok(compiled) => policies.push(compiled),
-                    Err(message) => faults.push(fault_at(file, start, message)),
-                }
-                // The only fault there could be is an id that comes twice.
-                let added = whole.add(named);
-                debug_assert!(added.is_ok(), "policy ids differ");
-            }
-        }
+        let Read { policies, whole, places, mut faults } = read::read(files);
         let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
         for error in validated.validation_errors() {
             match places.get::<str>(error.policy_id().as_ref()) {
-                Some(file) => faults.extend(Fault::of_cedar(&file.path, &file.content, error)),
+                Some(file) => faults.extend(Fault::of_validation(&file.path, &file.content, error)),
                 None => faults.push(Fault::in_file("policies", error.to_string())),
             }
         }
         if !faults.is_empty() {
-            faults.sort();
-            faults.dedup();
-            return Err(faults);
+            return Err(in_order(faults));
         }
-        Ok(Self::indexed(policies, schema))
+        let warned = validated.validation_warnings().filter_map(|warning| {
+            let id: &str = warning.policy_id().as_ref();
+            let file = places.get(id)?;
+            let found = Fault::of_warning(&file.path, &file.content, warning);
+            Some(found.into_iter().map(|fault| (Arc::from(id), fault)).collect::<Vec<_>>())
+        });
+        let warnings = warned.flatten().collect();
+        Ok(Self { warnings, ..Self::indexed(policies, schema) })
+    }
+
+    /// What is wrong with policy files by themselves, where there is no schema to hold them against.
+    pub(super) fn faults_without_schema(files: &[&SourceFile]) -> Vec<Fault> {
+        in_order(read::read(files).faults)
     }
 
     fn indexed(policies: Vec<CompiledPolicy>, schema: &RealmSchema) -> Self {
@@ -204,7 +180,9 @@ impl PolicySet {
                 groups.insert(uid.clone(), above);
             }
         }
-        Self { policies, plans: Cache::new(4_096), groups, actions: schema.action_uids.clone() }
+        let policies = policies.into_iter().map(Arc::new).collect();
+        let actions = schema.action_uids.clone();
+        Self { policies, prunes: true, plans: Cache::new(4_096), groups, actions, warnings: Vec::new() }
     }
 
     /// How many policies there are.
@@ -218,16 +196,21 @@ impl PolicySet {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &CompiledPolicy> {
-        self.policies.iter()
+        self.policies.iter().map(|policy| &**policy)
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&CompiledPolicy> {
-        self.policies.get(index)
+        self.policies.get(index).map(|policy| &**policy)
     }
 
     /// The policy's scope takes this action.
     pub(super) fn takes(&self, policy: &CompiledPolicy, action: &EntityUid) -> bool {
         policy.scope.fits_action(Some(action), &self.groups)
+    }
+
+    /// Every question that the other policy's scope takes is taken by the scope of this one.
+    pub(super) fn covers(&self, policy: &CompiledPolicy, other: &CompiledPolicy) -> bool {
+        policy.scope.covers(&other.scope, &self.groups)
     }
 
     /// The policy's scope takes resources of this type.
@@ -254,10 +237,10 @@ impl PolicySet {
             return plan;
         }
         let settled: Vec<&str> = settled.iter().copied().chain(derived.iter().map(|name| &**name)).collect();
-        let passing = example().and_then(|request| {
+        let passing = example().filter(|_| self.prunes).and_then(|request| {
             with_situation(&request, [], |situation| {
                 let passes = |policy: &CompiledPolicy| policy.clauses.may_hold(&settled, situation);
-                self.policies.iter().map(passes).collect::<Vec<bool>>()
+                self.iter().map(passes).collect::<Vec<bool>>()
             })
         });
         let plan = Arc::new(self.make_plan(key, passing.as_deref().unwrap_or_default()));
@@ -361,19 +344,21 @@ impl PolicySet {
 }
 
 impl CompiledPolicy {
-    fn of(policy: &Policy, file: &SourceFile) -> Result<Self, String> {
+    /// A policy that `read` has found to be named. The error is a sentence, and the annotation that it is about.
+    fn of(policy: &Policy, file: &SourceFile) -> Result<Self, (&'static str, String)> {
         let annotations: BTreeMap<Arc<str>, Arc<str>> =
             policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
         let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
             None => 100,
             Some(Ok(number)) => number,
-            Some(Err(_)) => return Err("`@precedence` is not a whole number".to_owned()),
+            Some(Err(_)) => return Err(("precedence", "`@precedence` is not a whole number".to_owned())),
         };
         if let Some(code) = annotations.get("reason").filter(|code| !is_code(code)) {
-            return Err(format!("the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`"));
+            return Err(("reason", format!("the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`")));
         }
-        let obligations = named_obligations(policy.effect(), annotations.get("obligation"))?;
-        let fault = |error: &dyn std::fmt::Display| format!("the policy has no JSON form: {error}");
+        let obligations = named_obligations(policy.effect(), annotations.get("obligation"));
+        let obligations = obligations.map_err(|message| ("obligation", message))?;
+        let fault = |error: &dyn std::fmt::Display| ("", format!("the policy has no JSON form: {error}"));
         let json = policy.to_json().map_err(|error| fault(&error))?;
         // Read back, it has no places in the file, which the evaluator would copy for every value on its way.
         let placeless = Policy::from_json(None, json.clone()).map_err(|error| fault(&error))?;
@@ -386,15 +371,48 @@ impl CompiledPolicy {
             precedence,
             obligations,
             annotations,
+            scope_alone: if scope.is_settled() { None } else { Some(scope_of(&json).map_err(|error| fault(&error))?) },
+            span: policy_span(policy).unwrap_or_default(),
             condition: if scope.is_settled() { Condition::of_clauses(&placeless) } else { Condition::of(&placeless) },
             scope,
-            place: fault_at(file, policy_start(policy), ""),
+            places: Places::of(policy, file),
         })
     }
 
     /// A fault at the place where it stands.
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault { message: message.into(), ..self.place.clone() }
+        Fault { message: message.into(), ..self.places.policy.clone() }
+    }
+
+    /// A fault at one of its annotations; where it stands itself if it has none of this name.
+    pub(super) fn annotation_fault(&self, name: &str, message: impl Into<String>) -> Fault {
+        let place = self.places.annotations.get(name).unwrap_or(&self.places.policy);
+        Fault { message: message.into(), ..place.clone() }
+    }
+
+    /// The names of its annotations.
+    pub(super) fn annotation_names(&self) -> impl Iterator<Item = &str> {
+        self.annotations.keys().map(|name| &**name)
+    }
+
+    /// Its scope names an entity for the principal or for the resource.
+    pub(super) fn names_an_entity(&self) -> bool {
+        self.scope.principal.entity.is_some() || self.scope.resource.entity.is_some()
+    }
+
+    /// The entity types that its scope names.
+    pub(super) fn scope_types(&self) -> impl Iterator<Item = String> {
+        let constraints = [&self.scope.principal, &self.scope.resource].into_iter();
+        constraints.flat_map(|constraint| {
+            let of_entity = constraint.entity.as_ref().map(|uid| uid.type_name().to_string());
+            of_entity.into_iter().chain(constraint.entity_type.clone())
+        })
+    }
+
+    /// The entity types of what its scope asks to be above the principal or the resource.
+    pub(super) fn scope_containers(&self) -> impl Iterator<Item = String> {
+        let asking = [&self.scope.principal, &self.scope.resource].into_iter().filter(|constraint| constraint.is_in);
+        asking.filter_map(|constraint| Some(constraint.entity.as_ref()?.type_name().to_string()))
     }
 
     /// Its scope says nothing more about a question that it is a candidate of: its condition is that of its clauses.
@@ -404,7 +422,7 @@ impl CompiledPolicy {
 
     /// Where it stands, as a fault without a message.
     pub(super) fn place(&self) -> &Fault {
-        &self.place
+        &self.places.policy
     }
 
     pub(super) fn annotation(&self, name: &str) -> Option<&Arc<str>> {
@@ -449,6 +467,16 @@ impl Scope {
         Self { principal, action, resource }
     }
 
+    /// Every question that the other scope takes is taken by this one.
+    fn covers(&self, other: &Self, groups: &HashMap<EntityUid, Vec<EntityUid>>) -> bool {
+        let takes_actions = match (&self.action, &other.action) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some(named)) => named.iter().all(|action| self.fits_action(Some(action), groups)),
+        };
+        takes_actions && self.principal.covers(&other.principal) && self.resource.covers(&other.resource)
+    }
+
     fn fits_action(&self, action: Option<&EntityUid>, groups: &HashMap<EntityUid, Vec<EntityUid>>) -> bool {
         let (Some(action), Some(named)) = (action, &self.action) else { return true };
         let above = groups.get(action).into_iter().flatten();
@@ -476,21 +504,33 @@ impl Constraint {
         if self.is_in { lineage.contains(entity) } else { lineage.first() == Some(entity) }
     }
 
+    /// Every entity that the other constraint takes is taken by this one.
+    fn covers(&self, other: &Self) -> bool {
+        let is_type = self.entity_type.is_none() || self.entity_type == other.entity_type;
+        let is_entity = match (&self.entity, &other.entity) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            // What is in an entity may be any below it, so `==` covers nothing but itself.
+            (Some(own), Some(uid)) => own == uid && (self.is_in || !other.is_in),
+        };
+        is_type && is_entity
+    }
+
     fn fits_type(&self, entity_type: &str) -> bool {
         self.entity_type.as_deref().is_none_or(|wanted| wanted == entity_type)
     }
 }
 
-fn policy_start(policy: &Policy) -> Option<usize> {
+/// The scope of a policy in its JSON form as a condition of its own.
+fn scope_of(json: &Json) -> Result<Condition, PolicyFromJsonError> {
+    let mut alone = json.clone();
+    if let Some(members) = alone.as_object_mut() {
+        members.insert("conditions".to_owned(), Json::Array(Vec::new()));
+    }
+    Policy::from_json(None, alone).map(|policy| Condition::of(&policy))
+}
+
+fn policy_span(policy: &Policy) -> Option<Range<usize>> {
     let inner: &cedar_policy_core::ast::Policy = policy.as_ref();
-    inner.loc().map(cedar_policy_core::parser::Loc::start)
-}
-
-fn template_start(template: &cedar_policy::Template) -> Option<usize> {
-    let inner: &cedar_policy_core::ast::Template = template.as_ref();
-    inner.loc().map(cedar_policy_core::parser::Loc::start)
-}
-
-fn fault_at(file: &SourceFile, start: Option<usize>, message: impl Into<String>) -> Fault {
-    Fault::at(&file.path, &file.content, start.map(|start| start..start), message)
+    inner.loc().map(|place| place.start()..place.end())
 }

@@ -1,6 +1,7 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod answers;
+mod changed;
 mod claims;
 mod cross_check;
 mod moot;
@@ -18,8 +19,8 @@ use super::{
     access_request::Phase,
     cedar::{CedarEntity, CedarTypes, action_entities},
     derived::{self, Derived, Parts},
-    fault::Fault,
-    grants::{FlatClaimSet, Grants, ResolvedGrant},
+    fault::{Code, Fault, in_order, with_places},
+    grants::{Grants, ResolvedGrant},
     id::{EntityId, PolicyVersion},
     issuer::Issuer,
     items,
@@ -65,13 +66,19 @@ pub struct Realm {
     pub(super) cedar_types: CedarTypes,
     pub(super) action_entities: BTreeMap<Arc<str>, CedarEntity>,
     /// The members of the context that `[context.*]` says.
-    pub(super) derived: Derived,
+    pub(super) derived: Arc<Derived>,
     pub(super) contexts: Contexts,
 }
 
 /// Ready-made contexts of requests that add nothing of their own.
 #[derive(Debug)]
 pub(super) struct Contexts(Cache<(Arc<str>, Phase, u32), Context>);
+
+impl Default for Contexts {
+    fn default() -> Self {
+        Self(Cache::new(4_096))
+    }
+}
 
 impl Contexts {
     pub(super) fn get_or_make(
@@ -123,6 +130,9 @@ impl Realm {
         let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
+        if schema.is_none() {
+            keep(PolicySet::faults_without_schema(&policy_files));
+        }
         let types =
             file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
                 resource_types(files, file, schema, relations).map_err(&mut keep).ok()
@@ -138,8 +148,8 @@ impl Realm {
             let parts = Parts { files, path: REALM_FILE, file, schema, relations, resource_types, cedar_types };
             derived::compile(&parts).map_err(&mut keep).ok()
         });
+        faults.extend(cross_check(file.as_ref(), relations.as_ref(), schema.as_ref()));
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
-            faults.extend(cross_check(file, relations, schema));
             faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
@@ -149,12 +159,12 @@ impl Realm {
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
         }
         let (Some(profiles), Some(grants), Some(aliases), Some(derived)) = (profiles, grants, aliases, derived) else {
-            return Err(in_order(faults));
+            return Err(in_order(with_places(faults, files)));
         };
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
             (file, relations, schema, policies, types, faults.is_empty())
         else {
-            return Err(in_order(faults));
+            return Err(in_order(with_places(faults, files)));
         };
         let settings = schema.actions.iter().filter_map(|(action, shape)| {
             Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
@@ -165,8 +175,8 @@ impl Realm {
             settings: settings.collect(),
             cedar_types,
             action_entities: action_entities(&schema),
-            derived,
-            contexts: Contexts(Cache::new(4_096)),
+            derived: Arc::new(derived),
+            contexts: Contexts::default(),
             aliases,
             file,
             relations,
@@ -177,7 +187,7 @@ impl Realm {
             profiles,
         };
         let moot = moot_strategies(&realm);
-        if moot.is_empty() { Ok(realm) } else { Err(moot) }
+        if moot.is_empty() { Ok(realm) } else { Err(in_order(with_places(moot, files))) }
     }
 
     /// What is worth a look in files that have no fault.
@@ -255,13 +265,6 @@ impl Realm {
         self.action_entities.get(&entity.id).filter(|_| is_action)
     }
 
-    /// Adds claim sets for tests of policies, their strategies taken as they are.
-    pub(super) fn add_claim_sets(&mut self, sets: Vec<FlatClaimSet>) {
-        if let (Some(grants), Some(settings)) = (&mut self.grants, &self.file.grants) {
-            grants.add_flat(sets, settings, &self.resource_types);
-        }
-    }
-
     /// A resource of this type is about people: some of its values name a person.
     pub fn is_about_people(&self, resource_type: &resource_type::ResourceType) -> bool {
         let names_person = |value_type: &AttributeType| match value_type {
@@ -281,7 +284,7 @@ fn find<'a>(files: &'a [SourceFile], path: &str) -> Option<&'a SourceFile> {
 }
 
 fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, Vec<Fault>> {
-    find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it")])
+    find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
 }
 
 fn resource_types(
@@ -308,13 +311,6 @@ fn grants(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Resu
 fn profiles(files: &[SourceFile], file: &RealmFile, types: &ResourceTypes) -> Result<Option<Profiles>, Vec<Fault>> {
     let Some(settings) = &file.profiles else { return Ok(None) };
     Profiles::read(files, settings, types).map(Some)
-}
-
-/// Each fault once, by file and line.
-fn in_order(mut faults: Vec<Fault>) -> Vec<Fault> {
-    faults.sort();
-    faults.dedup();
-    faults
 }
 
 /// The version that files compile to: SHA-256 over each one's path and content, length-prefixed, in the order of the paths,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::Value as Json;
 
 use super::{
-    fault::Fault,
+    fault::{Code, Fault},
     realm_file::{CommonSubject, ResourceSettings, Trusted},
     record_mapping::Relations,
     schema::{AttributeType, Member, RealmSchema},
@@ -215,7 +215,7 @@ fn texts(json: Option<&Json>) -> Vec<Arc<str>> {
 pub(super) fn syntax_fault(file: &str, content: &str, error: &serde_json::Error) -> Fault {
     let line_start: usize = content.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = line_start + error.column().saturating_sub(1);
-    Fault::at(file, content, Some(at..at), error.to_string())
+    Fault::at(file, content, Some(at..at), error.to_string()).coded(Code::Syntax)
 }
 
 #[cfg(test)]

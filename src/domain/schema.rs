@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cedar_policy::{EntityTypeName, EntityUid, Schema, schema_str_to_json_with_resolved_types};
+use cedar_policy::{CedarSchemaError, EntityTypeName, EntityUid, Schema, schema_str_to_json_with_resolved_types};
 use serde_json::{Map, Value as Json};
 
-use super::fault::Fault;
+use super::fault::{Code, Fault};
 
 /// The type of an attribute or of a context member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl RealmSchema {
     /// Every fault with its place in the file.
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
         let (cedar, _) =
-            Schema::from_cedarschema_str(content).map_err(|error| Fault::of_cedar(file, content, &error))?;
+            Schema::from_cedarschema_str(content).map_err(|error| of_schema(file, content, &error))?;
         let (json, _) = schema_str_to_json_with_resolved_types(content)
             .map_err(|error| vec![Fault::in_file(file, error.to_string())])?;
         let action_uids = cedar.actions().map(|uid| (Arc::from(uid.id().unescaped()), uid.clone())).collect();
@@ -103,6 +103,12 @@ impl RealmSchema {
         self.cedar.entity_types().find(|name| **name == container)?;
         Some(self.cedar.ancestors(&contained)?.any(|name| *name == container))
     }
+}
+
+/// The faults of a schema: what is not written as schemas are is a fault of syntax.
+fn of_schema(file: &str, content: &str, error: &CedarSchemaError) -> Vec<Fault> {
+    let is_syntax = matches!(error, CedarSchemaError::Parse(_));
+    Fault::of_cedar(file, content, if is_syntax { Code::Syntax } else { Code::Schema }, error)
 }
 
 fn members<'a>(body: &'a Json, key: &str) -> impl Iterator<Item = (&'a str, &'a Json)> {

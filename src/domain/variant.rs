@@ -58,7 +58,8 @@ pub(super) fn without_places(faults: Vec<Fault>, files: &[SourceFile], name: &st
     let variant = files.iter().find(|file| file.path == path).and_then(|file| parse(file).ok()).unwrap_or_default();
     let placeless = faults.into_iter().map(|fault| {
         if variant.contains_key(&fault.file) {
-            return Fault::in_file(&format!("{} with {path}", fault.file), fault.message);
+            let file = format!("{} with {path}", fault.file);
+            return fault.without_place(&file);
         }
         fault
     });

@@ -50,6 +50,7 @@ const FLOORS: [Floor; 5] = [
             "quick_cache",
             "ref_cast",
             "roxmltree", // reads XML of claim sets and profiles: text in, tree out
+            "serde",     // reads the places in YAML of tests, as serde_saphyr offers them: text in, tree out
             "serde_json",
             "serde_saphyr",
             "sha2",

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use super::{REALM_FILE, find};
 use crate::domain::{
     access_request::GRANT_CONTEXT,
-    fault::Fault,
+    fault::{Code, Fault},
     policy_set::{PolicySet, SourceFile},
     realm_file::{ObligationParameter, RealmFile, context_paths},
     record_mapping::Relations,
@@ -35,11 +35,16 @@ fn annotations(files: &[SourceFile], file: &RealmFile, policies: &PolicySet) -> 
     for policy in policies.iter() {
         let denial = policy.annotation("denial").filter(|name| !has(&file.denials, name));
         faults.extend(denial.map(|name| {
-            policy.fault(format!("unknown denial `{name}`, expected one that realm.toml has as `[denials.{name}]`"))
+            let known = file.denials.iter().map(|(name, _)| &**name);
+            let message = format!("unknown denial `{name}`, expected one that realm.toml has as `[denials.{name}]`");
+            policy.annotation_fault("denial", message).coded(Code::UnknownName).near(name, known)
         }));
         let unknown = policy.obligations.iter().filter(|id| !has(&file.obligations, id));
         faults.extend(unknown.map(|id| {
-            policy.fault(format!("unknown obligation `{id}`, expected one that realm.toml has as `[obligations.{id}]`"))
+            let known = file.obligations.iter().map(|(name, _)| &**name);
+            let message =
+                format!("unknown obligation `{id}`, expected one that realm.toml has as `[obligations.{id}]`");
+            policy.annotation_fault("obligation", message).coded(Code::UnknownName).near(id, known)
         }));
     }
     for (id, rule) in &file.obligations {
@@ -60,7 +65,7 @@ fn annotations(files: &[SourceFile], file: &RealmFile, policies: &PolicySet) -> 
     };
     for (code, _) in file.reasons.second_phase.iter().filter(|(code, _)| !is_given(code)) {
         let message = format!("`reasons.second_phase`: no policy gives the reason `{code}`");
-        faults.push(Fault::in_file(REALM_FILE, message));
+        faults.push(Fault::in_file(REALM_FILE, message).coded(Code::UnknownName));
     }
     faults
 }

@@ -6,34 +6,56 @@ use cedar_policy::EntityTypeName;
 
 use super::{REALM_FILE, RELATIONS_FILE, SCHEMA_FILE};
 use crate::domain::{
-    fault::Fault,
+    fault::{Code, Fault},
     realm_file::{RealmFile, settings_for, undeclared},
     record_mapping::Relations,
     schema::{AttributeType, RealmSchema},
 };
 
-/// What the files say of each other.
-pub(super) fn cross_check(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
-    let mut faults = actions_and_settings(file, schema);
-    faults.extend(subjects(file, schema));
-    faults.extend(profiles(file, schema));
-    let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
-    for entity in relations.entity_types().filter(|name| !schema.entities.contains_key(*name)) {
-        faults.push(Fault::in_file(
-            RELATIONS_FILE,
-            format!("the schema has no entity type `{entity}`, expected one of {types}"),
-        ));
+/// What the files say of each other, as far as they could be read: what is wrong with one hides nothing of the others.
+pub(super) fn cross_check(
+    file: Option<&RealmFile>,
+    relations: Option<&Relations>,
+    schema: Option<&RealmSchema>,
+) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let (Some(file), Some(schema)) = (file, schema) {
+        faults.extend(actions_and_settings(file, schema));
+        faults.extend(subjects(file, schema));
+        faults.extend(profiles(file, schema));
     }
-    faults.extend(ends(relations, schema));
-    faults.extend(paths(file, relations, schema));
-    let is_mapped = |name: &Arc<str>| file.principal.attribute(name).is_some();
-    if let Some(grants) = file.grants.as_ref().filter(|grants| !is_mapped(&grants.claim_set)) {
-        faults.push(Fault::in_file(
-            REALM_FILE,
-            format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set),
-        ));
+    if let (Some(relations), Some(schema)) = (relations, schema) {
+        faults.extend(entity_types(relations, schema));
+        faults.extend(ends(relations, schema));
+        faults.extend(paths_in_schema(relations, schema));
     }
+    if let (Some(file), Some(relations), Some(schema)) = (file, relations, schema) {
+        faults.extend(paths(file, relations, schema));
+    }
+    faults.extend(file.and_then(claim_set));
     faults
+}
+
+/// Entity types that relations.toml names and the schema doesn't have.
+fn entity_types(relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+    let unknown = relations.entity_types().filter(|name| !schema.entities.contains_key(*name));
+    let fault = |entity: &Arc<str>| {
+        let message = format!("the schema has no entity type `{entity}`, expected one of {types}");
+        Fault::in_file(RELATIONS_FILE, message).coded(Code::UnknownEntityType)
+    };
+    unknown.map(fault).collect()
+}
+
+/// The fault of `grants.claim_set`, where it names no attribute of the principal.
+fn claim_set(file: &RealmFile) -> Option<Fault> {
+    let grants = file.grants.as_ref()?;
+    if file.principal.attribute(&grants.claim_set).is_some() {
+        return None;
+    }
+    let message = format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set);
+    let known = file.principal.attributes.iter().map(|mapping| &*mapping.attribute);
+    Some(Fault::in_file(REALM_FILE, message).coded(Code::UnknownName).near(&grants.claim_set, known))
 }
 
 /// Relations whose object the schema does not let contain the subject: policies would be checked as if it never could.
@@ -43,7 +65,8 @@ fn ends(relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let fault = |name: &Arc<str>, subject: &str, object: &str| {
         let message = format!("relation `{name}` puts a `{subject}` in a `{object}`");
         let expected = format!("expected `entity {subject} in [{object}]` in {SCHEMA_FILE}");
-        Fault::in_file(RELATIONS_FILE, format!("{message}, which the schema rules out, {expected}"))
+        let message = format!("{message}, which the schema rules out, {expected}");
+        Fault::in_file(RELATIONS_FILE, message).coded(Code::Unmet)
     };
     apart.map(|(name, rule)| fault(name, &rule.subject, &rule.object)).collect()
 }
@@ -51,20 +74,20 @@ fn ends(relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
 /// Actions that the schema doesn't have, and settings that are missing, of another type, or asked for by no action.
 fn actions_and_settings(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
-    let mut wrong = |message: String| faults.push(Fault::in_file(REALM_FILE, message));
+    let mut wrong = |code, message: String| faults.push(Fault::in_file(REALM_FILE, message).coded(code));
     let known = schema.actions.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
     let named = file.actions.iter().flat_map(|(name, rule)| std::iter::once(name).chain(&rule.when_stored));
     let obliged = file.obligations.iter().flat_map(|(_, rule)| &rule.actions);
     for name in named.chain(obliged).filter(|name| !schema.actions.contains_key(*name)) {
-        wrong(format!("the schema has no action `{name}`, expected one of {known}"));
+        wrong(Code::UnknownAction, format!("the schema has no action `{name}`, expected one of {known}"));
     }
     for (action, shape) in &schema.actions {
         for fault in settings_for(shape, &file.settings).err().into_iter().flatten() {
-            wrong(format!("action `{action}`: {fault}"));
+            wrong(Code::Unmet, format!("action `{action}`: {fault}"));
         }
     }
     for name in undeclared(&schema.actions, &file.settings) {
-        wrong(format!("no action's `context.settings` in the schema declares the setting `{name}`"));
+        wrong(Code::Unmet, format!("no action's `context.settings` in the schema declares the setting `{name}`"));
     }
     faults
 }
@@ -75,7 +98,8 @@ fn profiles(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
     let actions = settings.readable.iter().chain(&settings.writable).map(|(action, _)| action);
     for action in actions.filter(|action| !schema.actions.contains_key(*action)) {
-        faults.push(Fault::in_file(REALM_FILE, format!("`profiles`: the schema has no action `{action}`")));
+        let message = format!("`profiles`: the schema has no action `{action}`");
+        faults.push(Fault::in_file(REALM_FILE, message).coded(Code::UnknownAction));
     }
     let principal = &file.principal;
     let declared = schema.entities.get(&principal.entity).and_then(|members| members.get(&settings.attribute));
@@ -93,8 +117,8 @@ fn profiles(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     faults
 }
 
-/// Types whose ids are paths: each is in itself, and none is shown by what follows relationships alone.
-fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+/// Types whose ids are paths: each is in itself.
+fn paths_in_schema(relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
     let mut faults = Vec::new();
     let is_in_itself = |name: &str| {
         let parsed = name.parse::<EntityTypeName>().ok();
@@ -104,9 +128,15 @@ fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<F
         if schema.entities.contains_key(name) && !is_in_itself(name) {
             let message =
                 format!("the ids of `{name}` are paths, but the schema doesn't say `entity {name} in [{name}]`");
-            faults.push(Fault::in_file(RELATIONS_FILE, message));
+            faults.push(Fault::in_file(RELATIONS_FILE, message).coded(Code::Unmet));
         }
     }
+    faults
+}
+
+/// Types whose ids are paths: none is shown by what follows relationships alone.
+fn paths(file: &RealmFile, relations: &Relations, schema: &RealmSchema) -> Vec<Fault> {
+    let mut faults = Vec::new();
     let members = schema.entities.get(&file.principal.entity);
     let paths_of = |attribute: &Arc<str>| {
         let name = match &members?.get(attribute)?.value_type {

@@ -10,7 +10,8 @@ use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 
 use super::{REALM_FILE, Realm};
 use crate::domain::{
-    access_request::SETTLED_CONTEXT, cedar::with_situation, decide::expression, fault::Fault,
+    access_request::SETTLED_CONTEXT, cedar::with_situation, decide::expression,
+    fault::{Code, Fault},
     policy_set::CompiledPolicy, realm_file::SETTINGS, resource_type::LACKS,
 };
 
@@ -37,7 +38,7 @@ fn unnamed(realm: &Realm, strategy: &Arc<str>) -> Option<Fault> {
              or take the strategy out of `grants.strategies`"
         )
     };
-    (!is_named).then(|| Fault::in_file(REALM_FILE, message()))
+    (!is_named).then(|| Fault::in_file(REALM_FILE, message()).coded(Code::MootStrategy))
 }
 
 /// The fault of a strategy that looks at values and under which a policy permits by the grant alone, while no `forbid`
@@ -52,7 +53,7 @@ fn unchecked(realm: &Realm, strategy: &Arc<str>, attributes: &[Arc<str>]) -> Opt
         "the strategy `{strategy}` is to look at `{attributes}`, but `{permitting}` permits under it and no forbid has it in \
          its first block"
     );
-    Some(Fault::in_file("policies", message))
+    Some(Fault::in_file("policies", message).coded(Code::MootStrategy))
 }
 
 /// A fault for each attribute of a strategy that isn't mentioned by the policies for it that can hold under the realm's
@@ -77,7 +78,7 @@ fn unmentioned(realm: &Realm, strategy: &Arc<str>, attributes: &[Arc<str>]) -> V
              under the settings mentions `resource.{attribute}`: write or switch on one that does, or take `{attribute}` out of \
              `grants.strategies`"
         );
-        Fault::in_file(REALM_FILE, message)
+        Fault::in_file(REALM_FILE, message).coded(Code::MootStrategy)
     });
     let unlisted = mentioned.iter().filter(|attribute| ****attribute != *LACKS && !attributes.contains(attribute));
     let beside = unlisted.map(|attribute| {
@@ -85,7 +86,7 @@ fn unmentioned(realm: &Realm, strategy: &Arc<str>, attributes: &[Arc<str>]) -> V
             "the strategy `{strategy}` leaves out `{attribute}`, which a policy with it in its first block looks at: add it to \
              the list in `grants.strategies`"
         );
-        Fault::in_file(REALM_FILE, message)
+        Fault::in_file(REALM_FILE, message).coded(Code::MootStrategy)
     });
     faults.chain(beside).collect()
 }

@@ -10,7 +10,7 @@ use std::{
 use super::{REALM_FILE, find};
 use crate::domain::{
     access_request::is_hosts,
-    fault::Fault,
+    fault::{Code, Fault},
     policy_set::{CompiledPolicy, PolicySet, SourceFile},
     realm_file::{RealmFile, Trusted, TrustedList},
     record_mapping::Relations,
@@ -52,7 +52,7 @@ pub(super) fn check(
 impl<'a> Checked<'a> {
     fn fault(&self, list: &TrustedList, message: impl Into<String>) -> Fault {
         let content = find(self.files, REALM_FILE).map_or("", |file| &file.content);
-        Fault::at(REALM_FILE, content, Some(list.place.clone()), message)
+        Fault::at(REALM_FILE, content, Some(list.place.clone()), message).coded(Code::UnknownName)
     }
 
     /// The entity types that some action applies to, with the attributes that callers can give.
@@ -102,7 +102,7 @@ impl<'a> Checked<'a> {
                 let message = format!(
                     "the schema requires `{entity}.{name}`, but callers are not believed it: list it in `[trusted]`"
                 );
-                faults.push(Fault::in_file(REALM_FILE, message));
+                faults.push(Fault::in_file(REALM_FILE, message).coded(Code::Untrusted));
             }
         }
         faults
@@ -129,7 +129,7 @@ impl<'a> Checked<'a> {
             let message = format!(
                 "the schema requires `context.{name}`, but callers are not believed it: list it in `trusted.context`"
             );
-            Fault::in_file(REALM_FILE, message)
+            Fault::in_file(REALM_FILE, message).coded(Code::Untrusted)
         }));
         faults
     }
@@ -157,7 +157,7 @@ impl<'a> Checked<'a> {
             );
         }
         let faults = unsaid.into_iter().map(|what| format!("the policy `{}` looks at {what}", policy.id));
-        faults.map(|message| Fault::in_file(REALM_FILE, message)).collect()
+        faults.map(|message| Fault::in_file(REALM_FILE, message).coded(Code::Untrusted)).collect()
     }
 
     /// Some of the policy's resource types have the attribute, and of none callers are believed it.

@@ -49,7 +49,7 @@ fn granted(variant: Option<&str>) -> (Realm, Vec<Arc<str>>) {
     });
     let sets: Vec<_> = sets.collect();
     let names = sets.iter().map(|(name, _)| Arc::clone(name)).collect();
-    realm.add_claim_sets(sets);
+    realm = realm.with_claim_sets(sets);
     (realm, names)
 }
 

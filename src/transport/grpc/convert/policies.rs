@@ -13,7 +13,7 @@ use crate::{
         realm_state::RealmState,
     },
     domain::{
-        fault::Fault,
+        fault::{Fault, Severity},
         grants::{GrantFault, Grants},
         id::PolicyVersion,
         policy_set::SourceFile,
@@ -88,13 +88,22 @@ fn grant_fault(fault: GrantFault) -> pb::GrantFault {
 fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let faults = faults.iter().map(|fault| {
-        let Fault { file, line, column, source_line, message } = fault;
+        let Fault { file, line, column, source_line, message, end_line, end_column, severity, code, help } = fault;
+        let severity = match severity {
+            Severity::Error => pb::PolicyFaultSeverity::Error,
+            Severity::Warning => pb::PolicyFaultSeverity::Warning,
+        };
         pb::PolicyFault {
             file: file.clone(),
             line: number(*line),
             column: number(*column),
             source_line: source_line.clone(),
             message: message.clone(),
+            severity: severity.into(),
+            code: code.as_str().to_owned(),
+            help: help.clone().unwrap_or_default(),
+            end_line: number(*end_line),
+            end_column: number(*end_column),
         }
     });
     faults.collect()
@@ -107,13 +116,14 @@ pub(crate) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile>
 }
 
 pub(crate) fn validation(validation: &Validation) -> pb::ValidatePoliciesResponse {
-    let Validation { faults: found, version, tests } = validation;
+    let Validation { faults: found, warnings, version, tests } = validation;
     let (passed, failed): (Vec<_>, Vec<_>) = tests.iter().partition(|case| case.differences.is_empty());
     let failed = failed
         .into_iter()
-        .map(|CaseResult { file, name, differences }| format!("{file}: `{name}` fails: {}", differences.join("; ")));
+        .map(|CaseResult { file, name, differences, .. }| format!("{file}: `{name}` fails: {}", differences.join("; ")));
     pb::ValidatePoliciesResponse {
         faults: faults(found),
+        warnings: faults(warnings),
         policy_version: version.as_ref().map(ToString::to_string).unwrap_or_default(),
         tests_passed: u32::try_from(passed.len()).unwrap_or(u32::MAX),
         tests_failed: failed.collect(),

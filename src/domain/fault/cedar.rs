@@ -1,0 +1,105 @@
+//! Faults that Cedar finds, each with its code and the likely fix.
+
+use std::ops::Range;
+
+use cedar_policy::{ValidationError, ValidationWarning};
+use miette::Diagnostic;
+
+use super::{Code, Fault};
+
+impl Fault {
+    /// The faults that a Cedar error stands for, each at the place it is labelled with.
+    pub(in crate::domain) fn of_cedar(file: &str, content: &str, code: Code, error: &dyn Diagnostic) -> Vec<Self> {
+        let related: Vec<&dyn Diagnostic> = error.related().into_iter().flatten().collect();
+        let place = place(error);
+        let own = Self::at(file, content, place.clone(), sentence(error)).coded(code);
+        let help = help(error, content, place.as_ref(), &own.message);
+        let own = Self { help: help.or(own.help.clone()), ..own };
+        if own.line > 0 || related.is_empty() {
+            let rest = related.into_iter().flat_map(|inner| Self::of_cedar(file, content, code, inner));
+            return std::iter::once(own).chain(rest).collect();
+        }
+        related.into_iter().flat_map(|inner| Self::of_cedar(file, content, code, inner)).collect()
+    }
+
+    /// The faults of what Cedar's validation refuses.
+    pub(in crate::domain) fn of_validation(file: &str, content: &str, error: &ValidationError) -> Vec<Self> {
+        let code = match error {
+            ValidationError::UnrecognizedEntityType(_) | ValidationError::InvalidEnumEntity(_) => {
+                Code::UnknownEntityType
+            }
+            ValidationError::UnrecognizedActionId(_) => Code::UnknownAction,
+            ValidationError::InvalidActionApplication(_) => Code::NotApplicable,
+            ValidationError::UnsafeAttributeAccess(_) => Code::UnknownAttribute,
+            ValidationError::UnsafeOptionalAttributeAccess(_) | ValidationError::UnsafeTagAccess(_) => {
+                Code::OptionalAttribute
+            }
+            _ => Code::TypeError,
+        };
+        let faults = Self::of_cedar(file, content, code, error).into_iter();
+        faults.map(without_policy).collect()
+    }
+
+    /// The faults of what Cedar's validation warns of.
+    pub(in crate::domain) fn of_warning(file: &str, content: &str, warning: &ValidationWarning) -> Vec<Self> {
+        let code = match warning {
+            ValidationWarning::ImpossiblePolicy(_) => Code::NeverApplies,
+            ValidationWarning::InvalidActionApplication(_) => Code::NotApplicable,
+            _ => Code::MisleadingText,
+        };
+        let faults = Self::of_cedar(file, content, code, warning).into_iter().map(without_policy);
+        let warn = |fault| Self { severity: super::Severity::Warning, ..fault };
+        faults.map(warn).collect()
+    }
+}
+
+/// The fault without the policy's name: its place says which it is.
+fn without_policy(fault: Fault) -> Fault {
+    let rest = fault.message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, "));
+    let message = rest.map(|(_, message)| message.to_owned());
+    Fault { message: message.unwrap_or_else(|| fault.message.clone()), ..fault }
+}
+
+fn place(error: &dyn Diagnostic) -> Option<Range<usize>> {
+    let label = error.labels()?.next()?;
+    Some(label.offset()..label.offset() + label.len())
+}
+
+/// The error's own words, and what its label adds.
+fn sentence(error: &dyn Diagnostic) -> String {
+    let text = error.to_string();
+    let label = error.labels().and_then(|mut labels| labels.next());
+    label.and_then(|label| label.label().map(|label| format!("{text}: {label}"))).unwrap_or(text)
+}
+
+/// What is likely meant: Cedar's own help, or what is known of slips that it has none for.
+fn help(error: &dyn Diagnostic, content: &str, place: Option<&Range<usize>>, message: &str) -> Option<String> {
+    let own = error.help().map(|help| help.to_string());
+    let from = place.and_then(|place| content.get(place.start..)).unwrap_or_default();
+    slip(message, from).map(str::to_owned).or(own)
+}
+
+fn slip(message: &str, from: &str) -> Option<&'static str> {
+    let has = |text: &str| message.contains(text);
+    if has("'=' is not a valid operator") {
+        return Some("write `==` to compare");
+    }
+    if (has("unexpected token") || has("invalid token")) && from.starts_with('\'') {
+        return Some("texts stand in double quotes: `\"…\"`");
+    }
+    let starts_anew = ["@", "permit", "forbid"].iter().any(|word| from.starts_with(word));
+    if has("unexpected token") && starts_anew || has("unexpected end of input") {
+        return Some("every policy ends with `;`, and every bracket that is opened is closed");
+    }
+    if has("unexpected token `=`") || has("unexpected token `!`") {
+        return Some("compare with `==` or `!=`, join conditions with `&&` or `||`");
+    }
+    if ["unexpected token `and`", "unexpected token `or`", "unexpected token `not`"].iter().any(|word| has(word)) {
+        return Some("write `&&` for and, `||` for or, `!` for not");
+    }
+    if has("pattern literal") {
+        return Some("`like` takes a text with `*` that stands in the policy; compare values with `==`");
+    }
+    has("unable to guarantee safety of access to optional attribute")
+        .then_some("ask for it first: `x has attribute && x.attribute …`")
+}
