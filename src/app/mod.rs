@@ -17,6 +17,7 @@ pub mod ports;
 mod possession;
 pub mod privacy;
 pub mod proof_replays;
+pub mod prove;
 pub mod realm_state;
 mod recent;
 pub mod relationships;

@@ -55,6 +55,13 @@ pub(super) fn with_members<'m>(
 #[derive(Clone, Debug)]
 pub(super) struct CedarEntity(Arc<Entity>);
 
+impl CedarEntity {
+    /// An entity that holds all its ancestors already.
+    pub(super) fn of(entity: Entity) -> Self {
+        Self(Arc::new(entity))
+    }
+}
+
 impl CedarTypes {
     pub(super) fn of(schema: &RealmSchema) -> Self {
         let parse =

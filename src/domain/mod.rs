@@ -71,6 +71,7 @@ pub mod row_filter;
 pub mod search;
 
 pub mod policy_test;
+pub mod proof;
 
 pub mod checkpoint;
 pub mod codec;

@@ -26,6 +26,7 @@ use super::{
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
     profile::Profiles,
+    proof::invariant,
     realm_file::{RealmFile, settings_for},
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
@@ -120,7 +121,7 @@ impl Realm {
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
-        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
+        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.is_policy_file()).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
         let types =
@@ -143,6 +144,9 @@ impl Realm {
             faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
+        }
+        if let Some(schema) = &schema {
+            faults.extend(invariant::parse(files, schema).err().unwrap_or_default());
         }
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();

@@ -1,0 +1,1 @@
+//! Claims, answered by solvers that say what they are told to.
