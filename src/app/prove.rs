@@ -98,7 +98,7 @@ pub async fn prove(
         // Most of the time goes into making formulas.
         jobs.spawn_blocking(move || {
             let mut found = Vec::new();
-            let mut job = Relay::new(solver, known)?;
+            let mut job = Job::new(solver, known)?;
             while let Some(kind) = inquiry.kinds().get(next.fetch_add(1, Ordering::Relaxed)) {
                 for (claim, steps) in inquiry.questions(kind, &claims) {
                     let said = runtime.block_on(job.find_out(&inquiry, claim, kind, steps));
@@ -109,25 +109,24 @@ pub async fn prove(
             Ok::<_, String>(found)
         });
     }
-    let mut found = Vec::new();
+    let mut found: HashMap<Claim, Vec<(String, Said)>> = HashMap::new();
     while let Some(job) = jobs.join_next().await {
-        found.extend(job.map_err(|error| format!("a job of the proof ended early: {error}"))??);
+        for (claim, kind, said) in job.map_err(|error| format!("a job of the proof ended early: {error}"))?? {
+            found.entry(claim).or_default().push((kind, said));
+        }
     }
-    found.sort_by(|(_, a, _), (_, b, _)| a.cmp(b));
-    let findings = claims.iter().map(|claim| finding(*claim, &mut found)).collect();
+    let findings = claims.iter().map(|claim| finding(*claim, found.remove(claim).unwrap_or_default())).collect();
     let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     Ok(Report { findings, formulas: count(&known.formulas), solved: count(&known.solved) })
 }
 
 /// One counterexample is enough, then what is not known, then whether any kind was spoken about at all.
-fn finding(claim: Claim, found: &mut Vec<(Claim, String, Said)>) -> Finding {
-    let (of_claim, rest) = std::mem::take(found).into_iter().partition(|(of, ..)| *of == claim);
-    *found = rest;
-    let of_claim: Vec<(Claim, String, Said)> = of_claim;
-    let kinds = of_claim.iter().filter(|(.., said)| !matches!(said, Said::Nothing)).count();
+fn finding(claim: Claim, mut found: Vec<(String, Said)>) -> Finding {
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let kinds = found.iter().filter(|(_, said)| !matches!(said, Said::Nothing)).count();
     let is_empty = kinds == 0 && matches!(claim, Claim::Invariant(_));
     let mut unknown = Vec::new();
-    for (_, kind, said) in of_claim {
+    for (kind, said) in found {
         match said {
             Said::False(example) => return Finding { claim, kinds, answer: Answer::False(example) },
             Said::Unknown(why) => unknown.push((kind, why)),
@@ -155,12 +154,6 @@ struct Relay {
 struct Job(CedarSymCompiler<Relay>);
 
 impl Relay {
-    fn new(solver: Box<dyn FormulaSolver>, known: Arc<Known>) -> Result<Job, String> {
-        let compiler = CedarSymCompiler::new(Self { script: Vec::new(), solver, known });
-        // Each script stands alone.
-        compiler.map(|compiler| Job(compiler.with_reset_mode(ResetMode::Comment))).map_err(|error| said(&error))
-    }
-
     async fn solve(&mut self) -> Solved {
         let script = without_comments(&String::from_utf8_lossy(&std::mem::take(&mut self.script)));
         let answers =
@@ -182,6 +175,12 @@ fn without_comments(script: &str) -> String {
 }
 
 impl Job {
+    fn new(solver: Box<dyn FormulaSolver>, known: Arc<Known>) -> Result<Self, String> {
+        let compiler = CedarSymCompiler::new(Relay { script: Vec::new(), solver, known });
+        // Each script stands alone.
+        compiler.map(|compiler| Self(compiler.with_reset_mode(ResetMode::Comment))).map_err(|error| said(&error))
+    }
+
     /// What a kind of request says of a claim: the first step that settles it does.
     async fn find_out(&mut self, inquiry: &Inquiry, claim: Claim, kind: &Kind, steps: Vec<Step>) -> Said {
         for Step { role, formula } in steps {

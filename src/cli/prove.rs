@@ -77,6 +77,9 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     if arguments.against.is_some() && folders.len() != 1 {
         bail!("--against compares one realm with another state of it; name one realm's folder");
     }
+    if arguments.timeout.is_zero() {
+        bail!("--timeout of 0 s leaves the solver no time; expected at least 1s");
+    }
     let Some(inquiries) = inquiries(&folders, arguments.against.as_deref(), screen)? else {
         return Ok(Outcome::Findings);
     };

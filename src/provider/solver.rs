@@ -204,3 +204,74 @@ impl FormulaSolver for Cvc5 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A program that does what the shell script says.
+    fn program(folder: &tempfile::TempDir, script: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let path = folder.path().join("cvc5");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    async fn found(script: &str) -> Result<SolverProgram, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = program(&folder, script);
+        SolverProgram::find(path.to_str(), None).await.map_err(|error| error.to_string())
+    }
+
+    async fn solved(script: &str) -> [Solved; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = program(&folder, script);
+        let mut solver = Cvc5 { path, time: Duration::from_secs(20), process: None };
+        [solver.solve("(set-logic ALL)\n").await, solver.solve("(set-logic ALL)\n").await]
+    }
+
+    #[tokio::test]
+    async fn a_program_tells_its_version_and_an_old_one_is_refused() {
+        assert_eq!(found("echo This is cvc5 version 1.3.1").await.unwrap().version, "1.3.1");
+        assert_eq!(found("echo 'This is cvc5 version 1.4.2-modified [git]'").await.unwrap().version, "1.4.2");
+        let old = found("echo This is cvc5 version 1.3.0").await.unwrap_err();
+        assert!(old.contains("is This is cvc5 version 1.3.0, which is too old"), "{old}");
+        let other = found("echo Z3 version four").await.unwrap_err();
+        assert!(other.contains("does not answer as cvc5 does: it says no version but \"Z3 version four\""), "{other}");
+    }
+
+    #[tokio::test]
+    async fn without_a_program_it_is_said_where_to_get_one() {
+        for (named, path) in [(Some("/nowhere/cvc5"), None), (None, None), (None, Some(OsStr::new("/nowhere")))] {
+            let error = SolverProgram::find(named, path).await.unwrap_err().to_string();
+            assert!(error.starts_with("there is no solver: ") && error.contains("scripts/install-solver"), "{error}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        program(&folder, "echo cvc5 1.9.0");
+        let found = SolverProgram::find(None, Some(folder.path().as_os_str())).await.unwrap();
+        assert_eq!(found.path, folder.path().join("cvc5"));
+    }
+
+    #[tokio::test]
+    async fn one_process_solves_many_scripts() {
+        let answers = "while read line; do case $line in '(check-sat)') n=$((n+1)); [ $n = 1 ] && echo unsat || echo sat;; \
+                       '(get-model)') printf '(\\n(m)\\n)\\n';; esac; done";
+        assert_eq!(solved(answers).await, [Solved::Refuted, Solved::Satisfied("(\n(m)\n)\n".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn what_a_solver_cannot_do_is_told_in_its_words() {
+        let answers = "while read line; do case $line in '(check-sat)') echo '(error \"no such thing\")';; esac; done";
+        let [first, second] = solved(answers).await;
+        assert_eq!(first, Solved::Unknown("the solver failed: it answers (error \"no such thing\")".to_owned()));
+        assert_eq!(first, second);
+        let [ended, _] = solved("read line; exit 3").await;
+        assert!(matches!(&ended, Solved::Unknown(why) if why.starts_with("the solver failed: ")), "{ended:?}");
+        let [unknown, _] = solved("while read line; do [ \"$line\" = '(check-sat)' ] && echo unknown; done").await;
+        assert!(matches!(&unknown, Solved::Unknown(why) if why.contains("cannot tell")), "{unknown:?}");
+    }
+}

@@ -26,6 +26,7 @@ mod log_status;
 mod oauth_token;
 mod pages;
 mod privacy_canaries;
+mod prove;
 mod realms_page;
 mod relationships;
 mod replay;

@@ -19,7 +19,7 @@ use crate::domain::{
 };
 
 /// What may be claimed. The numbers count policies and invariants of the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// The policy never fails to evaluate.
     NeverFails(usize),
@@ -103,8 +103,9 @@ impl Inquiry {
         let mut kinds = rules.kinds();
         let names = |kinds: &[Kind]| kinds.iter().map(ToString::to_string).collect::<BTreeSet<String>>();
         let old = before.as_ref().map(Rules::kinds).unwrap_or_default();
-        let known = [names(&kinds), names(&old)];
-        kinds.extend(old.into_iter().filter(|kind| !known.first().is_some_and(|of| of.contains(&kind.to_string()))));
+        let (of_now, of_before) = (names(&kinds), names(&old));
+        kinds.extend(old.into_iter().filter(|kind| !of_now.contains(&kind.to_string())));
+        let known = [of_now, of_before];
         Self { rules, before, kinds, known }
     }
 
@@ -183,9 +184,9 @@ impl Inquiry {
                 None => "the solver's example is none to the evaluator".to_owned(),
             });
         }
-        let schemas: Vec<_> = [Some(&self.rules), self.before.as_ref()].into_iter().flatten().collect();
-        let schema = schemas.get(usize::from(!has.first().copied().unwrap_or(true))).map(|rules| &rules.schema);
-        let case = case.shrunk(schema.unwrap_or(&self.rules.schema), |case| case.ask(shows).unwrap_or(false));
+        let [is_now, _] = has;
+        let rules = self.before.as_ref().filter(|_| !is_now).unwrap_or(&self.rules);
+        let case = case.shrunk(&rules.schema, |case| case.ask(shows).unwrap_or(false));
         let now = case.ask(|situation| self.rules.verdict(situation)).unwrap_or_default();
         let before = self.before.as_ref().filter(|_| matches!(claim, Claim::NothingNew | Claim::Same));
         let before = before.map(|rules| case.ask(|situation| rules.verdict(situation)).unwrap_or_default());

@@ -1,7 +1,7 @@
 //! Takes out of a counterexample what does not matter, so that people see what does.
 //!
 //! What is left still fits the schema: an attribute goes only where it is optional, a set may lose its members, a flag may
-//! become false, and an entity leaves what contains it in an order in which the rest still lies where it lay.
+//! become false and a text empty, and an entity leaves what contains it in an order in which the rest still lies where it lay.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -122,6 +122,9 @@ fn with(members: &Members, name: &SmolStr, value: CedarValue) -> Members {
 fn lesser_values(value: &CedarValue, declared: Option<&AttributeType>) -> Vec<CedarValue> {
     match &value.value {
         ValueKind::Lit(Literal::Bool(true)) => vec![CedarValue::from(false)],
+        ValueKind::Lit(Literal::String(text)) if !text.is_empty() => {
+            vec![CedarValue::from(Literal::String(SmolStr::default()))]
+        }
         ValueKind::Set(set) => {
             let all: Vec<&CedarValue> = set.iter().collect();
             let without = (0..all.len()).map(|out| {
