@@ -260,15 +260,17 @@ impl Workshop<'_> {
     }
 
     fn invariant(&mut self, invariant: &Invariant) -> Vec<Step> {
-        let matched = self.compile(&super::set(std::iter::once(invariant.policy.clone())));
+        let matched = self.compile_one(&invariant.policy);
         let (formula, guards) = match invariant.promise {
             Promise::Never => (Formula::Apart as fn(Compiled, Compiled) -> Formula, Vec::new()),
             Promise::Always => (Formula::Implies as fn(Compiled, Compiled) -> Formula, self.guards()),
         };
+        let as_set = matched.clone().map(|policy| Arc::new(policy.into_compiled_policyset()));
+        let boxed = || matched.clone().map(Box::new);
         let mut steps = vec![
-            self.one(Role::SpeaksClearly, &invariant.policy, Formula::NeverFails),
-            self.one(Role::SaysNothing, &invariant.policy, Formula::NeverMatches),
-            self.two(matched, formula),
+            Step { role: Role::SpeaksClearly, formula: boxed().map(Formula::NeverFails) },
+            Step { role: Role::SaysNothing, formula: boxed().map(Formula::NeverMatches) },
+            self.two(as_set, formula),
         ];
         steps.extend(guards);
         steps
@@ -306,9 +308,11 @@ impl Workshop<'_> {
     }
 
     fn one(&self, role: Role, policy: &Policy, formula: impl FnOnce(Box<CompiledPolicy>) -> Formula) -> Step {
-        let compiled = CompiledPolicy::compile(policy, &self.kind.0, &self.inquiry.rules.schema.cedar);
-        let formula = compiled.map(|policy| formula(Box::new(policy))).map_err(|error| said(&error));
-        Step { role, formula }
+        Step { role, formula: self.compile_one(policy).map(|policy| formula(Box::new(policy))) }
+    }
+
+    fn compile_one(&self, policy: &Policy) -> Result<CompiledPolicy, String> {
+        CompiledPolicy::compile(policy, &self.kind.0, &self.inquiry.rules.schema.cedar).map_err(|error| said(&error))
     }
 
     /// A step about a set and all policies of now.
