@@ -145,9 +145,7 @@ impl Realm {
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
         }
-        if let Some(schema) = &schema {
-            faults.extend(invariant::parse(files, schema).err().unwrap_or_default());
-        }
+        faults.extend(schema.iter().filter_map(|schema| invariant::parse(files, schema).err()).flatten());
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
