@@ -18,6 +18,7 @@ use crate::{
             Verdict,
             claim::Claim,
             counterexample::{Counterexample, Facts},
+            invariant::Promise,
         },
         value::{Attributes, Value},
     },
@@ -116,7 +117,7 @@ impl Shown<'_> {
             };
             let unknown = unknown.iter().map(|(kind, why)| json!({ "kind": kind, "why": why }));
             json!({
-                "claim": kind_of(finding.claim, inquiry.promise(finding.claim).map(|it| it.name())),
+                "claim": kind_of(finding.claim, inquiry.promise(finding.claim).map(Promise::name)),
                 "words": &*inquiry.words(finding.claim),
                 "file": place.map(|place| folder.join(&place.file).display().to_string()),
                 "line": place.map(|place| place.line),
@@ -136,7 +137,7 @@ impl Shown<'_> {
     }
 }
 
-fn kind_of<'a>(claim: Claim, promise: Option<&'a str>) -> &'a str {
+fn kind_of(claim: Claim, promise: Option<&str>) -> &str {
     match claim {
         Claim::NeverFails(_) => "never_fails",
         Claim::ForbidWins => "forbid_wins",
