@@ -18,6 +18,7 @@ pub mod ports;
 mod possession;
 pub mod privacy;
 pub mod proof_replays;
+pub mod prove;
 pub mod readers;
 pub mod realm_state;
 mod recent;

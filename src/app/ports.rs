@@ -593,3 +593,21 @@ pub trait RealmSource: Send + Sync + std::fmt::Debug {
         Ok(None)
     }
 }
+
+/// Solves one formula after another, each on its own.
+#[async_trait]
+pub trait FormulaSolver: Send + std::fmt::Debug {
+    /// Solves a script in SMT-LIB that sets its options and logic, and declares and asserts all that it speaks about.
+    async fn solve(&mut self, script: &str) -> Solved;
+}
+
+/// What a solver made of a formula.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Solved {
+    /// It can be satisfied, as this model does, in SMT-LIB.
+    Satisfied(String),
+    /// Nothing satisfies it.
+    Refuted,
+    /// The solver can't tell, for this reason: it took too long, or there is something in it that it can't do.
+    Unknown(String),
+}

@@ -17,6 +17,7 @@ mod parallel;
 mod parse;
 mod policies;
 mod privacy;
+mod prove;
 mod record_files;
 mod relationships;
 mod reload;
@@ -56,6 +57,8 @@ enum Verb {
     Test(test::Arguments),
     /// Shows who may do what with which kind of resource
     Matrix(matrix::Arguments),
+    /// Proves what holds for every request: policies never fail, invariants hold, a change allows nothing new
+    Prove(prove::Arguments),
     /// Lets a running service take a realm's folder as it is now; with any fault it goes on as before
     Reload(reload::Arguments),
     /// Takes over claim sets from other products, and shows who may do what
@@ -138,6 +141,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Matrix(arguments) => matrix::run(&arguments, screen),
+        Verb::Prove(arguments) => on_runtime(prove::run(arguments, environment, screen)),
         Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),
         Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),

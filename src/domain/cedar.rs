@@ -1,5 +1,5 @@
-//! The bridge to Cedar's entities and its evaluator: besides the files that take conditions apart, the one that names
-//! `cedar-policy-core`.
+//! The bridge to Cedar's entities and its evaluator: besides the files that take conditions apart and those of
+//! `proof`, the one that names `cedar-policy-core`.
 //!
 //! Cedar's public constructors compute the ancestors of every entity anew, about 1.5 µs each.
 //! The graph knows them already, so entities are handed over as computed. And Cedar's public authorizer puts the
@@ -54,6 +54,13 @@ pub(super) fn with_members<'m>(
 /// An entity ready for Cedar, with all its ancestors.
 #[derive(Clone, Debug)]
 pub(super) struct CedarEntity(Arc<Entity>);
+
+impl CedarEntity {
+    /// An entity that holds all its ancestors already.
+    pub(super) fn of(entity: Entity) -> Self {
+        Self(Arc::new(entity))
+    }
+}
 
 impl CedarTypes {
     pub(super) fn of(schema: &RealmSchema) -> Self {

@@ -75,6 +75,7 @@ pub mod coverage;
 pub mod matrix;
 pub mod mutation;
 pub mod policy_test;
+pub mod proof;
 
 pub mod bundle;
 pub mod checkpoint;

@@ -28,6 +28,7 @@ use super::{
     grants::ASSUMED,
     looks::Looks,
     obligations::named_obligations,
+    proof::invariant,
     schema::RealmSchema,
 };
 
@@ -44,6 +45,16 @@ impl SourceFile {
     /// The path ends in one of these endings.
     pub(super) fn has_ending(&self, endings: &[&str]) -> bool {
         self.path.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+    }
+
+    /// The file holds policies, which decide.
+    pub(super) fn is_policy_file(&self) -> bool {
+        self.has_ending(&["cedar"]) && !self.path.starts_with(invariant::FOLDER)
+    }
+
+    /// The file holds what is claimed of the policies, which decides nothing.
+    pub(super) fn is_invariant_file(&self) -> bool {
+        self.has_ending(&["cedar"]) && self.path.starts_with(invariant::FOLDER)
     }
 }
 

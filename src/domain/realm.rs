@@ -27,6 +27,7 @@ use super::{
     policy_set::{PolicySet, SourceFile},
     principal::Principal,
     profile::Profiles,
+    proof::invariant,
     realm_file::{RealmFile, settings_for},
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
@@ -127,7 +128,7 @@ impl Realm {
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
-        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.has_ending(&["cedar"])).collect();
+        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.is_policy_file()).collect();
         let policies =
             schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
         if schema.is_none() {
@@ -154,6 +155,7 @@ impl Realm {
             faults.extend(check_principal(files, file, relations, schema));
             faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
         }
+        faults.extend(schema.iter().filter_map(|schema| invariant::parse(files, schema).err()).flatten());
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));

@@ -11,4 +11,5 @@ mod key_fetch;
 mod outbound;
 pub mod realm_files;
 pub mod signer;
+pub mod solver;
 pub mod witness;

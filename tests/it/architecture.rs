@@ -41,6 +41,7 @@ const FLOORS: [Floor; 5] = [
             "base64",
             "cedar_policy",
             "cedar_policy_core",
+            "cedar_policy_symcc", // turns claims about policies into formulas: policies in, formulas out; only app waits for a solver
             "foldhash",
             "hashbrown",
             "hmac",

@@ -4,7 +4,7 @@ mod draw;
 mod filtered;
 mod generated;
 mod oracle;
-mod realm;
+pub(crate) mod realm;
 
 use hallpass::domain::{decision::Outcome, graph::Graph, id::Revision};
 

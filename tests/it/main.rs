@@ -28,6 +28,7 @@ mod oauth_token;
 mod pages;
 mod policy_tests;
 mod privacy_canaries;
+mod prove;
 mod realms_page;
 mod relationships;
 mod reload;

@@ -91,6 +91,12 @@ pub(crate) fn compiled(policies: &[&str]) -> Realm {
 
 /// The realm with these policy files and more in its schema.
 pub(crate) fn compiled_with(more: &str, policies: &[&str]) -> Realm {
+    let files = files(more, policies);
+    Realm::compile(&files, None).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
+}
+
+/// The files of the realm with these policy files and more in its schema.
+pub(crate) fn files(more: &str, policies: &[&str]) -> Vec<SourceFile> {
     let file = |path: String, content: &str| SourceFile { path, content: content.to_owned() };
     let mut files = vec![
         file("realm.toml".into(), REALM),
@@ -98,7 +104,7 @@ pub(crate) fn compiled_with(more: &str, policies: &[&str]) -> Realm {
         file("schema.cedarschema".into(), &format!("{SCHEMA}{more}")),
     ];
     files.extend(policies.iter().enumerate().map(|(index, text)| file(format!("{index}.cedar"), text)));
-    Realm::compile(&files, None).unwrap_or_else(|faults| panic!("{faults:?}\n{policies:?}"))
+    files
 }
 
 /// `Part::1`.
