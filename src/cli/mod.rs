@@ -9,6 +9,7 @@ mod check;
 mod credentials;
 mod decisions;
 mod demo;
+mod fmt;
 mod grants;
 mod json;
 mod parse;
@@ -18,6 +19,7 @@ mod record_files;
 mod relationships;
 mod reload;
 mod render;
+mod report;
 mod revocations;
 mod search;
 mod serve;
@@ -47,8 +49,10 @@ enum Verb {
     Serve(serve::Arguments),
     /// Tells a story of a small district: starts a service, asks it, reads its log
     Demo(demo::Arguments),
-    /// Checks the files of realms and shows every fault with its place
+    /// Checks the files of realms and shows every fault with its place and the likely fix
     Check(check::Arguments),
+    /// Puts policies in one style, their comments and their meaning kept
+    Fmt(fmt::Arguments),
     /// Runs the realms' own tests
     Test(test::Arguments),
     /// Lets a running service take a realm's folder as it is now; with any fault it goes on as before
@@ -129,6 +133,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
+        Verb::Fmt(arguments) => fmt::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),
         Verb::Grants(verb) => grants::run(&verb, screen),

@@ -70,6 +70,7 @@ mod obligations;
 pub mod row_filter;
 pub mod search;
 
+pub mod lint;
 pub mod policy_test;
 
 pub mod checkpoint;

@@ -281,7 +281,8 @@ fn find<'a>(files: &'a [SourceFile], path: &str) -> Option<&'a SourceFile> {
 }
 
 fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, Vec<Fault>> {
-    find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
+    find(files, path)
+        .ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
 }
 
 fn resource_types(

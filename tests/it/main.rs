@@ -23,6 +23,7 @@ mod introspection;
 mod issuer_server;
 mod kill;
 mod log_status;
+mod mistakes;
 mod oauth_token;
 mod pages;
 mod privacy_canaries;

@@ -9,7 +9,7 @@ use super::{Derived, Fact, Filled, Held, Known, Member, Ready, Source, Step, Ste
 use crate::domain::{
     access_request::is_filled_otherwise,
     cedar::CedarTypes,
-    fault::Fault,
+    fault::{Code, Fault},
     policy_set::SourceFile,
     realm_file::{DerivedRule, DerivedSource, RealmFile},
     record_mapping::Relations,
@@ -122,7 +122,9 @@ impl Parts<'_> {
             DerivedSource::Row { table, keys } => {
                 let keys = texts(keys)?;
                 let Some(file) = self.files.iter().find(|file| *file.path == **table) else {
-                    return Err(vec![self.fault(rule, format!("the realm's folder has no file `{table}`"))]);
+                    let message = format!("the realm's folder has no file `{table}`");
+                    let known = self.files.iter().map(|file| file.path.as_str());
+                    return Err(vec![self.fault(rule, message).coded(Code::MissingFile).near(table, known)]);
                 };
                 Source::Row { rows: read_rows(file, &value_type, self.relations, self.cedar_types)?, keys }
             }

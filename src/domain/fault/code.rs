@@ -40,7 +40,7 @@ macro_rules! codes {
 codes! {
     Syntax "syntax" Error
         "the file is not written in its language"
-        "mend the text at the place; what stood there and what was expected is in the message"
+        "mend the text at the place, as the message says"
     MissingFile "missing-file" Error
         "a file that the realm needs is not there"
         "add the file, or mend the name under which another file asks for it"
