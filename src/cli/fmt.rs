@@ -162,7 +162,63 @@ fn compact(policy: &str) -> String {
             at += 1;
         }
     }
-    text.join("\n")
+    alternatives(&lists(&text)).join("\n")
+}
+
+/// Lists of actions with as many on a line as fit, where the formatter puts one on each.
+fn lists(lines: &[String]) -> Vec<String> {
+    let mut text: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        let rest = lines.get(at + 1..).unwrap_or_default();
+        let count = rest.iter().position(|line| line.ends_with("],")).map_or(0, |end| end + 1);
+        let items: Vec<&str> = rest.iter().take(count).map(|line| line.trim()).collect();
+        let is_list = line == "    action in" && items.first().is_some_and(|item| item.starts_with('['));
+        if !is_list || items.iter().any(|item| item.contains("//")) {
+            text.push(line.clone());
+            at += 1;
+            continue;
+        }
+        text.push("    action in [".to_owned());
+        let mut packed = String::new();
+        for item in items.iter().map(|item| item.trim_start_matches('[').trim_end_matches("],")) {
+            if !packed.is_empty() && packed.chars().count() + item.chars().count() + 9 > LINE_WIDTH {
+                text.push(format!("        {}", std::mem::take(&mut packed)));
+            }
+            packed.push_str(if packed.is_empty() { "" } else { " " });
+            packed.push_str(item);
+        }
+        text.extend([format!("        {packed}"), "    ],".to_owned()]);
+        at += count + 1;
+    }
+    text
+}
+
+/// Alternatives one below the other, each with all that it asks on its line if that fits.
+fn alternatives(lines: &[String]) -> Vec<String> {
+    let goes_on = |line: &str| line.ends_with(" &&") || line.ends_with(" ||");
+    let mut text: Vec<String> = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let rest = lines.get(at..).unwrap_or_default();
+        let count = rest.iter().take_while(|line| goes_on(line)).count();
+        let group = rest.get(..=count).unwrap_or(rest);
+        let has_alternatives = group.iter().any(|line| line.ends_with(" ||"));
+        let mut is_open = false;
+        for line in group {
+            let joined = text.last().filter(|_| is_open).map(|last| format!("{last} {}", line.trim_start()));
+            match joined.filter(|joined| joined.chars().count() <= LINE_WIDTH && !joined.contains("//")) {
+                Some(joined) => {
+                    text.pop();
+                    text.push(joined);
+                }
+                None => text.push(line.clone()),
+            }
+            is_open = has_alternatives && line.ends_with(" &&");
+        }
+        at += group.len();
+    }
+    text
 }
 
 /// The scope on one line if it fits, and how many lines it took.
@@ -262,6 +318,22 @@ mod tests {
         let long = "principal.somethingWithALongName.contains(\"a\") && resource.somethingElseWithALongName.contains(\"bbbbbbbbbbbbbbb\")";
         let text = formatted(&format!("permit(principal,action,resource) when {{{long}}};")).unwrap();
         assert!(text.contains("\nwhen {\n    principal") && text.ends_with("\n};\n"), "{text}");
+    }
+
+    #[test]
+    fn alternatives_stand_one_below_the_other_and_lists_are_packed() {
+        let content = "permit (principal, action in [Action::\"one\", Action::\"two\", Action::\"three-which-is-long\", \
+                       Action::\"four-which-is-long\", Action::\"five-which-is-long\"], resource)\n\
+                       when { principal.aaaaaaaaaaaaaaaa && principal.bbbbbbbbbbbbbbbbbbbbbbbbbb || !principal.aaaaaaaaaaaaaaaa && \
+                       principal.cccccccccccccccccccccc };";
+        let text = formatted(content).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[2], "    action in [", "{text}");
+        assert!(lines[3].starts_with("        Action::\"one\", Action::\"two\", "), "{text}");
+        assert!(
+            text.contains("\n    principal.aaaaaaaaaaaaaaaa && principal.bbbbbbbbbbbbbbbbbbbbbbbbbb ||\n"),
+            "{text}"
+        );
     }
 
     #[test]

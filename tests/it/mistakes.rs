@@ -40,7 +40,7 @@ fn mistakes() -> Vec<String> {
 
 /// The faults of the small realm with the files of a mistake in place of its own.
 fn faults(mistake: Option<&str>) -> Vec<Fault> {
-    faults_of(base(mistake.unwrap_or_default()), mistake)
+    faults_of(&base(mistake.unwrap_or_default()), mistake)
 }
 
 /// The folder of the realm that a mistake is made in.
@@ -48,8 +48,8 @@ fn base(mistake: &str) -> PathBuf {
     root().join(if mistake.starts_with("grants-") { "base-grants" } else { "base" })
 }
 
-fn faults_of(base: PathBuf, mistake: Option<&str>) -> Vec<Fault> {
-    let mut files = by_path(&base);
+fn faults_of(base: &Path, mistake: Option<&str>) -> Vec<Fault> {
+    let mut files = by_path(base);
     files.extend(mistake.into_iter().flat_map(|name| by_path(&root().join(name))));
     let files: Vec<SourceFile> = files.into_iter().map(|(path, content)| SourceFile { path, content }).collect();
     let mut faults = lint::check(&files).faults;
@@ -77,7 +77,7 @@ fn changed_lines(mistake: &str, path: &str) -> Option<(usize, usize)> {
 #[test]
 fn the_small_realms_themselves_have_no_fault() {
     for base in ["base", "base-grants"] {
-        assert_eq!(shown(&faults_of(root().join(base), None)), "");
+        assert_eq!(shown(&faults_of(&root().join(base), None)), "");
     }
 }
 
@@ -99,8 +99,20 @@ fn every_mistake_is_shown_as_it_was() {
     assert!(mistakes().len() >= 50, "{} mistakes", mistakes().len());
 }
 
-/// Mistakes whose fault shows elsewhere than where they were made.
-const ELSEWHERE: &[&str] = &[];
+/// Mistakes that nobody can place: what was taken out, or what now makes something else wrong. The fault is at what is left.
+const ELSEWHERE: &[&str] = &[
+    "annotation-id-missing",
+    "cedar-missing-semicolon",
+    "grants-not-json",
+    "lint-permit-always-forbidden",
+    "lint-permit-with-when-true",
+    "lint-unused-context",
+    "lint-unused-setting",
+    "realm-attribute-callers-are-not-believed",
+    "relations-end-missing",
+    "schema-missing-semicolon",
+    "schema-type-declared-twice",
+];
 
 #[test]
 fn every_mistake_is_named_at_the_lines_that_were_changed() {
@@ -125,7 +137,7 @@ fn every_fault_says_how_it_is_mended() {
 }
 
 /// Codes that a realm of these few files can't show; their own tests do.
-const NOT_HERE: &[Code] = &[];
+const NOT_HERE: &[Code] = &[Code::FailingTest, Code::Configuration, Code::InvalidProfile, Code::Other];
 
 #[test]
 fn every_code_is_shown_by_some_mistake() {

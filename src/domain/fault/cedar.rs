@@ -129,6 +129,12 @@ fn slip(message: &str, before: &str, from: &str) -> Option<&'static str> {
     if has("mixed scripts") || has("bidirectional") {
         return Some("write it anew with letters of one script");
     }
+    if has("condition clause cannot be empty") {
+        return Some("write a condition, or take the clause out");
+    }
+    if has("is declared twice") {
+        return Some("take one of both out");
+    }
     if has("'=' is not a valid operator") {
         return Some("write `==` to compare");
     }

@@ -94,7 +94,7 @@ codes! {
         "write one that is declared, or declare it"
     Unmet "unmet" Error
         "two files of the realm contradict each other"
-        "change the one or the other, as the message says"
+        "change the one or the other so that both fit"
     Untrusted "untrusted" Error
         "what a policy or the schema needs comes from callers, who are not believed it"
         "list it in `[trusted]` of realm.toml, or do without it"

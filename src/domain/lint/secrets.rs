@@ -71,6 +71,10 @@ fn tokens(text: &str) -> Vec<(Range<usize>, &'static str)> {
     words(text, is_part).filter_map(|(span, word)| Some((span, token(word)?))).collect()
 }
 
+/// Keys of services by how they begin, each with its least length.
+const MARKS: [(&str, usize); 7] =
+    [("AKIA", 20), ("ghp_", 40), ("github_pat_", 50), ("glpat-", 26), ("xoxb-", 40), ("sk_live_", 24), ("AIza", 39)];
+
 fn token(word: &str) -> Option<&'static str> {
     let parts: Vec<&str> = word.split('.').collect();
     if let [header, payload, signature] = parts.as_slice()
@@ -81,15 +85,6 @@ fn token(word: &str) -> Option<&'static str> {
     {
         return Some("a token");
     }
-    const MARKS: [(&str, usize); 7] = [
-        ("AKIA", 20),
-        ("ghp_", 40),
-        ("github_pat_", 50),
-        ("glpat-", 26),
-        ("xoxb-", 40),
-        ("sk_live_", 24),
-        ("AIza", 39),
-    ];
     MARKS.iter().any(|(mark, length)| word.starts_with(mark) && word.len() >= *length).then_some("a key of a service")
 }
 
