@@ -160,3 +160,74 @@ fn the_page_of_checks_has_every_code() {
     let rows = page.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 2).count();
     assert_eq!(rows, Code::ALL.len(), "docs/checks.md has a row for a code that there isn't");
 }
+
+/// What `hallpass` prints, and its exit code.
+fn hallpass(arguments: &[&str], folder: &Path) -> (String, Option<i32>) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hallpass"));
+    let output = command.args(arguments).current_dir(folder).output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+/// A folder `realm` with the files of a mistake.
+fn written(mistake: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = by_path(&base(mistake));
+    files.extend(by_path(&root().join(mistake)));
+    for (path, content) in files {
+        let path = folder.path().join("realm").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn findings_come_in_the_forms_that_programs_read() {
+    let folder = written("cedar-unknown-attribute");
+    let (text, code) = hallpass(&["check", "realm"], folder.path());
+    assert!(text.starts_with("realm/update.cedar:12:28: error[unknown-attribute]: "), "{text}");
+    assert!(text.ends_with("1 error, 0 warnings in 1 realm\n"), "{text}");
+    assert_eq!(code, Some(1));
+    let json = |form: &str| -> serde_json::Value {
+        let (text, code) = hallpass(&["check", "--output", form, "realm"], folder.path());
+        assert_eq!(code, Some(1), "{form}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let found = &json("json")["realms"][0]["faults"][0];
+    assert_eq!(
+        (&found["code"], &found["line"], &found["column"]),
+        (&"unknown-attribute".into(), &12.into(), &28.into())
+    );
+    assert_eq!(found["help"], "did you mean `age`?");
+    let result = &json("sarif")["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "unknown-attribute");
+    assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "realm/update.cedar");
+    let (text, code) = hallpass(&["check", "--output", "junit", "realm"], folder.path());
+    let read = roxmltree::Document::parse(&text).unwrap();
+    let failed = read.descendants().find(|node| node.has_tag_name("failure")).unwrap();
+    assert_eq!((failed.attribute("type"), code), (Some("unknown-attribute"), Some(1)));
+    assert_eq!(failed.parent().unwrap().attribute("name"), Some("realm/update.cedar"));
+}
+
+#[test]
+fn a_warning_is_a_finding_only_when_asked_for() {
+    let folder = written("lint-when-false");
+    assert_eq!(hallpass(&["check", "realm"], folder.path()).1, Some(0));
+    assert_eq!(hallpass(&["check", "--strict", "realm"], folder.path()).1, Some(1));
+}
+
+#[test]
+fn formatting_settles_and_changes_no_answer() {
+    let folder = written("lint-shadowed-permit");
+    let path = folder.path().join("realm/lend.cedar");
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("permit (", "permit(  ")).unwrap();
+    let before = lint::check(&read_folder(&folder.path().join("realm")).unwrap());
+    let (text, code) = hallpass(&["fmt", "--check", "realm"], folder.path());
+    assert_eq!((code, text.contains("would change")), (Some(1), true), "{text}");
+    assert_eq!(hallpass(&["fmt", "realm"], folder.path()).1, Some(0));
+    let (text, code) = hallpass(&["fmt", "--check", "realm"], folder.path());
+    assert_eq!(code, Some(0), "{text}");
+    let after = lint::check(&read_folder(&folder.path().join("realm")).unwrap());
+    let told = |checked: &lint::Checked| checked.faults.iter().map(|fault| fault.message.clone()).collect::<Vec<_>>();
+    assert_eq!(told(&before), told(&after));
+}

@@ -84,6 +84,8 @@ fn help(error: &dyn Diagnostic, content: &str, place: Option<&Range<usize>>, mes
 
 /// Cedar asks whether some known name was meant however far it is from what is written.
 fn is_near(message: &str, help: &str) -> bool {
+    let message =
+        message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(message, |it| it.1);
     let quoted = |text: &str| text.split('`').nth(1).map(|name| name.trim_end_matches('"').to_owned());
     let last = |name: String| name.rsplit(['"', ':']).next().unwrap_or_default().to_owned();
     match (help.starts_with("did you mean"), quoted(message).map(last), quoted(help).map(last)) {
