@@ -40,7 +40,7 @@ enum Form {
     Json,
     /// For code hosts and editors: SARIF 2.1.0.
     Sarif,
-    /// For build servers: JUnit's XML, a case for each file.
+    /// For build servers: the XML of `JUnit`, a case for each file.
     Junit,
 }
 

@@ -1,6 +1,11 @@
 //! `hallpass fmt`: policies in one style, their comments and their meaning kept.
 
-use std::{fs, ops::Range, path::PathBuf, str::FromStr as _};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use cedar_policy::PolicySet;
@@ -35,7 +40,10 @@ const INDENT_WIDTH: isize = 4;
 pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
     let (mut changed, mut unchanged, mut has_faults) = (0_u64, 0_u64, false);
     for folder in &arguments.folders {
-        for file in read(folder)?.iter().filter(|file| file.path.ends_with(".cedar")) {
+        for file in read(folder)?
+            .iter()
+            .filter(|file| Path::new(&file.path).extension().is_some_and(|ending| ending == "cedar"))
+        {
             let path = folder.join(&file.path);
             let faults = policy_syntax(file);
             if !faults.is_empty() {
@@ -61,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
     Ok(Outcome::of(has_faults || arguments.check && changed > 0))
 }
 
-fn show(folder: &std::path::Path, faults: Vec<Fault>, screen: &mut Screen) -> Result<()> {
+fn show(folder: &Path, faults: Vec<Fault>, screen: &mut Screen) -> Result<()> {
     for fault in faults {
         let text = shown(&below(folder, fault), screen);
         screen.line(text)?;
@@ -288,7 +296,7 @@ fn comment(line: &str) -> Option<&str> {
 }
 
 /// Puts a file in the place of another at once, so that nobody reads half of it.
-fn write(path: &std::path::Path, text: &str) -> Result<()> {
+fn write(path: &Path, text: &str) -> Result<()> {
     let name = path.file_name().context("the path names no file")?.to_string_lossy().into_owned();
     // Names that start with a dot are no files of a realm.
     let beside = path.with_file_name(format!(".{name}.fmt"));

@@ -1,4 +1,4 @@
-//! Findings in the forms that other programs read: JSON, SARIF and JUnit.
+//! Findings in the forms that other programs read: JSON, SARIF and `JUnit`.
 
 pub(super) mod junit;
 pub(super) mod sarif;

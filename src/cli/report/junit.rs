@@ -1,4 +1,4 @@
-//! JUnit's XML, in the form that build servers read: suites of cases, each passed or failed.
+//! The XML of `JUnit`, in the form that build servers read: suites of cases, each passed or failed.
 
 use std::fmt::Write as _;
 

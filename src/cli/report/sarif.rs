@@ -1,5 +1,7 @@
 //! SARIF 2.1.0 (OASIS): what code hosts and editors show beside the lines of a change.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value as Json, json};
 
 use crate::domain::fault::{Code, Fault, Severity};
@@ -77,7 +79,8 @@ fn uri(path: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             uri.push(char::from(byte));
         } else {
-            uri.push_str(&format!("%{byte:02X}"));
+            // Writing to a String cannot fail.
+            let _infallible = write!(uri, "%{byte:02X}");
         }
     }
     uri

@@ -43,7 +43,7 @@ fn types_of(expression: &Expr, realm: &Realm, types: &mut BTreeSet<Arc<str>>) ->
             types_of(else_expr, realm, types)?;
         }
         ExprKind::Var(Var::Principal) => {
-            types.extend(schema.actions.values().flat_map(|shape| shape.principals.clone()))
+            types.extend(schema.actions.values().flat_map(|shape| shape.principals.clone()));
         }
         ExprKind::Var(Var::Resource) => types.extend(schema.actions.values().flat_map(|shape| shape.resources.clone())),
         ExprKind::Var(Var::Action) => {}
