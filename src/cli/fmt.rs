@@ -214,7 +214,10 @@ fn alternatives(lines: &[String]) -> Vec<String> {
         let has_alternatives = group.iter().any(|line| line.ends_with(" ||"));
         let mut is_open = false;
         for line in group {
-            let joined = text.last().filter(|_| is_open).map(|last| format!("{last} {}", line.trim_start()));
+            // What opens a bracket for the lines below stays above them.
+            let is_whole = line.matches('(').count() <= line.matches(')').count();
+            let joined =
+                text.last().filter(|_| is_open && is_whole).map(|last| format!("{last} {}", line.trim_start()));
             match joined.filter(|joined| joined.chars().count() <= LINE_WIDTH && !joined.contains("//")) {
                 Some(joined) => {
                     text.pop();
