@@ -44,6 +44,18 @@ impl SourceFile {
     }
 }
 
+/// The fault of an unknown name, asking for the one of the schema that is near: of several Cedar asks for any.
+fn asked(fault: Fault, schema: &RealmSchema) -> Fault {
+    let written = fault.message.split('`').nth(1).unwrap_or_default().to_owned();
+    let action = written.trim_end_matches('"').rsplit('"').next().unwrap_or_default().to_owned();
+    let fresh = |fault: Fault| Fault { help: None, ..fault };
+    match fault.code {
+        Code::UnknownAction => fresh(fault).near(&action, schema.actions.keys().map(|name| &**name)),
+        Code::UnknownEntityType => fresh(fault).near(&written, schema.entities.keys().map(|name| &**name)),
+        _ => fault,
+    }
+}
+
 /// What a policy file has wrong by itself: it is not written in Cedar's language.
 pub fn policy_syntax(file: &SourceFile) -> Vec<Fault> {
     in_order(read::syntax(file).err().unwrap_or_default())
@@ -150,7 +162,10 @@ impl PolicySet {
         let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
         for error in validated.validation_errors() {
             match places.get::<str>(error.policy_id().as_ref()) {
-                Some(file) => faults.extend(Fault::of_validation(&file.path, &file.content, error)),
+                Some(file) => {
+                    let found = Fault::of_validation(&file.path, &file.content, error).into_iter();
+                    faults.extend(found.map(|fault| asked(fault, schema)));
+                }
                 None => faults.push(Fault::in_file("policies", error.to_string())),
             }
         }

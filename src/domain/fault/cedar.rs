@@ -89,8 +89,6 @@ fn is_near(message: &str, help: &str) -> bool {
     let quoted = |text: &str| text.split('`').nth(1).map(|name| name.trim_end_matches('"').to_owned());
     let last = |name: String| name.rsplit(['"', ':']).next().unwrap_or_default().to_owned();
     match (help.starts_with("did you mean"), quoted(message).map(last), quoted(help).map(last)) {
-        // It only asks after actions that are near.
-        _ if help.contains("Action::") => true,
         (true, Some(written), Some(meant)) => super::nearest(&written, [meant.as_str()]).is_some(),
         _ => true,
     }
