@@ -811,7 +811,7 @@ tokens_cached_max = 0
     fn a_named_file_must_be_there() {
         let flags = Flags { config: Some("nowhere.toml".into()), ..Flags::default() };
         let error = Config::load(&flags, &Environment::default()).unwrap_err().to_string();
-        assert!(error.starts_with("nowhere.toml: the configuration cannot be read: "), "{error}");
+        assert!(error.starts_with("nowhere.toml: error[configuration]: the configuration cannot be read: "), "{error}");
     }
 
     #[test]

@@ -728,8 +728,8 @@ mod tests {
         fs::write(realm.join("realm.toml"), "titel = 1\n").unwrap();
         let policies_dir = folder.path().join("policies");
         let error = refused(Config { policies_dir, ..config(folder.path()) }).await;
-        assert!(error.contains("policies/one/realm.toml:1:1: unknown key `titel`"), "{error}");
-        assert!(error.contains("policies/one/schema.cedarschema: is missing"), "{error}");
+        assert!(error.contains("policies/one/realm.toml:1:1: error[unknown-key]: unknown key `titel`"), "{error}");
+        assert!(error.contains("policies/one/schema.cedarschema: error[missing-file]: is missing"), "{error}");
         assert!(!folder.path().join("data").exists());
     }
 

@@ -11,8 +11,9 @@ use crate::{
         error::{Error, Kind},
     },
     domain::{
-        fault::Fault,
+        fault::{Code, Fault},
         id::PolicyVersion,
+        lint,
         policy_set::SourceFile,
         policy_test::{self, CaseResult},
         realm::Realm,
@@ -38,31 +39,24 @@ pub const FILES_MAX: usize = 1_000;
 /// The most bytes of a candidate set.
 pub const FILES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Compiles a candidate set, with all its variants, and runs its tests. The digest is that of the named variant.
+/// Compiles a candidate set, with all its variants, looks at what it says, and runs its tests. The digest is that of the
+/// named variant.
 pub fn validate(files: &[SourceFile], variant: Option<&str>) -> Validation {
-    match check(files, variant) {
-        Ok((version, tests)) => Validation { version: Some(version), tests, ..Validation::default() },
-        Err(faults) => Validation { faults, ..Validation::default() },
-    }
-}
-
-fn check(files: &[SourceFile], variant: Option<&str>) -> Result<(PolicyVersion, Vec<CaseResult>), Vec<Fault>> {
-    let plain = Realm::compile(files, None)?;
-    let mut faults = Vec::new();
-    let mut version = variant.is_none().then_some(plain.version);
+    let checked = lint::check(files);
+    let version =
+        checked.realms.into_iter().find(|realm| realm.variant.as_deref() == variant).map(|realm| realm.version);
+    let (mut faults, warnings): (Vec<Fault>, Vec<Fault>) = checked.faults.into_iter().partition(Fault::is_error);
     // One that isn't there is a fault of its own.
-    let missing = variant.filter(|name| !variant::names(files).contains(name));
-    for name in variant::names(files).into_iter().chain(missing) {
-        match Realm::compile(files, Some(name)) {
-            Ok(realm) if variant == Some(name) => version = Some(realm.version),
-            Ok(_) => {}
-            Err(found) => faults.extend(found),
-        }
+    if let Some(missing) = variant.filter(|name| !variant::names(files).contains(name)) {
+        faults.extend(variant::apply(files, missing).err().into_iter().flatten());
     }
-    match version.filter(|_| faults.is_empty()) {
-        Some(version) => Ok((version, policy_test::run(files)?)),
-        None => Err(faults),
-    }
+    let tests = if faults.is_empty() { policy_test::run(files) } else { Ok(Vec::new()) };
+    let tests = tests.unwrap_or_else(|found| {
+        faults.extend(found);
+        Vec::new()
+    });
+    let version = version.filter(|_| faults.is_empty());
+    Validation { faults, warnings, version, tests }
 }
 
 impl App {
@@ -91,7 +85,7 @@ pub fn faults_of(files: &[SourceFile], variant: Option<&str>) -> Vec<Fault> {
     let mut faults = validation.faults;
     for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
         let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
-        faults.push(Fault::in_file(&case.file, message));
+        faults.push(Fault::in_file(&case.file, message).coded(Code::FailingTest));
     }
     faults
 }

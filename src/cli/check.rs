@@ -1,4 +1,4 @@
-//! `hallpass check`: every fault of realms' files, with its place.
+//! `hallpass check`: every fault of realms' files, with its place and the likely fix.
 
 use std::{
     fs,
@@ -6,16 +6,43 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use serde_json::{Value as Json, json};
 
 use super::{
     Outcome,
     render::{Screen, Tone, counted, plain},
+    report::{
+        json_of,
+        junit::{self, Case, Failure, Suite},
+        sarif,
+    },
 };
 use crate::{
-    domain::{fault::Fault, policy_set::SourceFile, realm::Realm, variant},
+    domain::{
+        fault::{Fault, Severity, in_order},
+        lint::{self, Checked},
+        policy_set::SourceFile,
+        policy_test,
+        realm::Realm,
+    },
     provider::realm_files::read_folder,
     server::below,
 };
+
+/// How findings are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one object.
+    Json,
+    /// For code hosts and editors: SARIF 2.1.0.
+    Sarif,
+    /// For build servers: the XML of `JUnit`, a case for each file.
+    Junit,
+}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -25,57 +52,144 @@ pub(super) struct Arguments {
     /// Count warnings as findings: exit code 1
     #[arg(long)]
     strict: bool,
+    /// How to show what is found
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
+    output: Form,
+}
+
+/// What was found in one realm's folder.
+struct Found {
+    folder: PathBuf,
+    files: Vec<SourceFile>,
+    checked: Checked,
 }
 
 pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
-    let mut has_findings = false;
-    for folder in realm_folders(&arguments.folders)? {
-        let files = read(&folder)?;
-        let variants = variant::names(&files).into_iter().map(Some);
-        for variant in std::iter::once(None).chain(variants) {
-            let shown = folder.display();
-            let named = variant.map_or_else(|| shown.to_string(), |name| format!("{shown} as {name}"));
-            match Realm::compile(&files, variant) {
-                Ok(realm) => {
-                    has_findings |= warn(&named, &realm, screen)? && arguments.strict;
-                    let policies = counted(realm.policies.len() as u64, "policy", "policies");
-                    let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
-                    let digest: String = realm.version.0.chars().take(12).collect();
-                    let ok = screen.toned(Tone::Good, "ok");
-                    for warning in realm.warnings() {
-                        let word = screen.toned(Tone::Bad, "warning");
-                        screen.line(format_args!("{word}: {}", below(&folder, warning.clone())))?;
-                    }
-                    screen.line(format_args!("{named}: {policies}, {types}, digest {digest}… {ok}"))?;
-                }
-                Err(faults) => {
-                    has_findings = true;
-                    show(&folder, faults, screen)?;
-                    // A variant of files that have faults has them too.
-                    break;
-                }
-            }
-        }
+    let found: Vec<Found> = realm_folders(&arguments.folders)?.into_iter().map(check).collect::<Result<_>>()?;
+    let faults: Vec<Fault> = found.iter().flat_map(|found| found.checked.faults.iter().cloned()).collect();
+    let errors = faults.iter().filter(|fault| fault.is_error()).count();
+    match arguments.output {
+        Form::Text => found.iter().try_for_each(|found| show_realm(found, screen))?,
+        Form::Json => screen.json(&json_form(&found))?,
+        Form::Sarif => screen.json(&sarif::log(&faults))?,
+        Form::Junit => screen.line(junit::document(&found.iter().map(suite).collect::<Vec<_>>()).trim_end())?,
     }
-    Ok(Outcome::of(has_findings))
+    if arguments.output == Form::Text && !faults.is_empty() {
+        screen.line(summary(errors, faults.len() - errors, found.len()))?;
+    }
+    Ok(Outcome::of(errors > 0 || arguments.strict && !faults.is_empty()))
 }
 
-/// Shows what an author should look at though the realm loads; says whether there was anything.
-fn warn(named: &str, realm: &Realm, screen: &mut Screen) -> Result<bool> {
-    let warnings = realm.grants.as_ref().map(|grants| grants.warnings(&realm.schema)).unwrap_or_default();
-    for warning in &warnings {
-        screen.line(format_args!("{named}: {}: {}", screen.toned(Tone::Faint, "warning"), plain(warning)))?;
+/// Checks one realm's folder, with what its tests have wrong where the realm itself has nothing. Faults are named by the
+/// path that leads there.
+fn check(folder: PathBuf) -> Result<Found> {
+    let files = read(&folder)?;
+    let mut checked = lint::check(&files);
+    if !checked.faults.iter().any(Fault::is_error) {
+        checked.faults.extend(policy_test::run(&files).err().into_iter().flatten());
     }
-    Ok(!warnings.is_empty())
+    checked.faults = in_order(checked.faults).into_iter().map(|fault| below(&folder, fault)).collect();
+    Ok(Found { folder, files, checked })
+}
+
+fn show_realm(found: &Found, screen: &mut Screen) -> Result<()> {
+    for fault in &found.checked.faults {
+        let text = shown(fault, screen);
+        screen.line(text)?;
+    }
+    let has_errors = found.checked.faults.iter().any(Fault::is_error);
+    // The first is the realm as it stands, the others are its variants.
+    let realms = found.checked.realms.iter().filter(|_| !has_errors);
+    for realm in realms {
+        let ok = screen.toned(Tone::Good, "ok");
+        screen.line(format_args!("{} {ok}", described(&found.folder, realm)))?;
+    }
+    Ok(())
+}
+
+fn described(folder: &Path, realm: &Realm) -> String {
+    let shown = folder.display();
+    let named = realm.variant.as_ref().map_or_else(|| shown.to_string(), |name| format!("{shown} as {name}"));
+    let policies = counted(realm.policies.len() as u64, "policy", "policies");
+    let types = counted(realm.resource_types.len() as u64, "resource type", "resource types");
+    let digest: String = realm.version.0.chars().take(12).collect();
+    format!("{named}: {policies}, {types}, digest {digest}…")
+}
+
+/// `2 errors, 1 warning in 3 realms`.
+fn summary(errors: usize, warnings: usize, realms: usize) -> String {
+    let (errors, warnings) =
+        (counted(errors as u64, "error", "errors"), counted(warnings as u64, "warning", "warnings"));
+    format!("{errors}, {warnings} in {}", counted(realms as u64, "realm", "realms"))
+}
+
+/// A fault for people: its weight in colour, and nothing in it that could steer the terminal.
+pub(super) fn shown(fault: &Fault, screen: &Screen) -> String {
+    let lines: Vec<String> = fault.to_string().lines().map(|line| line.replace('\t', "    ")).collect();
+    let tone = match fault.severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Faint,
+    };
+    let word = format!(" {}[{}]:", fault.severity.word(), fault.code.as_str());
+    let toned = format!(" {}:", screen.toned(tone, word.trim_matches([' ', ':'])));
+    let text: Vec<String> = lines.iter().map(|line| plain(line)).collect();
+    text.join("\n").replacen(&word, &toned, 1)
 }
 
 /// Shows the faults of a realm's folder.
 pub(super) fn show(folder: &Path, faults: Vec<Fault>, screen: &mut Screen) -> Result<()> {
     let count = counted(faults.len() as u64, "fault", "faults");
     for fault in faults {
-        screen.line(below(folder, fault))?;
+        let text = shown(&below(folder, fault), screen);
+        screen.line(text)?;
     }
     Ok(screen.line(format_args!("{}: {}", folder.display(), screen.toned(Tone::Bad, &count)))?)
+}
+
+fn json_form(found: &[Found]) -> Json {
+    let realms = found.iter().map(|Found { folder, checked, .. }| {
+        let versions = checked.realms.iter().map(|realm| {
+            json!({
+                "variant": realm.variant.as_deref(),
+                "policies": realm.policies.len(),
+                "resource_types": realm.resource_types.len(),
+                "policy_version": realm.version.to_string(),
+            })
+        });
+        let (errors, warnings): (Vec<&Fault>, Vec<&Fault>) = checked.faults.iter().partition(|fault| fault.is_error());
+        json!({
+            "folder": folder.display().to_string(),
+            "is_good": errors.is_empty(),
+            "errors": errors.len(),
+            "warnings": warnings.len(),
+            "faults": checked.faults.iter().map(json_of).collect::<Vec<_>>(),
+            "versions": versions.collect::<Vec<_>>(),
+        })
+    });
+    json!({ "realms": realms.collect::<Vec<_>>() })
+}
+
+/// A suite for the realm, a case for each of its files and for what isn't there.
+fn suite(found: &Found) -> Suite {
+    let Found { folder, files, checked } = found;
+    let mut paths: Vec<String> = files.iter().map(|file| folder.join(&file.path).display().to_string()).collect();
+    paths.extend(checked.faults.iter().map(|fault| fault.file.clone()));
+    paths.sort();
+    paths.dedup();
+    let case = |path: String| {
+        let own = || checked.faults.iter().filter(|fault| fault.file == path);
+        let errors: Vec<&Fault> = own().filter(|fault| fault.is_error()).collect();
+        let text = |faults: &[&Fault]| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        let failure = errors.first().map(|first| Failure {
+            kind: first.code.as_str().to_owned(),
+            message: first.message.clone(),
+            text: text(&errors),
+        });
+        let warnings: Vec<&Fault> = own().filter(|fault| !fault.is_error()).collect();
+        let class = folder.display().to_string();
+        Case { output: text(&warnings), name: path, class, seconds: None, failure }
+    };
+    Suite { name: folder.display().to_string(), cases: paths.into_iter().map(case).collect() }
 }
 
 /// The files of a realm's folder.

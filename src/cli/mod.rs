@@ -10,6 +10,7 @@ mod credentials;
 mod decisions;
 mod demo;
 mod explain;
+mod fmt;
 mod grants;
 mod json;
 mod matrix;
@@ -22,6 +23,7 @@ mod record_files;
 mod relationships;
 mod reload;
 mod render;
+mod report;
 mod revocations;
 mod search;
 mod serve;
@@ -51,8 +53,10 @@ enum Verb {
     Serve(serve::Arguments),
     /// Tells a story of a small district: starts a service, asks it, reads its log
     Demo(demo::Arguments),
-    /// Checks the files of realms and shows every fault with its place
+    /// Checks the files of realms and shows every fault with its place and the likely fix
     Check(check::Arguments),
+    /// Puts policies in one style, their comments and their meaning kept
+    Fmt(fmt::Arguments),
     /// Runs the realms' own tests
     Test(test::Arguments),
     /// Shows who may do what with which kind of resource
@@ -139,6 +143,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
+        Verb::Fmt(arguments) => fmt::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Matrix(arguments) => matrix::run(&arguments, screen),
         Verb::Prove(arguments) => on_runtime(prove::run(arguments, environment, screen)),

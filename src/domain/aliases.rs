@@ -55,7 +55,8 @@ impl Aliases {
         let aliases = Self(groups);
         faults.extend(aliases.tangles().map(|(group, name, message)| {
             let group = place(content, 0, group).map_or(0, |place| place.end);
-            Fault::at(file, content, place(content, group, name), message)
+            let help = "let every name stand for the one that policies compare with";
+            Fault::at(file, content, place(content, group, name), message).helped(help)
         }));
         if faults.is_empty() { Ok(aliases) } else { Err(faults) }
     }
@@ -63,6 +64,11 @@ impl Aliases {
     /// The names of its groups, sorted.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<str>> {
         self.0.keys()
+    }
+
+    /// The names that others stand for, sorted, each once.
+    pub(super) fn targets(&self) -> std::collections::BTreeSet<&Arc<str>> {
+        self.0.values().flat_map(BTreeMap::values).collect()
     }
 
     /// The name that a name stands for by one of these groups, or by any where `groups` is `None`; else the name itself.
@@ -129,7 +135,7 @@ mod tests {
     fn what_is_no_object_of_objects_of_texts_is_a_fault_with_its_place() {
         for (content, expected) in [
             ("[]", "0:0 is not a JSON object"),
-            ("{\n\"a\": }", "2:6 expected value at line 2 column 6"),
+            ("{\n\"a\": }", "2:6 expected value"),
             (r#"{"a": {}, "a": {}}"#, "0:0 has a name twice in one object"),
             ("{\n \"a\": \"b\"}", "2:2 the group `a` is no object of names, each with the name it stands for"),
             ("{\"a\": {\n\"x\": 1}}", "2:1 `x` in the group `a` stands for nothing, expected a text that is not empty"),

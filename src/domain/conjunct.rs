@@ -4,6 +4,8 @@
 //! `when { a && b }` has two, and so has `unless { a || b }`, whose conditions must not hold. A later one may rest on an
 //! earlier one, as in `resource has a && resource.a`, and fails to evaluate where that does not hold.
 
+mod says;
+
 use std::{ops::Range, sync::Arc};
 
 use cedar_policy::Policy;
@@ -11,6 +13,8 @@ use cedar_policy_core::{
     ast::{BinaryOp, Expr, ExprKind, UnaryOp},
     parser::Loc,
 };
+
+pub(super) use says::{Bound, Says};
 
 use super::{cedar::Condition, fault::Fault, policy_set::SourceFile};
 

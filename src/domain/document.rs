@@ -55,7 +55,10 @@ pub(crate) fn read_document<T>(file: &str, content: &str, read: impl FnOnce(&Tab
     let root = match DeTable::parse(content) {
         Ok(root) => root,
         Err(error) => {
-            faults.add_coded(Code::Syntax, error.span(), error.message());
+            let fault = Fault::at(file, content, error.span(), error.message()).coded(Code::Syntax);
+            let is_double = error.message() == "duplicate key";
+            let fault = if is_double { fault.helped("join both into one, or give one another name") } else { fault };
+            faults.found.borrow_mut().push(fault);
             return Err(faults.take());
         }
     };
@@ -154,7 +157,11 @@ impl<'a> Table<'a> {
         let fits = number.filter(|number| range.contains(number));
         if fits.is_none() {
             let message = format!("`{}` is not a whole number of {} to {}", self.name(key), range.start(), range.end());
-            self.faults.add_coded(Code::WrongType, Some(value.span()), message);
+            let help = value.get_ref().as_str().filter(|text| text.parse::<i64>().is_ok());
+            let fault =
+                Fault::at(self.faults.file, self.faults.content, Some(value.span()), message).coded(Code::WrongType);
+            let fault = if help.is_some() { fault.helped("numbers stand without quotes") } else { fault };
+            self.faults.found.borrow_mut().push(fault);
         }
         fits
     }

@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt, ops::Range};
 
 pub use code::Code;
 pub(crate) use near::nearest;
-pub(super) use place::with_places;
+pub(super) use place::{occurrences, with_places};
 
 /// How much a fault weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +58,7 @@ pub struct Fault {
 impl Fault {
     /// A fault of a file as a whole.
     pub fn in_file(file: &str, message: impl Into<String>) -> Self {
-        let message = message.into();
+        let message = in_one_line(&message.into());
         let help = near::in_message(&message).map(|name| format!("did you mean `{name}`?"));
         Self {
             file: file.to_owned(),
@@ -105,6 +105,14 @@ impl Fault {
         }
     }
 
+    /// The same fault with what usually mends one of its kind, where nothing better is known.
+    #[must_use]
+    pub(super) fn with_help(self) -> Self {
+        let says_nothing = self.code.fix().contains("the message");
+        let help = self.help.or_else(|| (!says_nothing).then(|| self.code.fix().to_owned()));
+        Self { help, ..self }
+    }
+
     /// The same fault of a file that has no places of its own.
     #[must_use]
     pub fn without_place(self, file: &str) -> Self {
@@ -116,6 +124,17 @@ impl Fault {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+}
+
+/// A message as one line that doesn't repeat its place, as those of parsers do.
+fn in_one_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")).map_or(line, |(_, rest)| rest);
+    let place = line.rfind(" at line ").filter(|at| {
+        let rest = line.get(at + " at line ".len()..).unwrap_or_default();
+        rest.replace(" column ", "").chars().all(|c| c.is_ascii_digit())
+    });
+    line.get(..place.unwrap_or(line.len())).unwrap_or(line).to_owned()
 }
 
 /// The line and the column of a byte; the end of the content for one behind it.
@@ -143,12 +162,8 @@ impl fmt::Display for Fault {
         write!(f, " {}[{}]: {}", self.severity.word(), self.code.as_str(), self.message)?;
         if self.line > 0 {
             let gutter = self.line.to_string();
-            let letters = self.source_line.chars().count();
-            let indent: String =
-                self.source_line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            let end = if self.end_line > self.line { letters + 1 } else { self.end_column };
-            let carets = "^".repeat(end.saturating_sub(self.column).clamp(1, CARETS_MAX));
-            write!(f, "\n  {gutter} | {}\n  {:width$} | {indent}{carets}", self.source_line, "", width = gutter.len())?;
+            let (shown, indent, carets) = self.marked();
+            write!(f, "\n  {gutter} | {shown}\n  {:width$} | {indent}{carets}", "", width = gutter.len())?;
         }
         match &self.help {
             Some(help) => write!(f, "\n  help: {help}"),
@@ -157,8 +172,27 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The most carets below a line.
-const CARETS_MAX: usize = 120;
+/// The longest line that is shown as a whole, in characters; of a longer one what is around the place.
+const SHOWN_MAX: usize = 160;
+
+impl Fault {
+    /// The line as it is shown, the blanks before the carets, and the carets.
+    fn marked(&self) -> (String, String, String) {
+        let letters: Vec<char> = self.source_line.chars().collect();
+        let start = self.column.saturating_sub(1);
+        let from = if letters.len() > SHOWN_MAX { start.saturating_sub(SHOWN_MAX / 4) } else { 0 };
+        let to = letters.len().min(from + SHOWN_MAX);
+        let cut = |is_cut: bool| if is_cut { "…" } else { "" };
+        let shown: String = letters.iter().skip(from).take(to - from.min(to)).collect();
+        let shown = format!("{}{shown}{}", cut(from > 0), cut(to < letters.len()));
+        let blank = |c: &char| if *c == '\t' { '\t' } else { ' ' };
+        let before = letters.iter().skip(from).take(start - from).map(blank);
+        let indent: String = cut(from > 0).chars().map(|_| ' ').chain(before).collect();
+        let end = if self.end_line > self.line { letters.len() + 1 } else { self.end_column };
+        let end = end.min(to + 1);
+        (shown, indent, "^".repeat(end.saturating_sub(self.column).max(1)))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +216,27 @@ mod tests {
             fault.helped("take it out").to_string(),
             "a.cedar:1:1: warning[never-applies]: m\n  1 | permit(\n    | ^^^^^^^\n  help: take it out"
         );
+    }
+
+    #[test]
+    fn of_a_long_line_only_what_is_around_the_place_is_shown() {
+        let content = format!("{}wrong{}", "x".repeat(300), "y".repeat(300));
+        let shown = Fault::at("a.json", &content, Some(300..305), "m").to_string();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() < 180), "{shown}");
+        let column = |line: &str, wanted: &str| line.split(wanted).next().unwrap().chars().count();
+        assert_eq!(column(lines[1], "wrong"), column(lines[2], "^^^^^"), "{shown}");
+    }
+
+    #[test]
+    fn a_message_of_a_parser_is_one_line_without_its_place() {
+        for (message, expected) in [
+            ("error: line 12 column 4: did not find '-'\n  --> <input>:12:4", "did not find '-'"),
+            ("expected value at line 2 column 6", "expected value"),
+            ("stands at line ends", "stands at line ends"),
+        ] {
+            assert_eq!(Fault::in_file("a", message).message, expected);
+        }
     }
 
     #[test]

@@ -115,7 +115,11 @@ impl Grants {
             names.insert(name.to_ascii_lowercase(), name);
         }
         if !wrong.is_empty() {
-            return Err(wrong.into_iter().map(|message| Fault::in_file(&settings.file, message)).collect());
+            let fault = |message: String| {
+                let unknown = message.rsplit('`').nth(1).unwrap_or_default().to_owned();
+                Fault::in_file(&settings.file, message).near(&unknown, table.claims.iter().map(|claim| &*claim.name))
+            };
+            return Err(wrong.into_iter().map(fault).collect());
         }
         Ok(Self::resolve(&table, settings, types, names))
     }

@@ -74,6 +74,7 @@ pub mod search;
 pub mod coverage;
 pub mod matrix;
 pub mod mutation;
+pub mod lint;
 pub mod policy_test;
 pub mod proof;
 

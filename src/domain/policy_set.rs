@@ -2,6 +2,7 @@
 //! policies that can apply and no others.
 
 mod changed;
+mod impossible;
 mod read;
 
 use std::{
@@ -17,15 +18,15 @@ use cedar_policy::{
 use quick_cache::sync::Cache;
 use serde_json::Value as Json;
 
-pub(super) use read::ANNOTATIONS;
 use read::{Places, Read};
 
 use super::{
     cedar::{Condition, with_situation},
     clause::Clauses,
     conjunct::{Conjunct, conjuncts_of},
-    fault::{Fault, in_order},
+    fault::{Code, Fault, in_order},
     grants::ASSUMED,
+    lint::read_accepted,
     looks::Looks,
     obligations::named_obligations,
     proof::invariant,
@@ -58,6 +59,23 @@ impl SourceFile {
     }
 }
 
+/// The fault of an unknown name, asking for the one of the schema that is near: of several Cedar asks for any.
+fn asked(fault: Fault, schema: &RealmSchema) -> Fault {
+    let written = fault.message.split('`').nth(1).unwrap_or_default().to_owned();
+    let action = written.trim_end_matches('"').rsplit('"').next().unwrap_or_default().to_owned();
+    let fresh = |fault: Fault| Fault { help: None, ..fault };
+    match fault.code {
+        Code::UnknownAction => fresh(fault).near(&action, schema.actions.keys().map(|name| &**name)),
+        Code::UnknownEntityType => fresh(fault).near(&written, schema.entities.keys().map(|name| &**name)),
+        _ => fault,
+    }
+}
+
+/// What a policy file has wrong by itself: it is not written in Cedar's language.
+pub fn policy_syntax(file: &SourceFile) -> Vec<Fault> {
+    in_order(read::syntax(file).err().unwrap_or_default())
+}
+
 /// A policy with what decisions and reasons need of it.
 #[derive(Debug)]
 pub(super) struct CompiledPolicy {
@@ -67,6 +85,10 @@ pub(super) struct CompiledPolicy {
     /// Its conditions one by one.
     pub(super) conjuncts: Vec<Conjunct>,
     pub(super) precedence: i64,
+    /// The warnings that its author means, by `@accept`.
+    pub(super) accepted: Vec<Code>,
+    /// The conjunct from which on it can't hold by the types of the schema, where Cedar's validation says that it can't.
+    pub(super) impossible_from: Option<usize>,
     /// The obligations that it carries where it permits.
     pub(super) obligations: Vec<Arc<str>>,
     /// When it applies, given that it is one of a question's [`Candidates`].
@@ -157,11 +179,14 @@ impl PolicySet {
     /// Every fault with file, line and column: syntax, a missing or doubled `@id`, an unknown
     /// annotation, a template, and whatever Cedar's strict validation finds. What one file has wrong hides nothing of another.
     pub fn compile(files: &[&SourceFile], schema: &RealmSchema) -> Result<Self, Vec<Fault>> {
-        let Read { policies, whole, places, mut faults } = read::read(files);
+        let Read { mut policies, whole, places, mut faults } = read::read(files);
         let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
         for error in validated.validation_errors() {
             match places.get::<str>(error.policy_id().as_ref()) {
-                Some(file) => faults.extend(Fault::of_validation(&file.path, &file.content, error)),
+                Some(file) => {
+                    let found = Fault::of_validation(&file.path, &file.content, error).into_iter();
+                    faults.extend(found.map(|fault| asked(fault, schema)));
+                }
                 None => faults.push(Fault::in_file("policies", error.to_string())),
             }
         }
@@ -174,7 +199,12 @@ impl PolicySet {
             let found = Fault::of_warning(&file.path, &file.content, warning);
             Some(found.into_iter().map(|fault| (Arc::from(id), fault)).collect::<Vec<_>>())
         });
-        let warnings = warned.flatten().collect();
+        let warnings: Vec<(Arc<str>, Fault)> = warned.flatten().collect();
+        for policy in &mut policies {
+            if warnings.iter().any(|(id, fault)| *id == policy.id && fault.code == Code::NeverApplies) {
+                policy.impossible_from = impossible::first(policy, &whole, schema);
+            }
+        }
         Ok(Self { warnings, ..Self::indexed(policies, schema) })
     }
 
@@ -359,16 +389,28 @@ impl CompiledPolicy {
     fn of(policy: &Policy, file: &SourceFile) -> Result<Self, (&'static str, String)> {
         let annotations: BTreeMap<Arc<str>, Arc<str>> =
             policy.annotations().map(|(name, text)| (name.into(), text.into())).collect();
-        let precedence = match annotations.get("precedence").map(|text| text.parse::<i64>()) {
-            None => 100,
-            Some(Ok(number)) => number,
-            Some(Err(_)) => return Err(("precedence", "`@precedence` is not a whole number".to_owned())),
-        };
+        let precedence =
+            match annotations.get("precedence").map(|text| text.parse::<i64>()) {
+                None => 100,
+                Some(Ok(number)) => number,
+                Some(Err(_)) => return Err((
+                    "precedence",
+                    "`@precedence` is not a whole number, expected one without anything around it, for example `10`"
+                        .to_owned(),
+                )),
+            };
         if let Some(code) = annotations.get("reason").filter(|code| !is_code(code)) {
-            return Err(("reason", format!("the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`")));
+            return Err((
+                "reason",
+                format!(
+                    "the reason code `{code}` is not of the form `UPPER_SNAKE_CASE`, expected for example `NOT_OWNER`"
+                ),
+            ));
         }
         let obligations = named_obligations(policy.effect(), annotations.get("obligation"));
         let obligations = obligations.map_err(|message| ("obligation", message))?;
+        let accepted = annotations.get("accept").map(|text| read_accepted(text)).transpose();
+        let accepted = accepted.map_err(|message| ("accept", message))?.unwrap_or_default();
         let fault = |error: &dyn std::fmt::Display| ("", format!("the policy has no JSON form: {error}"));
         let json = policy.to_json().map_err(|error| fault(&error))?;
         // Read back, it has no places in the file, which the evaluator would copy for every value on its way.
@@ -379,6 +421,8 @@ impl CompiledPolicy {
             effect: policy.effect(),
             clauses: Clauses::of(&json).map_err(|error| fault(&error))?,
             conjuncts: conjuncts_of(policy, file),
+            accepted,
+            impossible_from: None,
             precedence,
             obligations,
             annotations,
@@ -401,23 +445,9 @@ impl CompiledPolicy {
         Fault { message: message.into(), ..place.clone() }
     }
 
-    /// The names of its annotations.
-    pub(super) fn annotation_names(&self) -> impl Iterator<Item = &str> {
-        self.annotations.keys().map(|name| &**name)
-    }
-
     /// Its scope names an entity for the principal or for the resource.
     pub(super) fn names_an_entity(&self) -> bool {
         self.scope.principal.entity.is_some() || self.scope.resource.entity.is_some()
-    }
-
-    /// The entity types that its scope names.
-    pub(super) fn scope_types(&self) -> impl Iterator<Item = String> {
-        let constraints = [&self.scope.principal, &self.scope.resource].into_iter();
-        constraints.flat_map(|constraint| {
-            let of_entity = constraint.entity.as_ref().map(|uid| uid.type_name().to_string());
-            of_entity.into_iter().chain(constraint.entity_type.clone())
-        })
     }
 
     /// The entity types of what its scope asks to be above the principal or the resource.

@@ -128,12 +128,7 @@ impl Realm {
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
         let relations = relations.map_err(&mut keep).ok();
-        let policy_files: Vec<&SourceFile> = files.iter().filter(|file| file.is_policy_file()).collect();
-        let policies =
-            schema.as_ref().and_then(|schema| PolicySet::compile(&policy_files, schema).map_err(&mut keep).ok());
-        if schema.is_none() {
-            keep(PolicySet::faults_without_schema(&policy_files));
-        }
+        let policies = policies(files, schema.as_ref()).map_err(&mut keep).ok();
         let types =
             file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
                 resource_types(files, file, schema, relations).map_err(&mut keep).ok()
@@ -286,7 +281,17 @@ fn find<'a>(files: &'a [SourceFile], path: &str) -> Option<&'a SourceFile> {
 }
 
 fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, Vec<Fault>> {
-    find(files, path).ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
+    find(files, path)
+        .ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
+}
+
+/// The policies; without a schema what their files have wrong by themselves.
+fn policies(files: &[SourceFile], schema: Option<&RealmSchema>) -> Result<PolicySet, Vec<Fault>> {
+    let files: Vec<&SourceFile> = files.iter().filter(|file| file.is_policy_file()).collect();
+    match schema {
+        Some(schema) => PolicySet::compile(&files, schema),
+        None => Err(PolicySet::faults_without_schema(&files)),
+    }
 }
 
 fn resource_types(

@@ -190,7 +190,9 @@ fn read_subject(json: &Json, entity: &str, attributes: &BTreeMap<Arc<str>, Membe
     };
     let Some(Part { path, name }) = parts.next() else { return Err(expected()) };
     let Some(Member { value_type, is_required }) = attributes.get(&attribute).cloned() else {
-        return Err(format!("`{entity}` has no attribute `{attribute}` in the schema"));
+        let known: Vec<&str> = attributes.keys().map(|name| &**name).collect();
+        let known = known.join(", ");
+        return Err(format!("`{entity}` has no attribute `{attribute}` in the schema, expected one of {known}"));
     };
     let more: Vec<Part> = parts.collect();
     if !more.is_empty() && !matches!(value_type, AttributeType::Entity(_)) {
@@ -215,7 +217,9 @@ fn texts(json: Option<&Json>) -> Vec<Arc<str>> {
 pub(super) fn syntax_fault(file: &str, content: &str, error: &serde_json::Error) -> Fault {
     let line_start: usize = content.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let at = line_start + error.column().saturating_sub(1);
-    Fault::at(file, content, Some(at..at), error.to_string()).coded(Code::Syntax)
+    let fault = Fault::at(file, content, Some(at..at), error.to_string()).coded(Code::Syntax);
+    let is_comma = fault.message == "trailing comma";
+    if is_comma { fault.helped("no comma stands before a closing bracket") } else { fault }
 }
 
 #[cfg(test)]

@@ -65,8 +65,7 @@ impl RealmSchema {
     /// # Errors
     /// Every fault with its place in the file.
     pub fn parse(file: &str, content: &str) -> Result<Self, Vec<Fault>> {
-        let (cedar, _) =
-            Schema::from_cedarschema_str(content).map_err(|error| of_schema(file, content, &error))?;
+        let (cedar, _) = Schema::from_cedarschema_str(content).map_err(|error| of_schema(file, content, &error))?;
         let (json, _) = schema_str_to_json_with_resolved_types(content)
             .map_err(|error| vec![Fault::in_file(file, error.to_string())])?;
         let action_uids = cedar.actions().map(|uid| (Arc::from(uid.id().unescaped()), uid.clone())).collect();
@@ -108,7 +107,21 @@ impl RealmSchema {
 /// The faults of a schema: what is not written as schemas are is a fault of syntax.
 fn of_schema(file: &str, content: &str, error: &CedarSchemaError) -> Vec<Fault> {
     let is_syntax = matches!(error, CedarSchemaError::Parse(_));
-    Fault::of_cedar(file, content, if is_syntax { Code::Syntax } else { Code::Schema }, error)
+    let faults = Fault::of_cedar(file, content, if is_syntax { Code::Syntax } else { Code::Schema }, error);
+    let in_words = |fault: Fault| {
+        let message = fault.message.trim_start_matches("error parsing schema: ").to_owned();
+        let unknown = message.strip_prefix("failed to resolve type").and_then(|rest| rest.split_once(": "));
+        let Some((_, unknown)) = unknown else { return Fault { message, ..fault } };
+        let mut names: Vec<&str> = unknown.split(", ").collect();
+        names.dedup();
+        let message = format!("the schema declares no type `{}`", names.join("`, `"));
+        let declared = content.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let known = declared.filter(|word| word.starts_with(char::is_uppercase) && !names.contains(word));
+        let known: Vec<&str> = known.collect();
+        let name = names.first().copied().unwrap_or_default();
+        Fault { message, ..fault }.near(name, known)
+    };
+    faults.into_iter().map(in_words).collect()
 }
 
 fn members<'a>(body: &'a Json, key: &str) -> impl Iterator<Item = (&'a str, &'a Json)> {

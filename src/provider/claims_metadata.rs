@@ -94,7 +94,10 @@ mod tests {
         let faults = read(None, &[file("a.json", "{}"), file("b.sql", "COPY")]).unwrap_err();
         let expected =
             "b.sql: is none of the Ed-Fi Data Management Service, as `a.json` is; import one product at a time";
-        assert_eq!(faults.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        assert_eq!(
+            faults.iter().map(|fault| format!("{}: {}", fault.file, fault.message)).collect::<Vec<_>>(),
+            [expected]
+        );
         assert_eq!(read(None, &[]).unwrap_err().len(), 1);
     }
 }

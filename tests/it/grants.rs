@@ -60,8 +60,9 @@ fn warnings_are_findings_only_when_asked_to_be() {
         let checked = hallpass(arguments);
         let shown = text(&checked.stdout);
         assert_eq!(checked.status.code(), Some(code), "{shown}");
-        let dead = "policies/edfi: warning: 12 claims belong to no resource type: ";
-        assert!(shown.lines().any(|line| line.starts_with(dead)), "{shown}");
+        let dead = "warning[unknown-claim]: 12 claims belong to no resource type: ";
+        let is_it = |line: &str| line.starts_with("policies/edfi/grants.json:") && line.contains(dead);
+        assert!(shown.lines().any(is_it), "{shown}");
     }
 }
 
@@ -104,8 +105,9 @@ fn what_cannot_be_imported_is_told_and_nothing_written() {
     let (claims, table) = (path("Claims.json"), path("grants.json"));
     let imported = hallpass(&["grants", "import", &claims, "-o", &table]);
     assert_eq!(imported.status.code(), Some(1));
-    let expected =
-        format!("{claims}: claimsHierarchy[0].claimSets[1]: claim set `A` stands twice on this claim\n1 fault\n");
+    let expected = format!(
+        "{claims}: error[data-file]: claimsHierarchy[0].claimSets[1]: claim set `A` stands twice on this claim\n1 fault\n"
+    );
     assert_eq!(text(&imported.stderr), expected);
     assert!(!Path::new(&table).exists());
 }

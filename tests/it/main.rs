@@ -24,6 +24,7 @@ mod issuer_server;
 mod kill;
 mod log_status;
 mod matrix;
+mod mistakes;
 mod oauth_token;
 mod pages;
 mod policy_tests;

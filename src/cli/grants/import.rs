@@ -72,8 +72,9 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome>
             return Ok(Outcome::Findings);
         }
     };
-    for fault in notes.iter().take(NOTES_MAX) {
-        note(&plain_fault(fault));
+    for found in notes.iter().take(NOTES_MAX) {
+        // What was taken over in another way is no fault.
+        note(&plain(&format!("{}: {}", found.file, found.message)));
     }
     if let Some(more) = notes.len().checked_sub(NOTES_MAX).filter(|more| *more > 0) {
         note(&format!("and {more} more like these"));

@@ -250,7 +250,7 @@ fn a_type_that_cannot_have_paths_is_a_fault() {
         ),
     ] {
         let faults: Vec<_> = compile(realm, relations, schema, permit).unwrap_err();
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let faults: Vec<_> = faults.iter().map(|fault| format!("{}: {}", fault.file, fault.message)).collect();
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
     }
 }

@@ -9,7 +9,7 @@ use super::{Derived, Fact, Filled, Held, Known, Member, Ready, Source, Step, Ste
 use crate::domain::{
     access_request::is_filled_otherwise,
     cedar::CedarTypes,
-    fault::Fault,
+    fault::{Code, Fault},
     policy_set::SourceFile,
     realm_file::{DerivedRule, DerivedSource, RealmFile},
     record_mapping::Relations,
@@ -101,6 +101,14 @@ impl Parts<'_> {
         }
     }
 
+    fn no_file(&self, table: &Arc<str>) -> Fault {
+        let content = self.files.iter().find(|file| file.path == self.path).map_or("", |file| &file.content);
+        let quoted = format!("\"{table}\"");
+        let place = content.find(&quoted).map(|start| start..start + quoted.len());
+        let fault = Fault::at(self.path, content, place, format!("the realm's folder has no file `{table}`"));
+        fault.coded(Code::MissingFile).near(table, self.files.iter().map(|file| file.path.as_str()))
+    }
+
     fn circle(&self, members: &[Member], circle: &[usize]) -> Fault {
         let names = circle.iter().filter_map(|member| Some(format!("`{}`", members.get(*member)?.name)));
         let message =
@@ -122,7 +130,7 @@ impl Parts<'_> {
             DerivedSource::Row { table, keys } => {
                 let keys = texts(keys)?;
                 let Some(file) = self.files.iter().find(|file| *file.path == **table) else {
-                    return Err(vec![self.fault(rule, format!("the realm's folder has no file `{table}`"))]);
+                    return Err(vec![self.no_file(table)]);
                 };
                 Source::Row { rows: read_rows(file, &value_type, self.relations, self.cedar_types)?, keys }
             }

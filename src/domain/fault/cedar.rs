@@ -69,18 +69,74 @@ fn place(error: &dyn Diagnostic) -> Option<Range<usize>> {
 fn sentence(error: &dyn Diagnostic) -> String {
     let text = error.to_string();
     let label = error.labels().and_then(|mut labels| labels.next());
-    label.and_then(|label| label.label().map(|label| format!("{text}: {label}"))).unwrap_or(text)
+    let text = label.and_then(|label| label.label().map(|label| format!("{text}: {label}"))).unwrap_or(text);
+    in_words(&text)
 }
 
 /// What is likely meant: Cedar's own help, or what is known of slips that it has none for.
 fn help(error: &dyn Diagnostic, content: &str, place: Option<&Range<usize>>, message: &str) -> Option<String> {
-    let own = error.help().map(|help| help.to_string());
-    let from = place.and_then(|place| content.get(place.start..)).unwrap_or_default();
-    slip(message, from).map(str::to_owned).or(own)
+    let own = error.help().map(|help| in_words(help.to_string().trim_start_matches("for policy ")));
+    let start = place.map_or(0, |place| place.start);
+    let (before, from) = (content.get(..start).unwrap_or_default(), content.get(start..).unwrap_or_default());
+    let own = own.filter(|help| is_near(message, help));
+    slip(message, before.trim_end(), from).map(str::to_owned).or(own)
 }
 
-fn slip(message: &str, from: &str) -> Option<&'static str> {
+/// Cedar asks whether some known name was meant however far it is from what is written.
+fn is_near(message: &str, help: &str) -> bool {
+    let message =
+        message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(message, |it| it.1);
+    let quoted = |text: &str| text.split('`').nth(1).map(|name| name.trim_end_matches('"').to_owned());
+    let last = |name: String| name.rsplit(['"', ':']).next().unwrap_or_default().to_owned();
+    match (help.starts_with("did you mean"), quoted(message).map(last), quoted(help).map(last)) {
+        (true, Some(written), Some(meant)) => super::nearest(&written, [meant.as_str()]).is_some(),
+        _ => true,
+    }
+}
+
+/// Cedar's names of types that no author can write, in words; and no name of the policy.
+fn in_words(text: &str) -> String {
+    let text =
+        text.split_once("`, both operands").map_or_else(|| text.to_owned(), |(_, rest)| format!("both operands{rest}"));
+    let text = text.replace("Set<__cedar::internal::AnyEntity>", "a set of entities");
+    let text =
+        text.replace("__cedar::internal::AnyEntity", "an entity").replace("Set<__cedar::internal::Any>", "a set");
+    text.replace("__cedar::internal::", "")
+}
+
+fn slip(message: &str, before: &str, from: &str) -> Option<&'static str> {
     let has = |text: &str| message.contains(text);
+    if has("unexpected token") && before.ends_with('=') && from.starts_with('>') {
+        return Some("write `>=` for at least, `<=` for at most");
+    }
+    if has("unexpected token") && before.ends_with("not") {
+        return Some("write `&&` for and, `||` for or, `!` for not");
+    }
+    if has("unexpected token `;`") {
+        return Some("every bracket that is opened is closed before the `;`");
+    }
+    if has("expected Long but saw String") && from.starts_with('"') {
+        return Some("numbers stand without quotes");
+    }
+    if has("the types String and ") || has(" and String are not compatible") {
+        return Some(
+            "an entity is written with its type, `User::\"ada\"`, and a text in quotes is only equal to a text",
+        );
+    }
+    if has("is not a valid method") {
+        return Some(
+            "sets have `contains`, `containsAll`, `containsAny` and `isEmpty`; texts are looked into with `like`",
+        );
+    }
+    if has("mixed scripts") || has("bidirectional") {
+        return Some("write it anew with letters of one script");
+    }
+    if has("condition clause cannot be empty") {
+        return Some("write a condition, or take the clause out");
+    }
+    if has("is declared twice") {
+        return Some("take one of both out");
+    }
     if has("'=' is not a valid operator") {
         return Some("write `==` to compare");
     }
@@ -90,6 +146,11 @@ fn slip(message: &str, from: &str) -> Option<&'static str> {
     let starts_anew = ["@", "permit", "forbid"].iter().any(|word| from.starts_with(word));
     if has("unexpected token") && starts_anew || has("unexpected end of input") {
         return Some("every policy ends with `;`, and every bracket that is opened is closed");
+    }
+    if has("unexpected token")
+        && ["entity ", "action ", "type ", "namespace "].iter().any(|word| from.starts_with(word))
+    {
+        return Some("every declaration ends with `;`, and every bracket that is opened is closed");
     }
     if has("unexpected token `=`") || has("unexpected token `!`") {
         return Some("compare with `==` or `!=`, join conditions with `&&` or `||`");

@@ -40,7 +40,7 @@ macro_rules! codes {
 codes! {
     Syntax "syntax" Error
         "the file is not written in its language"
-        "mend the text at the place; what stood there and what was expected is in the message"
+        "mend the text at the place, as the message says"
     MissingFile "missing-file" Error
         "a file that the realm needs is not there"
         "add the file, or mend the name under which another file asks for it"
@@ -94,7 +94,7 @@ codes! {
         "write one that is declared, or declare it"
     Unmet "unmet" Error
         "two files of the realm contradict each other"
-        "change the one or the other, as the message says"
+        "change the one or the other so that both fit"
     Untrusted "untrusted" Error
         "what a policy or the schema needs comes from callers, who are not believed it"
         "list it in `[trusted]` of realm.toml, or do without it"

@@ -29,7 +29,7 @@ fn placed(fault: Fault, files: &[SourceFile]) -> Fault {
 }
 
 /// Where a name stands as a word of its own, outside of comments.
-fn occurrences(content: &str, name: &str) -> Vec<Range<usize>> {
+pub(in crate::domain) fn occurrences(content: &str, name: &str) -> Vec<Range<usize>> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     let whole = |start: usize| {
         let end = start + name.len();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Grants;
-use crate::domain::{realm_file::GrantSettings, resource_type::ResourceType, schema::RealmSchema};
+use crate::domain::{fault::Code, realm_file::GrantSettings, resource_type::ResourceType, schema::RealmSchema};
 
 /// A grant that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ pub struct GrantFault {
 /// The most faults that are listed.
 pub const FAULTS_MAX: usize = 1_000;
 /// The most names that a warning lists.
-const NAMES_MAX: usize = 20;
+const NAMES_MAX: usize = 3;
 
 impl Grants {
     /// The grants that cannot be used, sorted; the first [`FAULTS_MAX`].
@@ -66,26 +66,42 @@ impl Grants {
         unusable.chain(granted).collect()
     }
 
-    /// What an author of the table should look at, a sentence each: grants that cannot be used, by what is wrong with
-    /// them, and names that lead nowhere. None keeps the realm from loading.
-    pub fn warnings(&self, schema: &RealmSchema) -> Vec<String> {
+    /// What an author of the table should look at: grants that cannot be used, by what is wrong with them, and names that
+    /// lead nowhere. Each with its code, a name of the table that it is about, and a sentence. None keeps the realm from
+    /// loading.
+    pub(in crate::domain) fn findings(&self, schema: &RealmSchema) -> Vec<(Code, Option<Arc<str>>, String)> {
         let mut by_message: BTreeMap<Arc<str>, Vec<GrantFault>> = BTreeMap::new();
         for fault in self.all_faults() {
             by_message.entry(Arc::clone(&fault.message)).or_default().push(fault);
         }
-        let mut warnings: Vec<String> = by_message.into_values().filter_map(unusable).collect();
+        let unusable = by_message.into_values().filter_map(unusable);
+        let mut findings: Vec<_> = unusable.map(|message| (Code::UnusableGrant, None, message)).collect();
         let unknown_actions = self.actions.iter().filter(|action| !schema.actions.contains_key(*action));
+        for action in unknown_actions {
+            let message = format!("the action `{action}` is not in the schema");
+            findings.push((Code::UngrantableAction, Some(Arc::clone(action)), message));
+        }
         // Those that cannot be used at all are told above.
         let is_usable = |name: &&Arc<str>| self.types.get(*name).is_some_and(|entry| !entry.is_unusable);
         let unknown_types = self.unknown_types.iter().filter(is_usable).cloned().collect();
-        for (names, one, many) in [
-            (unknown_actions.cloned().collect(), "action is not in the schema", "actions are not in the schema"),
-            (self.dead.clone(), "claim belongs to no resource type", "claims belong to no resource type"),
-            (unknown_types, "resource type has no claim in the table", "resource types have no claim in the table"),
+        for (code, names, one, many) in [
+            (
+                Code::UnknownClaim,
+                self.dead.clone(),
+                "claim belongs to no resource type",
+                "claims belong to no resource type",
+            ),
+            (
+                Code::UnclaimedType,
+                unknown_types,
+                "resource type has no claim in the table",
+                "resource types have no claim in the table",
+            ),
         ] {
-            warnings.extend(listed(names, one, many));
+            let first = names.iter().min().cloned();
+            findings.extend(listed(names, one, many).map(|message| (code, first, message)));
         }
-        warnings
+        findings
     }
 }
 

@@ -202,7 +202,12 @@ fn twice(file: &str, content: &str, json: &Json) -> Fault {
         keys.count() > 1
     };
     match claims.and_then(|claims| claims.keys().find(is_double)) {
-        Some(claim) => Fault::in_file(file, format!("claim `{claim}` stands twice in the table")),
+        Some(claim) => {
+            let written = json!(claim).to_string();
+            let place = content.rfind(&format!("{written}:")).map(|start| start..start + written.len());
+            let message = format!("claim `{claim}` stands twice in the table");
+            Fault::at(file, content, place, message).helped("join both into one")
+        }
         None => Fault::in_file(file, JsonFault::DuplicateName.reason()),
     }
 }

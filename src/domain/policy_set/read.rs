@@ -14,7 +14,7 @@ use super::{CompiledPolicy, SourceFile};
 use crate::domain::fault::{Code, Fault};
 
 /// The annotations that mean something here.
-pub(in crate::domain) const ANNOTATIONS: [&str; 10] =
+const ANNOTATIONS: [&str; 10] =
     ["id", "title", "reason", "missing", "message", "hint", "precedence", "denial", "obligation", "accept"];
 
 /// What policy files say.
@@ -47,23 +47,38 @@ pub(super) fn read<'f>(files: &[&'f SourceFile]) -> Read<'f> {
     let mut read =
         Read { policies: Vec::new(), whole: CedarPolicySet::new(), places: HashMap::new(), faults: Vec::new() };
     for file in files {
-        match CedarPolicySet::from_str(&file.content) {
+        match syntax(file) {
             Ok(parsed) => read.add(file, &parsed),
-            Err(error) => {
-                let found = Fault::of_cedar(&file.path, &file.content, Code::Syntax, &error);
-                read.faults.extend(found.into_iter().map(twice_annotated));
-            }
+            Err(found) => read.faults.extend(found),
         }
     }
     read
+}
+
+/// Parses a file.
+///
+/// # Errors
+/// What is not written in Cedar's language.
+pub(super) fn syntax(file: &SourceFile) -> Result<CedarPolicySet, Vec<Fault>> {
+    CedarPolicySet::from_str(&file.content).map_err(|error| {
+        let found = Fault::of_cedar(&file.path, &file.content, Code::Syntax, &error);
+        found.into_iter().map(twice_annotated).collect()
+    })
 }
 
 impl<'f> Read<'f> {
     fn add(&mut self, file: &'f SourceFile, parsed: &CedarPolicySet) {
         for template in parsed.templates() {
             let inner: &cedar_policy_core::ast::Template = template.as_ref();
+            let whole = inner.loc().map(span);
+            let slot = whole.clone().and_then(|whole| {
+                let start = whole.start + file.content.get(whole)?.find('?')?;
+                let name = file.content.get(start + 1..)?.split(|c: char| !c.is_alphanumeric()).next()?;
+                Some(start..start + 1 + name.len())
+            });
             let message = "templates are not supported, write a policy";
-            self.faults.push(Fault::at(&file.path, &file.content, inner.loc().map(span), message).coded(Code::Template));
+            let fault = Fault::at(&file.path, &file.content, slot.or(whole), message);
+            self.faults.push(fault.coded(Code::Template).helped(Code::Template.fix()));
         }
         let mut in_file: Vec<&Policy> = parsed.policies().collect();
         in_file.sort_by_key(|policy| place(policy).map(|place| place.start));

@@ -369,7 +369,7 @@ fn a_deployments_issuer_can_name_the_aliases_that_there_are() {
     };
     let faults = realm.trust(&[issuer("https://a.example", &["typos", "odd"])]).unwrap_err();
     assert_eq!(
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        faults.iter().map(|fault| format!("{}: {}", fault.file, fault.message)).collect::<Vec<_>>(),
         [
             "the deployment's issuers: the issuer `https://a.example` names the aliases `odd`, expected some of old, typos"
         ]

@@ -51,7 +51,8 @@ fn annotations(files: &[SourceFile], file: &RealmFile, policies: &PolicySet) -> 
         let is_named = policies.iter().any(|policy| policy.obligations.contains(id));
         if rule.actions.is_empty() && !is_named {
             let message = format!("obligation `{id}` has no `actions`, and no permit carries it with `@obligation`");
-            faults.push(fault_at(files, &rule.place, message));
+            let help = "name it in a permit's `@obligation`, give it `actions`, or take it out";
+            faults.push(fault_at(files, &rule.place, message).coded(Code::Unmet).helped(help));
         }
     }
     let is_given = |code: &str| {

@@ -6,7 +6,7 @@ use super::{REALM_FILE, find};
 use crate::domain::{
     aliases::Aliases,
     application::recorded,
-    fault::Fault,
+    fault::{Code, Fault},
     issuer::Issuer,
     policy_set::SourceFile,
     realm_file::{ClaimMapping, RealmFile},
@@ -28,7 +28,8 @@ pub(super) fn read_aliases(files: &[SourceFile], realm: &RealmFile) -> Result<Al
         let Some(path) = mapping.texts.aliases.as_ref().filter(|path| !read.contains_key(*path)) else { continue };
         let Some(file) = find(files, path) else {
             let message = format!("the realm's folder has no file `{path}`");
-            faults.push(Fault::at(REALM_FILE, content(files), mapping.place("aliases"), message));
+            let fault = Fault::at(REALM_FILE, content(files), mapping.place("aliases"), message);
+            faults.push(fault.coded(Code::MissingFile).near(path, files.iter().map(|file| file.path.as_str())));
             continue;
         };
         let aliases = Aliases::parse(&file.path, &file.content);
@@ -66,22 +67,24 @@ pub(super) fn check_principal(
 ) -> Vec<Fault> {
     let principal = &file.principal;
     let mut faults = Vec::new();
-    let mut wrong = |place, message| faults.push(Fault::at(REALM_FILE, content(files), place, message));
+    let mut wrong =
+        |code, place, message| faults.push(Fault::at(REALM_FILE, content(files), place, message).coded(code));
     let unknown = |name: &Arc<str>| {
         let types = schema.entities.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
         format!("the schema has no entity type `{name}`, expected one of {types}")
     };
     if let Some(actor) = principal.actor.as_ref().filter(|actor| !schema.entities.contains_key(*actor)) {
-        wrong(principal.place("actor"), unknown(actor));
+        wrong(Code::UnknownEntityType, principal.place("actor"), unknown(actor));
     }
     let Some(members) = schema.entities.get(&principal.entity) else {
-        wrong(principal.place("entity"), unknown(&principal.entity));
+        wrong(Code::UnknownEntityType, principal.place("entity"), unknown(&principal.entity));
         return faults;
     };
     for mapping in &principal.attributes {
         let name = format!("`{}.{}`", principal.entity, mapping.attribute);
         for (key, sentence) in unfit(mapping, members.get(&mapping.attribute), relations) {
-            wrong(mapping.place(key), format!("the principal's attribute {name} {sentence}"));
+            let code = if members.contains_key(&mapping.attribute) { Code::Unmet } else { Code::UnknownAttribute };
+            wrong(code, mapping.place(key), format!("the principal's attribute {name} {sentence}"));
         }
     }
     let links = relations.entity(&principal.entity).map(|rules| &rules.links);
@@ -89,9 +92,14 @@ pub(super) fn check_principal(
     let required = members.iter().filter(|(_, member)| member.is_required).map(|(name, _)| name);
     for name in required.filter(|name| principal.attribute(name).is_none() && !is_link(name)) {
         let message = format!("the schema requires `{}.{name}`, but no claim is mapped to it", principal.entity);
-        wrong(principal.place("entity"), message);
+        wrong(Code::Unmet, principal.place("entity"), message);
     }
-    faults
+    let known = || members.keys().map(|name| &**name);
+    let asked = |fault: Fault| match fault.message.split(['.', '`']).nth(2).map(str::to_owned) {
+        Some(name) if fault.code == Code::UnknownAttribute => fault.near(&name, known()),
+        _ => fault,
+    };
+    faults.into_iter().map(asked).collect()
 }
 
 /// What a mapping says that the attribute as the schema declares it has no use for: the key, and a sentence without its

@@ -1,6 +1,6 @@
 //! What the files of a realm say of each other.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cedar_policy::EntityTypeName;
 
@@ -53,7 +53,8 @@ fn claim_set(file: &RealmFile) -> Option<Fault> {
     if file.principal.attribute(&grants.claim_set).is_some() {
         return None;
     }
-    let message = format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set);
+    let message =
+        format!("`grants.claim_set` names `{}`, which is none of the principal's attributes", grants.claim_set);
     let known = file.principal.attributes.iter().map(|mapping| &*mapping.attribute);
     Some(Fault::in_file(REALM_FILE, message).coded(Code::UnknownName).near(&grants.claim_set, known))
 }
@@ -81,10 +82,15 @@ fn actions_and_settings(file: &RealmFile, schema: &RealmSchema) -> Vec<Fault> {
     for name in named.chain(obliged).filter(|name| !schema.actions.contains_key(*name)) {
         wrong(Code::UnknownAction, format!("the schema has no action `{name}`, expected one of {known}"));
     }
+    let mut unfit: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (action, shape) in &schema.actions {
         for fault in settings_for(shape, &file.settings).err().into_iter().flatten() {
-            wrong(Code::Unmet, format!("action `{action}`: {fault}"));
+            unfit.entry(fault).or_default().push(action);
         }
+    }
+    for (fault, actions) in unfit {
+        let word = if actions.len() == 1 { "action" } else { "actions" };
+        wrong(Code::Unmet, format!("{word} `{}`: {fault}", actions.join("`, `")));
     }
     for name in undeclared(&schema.actions, &file.settings) {
         wrong(Code::Unmet, format!("no action's `context.settings` in the schema declares the setting `{name}`"));

@@ -10,9 +10,13 @@ use cedar_policy::{Context, Effect, EntityUid, Request, RestrictedExpression};
 
 use super::{REALM_FILE, Realm};
 use crate::domain::{
-    access_request::SETTLED_CONTEXT, cedar::with_situation, decide::expression,
+    access_request::SETTLED_CONTEXT,
+    cedar::with_situation,
+    decide::expression,
     fault::{Code, Fault},
-    policy_set::CompiledPolicy, realm_file::SETTINGS, resource_type::LACKS,
+    policy_set::CompiledPolicy,
+    realm_file::SETTINGS,
+    resource_type::LACKS,
 };
 
 /// The member of the context that holds the grant's strategies.

@@ -156,7 +156,9 @@ fn settings_that_do_not_fit_are_faults_with_their_names() {
     };
     let missing = faults(&REALM.replace("limit = 3\n", ""));
     assert!(
-        missing.contains("action `Look`: the setting `limit` is missing, the schema wants a whole number"),
+        missing.contains(
+            "actions `Change`, `Look`, `Make`: the setting `limit` is missing, the schema wants a whole number"
+        ),
         "{missing}"
     );
     let mistyped = faults(&REALM.replace("isOpen = true", "isOpen = 1"));
@@ -387,14 +389,14 @@ fn a_relation_that_the_schema_rules_out_is_a_fault() {
             .err()
             .unwrap_or_default()
             .into_iter()
-            .map(|fault| fault.to_string())
+            .map(|fault| format!("{}:{} {}", fault.file, fault.line, fault.message))
             .collect::<Vec<_>>()
     };
     assert!(faults("Badge").is_empty());
-    let ruled_out = "relations.toml: relation `wears` puts a `Clerk` in a `Shelf`, which the schema rules out, \
+    let ruled_out = "relations.toml:4 relation `wears` puts a `Clerk` in a `Shelf`, which the schema rules out, \
                      expected `entity Clerk in [Shelf]` in schema.cedarschema";
     assert_eq!(faults("Shelf"), [ruled_out]);
-    let unknown = "relations.toml: the schema has no entity type `Box`, expected one of Badge, Clerk, Item, Shelf";
+    let unknown = "relations.toml:6 the schema has no entity type `Box`, expected one of Badge, Clerk, Item, Shelf";
     assert_eq!(faults("Box"), [unknown]);
 }
 
@@ -465,7 +467,7 @@ fn a_list_of_what_callers_are_believed_names_what_there_is_and_all_that_is_neede
             "[trusted]\nPage = [\"owner\"]\n",
             &optional,
             "@id(\"own\") permit (principal, action, resource is Note) when { resource has owner };",
-            &["0: the policy `own` looks at `resource.owner`, but callers are not believed it: list it in `[trusted]`"],
+            &["5: the policy `own` looks at `resource.owner`, but callers are not believed it: list it in `[trusted]`"],
         ),
         (
             "",

@@ -87,7 +87,8 @@ impl<'a> Checked<'a> {
             for name in list.names.iter().filter(|name| !has(name)) {
                 let of = if is_any { "no resource type has" } else { "the resource type has no" };
                 let message = format!("`trusted.{}`: {of} attribute `{name}` that callers could give", list.of);
-                faults.push(self.fault(list, message));
+                let known = types.values().flat_map(|attributes| attributes.keys()).map(|name| &***name);
+                faults.push(self.fault(list, message).near(name, known));
             }
         }
         faults

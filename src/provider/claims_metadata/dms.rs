@@ -310,7 +310,8 @@ mod tests {
             .iter()
             .map(|(path, content)| SourceFile { path: (*path).to_owned(), content: (*content).to_owned() })
             .collect();
-        let texts = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text = |fault: &Fault| format!("{}: {}", fault.file, fault.message);
+        let texts = |faults: Vec<Fault>| faults.iter().map(text).collect::<Vec<_>>();
         read(&files).map(|imported| (imported.table.text(), texts(imported.notes))).map_err(texts)
     }
 
@@ -388,7 +389,7 @@ mod tests {
                 "Claims.json: claimsHierarchy[0].claimSets[0].actions: is no list",
                 "Claims.json: claimsHierarchy[1].claims[0]: is no object",
                 "other.json: is neither a claims document (`claimSets`, `claimsHierarchy`) nor a fragment (`name`, `resourceClaims`)",
-                "half.json:2:17: expected value at line 2 column 17\n  2 |   \"claimSets\": [}\n    |                 ^",
+                "half.json: expected value",
                 "Claims.json: claim `A`: differs from `a` only in case, and case doesn't count",
             ]
         );

@@ -304,7 +304,8 @@ SELECT pg_catalog.setval('dbo.actions_actionid_seq', 2, true);
             .iter()
             .map(|(path, content)| SourceFile { path: (*path).to_owned(), content: (*content).to_owned() })
             .collect();
-        let texts = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text = |fault: &Fault| format!("{}: {}", fault.file, fault.message);
+        let texts = |faults: Vec<Fault>| faults.iter().map(text).collect::<Vec<_>>();
         read(&files).map(|imported| (imported.table.text(), texts(imported.notes))).map_err(texts)
     }
 
