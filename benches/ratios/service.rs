@@ -6,6 +6,7 @@ use hallpass::{
     app::retention::Rules,
     config::{Config, RealmConfig},
     domain::{issuer::Issuer, mask::Mask},
+    provider::realm_files::Place,
     telemetry,
 };
 
@@ -18,7 +19,8 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
         grpc_address: ([127, 0, 0, 1], 0).into(),
         realms: vec![RealmConfig {
             name: REALM.parse().unwrap(),
-            folder: "policies/edfi".into(),
+            place: Place::Folder("policies/edfi".into()),
+            watch: None,
             variant: None,
             issuers,
             decision_log: None,

@@ -16,7 +16,6 @@ use crate::{
         lint,
         policy_set::SourceFile,
         policy_test::{self, CaseResult},
-        realm::Realm,
         variant,
     },
 };

@@ -16,9 +16,7 @@ use crate::{
         people::People,
         policies::status::{PolicyStatus, Standing},
         ports::archive::{Archive, ArchiveError, KeptPolicies, Pin},
-        ports::{
-            CheckpointWitness, DecisionLog, LogStatus, RealmFiles, RelationshipStore, Stores, WitnessStatus,
-        },
+        ports::{CheckpointWitness, DecisionLog, LogStatus, RealmFiles, RelationshipStore, Stores, WitnessStatus},
         readers::Readers,
         recent::Recent,
         replay::LastPast,

@@ -72,9 +72,9 @@ pub mod row_filter;
 pub mod search;
 
 pub mod coverage;
+pub mod lint;
 pub mod matrix;
 pub mod mutation;
-pub mod lint;
 pub mod policy_test;
 pub mod proof;
 

@@ -22,7 +22,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet as CedarPolicySet, Reques
 use self::invariant::Invariant;
 use super::{
     cedar::{Condition, ConditionError, Situation},
-    fault::Fault,
+    fault::{Code, Fault},
     policy_set::SourceFile,
     realm::Realm,
     schema::RealmSchema,
@@ -79,7 +79,7 @@ impl Rules {
         let mut policies = Vec::new();
         for file in files.iter().filter(|file| file.is_policy_file()) {
             let parsed = CedarPolicySet::from_str(&file.content)
-                .map_err(|error| Fault::of_cedar(&file.path, &file.content, &error))?;
+                .map_err(|error| Fault::of_cedar(&file.path, &file.content, Code::Syntax, &error))?;
             let mut in_file: Vec<(usize, &Policy)> =
                 parsed.policies().map(|policy| (start(policy).unwrap_or_default(), policy)).collect();
             in_file.sort_by_key(|(start, _)| *start);

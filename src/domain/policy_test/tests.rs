@@ -299,11 +299,9 @@ fn a_change_that_no_test_notices_survives_with_its_line() {
     assert_eq!(mutant.lines.0, "when { resource has owner && resource.owner == principal };");
     assert_eq!(mutant.lines.1, "when { resource has owner && true };");
     assert_eq!(*fate, Fate::Survived(vec!["tests/a.yaml: one's own".into()]));
-    for text in [
-        "resource.owner == principal => resource.owner != principal",
-        "permit => forbid",
-        "the policy => nothing",
-    ] {
+    for text in
+        ["resource.owner == principal => resource.owner != principal", "permit => forbid", "the policy => nothing"]
+    {
         assert_eq!(of("Owner", text).1, Fate::Killed("tests/a.yaml: one's own".into()), "{text}");
     }
     // Widened to every action, the other permit would determine the decision too.

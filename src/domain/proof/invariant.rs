@@ -9,7 +9,12 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet as CedarPolicySet, Templa
 use cedar_policy_core::parser::Loc;
 
 use super::{placeless, start};
-use crate::domain::{cedar::Condition, fault::Fault, policy_set::SourceFile, schema::RealmSchema};
+use crate::domain::{
+    cedar::Condition,
+    fault::{Code, Fault},
+    policy_set::SourceFile,
+    schema::RealmSchema,
+};
 
 /// The folder of invariants within a realm's folder.
 pub const FOLDER: &str = "invariants/";
@@ -61,7 +66,7 @@ pub(in crate::domain) fn parse(files: &[SourceFile], schema: &RealmSchema) -> Re
         let parsed = match CedarPolicySet::from_str(&file.content) {
             Ok(parsed) => parsed,
             Err(error) => {
-                faults.extend(Fault::of_cedar(&file.path, &file.content, &error));
+                faults.extend(Fault::of_cedar(&file.path, &file.content, Code::Syntax, &error));
                 continue;
             }
         };
@@ -87,7 +92,7 @@ pub(in crate::domain) fn parse(files: &[SourceFile], schema: &RealmSchema) -> Re
     let validated = Validator::new((*schema.cedar).clone()).validate(&whole, ValidationMode::Strict);
     for error in validated.validation_errors() {
         match places.get::<str>(error.policy_id().as_ref()) {
-            Some(file) => faults.extend(Fault::of_cedar(&file.path, &file.content, error)),
+            Some(file) => faults.extend(Fault::of_validation(&file.path, &file.content, error)),
             None => faults.push(Fault::in_file(FOLDER, error.to_string())),
         }
     }

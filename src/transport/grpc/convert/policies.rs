@@ -118,9 +118,9 @@ pub(crate) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile>
 pub(crate) fn validation(validation: &Validation) -> pb::ValidatePoliciesResponse {
     let Validation { faults: found, warnings, version, tests } = validation;
     let (passed, failed): (Vec<_>, Vec<_>) = tests.iter().partition(|case| case.differences.is_empty());
-    let failed = failed
-        .into_iter()
-        .map(|CaseResult { file, name, differences, .. }| format!("{file}: `{name}` fails: {}", differences.join("; ")));
+    let failed = failed.into_iter().map(|CaseResult { file, name, differences, .. }| {
+        format!("{file}: `{name}` fails: {}", differences.join("; "))
+    });
     pb::ValidatePoliciesResponse {
         faults: faults(found),
         warnings: faults(warnings),
