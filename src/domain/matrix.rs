@@ -125,9 +125,12 @@ fn contexts(bench: &Bench) -> BTreeMap<Arc<str>, Vec<Attributes>> {
     found
 }
 
+/// The resource types by action and kind.
+type Kinds = BTreeMap<(Arc<str>, Arc<str>), Vec<Arc<ResourceType>>>;
+
 /// The resource types of each action and kind.
-fn kinds(realm: &Realm) -> BTreeMap<(Arc<str>, Arc<str>), Vec<Arc<ResourceType>>> {
-    let mut found: BTreeMap<(Arc<str>, Arc<str>), Vec<Arc<ResourceType>>> = BTreeMap::new();
+fn kinds(realm: &Realm) -> Kinds {
+    let mut found = Kinds::new();
     for (action, shape) in &realm.schema.actions {
         for (name, resource_type) in &realm.resource_types {
             if shape.resources.contains(&resource_type.entity) {

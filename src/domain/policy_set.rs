@@ -12,8 +12,8 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyFromJsonError, PrincipalConstraint, Request, ResourceConstraint,
-    ValidationMode, Validator,
+    ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, Request, ResourceConstraint, ValidationMode,
+    Validator,
 };
 use quick_cache::sync::Cache;
 use serde_json::Value as Json;
@@ -563,12 +563,12 @@ impl Constraint {
 }
 
 /// The scope of a policy in its JSON form as a condition of its own.
-fn scope_of(json: &Json) -> Result<Condition, PolicyFromJsonError> {
+fn scope_of(json: &Json) -> Result<Condition, String> {
     let mut alone = json.clone();
     if let Some(members) = alone.as_object_mut() {
         members.insert("conditions".to_owned(), Json::Array(Vec::new()));
     }
-    Policy::from_json(None, alone).map(|policy| Condition::of(&policy))
+    Policy::from_json(None, alone).map(|policy| Condition::of(&policy)).map_err(|error| error.to_string())
 }
 
 fn policy_span(policy: &Policy) -> Option<Range<usize>> {

@@ -105,11 +105,14 @@ pub fn each(files: &[SourceFile], only: Option<&str>, visit: &mut dyn FnMut(Aske
     Ok(())
 }
 
+/// What a list says, each item with its place as a fault without a message.
+pub(in crate::domain) type Listed = Vec<(Fault, Map<String, Json>)>;
+
 /// The items of the file of equivalent mutants, each with its place as a fault without a message.
 ///
 /// # Errors
 /// Syntax and unknown keys, with places.
-pub(in crate::domain) fn listed(file: &SourceFile) -> Result<Vec<(Fault, Map<String, Json>)>, Vec<Fault>> {
+pub(in crate::domain) fn listed(file: &SourceFile) -> Result<Listed, Vec<Fault>> {
     let document = yaml::read(file)?;
     let mut check = Check::new(file);
     check.mapping(&document, &EQUIVALENTS, &ROOT);

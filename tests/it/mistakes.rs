@@ -60,7 +60,7 @@ fn faults_of(base: &Path, mistake: Option<&str>) -> Vec<Fault> {
 }
 
 fn shown(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("{fault}\n")).collect()
+    faults.iter().flat_map(|fault| [fault.to_string(), "\n".to_owned()]).collect()
 }
 
 /// The lines of a file of a mistake that differ from the small realm's; all of them where that has no such file.

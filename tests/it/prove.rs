@@ -176,7 +176,7 @@ async fn a_strategy_that_forgets_its_path_contradicts_the_shipped_claims() {
                 assert_eq!(example.now.permits, ["RelationshipsWithStudentsOnly".into()]);
             }
             answer => {
-                assert!(*answer == Answer::Proved && words.contains("responsibility alone"), "{words}: {answer:?}")
+                assert!(*answer == Answer::Proved && words.contains("responsibility alone"), "{words}: {answer:?}");
             }
         }
     }

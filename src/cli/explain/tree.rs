@@ -196,7 +196,9 @@ fn condition(tree: &mut Tree, condition: &ExplainedCondition, is_miss: bool) {
     for sentence in missing {
         tree.add(4, Some(Tone::Bad), "=>", sentence.as_str());
     }
-    chains.iter().for_each(|chain| tree.add(4, Some(Tone::Good), "=>", self::chain(chain)));
+    for chain in chains {
+        tree.add(4, Some(Tone::Good), "=>", self::chain(chain));
+    }
 }
 
 /// A condition without the breaks of its lines.
@@ -253,7 +255,7 @@ fn chain(chain: &RelationshipChain) -> String {
             "PREFIX" => "begins with".to_owned(),
             _ => "by its path".to_owned(),
         };
-        text.push_str(&format!(" -{by}-> {}", entity(to.as_ref())));
+        text.extend([" -", &by, "-> ", &entity(to.as_ref())]);
     }
     text
 }
@@ -272,7 +274,9 @@ fn remedies(tree: &mut Tree, explanation: &Explanation) {
         return;
     }
     tree.plain(0, "what would change it, each of these alone");
-    remedies.iter().for_each(|remedy| tree.add(1, Some(Tone::Good), "*", self::remedy(remedy)));
+    for remedy in remedies {
+        tree.add(1, Some(Tone::Good), "*", self::remedy(remedy));
+    }
 }
 
 fn remedy(remedy: &Remedy) -> String {

@@ -21,12 +21,12 @@ fn realm(report: &Report, arguments: &Arguments) -> Json {
     };
     let cases = found.cases.iter().map(|case| {
         let passed = case.differences.is_empty();
-        let mut shown = json!({ "file": case.file, "name": case.name, "passed": passed });
-        if !passed {
-            shown["line"] = Json::from(case.line);
-            shown["differences"] = Json::from(case.differences.clone());
+        let (file, name) = (&case.file, &case.name);
+        if passed {
+            json!({ "file": file, "name": name, "passed": true })
+        } else {
+            json!({ "file": file, "name": name, "passed": false, "line": case.line, "differences": case.differences })
         }
-        shown
     });
     let undeserved: Vec<Json> = found.undeserved.iter().map(fault).collect();
     json!({

@@ -94,25 +94,23 @@ pub(super) fn cases(document: &Document<'_>, realm: &Realm) -> Result<Vec<Case>,
     Ok(cases)
 }
 
+/// The name of a principal that has one, and its claims.
+type Claims<'d> = (Option<String>, &'d Map<String, Json>);
+
 /// The name of the principal, and its claims.
-fn claims<'d>(
-    document: &'d Document<'_>,
-    case: &'d CaseText,
-) -> Result<(Option<String>, &'d Map<String, Json>), Vec<Fault>> {
+fn claims<'d>(document: &'d Document<'_>, case: &'d CaseText) -> Result<Claims<'d>, Vec<Fault>> {
     let told = case.said.get("principal");
     if let Some(claims) = told.and_then(Json::as_object) {
         return Ok((None, claims));
     }
     let name = told.and_then(Json::as_str).unwrap_or_default();
     let known = document.given.iter().filter_map(|given| given.said.get("principals")?.as_object());
-    match known.clone().find_map(|principals| principals.get(name)?.as_object()) {
-        Some(claims) => Ok((Some(name.to_owned()), claims)),
-        None => {
-            let known: Vec<&str> = known.flat_map(|principals| principals.keys().map(String::as_str)).collect();
-            let message = format!("unknown principal `{name}`, expected one of {}", known.join(", "));
-            Err(vec![yaml::fault(document.file, &key(&case.path, "principal"), message)])
-        }
+    if let Some(claims) = known.clone().find_map(|principals| principals.get(name)?.as_object()) {
+        return Ok((Some(name.to_owned()), claims));
     }
+    let known: Vec<&str> = known.flat_map(|principals| principals.keys().map(String::as_str)).collect();
+    let message = format!("unknown principal `{name}`, expected one of {}", known.join(", "));
+    Err(vec![yaml::fault(document.file, &key(&case.path, "principal"), message)])
 }
 
 fn asked(

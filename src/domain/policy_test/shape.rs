@@ -189,12 +189,11 @@ impl<'f> Check<'f> {
             self.fault(path, format!("the key `{missing}` is missing"));
         }
         for (name, value) in found {
-            match keys.known.iter().find(|(known, _, _)| known == name) {
-                Some((_, kind, _)) => self.value(value, *kind, &key(path, name)),
-                None => {
-                    let at = below(path, Step::Name(name.clone()));
-                    self.fault(&at, format!("unknown key `{name}`, expected one of {}", names(keys)));
-                }
+            if let Some((_, kind, _)) = keys.known.iter().find(|(known, _, _)| known == name) {
+                self.value(value, *kind, &key(path, name));
+            } else {
+                let at = below(path, Step::Name(name.clone()));
+                self.fault(&at, format!("unknown key `{name}`, expected one of {}", names(keys)));
             }
         }
         Some(found)

@@ -77,7 +77,7 @@ fn bench(files: &[SourceFile]) -> Bench {
     Bench::new(realms, ready)
 }
 
-const TABLE: &str = r#"
+const TABLE: &str = r"
 fixtures: [people]
 principals:
   chief: { sub: carl, level: chief }
@@ -90,7 +90,7 @@ tables:
       - [ann, n-2, ben, DENY, ~]
       - [chief, n-2, ben, ALLOW, [Chief]]
       - [{ sub: dot, level: chief }, n-3, dot, ALLOW, [Chief, Owner]]
-"#;
+";
 const PEOPLE: &str = "principals: { ann: { sub: ann } }\nfacts: { readers: [{ name: gus, group: guests }] }\n";
 
 #[test]
@@ -121,7 +121,7 @@ fn a_case_that_fails_says_where_it_stands_and_what_differs() {
 
 #[test]
 fn a_case_may_add_facts_of_its_own_and_name_outcome_and_near_misses() {
-    let tests = r#"
+    let tests = r"
 principals: { gus: { sub: gus }, guest: { sub: hal } }
 facts: { readers: [{ name: hal, group: guests }] }
 cases:
@@ -143,7 +143,7 @@ cases:
     outcome: FORBIDDEN
   - { name: and no guest any more, principal: guest, action: write, resource: { type: Note, attributes: { owner: hal } }, facts: { readers: [{ name: hal, group: staff }] }, outcome: ALLOWED }
   - { name: nor in the next case, principal: gus, action: write, resource: { type: Note, attributes: { owner: gus } }, outcome: ALLOWED }
-"#;
+";
     let results = results(&[("tests/a.yaml", tests)]);
     assert_eq!(results.len(), 5);
     assert!(results.iter().all(|case| case.differences.is_empty()), "{results:#?}");
@@ -241,7 +241,10 @@ fn a_request_that_the_realm_refuses_fails_its_case_and_no_other() {
     assert!(results[2].differences.is_empty());
 }
 
-fn coverage(tests: &str) -> Vec<(String, usize, usize, Vec<(usize, usize)>)> {
+/// A policy, how often it fitted and applied, and how often each condition held and failed.
+type Counted = (String, usize, usize, Vec<(usize, usize)>);
+
+fn coverage(tests: &str) -> Vec<Counted> {
     let coverage = Coverage::of(&bench(&files(&[("tests/a.yaml", tests)])));
     let policies = coverage.policies.iter().map(|policy| {
         let conjuncts = policy.conjuncts.iter().map(|conjunct| (conjunct.held, conjunct.failed)).collect();

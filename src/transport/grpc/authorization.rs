@@ -54,7 +54,9 @@ impl AuthorizationService for Authorization {
             let convert::Batch { mut questions, refused } =
                 convert::batch(request.into_inner(), call.request_id()).map_err(failed)?;
             if presented.key.is_some() {
-                questions.iter_mut().for_each(|question| question.explain.presented = presented.clone());
+                for question in &mut questions {
+                    question.explain.presented = presented.clone();
+                }
             }
             let answers = self.0.authorize_batch(questions).await.map_err(failed)?;
             Ok(pb::BatchAuthorizeResponse { results: in_order(refused, answers) })
