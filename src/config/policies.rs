@@ -151,17 +151,23 @@ mod tests {
     #[test]
     fn what_would_leave_policies_unsigned_is_a_fault_with_its_line() {
         for (content, expected) in [
-            (format!("folder = \"x\"\nbundle_keys = [\"{KEY}\"]"), ":3:15: `bundle_keys` is said of a folder"),
-            ("bundle = \"x.tar\"\nbundle_keys = []".to_owned(), ":3:15: `bundle_keys` is empty"),
+            (
+                format!("folder = \"x\"\nbundle_keys = [\"{KEY}\"]"),
+                ":3:15: error[configuration]: `bundle_keys` is said of a folder",
+            ),
+            ("bundle = \"x.tar\"\nbundle_keys = []".to_owned(), ":3:15: error[configuration]: `bundle_keys` is empty"),
             (
                 format!("bundle = \"x.tar\"\nbundle_keys = [\"{}\"]", KEY.replace("530d", "530e")),
                 "its hash does not fit",
             ),
             ("bundle = \"x.tar\"\nbundle_keys = \"\"".to_owned(), ":3"),
             ("bundle = \"x.tar\"\nbundle_key = []".to_owned(), "unknown key `realms.a.bundle_key`"),
-            ("folder = \"x\"\nbundle = \"x.tar\"".to_owned(), ":3:10: a realm has a `folder` or a `bundle`, not both"),
+            (
+                "folder = \"x\"\nbundle = \"x.tar\"".to_owned(),
+                ":3:10: error[configuration]: a realm has a `folder` or a `bundle`, not both",
+            ),
             ("variant = \"x\"".to_owned(), "has neither `folder` nor `bundle`"),
-            ("folder = \"x\"\nwatch = \"often\"".to_owned(), ":3:9: `watch` `often` is no time"),
+            ("folder = \"x\"\nwatch = \"often\"".to_owned(), ":3:9: error[configuration]: `watch` `often` is no time"),
         ] {
             let faults = read(&format!("[realms.a]\n{content}\n")).unwrap_err();
             assert!(faults.iter().any(|fault| fault.contains(expected)), "{content}: {faults:?}");

@@ -145,9 +145,9 @@ mod tests {
             ),
             [
                 "1:44 principal.a != \"b\"",
-                "1:64 principal.c",
-                "1:87 not principal.d != 1",
-                "1:107 not principal.e == 2"
+                "1:66 principal.c",
+                "1:89 not principal.d != 1",
+                "1:109 not principal.e == 2"
             ]
         );
     }

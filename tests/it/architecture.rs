@@ -257,11 +257,7 @@ const PLANTED: &[(&str, &str, &[&str])] = &[
     ("src/domain/a.rs", "fn f() { hallpass::cli::run() }", &["1: names `crate::cli::run`"]),
     ("src/domain/a.rs", "#[path = \"../storage/b.rs\"]\nmod b;", &["1: names `#[path]`"]),
     ("src/domain/a.rs", "use tokio::sync::Mutex;\nuse ::tracing as t;", &["1: names `tokio`", "2: names `tracing`"]),
-    (
-        "src/domain/a.rs",
-        "extern crate serde;\n#[derive(serde::Serialize)] struct A;",
-        &["1: names `serde`", "2: names `serde`"],
-    ),
+    ("src/domain/a.rs", "extern crate sled;\n#[derive(sled::Tree)] struct A;", &["1: names `sled`", "2: names `sled`"]),
     (
         "src/domain/a.rs",
         "fn f() { ::sled::open(1) }\nfn g() { r#tokio::spawn(2) }",
