@@ -127,7 +127,7 @@ fn cases(root: &Map<String, Json>, check: &mut Check<'_>) -> Vec<CaseText> {
     }
     for CaseText { path, said, .. } in &found {
         if !said.contains_key("expect") && !said.contains_key("outcome") {
-            check.fault(path, "the key `expect` is missing");
+            check.fault(path, "the key `expect` is missing, expected that or `outcome`");
         }
     }
     found

@@ -193,7 +193,9 @@ impl<'f> Check<'f> {
                 self.value(value, *kind, &key(path, name));
             } else {
                 let at = below(path, Step::Name(name.clone()));
-                self.fault(&at, format!("unknown key `{name}`, expected one of {}", names(keys)));
+                let message = format!("unknown key `{name}`, expected one of {}", names(keys));
+                let known = keys.known.iter().map(|(known, _, _)| *known);
+                self.faults.push(fault(self.file, &at, message).near(name, known));
             }
         }
         Some(found)
