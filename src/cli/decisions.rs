@@ -1,5 +1,6 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+pub(super) mod candidate;
 mod checkpoint;
 mod events;
 mod export;

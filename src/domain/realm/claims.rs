@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{REALM_FILE, find};
+use super::{REALM_FILE, Realm, find};
 use crate::domain::{
     aliases::Aliases,
     application::recorded,
@@ -43,6 +43,13 @@ pub(super) fn read_aliases(files: &[SourceFile], realm: &RealmFile) -> Result<Al
         }
     }
     if faults.is_empty() { Ok(read) } else { Err(faults) }
+}
+
+impl Realm {
+    /// Of any token the other realm makes the same principal as this one, as far as the files say it.
+    pub fn reads_claims_as(&self, other: &Self) -> bool {
+        self.file.principal.is_like(&other.file.principal) && self.aliases == other.aliases
+    }
 }
 
 /// A sentence for each group that an issuer names and no file has.
