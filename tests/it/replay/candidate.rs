@@ -28,13 +28,6 @@ fn candidate(folder: &Path, changed: &[(&str, String)]) -> Vec<pb::PolicyFile> {
     files
 }
 
-/// The text without the policy of this id.
-fn without(text: &str, id: &str) -> String {
-    let start = text.find(&format!("@id(\"{id}\")")).unwrap();
-    let next = text[start + 1..].find("@id(").map_or(text.len(), |next| start + 1 + next);
-    format!("{}{}", &text[..start], &text[next..])
-}
-
 type Outcomes = BTreeMap<String, (i32, Vec<String>)>;
 
 /// The decisions about these requests, by the caller's id of each.
@@ -102,6 +95,18 @@ fn kinds(summary: &pb::ReplaySummary) -> Vec<(pb::DecisionChange, pb::ChangeKind
 async fn a_candidate_makes_of_logged_decisions_what_it_decides_when_it_is_live() {
     let mut home = Home::new();
     add_claim_sets(&mut home);
+    let file = "relationships.cedar";
+    let rules = home.rules.join(file);
+    let never = "when { resource.lacks.contains(\"never\") }";
+    let permit = |id: &str, action: &str, when: &str| {
+        format!(
+            "\n@id(\"{id}\")\n@title(\"{id}\")\npermit (principal is Client, action == Action::\"{action}\", resource is \
+             Resource)\n{when};\n"
+        )
+    };
+    let (spare, narrow) = (permit("spare", "ReadChanges", ""), permit("narrow", "Read", never));
+    let policies = format!("{}{spare}{narrow}", fs::read_to_string(&rules).unwrap());
+    fs::write(&rules, &policies).unwrap();
     let service = home.start().await;
     let mut chance = Chance(11);
     let world = World::drawn(&mut chance, 3);
@@ -109,30 +114,27 @@ async fn a_candidate_makes_of_logged_decisions_what_it_decides_when_it_is_live()
     let requests = questions(&home, &world, &mut chance);
     let logged = decided(&service, &requests).await;
     let until = now();
-    let file = "relationships.cedar";
-    let policies = fs::read_to_string(home.rules.join(file)).unwrap();
-    let people = "RelationshipsWithEdOrgsAndPeople";
-    let open = format!(
-        "{policies}\n@id(\"open\")\n@title(\"changes may be read\")\npermit (principal is Client, action == \
-         Action::\"ReadChanges\", resource is Resource);\n"
-    );
-    let closed = format!(
-        "{policies}\n@id(\"closed\")\n@title(\"nothing is read\")\n@reason(\"CLOSED\")\n@message(\"Nothing may be \
-         read.\")\nforbid (principal is Client, action == Action::\"Read\", resource is Resource);\n"
-    );
-    let head = format!("when {{ context.strategies.contains(\"{people}\") }}\n");
-    let stricter = policies.replacen(&head, &format!("{head}when {{ resource.lacks.contains(\"never\") }}\n"), 1);
-    assert_ne!(stricter, policies);
+    let closed = "\n@id(\"closed\")\n@title(\"closed\")\n@reason(\"CLOSED\")\n@message(\"Nothing may be read.\")\nforbid \
+                  (principal is Client, action == Action::\"Read\", resource is Resource);\n";
+    let (opens, closes) = (pb::DecisionChange::NewlyAllowed, pb::DecisionChange::NewlyDenied);
+    let (added, removed) = (pb::ChangeKind::Added, pb::ChangeKind::Removed);
+    let (condition, scope) = (pb::ChangeKind::Condition, pb::ChangeKind::Scope);
     let candidates = [
         ("nothing changes", policies.clone(), None),
-        ("a permit more", open, Some((pb::DecisionChange::NewlyAllowed, pb::ChangeKind::Added, "open"))),
-        ("a forbid more", closed, Some((pb::DecisionChange::NewlyDenied, pb::ChangeKind::Added, "closed"))),
+        ("a permit more", policies.clone() + &permit("open", "Read", ""), Some((opens, added, "open"))),
+        ("a forbid more", policies.clone() + closed, Some((closes, added, "closed"))),
+        ("a permit less", policies.replace(&spare, ""), Some((closes, removed, "spare"))),
         (
-            "a permit less",
-            without(&policies, people),
-            Some((pb::DecisionChange::NewlyDenied, pb::ChangeKind::Removed, people)),
+            "a condition more",
+            policies.replace(&spare, &permit("spare", "ReadChanges", never)),
+            Some((closes, condition, "spare")),
         ),
-        ("a condition more", stricter, Some((pb::DecisionChange::NewlyDenied, pb::ChangeKind::Condition, people))),
+        (
+            "a condition less",
+            policies.replace(&narrow, &permit("narrow", "Read", "")),
+            Some((opens, condition, "narrow")),
+        ),
+        ("another scope", policies.replace(&spare, &permit("spare", "Read", "")), Some((closes, scope, "spare"))),
     ];
     for (what, text, expected) in &candidates {
         let (differences, summary) = replayed(&service, until, candidate(&home.rules, &[(file, text.clone())])).await;
@@ -171,12 +173,14 @@ async fn a_candidate_makes_of_logged_decisions_what_it_decides_when_it_is_live()
         let found = kinds(&summary);
         let is_it = |(c, k, p, number): &(_, _, String, u64)| c == change && k == kind && p == policy && *number > 0;
         assert!(found.iter().any(is_it), "{what}: {found:?}");
-        for group in
-            changes.groups.iter().filter(|group| group.cause.as_ref().unwrap().kind() == pb::ChangeKind::Condition)
-        {
-            let clause = group.cause.as_ref().unwrap().clause.as_ref().unwrap();
-            let line = text.lines().nth(clause.line as usize - 1).unwrap();
-            assert!(line.contains(clause.text.lines().next().unwrap()), "{clause:?} is not in {line}");
+        let mut causes = changes.groups.iter().filter_map(|group| group.cause.clone());
+        let clause = causes.find(|cause| cause.policy == *policy).unwrap().clause;
+        assert_eq!(clause.is_some(), *kind == condition, "{what}");
+        if let Some(clause) = clause {
+            // The condition is told where the policy does not apply.
+            let of = if *change == closes { text } else { &policies };
+            assert_eq!((&*clause.file, &*clause.text), (file, "resource.lacks.contains(\"never\")"), "{what}");
+            assert!(of.lines().nth(clause.line as usize - 1).unwrap().contains(&clause.text), "{what}: {clause:?}");
         }
     }
 }
