@@ -14,7 +14,12 @@ pub(super) fn styled(policy: &str) -> String {
     layout.settle_ends();
     layout.settle_operators();
     layout.settle_brackets();
-    while layout.break_wide_line() {}
+    // Each time a line more begins, so that there are no more times than words.
+    for _ in 0..layout.words.len() {
+        if !layout.break_wide_line() {
+            break;
+        }
+    }
     layout.text()
 }
 
@@ -32,11 +37,14 @@ impl<'t> Layout<'t> {
         self.at(at).filter(|word| !word.is_comment).map_or("", |word| word.text)
     }
 
-    /// Lets a line begin at a word, or not. A comment stays beside what it is about.
-    fn begin(&mut self, at: usize, is_first: bool) {
-        if let Some(word) = self.words.get_mut(at).filter(|word| !word.is_comment) {
+    /// Lets a line begin at a word, or not, and says whether that is new. A comment stays beside what it is about.
+    fn begin(&mut self, at: usize, is_first: bool) -> bool {
+        let word = self.words.get_mut(at).filter(|word| !word.is_comment && word.is_first != is_first);
+        let is_new = word.is_some();
+        if let Some(word) = word {
             word.is_first = is_first;
         }
+        is_new
     }
 
     /// Annotations, the effect and each condition begin a line, and whatever stands behind a comment.
@@ -79,34 +87,45 @@ impl<'t> Layout<'t> {
             let (Some(close), level) = (word.other, word.level) else { continue };
             let mut inner = (open + 1..=close).filter_map(|at| self.at(at));
             match word.text {
-                "(" if level == 0 && matches!(self.sign(open.wrapping_sub(1)), "permit" | "forbid") => {
+                "(" if level == 0 && self.is_behind_effect(open) => {
                     let is_long = inner.any(|word| word.is_comment || word.level > 1 && word.is_first);
                     self.set_scope(open, close, is_long);
                 }
-                "{" if level == 0 && inner.any(|word| word.is_first) => self.set_apart(open, close),
-                "[" if inner.any(|word| word.inside == Some(open) && word.is_first) => self.set_apart(open, close),
+                "{" if level == 0 && inner.any(|word| word.is_first) => {
+                    self.set_apart(open, close);
+                }
+                "[" if inner.any(|word| word.inside == Some(open) && word.is_first) => {
+                    self.set_apart(open, close);
+                }
                 _ => {}
             }
         }
     }
 
+    fn is_behind_effect(&self, open: usize) -> bool {
+        let before = (0..open).rev().find(|at| self.at(*at).is_some_and(|word| !word.is_comment));
+        before.is_some_and(|at| matches!(self.sign(at), "permit" | "forbid"))
+    }
+
     /// Lets lines begin behind a bracket that opens and at the one that closes.
-    fn set_apart(&mut self, open: usize, close: usize) {
+    fn set_apart(&mut self, open: usize, close: usize) -> bool {
         let is_empty = close == open + 1;
-        self.begin(open + 1, !is_empty);
-        self.begin(close, !is_empty);
+        let is_new = self.begin(open + 1, !is_empty);
+        self.begin(close, !is_empty) || is_new
     }
 
     /// Sets the parts of a scope on a line each, or all on one.
-    fn set_scope(&mut self, open: usize, close: usize, is_long: bool) {
+    fn set_scope(&mut self, open: usize, close: usize, is_long: bool) -> bool {
+        let mut is_new = false;
         for at in open + 1..=close {
             let is_part = at == close || at == open + 1 || self.sign(at - 1) == ",";
             let is_own = self.at(at).is_some_and(|word| word.level <= 1);
             let is_held = self.at(at - 1).is_some_and(|word| word.is_comment);
             if is_own && !is_held {
-                self.begin(at, is_long && is_part);
+                is_new |= self.begin(at, is_long && is_part);
             }
         }
+        is_new
     }
 
     /// Where lines begin and end, by words.
@@ -179,8 +198,7 @@ impl<'t> Layout<'t> {
         let inner: Vec<usize> = (start + 1..end.saturating_sub(1)).collect();
         if let Some(open) = (start..end.saturating_sub(1)).find(|at| self.sign(*at) == "{" && self.is_condition(*at)) {
             let close = self.at(open).and_then(|word| word.other).unwrap_or(end);
-            self.set_apart(open, close);
-            return true;
+            return self.set_apart(open, close);
         }
         let mut levels: Vec<usize> = inner.iter().filter_map(|at| self.at(*at)).map(|word| word.level).collect();
         levels.sort_unstable();
@@ -204,36 +222,27 @@ impl<'t> Layout<'t> {
         let commas = found(self, ",");
         let list = commas.first().and_then(|at| self.at(*at)?.inside).filter(|open| *open >= start);
         if let Some((open, close)) = list.and_then(|open| Some((open, self.at(open)?.other?))) {
-            if self.is_condition(open) {
-                self.set_scope(open, close, true);
-            } else {
-                self.set_apart(open, close);
-            }
-            return true;
+            let is_scope = self.is_condition(open);
+            return if is_scope { self.set_scope(open, close, true) } else { self.set_apart(open, close) };
         }
         if !commas.is_empty() {
             return self.fill(start, &commas, indent);
         }
         if let Some(at) = ["else", "then"].iter().find_map(|word| found(self, word).last().copied()) {
-            self.begin(at, true);
-            return true;
+            return self.begin(at, true);
         }
         let (alternatives, all) = (found(self, "||"), found(self, "&&"));
         if alternatives.is_empty() || all.is_empty() {
             return self.fill(start, if all.is_empty() { &alternatives } else { &all }, indent);
         }
-        for at in &alternatives {
-            self.begin(at + 1, true);
-        }
-        true
+        alternatives.iter().fold(false, |is_new, at| self.begin(at + 1, true) || is_new)
     }
 
     /// Breaks behind the last of these words up to which the line is not too wide.
     fn fill(&mut self, start: usize, behind: &[usize], indent: usize) -> bool {
-        let fits = behind.iter().rfind(|at| indent + self.width(start, **at + 1) <= WIDTH_MAX);
-        let Some(at) = fits.or(behind.first()).copied() else { return false };
-        self.begin(at + 1, true);
-        true
+        let fits = |at: &&usize| indent + self.width(start, **at + 1) <= WIDTH_MAX;
+        let (fitting, wide): (Vec<&usize>, Vec<&usize>) = behind.iter().partition(fits);
+        fitting.into_iter().rev().chain(wide).any(|at| self.begin(at + 1, true))
     }
 
     fn text(&self) -> String {
@@ -318,5 +327,28 @@ mod tests {
             "// a\n@id(\"b\") // c\npermit (principal, // d\n action, resource)\nwhen { // e\n\n a // f\n && b // g\n};",
             "// a\n@id(\"b\") // c\npermit (\n    principal, // d\n    action,\n    resource\n)\nwhen { // e\n\n    a // f\n    && b // g\n};",
         );
+    }
+
+    #[test]
+    fn wherever_lines_end_the_second_time_changes_nothing() {
+        let texts = |policy: &str| words(policy).iter().map(|word| word.text.to_owned()).collect::<Vec<_>>();
+        let policy = format!(
+            "@id(\"a\") permit(principal is User, action in [Action::\"b\", Action::\"c\"], resource) when {{ {LONG} && ({LONG} || \
+             if {LONG} then [1, -2, 3].contains(context.d) else !{LONG}) || context.e }} unless {{ {LONG} }};"
+        );
+        for breaks_at in 1..30 {
+            for comments_at in [4, 7, usize::MAX] {
+                let mut text = String::new();
+                for (at, word) in texts(&policy).into_iter().enumerate() {
+                    text.push_str(&word);
+                    let is_comment = at % comments_at == comments_at - 1;
+                    text.push_str(if is_comment { " // f\n" } else { " " });
+                    text.push_str(if at % breaks_at == 0 { "\n" } else { "" });
+                }
+                let once = styled(&text);
+                assert_eq!(texts(&once), texts(&text));
+                assert_eq!(styled(&once), once, "{text}");
+            }
+        }
     }
 }

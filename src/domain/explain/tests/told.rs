@@ -92,7 +92,7 @@ fn a_refusal_for_a_profile_names_the_media_types_that_would_do() {
     assert_eq!(profile_remedies("of several that fit one has to be named"), [maintenance, names]);
     let assigned = "profiles=[String(\"School-Maintenance\")]";
     assert_eq!(profile_remedies("who has a profile for this cannot use another's"), [names, "", assigned]);
-    assert_eq!(profile_remedies("creating takes no profile for reading"), [""]);
+    assert_eq!(profile_remedies("reading takes no profile for writing"), [""]);
 }
 
 #[test]
