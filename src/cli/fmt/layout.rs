@@ -235,7 +235,7 @@ impl<'t> Layout<'t> {
         if alternatives.is_empty() || all.is_empty() {
             return self.fill(start, if all.is_empty() { &alternatives } else { &all }, indent);
         }
-        alternatives.iter().fold(false, |is_new, at| self.begin(at + 1, true) || is_new)
+        alternatives.iter().filter(|at| self.begin(**at + 1, true)).count() > 0
     }
 
     /// Breaks behind the last of these words up to which the line is not too wide.

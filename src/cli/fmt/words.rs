@@ -141,8 +141,9 @@ pub(super) fn is_apart(before: Option<&Word<'_>>, one: &Word<'_>, next: &Word<'_
     let is_unary = one.text == "-" && before.is_none_or(|before| !before.is_value());
     let is_effect = one.level == 0 && matches!(one.text, "permit" | "forbid");
     match (one.text, next.text) {
-        ("{", "}") | ("(" | "[" | "." | "::" | "@" | "!" | "?", _) => false,
-        (_, ")" | "]" | "," | ";" | "." | "::" | ":") => false,
+        ("{", "}") | ("(" | "[" | "." | "::" | "@" | "!" | "?", _) | (_, ")" | "]" | "," | ";" | "." | "::" | ":") => {
+            false
+        }
         (_, "(") if one.level == 0 => is_effect && before.is_none_or(|before| before.text != "@"),
         (_, "(" | "[") => !one.is_value(),
         _ => !is_unary,
