@@ -108,3 +108,95 @@ fn values_anew(was: &PhaseValues, old: &ResourceType, new: &ResourceType) -> Res
     let missing_parts = was.missing_parts.iter().filter(|(attribute, _)| is_known(attribute)).cloned().collect();
     Ok(PhaseValues { phase: was.phase, values, missing_parts })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        policy_set::SourceFile,
+        value::{Attributes, Value},
+    };
+
+    const REALM: &str = "title = \"Books\"\n[principal]\nentity = \"Reader\"\nid = \"sub\"\n[trusted]\nBook = [\"shelf\", \"owner\"]\ncontext = [\"desk\"]\n";
+    const SCHEMA: &str = "entity Reader; entity Book { shelf?: String, owner?: String };
+        action look, borrow appliesTo { principal: [Reader], resource: [Book], context: { desk?: String } };";
+
+    fn realm(changes: &[(&str, &str)]) -> Realm {
+        let changed = |text: &str| changes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+        let file = |path: &str, content: String| SourceFile { path: path.to_owned(), content };
+        let files = [
+            file("realm.toml", changed(REALM)),
+            file("schema.cedarschema", changed(SCHEMA)),
+            file("relations.toml", String::new()),
+            file("rules.cedar", changed("@id(\"all\") permit (principal is Reader, action, resource is Book);")),
+        ];
+        Realm::compile(&files, None).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    fn texts(pairs: &[(&str, &str)]) -> Attributes {
+        pairs.iter().map(|(name, text)| (Arc::from(*name), Value::String((*text).into()))).collect()
+    }
+
+    fn asked(realm: &Realm) -> AccessRequest {
+        let question = Question {
+            action: "look".into(),
+            resource_type: "Book".into(),
+            resource_id: "b".into(),
+            attributes: Some(texts(&[("shelf", "s"), ("owner", "o")])),
+            context: texts(&[("desk", "d")]),
+            ..Question::default()
+        };
+        AccessRequest::check(realm, &question).unwrap()
+    }
+
+    fn values(request: &AccessRequest) -> Vec<(&str, Option<&Value>)> {
+        let subjects = request.resource_type.subjects.iter().map(|subject| &*subject.attribute);
+        subjects.zip(request.phases[0].values.iter().map(Option::as_ref)).collect()
+    }
+
+    #[test]
+    fn a_question_is_put_to_another_set_as_that_set_takes_it() {
+        let old = realm(&[]);
+        let was = asked(&old);
+        let (shelf, owner) = (Value::String("s".into()), Value::String("o".into()));
+        assert_eq!(values(&was.anew(&old, &old).unwrap()), [("owner", Some(&owner)), ("shelf", Some(&shelf))]);
+        // Each value goes where the other set has its place.
+        let fewer = realm(&[("shelf?: String, ", ""), ("\"shelf\", ", "")]);
+        assert_eq!(values(&was.anew(&old, &fewer).unwrap()), [("owner", Some(&owner))]);
+    }
+
+    #[test]
+    fn what_the_other_set_cannot_be_asked_is_told() {
+        let old = realm(&[]);
+        let was = asked(&old);
+        for (changes, expected) in [
+            ([("look, borrow", "borrow"), ("", "")], Unfit::ActionUnknown),
+            ([("Book", "Volume"), ("", "")], Unfit::ResourceTypeUnknown),
+            ([("owner?: String", "owner?: Long"), ("", "")], Unfit::ValueNotKept),
+            ([("owner?: String", "author?: String"), ("\"owner\"", "\"author\"")], Unfit::ValueNotKept),
+            ([("{ desk?: String }", "{ door?: String }"), ("\"desk\"", "\"door\"")], Unfit::QuestionRefused),
+            (
+                [("desk?: String", "desk?: String, door: String"), ("\"desk\"", "\"desk\", \"door\"")],
+                Unfit::QuestionRefused,
+            ),
+        ] {
+            let changes: Vec<_> = changes.into_iter().filter(|(from, _)| !from.is_empty()).collect();
+            let found = was.anew(&old, &realm(&changes)).map(|request| request.action);
+            assert_eq!(found, Err(expected), "{changes:?}");
+        }
+        let needs = realm(&[("[trusted]", "[actions.look]\nneeds = [\"proposed\"]\n[trusted]")]);
+        assert_eq!(was.anew(&old, &needs).map(|request| request.action), Err(Unfit::QuestionRefused));
+    }
+
+    #[test]
+    fn an_action_that_stands_in_for_another_is_asked_by_the_other_sets_rule() {
+        let old = realm(&[]);
+        let stands_in = realm(&[("[trusted]", "[actions.look]\nwhen_stored = \"borrow\"\n[trusted]")]);
+        let was = asked(&old);
+        let now = was.anew(&old, &stands_in).unwrap();
+        assert_eq!((&*now.action, &*now.asked_action), ("borrow", "look"));
+        let back = now.anew(&stands_in, &old).unwrap();
+        assert_eq!((&*back.action, &*back.asked_action), ("look", "look"));
+        assert_eq!(&*now.anew(&stands_in, &stands_in).unwrap().action, "borrow");
+    }
+}
