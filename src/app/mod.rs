@@ -29,6 +29,7 @@ mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+pub mod shadow;
 pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
@@ -231,6 +232,7 @@ impl App {
         for realm in self.realms.values() {
             // Erasures and holds under way belong into the log.
             let _alone = realm.privacy.lock().await;
+            drop(realm.shadow.stop());
             realm.log.close().await;
         }
     }

@@ -64,27 +64,40 @@ impl App {
     /// # Errors
     /// Too many files or bytes, or none.
     pub async fn validate_policies(&self, files: Vec<SourceFile>) -> Result<Validation, Error> {
-        let bytes: usize = files.iter().map(|file| file.path.len() + file.content.len()).sum();
-        if files.is_empty() || files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {
-            let message = format!(
-                "has {} files of {bytes} bytes, expected 1 to {FILES_MAX} of at most {FILES_BYTES_MAX} bytes together",
-                files.len()
-            );
-            return Err(Error::invalid_field("files", message));
-        }
+        check_size(&files)?;
         tokio::task::spawn_blocking(move || validate(&files, None)).await.map_err(|error| {
             Error::new(Kind::Internal, "VALIDATION_FAILED", format!("the check could not be finished: {error}"))
         })
     }
 }
 
+/// Holds a candidate set against the limits of what a caller may send.
+///
+/// # Errors
+/// Too many files or bytes, or none.
+pub(super) fn check_size(files: &[SourceFile]) -> Result<(), Error> {
+    let bytes: usize = files.iter().map(|file| file.path.len() + file.content.len()).sum();
+    if files.is_empty() || files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {
+        let message = format!(
+            "has {} files of {bytes} bytes, expected 1 to {FILES_MAX} of at most {FILES_BYTES_MAX} bytes together",
+            files.len()
+        );
+        return Err(Error::invalid_field("files", message));
+    }
+    Ok(())
+}
+
 /// The faults of files, their failing tests among them.
 pub fn faults_of(files: &[SourceFile], variant: Option<&str>) -> Vec<Fault> {
-    let validation = validate(files, variant);
-    let mut faults = validation.faults;
-    for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
+    faults_and_warnings(files, variant).0
+}
+
+/// The faults of files, their failing tests among them, and what is worth a look in files that are good.
+pub(super) fn faults_and_warnings(files: &[SourceFile], variant: Option<&str>) -> (Vec<Fault>, Vec<Fault>) {
+    let Validation { mut faults, warnings, version: _, tests } = validate(files, variant);
+    for case in tests.iter().filter(|case| !case.differences.is_empty()) {
         let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
         faults.push(Fault::in_file(&case.file, message).coded(Code::FailingTest));
     }
-    faults
+    (faults, warnings)
 }

@@ -85,7 +85,7 @@ fn grant_fault(fault: GrantFault) -> pb::GrantFault {
     }
 }
 
-fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
+pub(super) fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let faults = faults.iter().map(|fault| {
         let Fault { file, line, column, source_line, message, end_line, end_column, severity, code, help } = fault;
@@ -111,6 +111,10 @@ fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
 
 pub(crate) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile> {
     let pb::ValidatePoliciesRequest { files } = request;
+    self::files(files)
+}
+
+pub(crate) fn files(files: Vec<pb::PolicyFile>) -> Vec<SourceFile> {
     let files = files.into_iter().map(|pb::PolicyFile { path, content }| SourceFile { path, content });
     files.collect()
 }
