@@ -25,8 +25,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 
 pub(in crate::app) use self::question::Seen;
-use self::{follow::Followed, tally::Tally, worker::Worker};
 pub use self::tally::Tallied;
+use self::{follow::Followed, tally::Tally, worker::Worker};
 use crate::{
     app::{
         App,
@@ -212,12 +212,7 @@ impl App {
     ///
     /// # Errors
     /// An unknown realm; too many files or bytes, or none.
-    pub async fn start_shadow(
-        &self,
-        realm: &str,
-        files: Vec<SourceFile>,
-        by: Arc<str>,
-    ) -> Result<ShadowStart, Error> {
+    pub async fn start_shadow(&self, realm: &str, files: Vec<SourceFile>, by: Arc<str>) -> Result<ShadowStart, Error> {
         let state = Arc::clone(self.realm(realm)?);
         check_size(&files)?;
         let _alone = state.shadow.alone.lock().await;
@@ -265,10 +260,7 @@ impl App {
 }
 
 /// Compiles a candidate as the realm would run it, with its tests, on a thread that may block.
-async fn checked(
-    state: &Arc<RealmState>,
-    files: Vec<SourceFile>,
-) -> Result<(ShadowStart, Option<Realm>), Error> {
+async fn checked(state: &Arc<RealmState>, files: Vec<SourceFile>) -> Result<(ShadowStart, Option<Realm>), Error> {
     let state = Arc::clone(state);
     let checked = tokio::task::spawn_blocking(move || {
         let (mut faults, warnings) = faults_and_warnings(&files, state.variant.as_deref());

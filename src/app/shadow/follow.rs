@@ -58,7 +58,7 @@ impl App {
     /// Lets the folder that the configuration names, if it names one, decide in the realm's shadow as it is now. Files that
     /// were only looked at and are those that were tried last change nothing: whoever stopped the shadow, or started
     /// another, meant it.
-    pub(in crate::app) async fn follow_shadow(&self, state: &Arc<RealmState>, trigger: Trigger) {
+    pub(crate) async fn follow_shadow(&self, state: &Arc<RealmState>, trigger: Trigger) {
         let (source, realm) = (Arc::clone(&self.source), state.name.clone());
         let Ok(Some(read)) = tokio::task::spawn_blocking(move || source.candidate(&realm)).await else { return };
         let (slot, realm) = (&state.shadow, &state.name);

@@ -82,7 +82,8 @@ fn bytes_of(question: &Question) -> usize {
         media_type,
         supported_obligations,
     } = question;
-    let texts = [action, resource_type, resource_id, media_type].into_iter().chain(supported_obligations.iter().flatten());
+    let texts =
+        [action, resource_type, resource_id, media_type].into_iter().chain(supported_obligations.iter().flatten());
     let mut bytes = size_of::<Question>();
     for text in texts {
         bytes = bytes.saturating_add(size_of::<Arc<str>>() + text.len());

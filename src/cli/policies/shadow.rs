@@ -289,9 +289,8 @@ mod tests {
         let denied = ShadowReport { compared: 4, newly_denied: 1, ..same.clone() };
         let otherwise = ShadowReport { compared: 4, otherwise: 1, ..same.clone() };
         let refused = ShadowReport { refused: [("QUESTION_INVALID".to_owned(), 1)].into(), ..same.clone() };
-        let found = |fail_on: FailOn| {
-            [&same, &allowed, &denied, &otherwise, &refused].map(|report| fail_on.finds(report))
-        };
+        let found =
+            |fail_on: FailOn| [&same, &allowed, &denied, &otherwise, &refused].map(|report| fail_on.finds(report));
         assert_eq!(found(FailOn::NewlyAllowed), [false, true, false, false, false]);
         assert_eq!(found(FailOn::NewlyDenied), [false, false, true, false, false]);
         assert_eq!(found(FailOn::Any), [false, true, true, true, true]);
