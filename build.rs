@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "hallpass/v1/decisions.proto",
             "hallpass/v1/privacy.proto",
             "hallpass/v1/policies.proto",
+            "hallpass/v1/changes.proto",
             "hallpass/v1/applications.proto",
             "hallpass/v1/revocations.proto",
         ],

@@ -186,7 +186,7 @@ impl App {
         let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
         if let Ok(caller) = caller {
-            let seen = || Seen::of(snapshot, caller, &request.question, Judged::Resource, &decision, record.id);
+            let seen = || Seen::of(snapshot, caller, &request.question, Judged::Resource, &decision, &record);
             snapshot.state.shadow.offer(seen);
         }
         let explanation = people.map(|people| match caller {

@@ -58,33 +58,33 @@ pub fn validate(files: &[SourceFile], variant: Option<&str>) -> Validation {
     Validation { faults, warnings, version, tests }
 }
 
+/// Whether a candidate set is not too large; `field` names it.
+///
+/// # Errors
+/// Too many files or bytes, or none.
+pub(super) fn check_size(files: &[SourceFile], field: &str) -> Result<(), Error> {
+    let bytes: usize = files.iter().map(|file| file.path.len() + file.content.len()).sum();
+    if (1..=FILES_MAX).contains(&files.len()) && bytes <= FILES_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "has {} files of {bytes} bytes, expected 1 to {FILES_MAX} of at most {FILES_BYTES_MAX} bytes together",
+        files.len()
+    );
+    Err(Error::invalid_field(field, message))
+}
+
 impl App {
     /// Checks a candidate set and changes nothing.
     ///
     /// # Errors
     /// Too many files or bytes, or none.
     pub async fn validate_policies(&self, files: Vec<SourceFile>) -> Result<Validation, Error> {
-        check_size(&files)?;
+        check_size(&files, "files")?;
         tokio::task::spawn_blocking(move || validate(&files, None)).await.map_err(|error| {
             Error::new(Kind::Internal, "VALIDATION_FAILED", format!("the check could not be finished: {error}"))
         })
     }
-}
-
-/// Holds a candidate set against the limits of what a caller may send.
-///
-/// # Errors
-/// Too many files or bytes, or none.
-pub(super) fn check_size(files: &[SourceFile]) -> Result<(), Error> {
-    let bytes: usize = files.iter().map(|file| file.path.len() + file.content.len()).sum();
-    if files.is_empty() || files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {
-        let message = format!(
-            "has {} files of {bytes} bytes, expected 1 to {FILES_MAX} of at most {FILES_BYTES_MAX} bytes together",
-            files.len()
-        );
-        return Err(Error::invalid_field("files", message));
-    }
-    Ok(())
 }
 
 /// The faults of files, their failing tests among them.

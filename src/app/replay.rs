@@ -1,4 +1,4 @@
-//! Decisions made again, each with the policies and the relationships of its moment.
+//! Decisions made again, each with the policies and the relationships of its moment, or with those of a candidate.
 
 mod judge;
 
@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use self::judge::{Judge, Verdict};
+use self::judge::{Candidate, Judge, Verdict};
 use crate::{
     app::{
         App,
         decisions::{DecisionQuery, PAGE_SIZE_MAX},
         error::{Error, Kind},
+        policies::check_size,
         ports::archive::PastGraph,
         readers::Place,
         realm_state::RealmState,
@@ -21,15 +22,32 @@ use crate::{
     domain::{
         decision::Decision,
         decision_record::LoggedDecision,
-        id::{RealmName, Revision},
+        fault::Fault,
+        id::{PolicyVersion, RealmName, Revision},
         log_event::LoggedEvent,
+        policy_set::SourceFile,
+        realm::Realm,
         record_filter::{Order, PageRequest},
+        replay::{Cause, Change, ChangeExample, Changes},
     },
 };
 
 /// How many records are read before they are decided again. They are decided in the order of their relationships'
 /// revisions, which in the log is a little mixed.
 const PIECE_PAGES: usize = 4;
+
+/// What decides again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Against {
+    /// The policies and the relationships of each decision's moment.
+    #[default]
+    ItsMoment,
+    /// The policies of each decision's moment, and the relationships as they were known at this time, in microseconds since
+    /// the epoch.
+    RelationshipsAt(i64),
+    /// The files of a candidate set, and the relationships of each decision's moment.
+    Candidate(Vec<SourceFile>),
+}
 
 /// A decision that came out differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +56,17 @@ pub struct Difference {
     pub logged: LoggedDecision,
     /// As it comes out now.
     pub decision: Decision,
+    /// What becomes of it by the candidate, and what that comes from; `None` without a candidate.
+    pub change: Option<(Change, Cause)>,
+}
+
+/// What a candidate changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The digest of the candidate's files.
+    pub policy_version: PolicyVersion,
+    /// The decisions, counted by what becomes of them and why.
+    pub changes: Changes,
 }
 
 /// What a replay found.
@@ -55,6 +84,8 @@ pub struct Summary {
     pub is_incomplete: bool,
     /// What happened to the log in the range, oldest first; at most [`EVENTS_MAX`].
     pub events: Vec<LoggedEvent>,
+    /// What the candidate changes; `None` without one.
+    pub changed: Option<Changed>,
 }
 
 /// The most events that a summary lists.
@@ -94,17 +125,20 @@ pub struct Replay {
 }
 
 impl App {
-    /// Starts a replay of what the log holds now: of each record of the question, or, with a time in microseconds since
-    /// the epoch, as it would have been with the relationships that were known then.
+    /// Starts a replay of what the log holds now: of each record of the question.
+    ///
+    /// A candidate is compiled, with the variant that decides for the realm; its tests are not run. Its faults come back in
+    /// place of the replay.
     ///
     /// # Errors
-    /// Those of a question to the log; a realm that keeps no history, or none of that time; too many other replays.
+    /// Those of a question to the log; a realm that keeps no history, or none of that time; a candidate of too many files or
+    /// bytes; too many other replays.
     pub async fn replay(
         self: &Arc<Self>,
         realm: &str,
         query: DecisionQuery,
-        as_of_us: Option<i64>,
-    ) -> Result<Replay, Error> {
+        against: Against,
+    ) -> Result<Result<Replay, Vec<Fault>>, Error> {
         let state = Arc::clone(self.realm(realm)?);
         let place = state.readers.replay()?;
         let end = |order| {
@@ -113,23 +147,40 @@ impl App {
         };
         let (first, last) = (end(Order::OldestFirst).await?, end(Order::NewestFirst).await?);
         let Some(archive) = state.archive().cloned() else { return Err(no_history(realm)) };
-        let as_of = match as_of_us {
-            Some(time_us) => Some(state.relationships_at(time_us).await?),
-            None => None,
+        let (as_of, candidate) = match against {
+            Against::ItsMoment => (None, None),
+            Against::RelationshipsAt(time_us) => (Some(state.relationships_at(time_us).await?), None),
+            Against::Candidate(files) => match compiled(files, state.variant.clone()).await? {
+                Ok(realm) => (None, Some(realm)),
+                Err(faults) => return Ok(Err(faults)),
+            },
         };
-        Ok(Replay {
+        let changed = candidate
+            .as_ref()
+            .map(|realm| Changed { policy_version: realm.version.clone(), changes: Changes::default() });
+        Ok(Ok(Replay {
             app: Arc::clone(self),
             realm: state.name.clone(),
             query,
-            judge: Some(Judge::new(state, archive, as_of)),
+            judge: Some(Judge::new(state, archive, as_of, candidate.map(Candidate::new))),
             range: (first.saturating_sub(1), last),
             after: None,
-            summary: Summary::default(),
+            summary: Summary { changed, ..Summary::default() },
             is_read: last == 0,
             has_ended: false,
             _place: place,
-        })
+        }))
     }
+}
+
+/// Compiles a candidate.
+///
+/// # Errors
+/// One of too many files or bytes, or of none.
+async fn compiled(files: Vec<SourceFile>, variant: Option<Arc<str>>) -> Result<Result<Arc<Realm>, Vec<Fault>>, Error> {
+    check_size(&files, "candidate")?;
+    let compiled = tokio::task::spawn_blocking(move || Realm::compile(&files, variant.as_deref()).map(Arc::new));
+    compiled.await.map_err(|error| cut_off(&error.to_string()))
 }
 
 impl Replay {
@@ -178,16 +229,35 @@ impl Replay {
         let mut differences = Vec::new();
         for (logged, verdict) in records.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Same => self.summary.same += 1,
-                Verdict::Different(decision) => {
-                    self.summary.different += 1;
-                    differences.push(Difference { logged, decision: *decision });
+                Verdict::Same => self.summary.add_same(),
+                Verdict::Different(found) => {
+                    let (decision, change) = *found;
+                    let difference = Difference { logged, decision, change };
+                    self.summary.add(&difference);
+                    differences.push(difference);
                 }
                 Verdict::RefusedToken => self.summary.refused_tokens += 1,
                 Verdict::NotReplayed(code) => *self.summary.not_replayed.entry(code).or_default() += 1,
             }
         }
         Ok(Part::Piece { differences, done: done - before, total: last - before })
+    }
+}
+
+impl Summary {
+    fn add_same(&mut self) {
+        self.same += 1;
+        if let Some(changed) = &mut self.changed {
+            changed.changes.add_same();
+        }
+    }
+
+    fn add(&mut self, difference: &Difference) {
+        self.different += 1;
+        let Difference { logged, decision, change } = difference;
+        if let Some((changed, (change, cause))) = self.changed.as_mut().zip(change.as_ref()) {
+            changed.changes.add(*change, cause.clone(), || ChangeExample::of(&logged.record, decision.into()));
+        }
     }
 }
 

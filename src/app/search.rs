@@ -193,7 +193,7 @@ impl App {
         let remarks = Remarks { judged: Judged::Search, ..checked.remarks.clone() };
         let record = self.record(&snapshot, &verified, &checked.about, &decision, &remarks, started_us)?;
         if let Ok(caller) = &verified {
-            let seen = || Seen::of(&snapshot, caller, &checked.question, Judged::Search, &decision, record.id);
+            let seen = || Seen::of(&snapshot, caller, &checked.question, Judged::Search, &decision, &record);
             snapshot.state.shadow.offer(seen);
         }
         let is_allowed = decision.outcome.effect() == Effect::Allow;

@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 
 pub(in crate::app) use self::question::Seen;
 pub use self::tally::Tallied;
-use self::{follow::Followed, tally::Tally, worker::Worker};
+use self::{follow::Followed, worker::Worker};
 use crate::{
     app::{
         App,
@@ -102,13 +102,13 @@ struct Shadow {
 struct Shared {
     candidate: Realm,
     clock: Arc<dyn Clock>,
-    tally: Guarded<Tally>,
+    tally: Guarded<Tallied>,
     not_compared: AtomicU64,
     is_over: AtomicBool,
 }
 
 impl Shared {
-    fn tally(&self) -> MutexGuard<'_, Tally> {
+    fn tally(&self) -> MutexGuard<'_, Tallied> {
         // Nothing in here panics while it holds the lock.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,7 +122,7 @@ impl Shadow {
         let shared = Arc::new(Shared {
             candidate,
             clock,
-            tally: Guarded::new(Tally::since(live, started_at_us)),
+            tally: Guarded::new(Tallied::since(live, started_at_us)),
             not_compared: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
         });
@@ -154,8 +154,8 @@ impl Shadow {
     /// Counts from now on against these policies.
     fn count_against(&self, live: &PolicyVersion, now_us: i64) {
         let mut tally = self.shared.tally();
-        if *tally.live() != *live {
-            *tally = Tally::since(live.clone(), now_us);
+        if tally.live != *live {
+            *tally = Tallied::since(live.clone(), now_us);
             self.shared.not_compared.store(0, Relaxed);
         }
     }
@@ -165,7 +165,7 @@ impl Shadow {
             version: self.shared.candidate.version.clone(),
             started_at_us: self.started_at_us,
             started_by: Arc::clone(&self.started_by),
-            tallied: self.shared.tally().told(),
+            tallied: self.shared.tally().clone(),
             not_compared: self.shared.not_compared.load(Relaxed),
         }
     }
@@ -214,7 +214,7 @@ impl App {
     /// An unknown realm; too many files or bytes, or none.
     pub async fn start_shadow(&self, realm: &str, files: Vec<SourceFile>, by: Arc<str>) -> Result<ShadowStart, Error> {
         let state = Arc::clone(self.realm(realm)?);
-        check_size(&files)?;
+        check_size(&files, "files")?;
         let _alone = state.shadow.alone.lock().await;
         let (started, candidate) = checked(&state, files).await?;
         if let Some(candidate) = candidate {

@@ -1,5 +1,6 @@
 //! `hallpass decisions`: the auditor's view of the decision log.
 
+pub(super) mod candidate;
 mod checkpoint;
 mod events;
 mod export;
@@ -17,6 +18,7 @@ use clap::ValueEnum;
 use prost_types::Timestamp;
 
 use self::filters::Filters;
+pub(super) use self::replay::why_not;
 use super::{
     Outcome,
     authorize::show_reasons,

@@ -5,6 +5,7 @@
 mod applications;
 mod authorize;
 mod callers;
+mod changes;
 mod check;
 mod credentials;
 mod decisions;
@@ -63,6 +64,8 @@ enum Verb {
     Matrix(matrix::Arguments),
     /// Proves what holds for every request: policies never fail, invariants hold, a change allows nothing new
     Prove(prove::Arguments),
+    /// Shows what a candidate set of policies would have made of logged decisions
+    Replay(Box<decisions::candidate::Arguments>),
     /// Lets a running service take a realm's folder as it is now; with any fault it goes on as before
     Reload(reload::Arguments),
     /// Takes over claim sets from other products, and shows who may do what
@@ -147,6 +150,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Matrix(arguments) => matrix::run(&arguments, screen),
         Verb::Prove(arguments) => on_runtime(prove::run(arguments, environment, screen)),
+        Verb::Replay(arguments) => on_runtime(decisions::candidate::run(*arguments, environment, screen)),
         Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),
         Verb::Grants(verb) => grants::run(&verb, screen),
         Verb::Authorize(arguments) => on_runtime(authorize::run(arguments, environment, screen)),

@@ -1,13 +1,14 @@
 //! The question: what is to be done to which resource, checked against the realm.
 
 mod again;
+mod anew;
 mod given;
 mod without_values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::again::Kept;
 use self::given::{given, missing_parts};
+pub use self::{again::Kept, anew::Unfit};
 use super::{
     id::EntityId,
     realm::Realm,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{id::PolicyVersion, value::Attributes};
 
 /// Allow or deny. There is no third.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
     /// The action may be done.
     Allow,

@@ -74,13 +74,17 @@ impl Fault {
         }
     }
 
+    /// Lines longer than this, in bytes, are not repeated in faults: a file without line breaks is one line.
+    pub const SOURCE_LINE_BYTES_MAX: usize = 4_096;
+
     /// A fault at a span of bytes of a file's content.
     pub fn at(file: &str, content: &str, span: Option<Range<usize>>, message: impl Into<String>) -> Self {
         let whole = Self::in_file(file, message);
         let Some(span) = span else { return whole };
         let Some((line, column)) = position(content, span.start) else { return whole };
         let (end_line, end_column) = position(content, span.end.max(span.start)).unwrap_or((line, column));
-        let source_line = content.lines().nth(line - 1).unwrap_or_default().to_owned();
+        let source_line = content.lines().nth(line - 1).filter(|line| line.len() <= Self::SOURCE_LINE_BYTES_MAX);
+        let source_line = source_line.unwrap_or_default().to_owned();
         Self { line, column, source_line, end_line, end_column, ..whole }
     }
 
@@ -160,7 +164,7 @@ impl fmt::Display for Fault {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
         write!(f, " {}[{}]: {}", self.severity.word(), self.code.as_str(), self.message)?;
-        if self.line > 0 {
+        if self.line > 0 && !self.source_line.is_empty() {
             let gutter = self.line.to_string();
             let (shown, indent, carets) = self.marked();
             write!(f, "\n  {gutter} | {shown}\n  {:width$} | {indent}{carets}", "", width = gutter.len())?;

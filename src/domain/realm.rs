@@ -1,6 +1,5 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
-mod alike;
 mod answers;
 mod changed;
 mod claims;

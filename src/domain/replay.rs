@@ -1,7 +1,13 @@
-//! Deciding again what was decided before: the facts that are kept beside a record for that, and what came of it.
+//! Deciding again what was decided before: the facts that are kept beside a record for that, what came of it, and what
+//! other policies make of it.
 
 mod again;
+mod change;
 mod facts;
 
 pub use again::{decide_again, is_same};
+pub use change::{
+    CHANGE_EXAMPLES_MAX, CHANGE_GROUPS_MAX, Cause, Change, ChangeCounts, ChangeExample, ChangeGroup, Changes, Clause,
+    How, Made, Side, cause, change,
+};
 pub use facts::{Facts, Judged, PrincipalFacts};

@@ -292,7 +292,7 @@ async fn read(service: &Service, said: &mut Said) {
         said.note_refusal(log.query_decisions(query.clone()).await);
         let export = pb::ExportDecisionsRequest { query: Some(query.clone()), proofs: true };
         said.note_refusal(log.export_decisions(export).await);
-        let replay = pb::ReplayDecisionsRequest { query: Some(query), as_of: None };
+        let replay = pb::ReplayDecisionsRequest { query: Some(query), ..Default::default() };
         said.note_refusal(log.replay_decisions(replay).await);
     }
     let get = pb::GetDecisionRequest { realm: REALM.to_owned(), decision_id: canary("decision") };

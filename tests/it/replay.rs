@@ -45,7 +45,7 @@ async fn replay(service: &Service, request: pb::ReplayDecisionsRequest) -> Repla
 fn of_realm(realm: &str) -> pb::ReplayDecisionsRequest {
     let kind = pb::RecordKind::Decision.into();
     let query = pb::QueryDecisionsRequest { realm: realm.to_owned(), kind, ..Default::default() };
-    pb::ReplayDecisionsRequest { query: Some(query), as_of: None }
+    pb::ReplayDecisionsRequest { query: Some(query), ..Default::default() }
 }
 
 /// Every decision of the realm comes out as it did; how many there were, and how many refused tokens.

@@ -9,13 +9,15 @@ use crate::{
         realm_state::{LoadedRealm, RealmState},
     },
     domain::{
-        access_request::AccessRequest,
+        access_request::{AccessRequest, Unfit},
         decision::{Decision, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind},
-        id::PolicyVersion,
+        graph::Graph,
+        id::{EntityId, PolicyVersion},
         principal::Principal,
         realm::Realm,
-        replay::{Facts, decide_again, is_same},
+        replay::{Cause, Change, Facts, Judged, Made, Side, cause, change, decide_again, is_same},
+        value::Attributes,
     },
 };
 
@@ -27,8 +29,8 @@ const VERSIONS_MAX: usize = 8;
 pub(super) enum Verdict {
     /// The same as it was.
     Same,
-    /// Something else.
-    Different(Box<Decision>),
+    /// Something else; and what that comes from, where it comes from other policies.
+    Different(Box<(Decision, Option<(Change, Cause)>)>),
     /// There was nothing but a token that wasn't good.
     RefusedToken,
     /// It can't be decided again; the code of why.
@@ -45,6 +47,33 @@ enum Policies {
     Missing(&'static str),
 }
 
+/// What decides in place of the policies of each decision's moment.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The policies.
+    pub(super) realm: Arc<Realm>,
+    /// The version that was asked last, and whether it reads claims as the candidate does.
+    reads_alike: Option<(PolicyVersion, bool)>,
+}
+
+impl Candidate {
+    pub(super) fn new(realm: Arc<Realm>) -> Self {
+        Self { realm, reads_alike: None }
+    }
+
+    /// Principals of the other policies are those that the candidate would have made of their tokens.
+    fn reads_claims_as(&mut self, other: &Realm) -> bool {
+        if let Some((version, reads_alike)) = &self.reads_alike
+            && *version == other.version
+        {
+            return *reads_alike;
+        }
+        let reads_alike = self.realm.reads_claims_as(other);
+        self.reads_alike = Some((other.version.clone(), reads_alike));
+        reads_alike
+    }
+}
+
 /// Who decides again, with what it has at hand for that.
 #[derive(Debug)]
 pub(super) struct Judge {
@@ -53,14 +82,21 @@ pub(super) struct Judge {
     past: Box<dyn Past>,
     /// The relationships of all decisions; `None` for those of each one's moment.
     as_of: Option<PastGraph>,
+    /// The policies of all decisions; `None` for those of each one's moment.
+    candidate: Option<Candidate>,
     /// The latest used at the back.
     versions: Vec<(PolicyVersion, Policies)>,
 }
 
 impl Judge {
-    pub(super) fn new(state: Arc<RealmState>, archive: Archive, as_of: Option<PastGraph>) -> Self {
+    pub(super) fn new(
+        state: Arc<RealmState>,
+        archive: Archive,
+        as_of: Option<PastGraph>,
+        candidate: Option<Candidate>,
+    ) -> Self {
         let past = archive.history.past();
-        Self { state, archive, past, as_of, versions: Vec::new() }
+        Self { state, archive, past, as_of, candidate, versions: Vec::new() }
     }
 
     /// What comes of each record, in their order.
@@ -100,13 +136,17 @@ impl Judge {
         let PastGraph { graph, is_forgetful } = self.relationships(record)?;
         let request = AccessRequest::again(realm, facts.question(record)).ok_or("FACTS_DAMAGED")?;
         let (entity, attributes) = facts.principal(record).ok_or("FACTS_DAMAGED")?;
+        if let Some(candidate) = &mut self.candidate {
+            let asked = Asked { judged: facts.judged, request: &request, entity, attributes };
+            return judged_by(candidate, record, realm, asked, &graph, is_forgetful);
+        }
         let principal = Principal::again(realm, entity, attributes).map_err(|_| "FACTS_DAMAGED")?;
         let decision = decide_again(facts.judged, realm, &principal, &request, &graph);
         if is_same(record, &decision) {
             return Ok(Verdict::Same);
         }
         // What was forgotten since can be what made the difference.
-        if is_forgetful { Err("HISTORY_FORGOTTEN") } else { Ok(Verdict::Different(Box::new(decision))) }
+        if is_forgetful { Err("HISTORY_FORGOTTEN") } else { Ok(Verdict::Different(Box::new((decision, None)))) }
     }
 
     /// What is kept beside a record.
@@ -176,4 +216,48 @@ impl Judge {
         tracing::warn!(realm = %self.state.name, %error, "policies of the past cannot be read");
         Policies::Missing("POLICIES_DAMAGED")
     }
+}
+
+/// A question that was decided before.
+struct Asked<'a> {
+    judged: Judged,
+    request: &'a AccessRequest,
+    entity: EntityId,
+    attributes: Attributes,
+}
+
+/// What comes of a record by a candidate.
+///
+/// # Errors
+/// The code of why the candidate can't be asked.
+fn judged_by(
+    candidate: &mut Candidate,
+    record: &DecisionRecord,
+    old: &Realm,
+    asked: Asked<'_>,
+    graph: &Graph,
+    is_forgetful: bool,
+) -> Result<Verdict, &'static str> {
+    if !candidate.reads_claims_as(old) {
+        return Err("CLAIMS_READ_OTHERWISE");
+    }
+    let Asked { judged, request: was, entity, attributes } = asked;
+    let realm = &*candidate.realm;
+    let request = was.anew(old, realm).map_err(Unfit::code)?;
+    let principal = Principal::again(realm, entity, attributes).map_err(|_| "PRINCIPAL_UNFIT")?;
+    let decision = decide_again(judged, realm, &principal, &request, graph);
+    let (before, after) = (Made::from(record), Made::from(&decision));
+    let change = change(before, after);
+    if change == Change::Same {
+        return Ok(Verdict::Same);
+    }
+    if is_forgetful {
+        return Err("HISTORY_FORGOTTEN");
+    }
+    let was_principal = Principal::again(old, principal.entity.clone(), (*principal.attributes).clone());
+    let was_principal = was_principal.map_err(|_| "FACTS_DAMAGED")?;
+    let old = Side { realm: old, principal: &was_principal, request: was, made: before };
+    let new = Side { realm, principal: &principal, request: &request, made: after };
+    let cause = cause(change, old, new, graph);
+    Ok(Verdict::Different(Box::new((decision, Some((change, cause))))))
 }

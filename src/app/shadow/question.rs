@@ -9,7 +9,8 @@ use crate::{
     },
     domain::{
         access_request::Question,
-        decision::Decision,
+        decision::{Decision, Obligation},
+        decision_record::DecisionRecord,
         graph::Graph,
         id::DecisionId,
         replay::Judged,
@@ -34,10 +35,12 @@ pub(in crate::app) struct Seen {
     pub(super) question: Question,
     /// What it was about.
     pub(super) judged: Judged,
-    /// What was decided, without what is said to the end client.
+    /// What was decided, without what is said to the end client and the contents of obligations.
     pub(super) decision: Decision,
     /// The key into the decision log.
     pub(super) id: DecisionId,
+    /// When it was decided, in microseconds since the epoch.
+    pub(super) time_us: i64,
 }
 
 impl Seen {
@@ -48,8 +51,12 @@ impl Seen {
         question: &Question,
         judged: Judged,
         decision: &Decision,
-        id: DecisionId,
+        record: &DecisionRecord,
     ) -> Option<Self> {
+        let obligation = |Obligation { id, parameters: _ }: &Obligation| Obligation {
+            id: Arc::clone(id),
+            parameters: Attributes::default(),
+        };
         let Decision { outcome, reasons, determining_policies, denial: _, obligations, policy_version } = decision;
         (bytes_of(question) <= BYTES_MAX).then(|| Self {
             loaded: Arc::clone(&snapshot.loaded),
@@ -62,10 +69,11 @@ impl Seen {
                 reasons: reasons.clone(),
                 determining_policies: determining_policies.clone(),
                 denial: None,
-                obligations: obligations.clone(),
+                obligations: obligations.iter().map(obligation).collect(),
                 policy_version: policy_version.clone(),
             },
-            id,
+            id: record.id,
+            time_us: record.time_us,
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         graph::Graph,
         id::DecisionId,
         principal::Principal,
-        replay::{Judged, PrincipalFacts, decide_again},
+        replay::{Change, ChangeCounts, How, Judged, PrincipalFacts, decide_again},
         token_facts::TokenFacts,
         value::Value,
     },
@@ -101,7 +101,16 @@ fn seen_asking(loaded: &Arc<LoadedRealm>, question: Question, judged: Judged) ->
         policy_version: realm.version.clone(),
         expires_at_seconds: i64::MAX,
     };
-    Seen { loaded: Arc::clone(loaded), graph, caller: Arc::new(caller), question, judged, decision, id: DecisionId(1) }
+    Seen {
+        loaded: Arc::clone(loaded),
+        graph,
+        caller: Arc::new(caller),
+        question,
+        judged,
+        decision,
+        id: DecisionId(1),
+        time_us: NOW_US,
+    }
 }
 
 fn seen(loaded: &Arc<LoadedRealm>, shelf: &str) -> Seen {
@@ -119,8 +128,9 @@ fn counts(candidate: Realm, shelves: &[&str]) -> [u64; 4] {
     shelves.iter().for_each(|shelf| shadow.offer(Some(seen(&live, shelf))));
     assert_eq!(worker.batch(), shelves.len());
     let ShadowReport { tallied, not_compared, .. } = shadow.report();
-    assert_eq!((tallied.refused.len(), not_compared, tallied.compared()), (0, 0, shelves.len() as u64));
-    [tallied.same, tallied.otherwise, tallied.newly_allowed, tallied.newly_denied]
+    let ChangeCounts { same, otherwise, newly_allowed, newly_denied } = tallied.changes.counts();
+    assert_eq!((tallied.refused.len(), not_compared, tallied.changes.counts().all()), (0, 0, shelves.len() as u64));
+    [same, otherwise, newly_allowed, newly_denied]
 }
 
 #[test]
@@ -131,6 +141,22 @@ fn each_decision_is_counted_as_what_the_candidate_makes_of_it() {
     assert_eq!(counts(realm("resource.shelf == \"open\"", "resource.shelf == \"wide\""), &shelves), [2, 0, 0, 1]);
     assert_eq!(counts(realm("@id(\"Open\")", "@id(\"Wide\")"), &shelves), [2, 1, 0, 0]);
     assert_eq!(counts(realm("@reason(\"CLOSED\")", "@reason(\"SHUT\")"), &shelves), [2, 1, 0, 0]);
+}
+
+#[test]
+fn a_change_is_told_with_its_clause_and_an_example_that_names_nobody() {
+    let live = live();
+    let (shadow, mut worker) = shadow(realm("shelf == \"open\"", "shelf == \"ajar\""), &live);
+    shadow.offer(Some(seen(&live, "open")));
+    worker.batch();
+    let groups = shadow.report().tallied.changes.groups();
+    let [group] = &groups[..] else { panic!("{groups:?}") };
+    assert_eq!((group.change, group.cause.how, group.decisions), (Change::NewlyDenied, How::Condition, 1));
+    let clause = group.cause.clause.as_ref().unwrap();
+    assert_eq!((&*clause.file, clause.line, &*clause.text), ("policies.cedar", 4, "resource.shelf == \"ajar\""));
+    let example = &group.examples[0];
+    assert_eq!((example.id, example.time_us, &*example.action), (DecisionId(1), NOW_US, "Read"));
+    assert_eq!((&example.principal, &*example.resource_id), (&None, ""));
 }
 
 #[test]
@@ -146,11 +172,11 @@ fn a_candidate_whose_policies_fail_is_never_the_same() {
 #[test]
 fn a_question_that_the_candidate_does_not_take_is_counted_by_its_code() {
     for (text, other, code) in [
-        ("action Read, Lend", "action Lend, Look", "ACTION_NOT_TAKEN"),
+        ("action Read, Lend", "action Lend, Look", "ACTION_UNKNOWN"),
         ("File", "Map", "RESOURCE_TYPE_UNKNOWN"),
-        ("context: { size?: Long }", "context: { size?: String }", "QUESTION_INVALID"),
-        ("claim = \"kind\"", "claim = \"sort\"", "TOKENS_MAPPED_OTHERWISE"),
-        ("entity Client { kind: String }", "entity Client { kind: String, grade?: Long }", "TOKENS_MAPPED_OTHERWISE"),
+        ("context: { size?: Long }", "context: { size?: String }", "QUESTION_REFUSED"),
+        ("claim = \"kind\"", "claim = \"sort\"", "CLAIMS_READ_OTHERWISE"),
+        ("entity Client { kind: String }", "entity Client { kind: String, grade?: Long }", "CLAIMS_READ_OTHERWISE"),
     ] {
         let live = live();
         let (shadow, mut worker) = shadow(realm(text, other), &live);
@@ -158,18 +184,18 @@ fn a_question_that_the_candidate_does_not_take_is_counted_by_its_code() {
         worker.batch();
         let report = shadow.report();
         assert_eq!(report.tallied.refused, [(code, 1)].into(), "{text}");
-        assert_eq!((report.tallied.compared(), report.not_compared), (0, 0), "{code}");
+        assert_eq!((report.tallied.changes.counts().all(), report.not_compared), (0, 0), "{code}");
     }
 }
 
 #[test]
 fn whether_a_search_may_be_made_is_compared_too() {
     let live = live();
-    let (shadow, mut worker) = shadow(realm("principal.kind == \"A\"", "principal.kind == \"B\""), &live);
+    let (shadow, mut worker) = shadow(realm("resource.shelf == \"closed\"", "true"), &live);
     shadow.offer(Some(seen_asking(&live, asked("Read", "open", 1), Judged::Search)));
     worker.batch();
     let tallied = shadow.report().tallied;
-    assert_eq!((tallied.newly_denied, tallied.compared()), (1, 1), "{tallied:?}");
+    assert_eq!((tallied.changes.counts().newly_denied, tallied.changes.counts().all()), (1, 1), "{tallied:?}");
 }
 
 #[test]
@@ -181,10 +207,10 @@ fn what_finds_no_room_is_counted_and_nobody_waits() {
     }
     // A question that is too large to wait.
     shadow.offer(None);
-    assert_eq!((shadow.report().not_compared, shadow.report().tallied.compared()), (4, 0));
+    assert_eq!((shadow.report().not_compared, shadow.report().tallied.changes.counts().all()), (4, 0));
     while worker.batch() > 0 {}
     let report = shadow.report();
-    assert_eq!((report.not_compared, report.tallied.same), (4, QUEUE_MAX as u64));
+    assert_eq!((report.not_compared, report.tallied.changes.counts().same), (4, QUEUE_MAX as u64));
 }
 
 #[test]
@@ -194,7 +220,11 @@ fn counts_are_of_one_pair_of_versions() {
     shadow.offer(Some(seen(&old, "open")));
     worker.batch();
     shadow.count_against(&old.realm.version, NOW_US + 1);
-    assert_eq!((shadow.report().tallied.same, shadow.report().tallied.since_us), (1, NOW_US), "the same version");
+    assert_eq!(
+        (shadow.report().tallied.changes.counts().same, shadow.report().tallied.since_us),
+        (1, NOW_US),
+        "the same version"
+    );
     // One is under way when others begin to decide.
     shadow.offer(Some(seen(&old, "open")));
     shadow.count_against(&new.realm.version, NOW_US + 2);
@@ -202,7 +232,7 @@ fn counts_are_of_one_pair_of_versions() {
     worker.batch();
     let ShadowReport { tallied, not_compared, .. } = shadow.report();
     assert_eq!((tallied.live, tallied.since_us), (new.realm.version.clone(), NOW_US + 2));
-    assert_eq!((tallied.newly_allowed, tallied.same, not_compared), (1, 0, 1));
+    assert_eq!((tallied.changes.counts().newly_allowed, tallied.changes.counts().same, not_compared), (1, 0, 1));
 }
 
 /// A shadow at work in a thread that says when it has ended.

@@ -11,10 +11,10 @@ use super::{Shared, question::Seen};
 use crate::{
     app::{authorize::Caller, realm_state::LoadedRealm},
     domain::{
-        access_request::{AccessRequest, FieldFault},
-        decision::Decision,
+        access_request::{AccessRequest, Question, Unfit},
         principal::Principal,
-        replay::{Judged, decide_again},
+        realm::Realm,
+        replay::{Cause, Change, ChangeExample, Judged, Made, Side, cause, change, decide_again},
     },
 };
 
@@ -75,31 +75,50 @@ impl Worker {
 
     fn compare(&mut self, seen: &Seen) {
         let version = &seen.loaded.realm.version;
-        let is_live = |worker: &Self| worker.shared.tally().live() == version;
+        let is_live = |worker: &Self| worker.shared.tally().live == *version;
         let judged = is_live(self).then(|| self.judge(seen));
         let mut tally = self.shared.tally();
         // The counts may have begun anew meanwhile.
-        match judged.filter(|_| tally.live() == version) {
-            Some(judged) => tally.add(seen, judged),
+        match judged.filter(|_| tally.live == *version) {
+            Some(judged) => tally.add(judged),
             None => {
                 self.shared.not_compared.fetch_add(1, Relaxed);
             }
         }
     }
 
-    /// What the candidate decides.
+    /// What the candidate makes of a decision; nothing where it decides the same.
     ///
     /// # Errors
     /// The code of why it can't decide.
-    fn judge(&mut self, seen: &Seen) -> Result<Decision, &'static str> {
+    fn judge(&mut self, seen: &Seen) -> Result<Option<Changed>, &'static str> {
         let principal = self.principal(&seen.loaded, &seen.caller)?;
         let candidate = &self.shared.candidate;
-        let request = match seen.judged {
-            Judged::Resource => AccessRequest::check(candidate, &seen.question),
-            Judged::Search => AccessRequest::without_values(candidate, &seen.question),
+        let request = checked(seen, candidate)?;
+        let decision = decide_again(seen.judged, candidate, &principal, &request, &seen.graph);
+        let (before, after) = (Made::from(&seen.decision), Made::from(&decision));
+        let change = change(before, after);
+        if change == Change::Same {
+            return Ok(None);
+        }
+        let live = &seen.loaded.realm;
+        let was = checked(seen, live)?;
+        let old = Side { realm: live, principal: &seen.caller.principal, request: &was, made: before };
+        let new = Side { realm: candidate, principal: &principal, request: &request, made: after };
+        let cause = cause(change, old, new, &seen.graph);
+        let codes = (before.codes().cloned().collect(), after.codes().cloned().collect());
+        // An example leads into the log, which shows the rest to who may read it.
+        let example = ChangeExample {
+            id: seen.id,
+            time_us: seen.time_us,
+            principal: None,
+            action: Arc::clone(&was.action),
+            resource_type: Arc::clone(&was.resource_type.name),
+            resource_id: Arc::default(),
+            outcomes: (before.outcome, after.outcome),
+            codes,
         };
-        let request = request.map_err(|faults| code_of(&faults))?;
-        Ok(decide_again(seen.judged, candidate, &principal, &request, &seen.graph))
+        Ok(Some(Changed { change, cause, example }))
     }
 
     /// Who asked, as the candidate has it.
@@ -108,7 +127,7 @@ impl Worker {
     /// The code of why it has nobody.
     fn principal(&mut self, loaded: &Arc<LoadedRealm>, caller: &Arc<Caller>) -> Known {
         if !self.is_alike(loaded) {
-            return Err("TOKENS_MAPPED_OTHERWISE");
+            return Err("CLAIMS_READ_OTHERWISE");
         }
         let address = Arc::as_ptr(caller).addr();
         if let Some((_, known)) = self.callers.get(&address) {
@@ -116,7 +135,7 @@ impl Worker {
         }
         let (entity, attributes) = (caller.principal.entity.clone(), (*caller.principal.attributes).clone());
         let principal = Principal::again(&self.shared.candidate, entity, attributes);
-        let known = principal.map(Arc::new).map_err(|_| "PRINCIPAL_UNKNOWN");
+        let known = principal.map(Arc::new).map_err(|_| "PRINCIPAL_UNFIT");
         if self.callers.len() >= CALLERS_MAX {
             self.callers.clear();
         }
@@ -130,22 +149,42 @@ impl Worker {
         if let Some((_, alike)) = self.alike.as_ref().filter(|(known, _)| Arc::ptr_eq(known, loaded)) {
             return *alike;
         }
-        let alike = self.shared.candidate.maps_tokens_as(&loaded.realm);
+        let alike = self.shared.candidate.reads_claims_as(&loaded.realm);
         self.alike = Some((Arc::clone(loaded), alike));
         alike
     }
 }
 
-/// The code of a question that the candidate does not take: it would answer with an error.
-fn code_of(faults: &[FieldFault]) -> &'static str {
-    let is_about = |names: &[&str]| faults.iter().any(|fault| names.contains(&fault.field.as_str()));
-    if is_about(&["action"]) {
-        "ACTION_NOT_TAKEN"
-    } else if is_about(&["resource.type", "resource_type"]) {
-        "RESOURCE_TYPE_UNKNOWN"
+/// A decision that the candidate would change.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub(super) change: Change,
+    pub(super) cause: Cause,
+    pub(super) example: ChangeExample,
+}
+
+/// The question as a set of policies takes it.
+///
+/// # Errors
+/// The code of why it doesn't.
+fn checked(seen: &Seen, realm: &Realm) -> Result<AccessRequest, &'static str> {
+    let checked = match seen.judged {
+        Judged::Resource => AccessRequest::check(realm, &seen.question),
+        Judged::Search => AccessRequest::without_values(realm, &seen.question),
+    };
+    checked.map_err(|_| unfit(realm, &seen.question))
+}
+
+/// Why the candidate does not take a question: the caller would get an error.
+fn unfit(candidate: &Realm, question: &Question) -> &'static str {
+    let unfit = if !candidate.schema.actions.contains_key(&question.action) {
+        Unfit::ActionUnknown
+    } else if !candidate.resource_types.contains_key(&question.resource_type) {
+        Unfit::ResourceTypeUnknown
     } else {
-        "QUESTION_INVALID"
-    }
+        Unfit::QuestionRefused
+    };
+    unfit.code()
 }
 
 /// Gives the thread the lowest priority, where priorities are of threads: whoever answers goes first.

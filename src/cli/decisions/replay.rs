@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::{events, filters::Filters, row};
 use crate::{
     cli::{
-        Outcome, json, parse,
+        Outcome, changes, json, parse,
         render::{Form, Screen, Tone, count, counted, note},
         target::{LogTarget, MESSAGE_BYTES_MAX, failed},
     },
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Why decisions are not made again, in words; others are shown by their code.
-const REASONS: [(&str, &str); 11] = [
+const REASONS: [(&str, &str); 17] = [
     ("READING", "readings of the log, which rest on no relationships"),
     ("PERSON_ERASED", "a person was erased, and the keys to what was asked with them"),
     ("FACTS_MISSING", "nothing was kept but the record"),
@@ -46,6 +46,12 @@ const REASONS: [(&str, &str); 11] = [
     ("POLICIES_OUTDATED", "this release does not read the policies of that moment any more"),
     ("HISTORY_MISSING", "the relationships of that moment are not kept"),
     ("HISTORY_DAMAGED", "the relationships of that moment are damaged"),
+    ("ACTION_UNKNOWN", "the candidate has no such action"),
+    ("RESOURCE_TYPE_UNKNOWN", "the candidate has no such resource type"),
+    ("VALUE_NOT_KEPT", "the candidate looks at a value of the resource that nobody asked for then"),
+    ("QUESTION_REFUSED", "the candidate takes the question for a wrong one: its context, or values that are missing"),
+    ("CLAIMS_READ_OTHERWISE", "the candidate reads tokens otherwise, and tokens are not kept"),
+    ("PRINCIPAL_UNFIT", "the candidate's schema has no such principal"),
     (
         "HISTORY_FORGOTTEN",
         "they came out differently, perhaps because relationships of that moment were forgotten since",
@@ -57,7 +63,8 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     let channel = target.connect(environment).await?;
     let realm = target.realm(&channel).await?;
     let mut client = DecisionLogServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let request = ReplayDecisionsRequest { query: Some(filters.request(realm)), as_of };
+    let query = Some(filters.request(realm));
+    let request = ReplayDecisionsRequest { query, as_of, ..ReplayDecisionsRequest::default() };
     let mut parts = client.replay_decisions(request).await.map_err(|status| failed(&status))?.into_inner();
     let mut summary = None;
     while let Some(part) = parts.message().await.map_err(|status| failed(&status))? {
@@ -79,8 +86,8 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     Ok(Outcome::of(summary.different > 0 || is_unexplained || !summary.complete))
 }
 
-fn show_difference(difference: &ReplayDifference, screen: &mut Screen) -> Result<()> {
-    let ReplayDifference { logged, decision, outcome, reasons, determining_policies } = difference;
+pub(super) fn show_difference(difference: &ReplayDifference, screen: &mut Screen) -> Result<()> {
+    let ReplayDifference { logged, decision, outcome, reasons, determining_policies, .. } = difference;
     let Some(logged) = logged else { return Ok(()) };
     let line = row(logged).join("  ");
     screen.line(format_args!("{} {line}", screen.toned(Tone::Bad, "different")))?;
@@ -96,7 +103,7 @@ fn show_difference(difference: &ReplayDifference, screen: &mut Screen) -> Result
 }
 
 fn show_summary(summary: &ReplaySummary, as_of: Option<&Timestamp>, screen: &mut Screen) -> Result<()> {
-    let ReplaySummary { same, different, refused_tokens, not_replayed, complete, events } = summary;
+    let ReplaySummary { same, different, refused_tokens, .. } = summary;
     let with = as_of.map_or_else(
         || "with the policies and relationships of its moment".to_owned(),
         |time| format!("with the policies of its moment and the relationships known at {time}"),
@@ -111,24 +118,44 @@ fn show_summary(summary: &ReplaySummary, as_of: Option<&Timestamp>, screen: &mut
         let what = "not decided again: the token was refused, and tokens are not kept";
         screen.line(format_args!("{:>12}  {what}", count(*refused_tokens)))?;
     }
-    for (code, number) in not_replayed.iter().collect::<BTreeMap<_, _>>() {
-        let why = REASONS.iter().find(|(known, _)| known == code).map_or("", |(_, why)| why);
-        screen.line(format_args!("{:>12}  not decided again: {why} ({code})", count(*number)))?;
-    }
+    show_not_replayed(summary, screen)?;
     if *same + *different == 0 {
         note("no decision could be made again");
     }
-    for event in events {
+    show_gaps(summary, screen)
+}
+
+/// Shows what was not decided again, and why.
+pub(super) fn show_not_replayed(summary: &ReplaySummary, screen: &mut Screen) -> Result<()> {
+    for (code, number) in not_replayed(summary) {
+        screen.line(format_args!("{:>12}  not decided again: {} ({code})", count(*number), why_not(code)))?;
+    }
+    Ok(())
+}
+
+/// Why a decision is not made again, in words; empty for a code that is not known.
+pub(in crate::cli) fn why_not(code: &str) -> &'static str {
+    REASONS.iter().find(|(known, _)| *known == code).map_or("", |(_, why)| why)
+}
+
+/// How many decisions were not decided again, by the code of why.
+pub(super) fn not_replayed(summary: &ReplaySummary) -> BTreeMap<&String, &u64> {
+    summary.not_replayed.iter().collect()
+}
+
+/// Shows what happened to the log, and that something is missing.
+pub(super) fn show_gaps(summary: &ReplaySummary, screen: &mut Screen) -> Result<()> {
+    for event in &summary.events {
         screen.line(events::sentence(event))?;
     }
-    if !complete {
+    if !summary.complete {
         screen.line(screen.toned(Tone::Bad, "decisions are missing or cannot be read, as said above"))?;
     }
     Ok(())
 }
 
-fn difference_json(difference: &ReplayDifference) -> Json {
-    let ReplayDifference { logged, decision, outcome, reasons, determining_policies } = difference;
+pub(super) fn difference_json(difference: &ReplayDifference) -> Json {
+    let ReplayDifference { logged, decision, outcome, reasons, determining_policies, cause, .. } = difference;
     let codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_str()).collect();
     json!({
         "logged": logged.as_ref().map(json::record),
@@ -136,17 +163,18 @@ fn difference_json(difference: &ReplayDifference) -> Json {
         "outcome": json::outcome(*outcome),
         "reasons": codes,
         "determining_policies": determining_policies,
+        "change": changes::change_word(difference.change()),
+        "cause": cause.as_ref().map(changes::cause_json),
     })
 }
 
 fn summary_json(summary: &ReplaySummary) -> Json {
-    let ReplaySummary { same, different, refused_tokens, not_replayed, complete, events } = summary;
-    let not_replayed: BTreeMap<_, _> = not_replayed.iter().collect();
+    let ReplaySummary { same, different, refused_tokens, complete, events, .. } = summary;
     json!({ "summary": {
         "same": same,
         "different": different,
         "refused_tokens": refused_tokens,
-        "not_replayed": not_replayed,
+        "not_replayed": not_replayed(summary),
         "complete": complete,
         "events": events.iter().map(events::json).collect::<Vec<_>>(),
     } })

@@ -1,16 +1,17 @@
 //! `hallpass policies shadow`: a candidate decides beside a running service's policies, and what it would have decided
 //! otherwise.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::ValueEnum;
 use serde_json::{Value as Json, json};
 
 use crate::{
     cli::{
         Outcome,
+        changes::{self, FailOn},
         check::{self, read},
+        decisions::why_not,
         reload::fault_of,
         render::{Form, Screen, Tone, count, counted, note, plain},
         report::json_of,
@@ -58,9 +59,9 @@ struct Start {
 struct Status {
     #[command(flatten)]
     target: PolicyTarget,
-    /// What to end with exit code 1 for
-    #[arg(long, value_name = "WHAT", value_enum)]
-    fail_on: Option<FailOn>,
+    /// Exit with 1 when there are such changes; several with commas between
+    #[arg(long, value_name = "CHANGE", value_enum, value_delimiter = ',')]
+    fail_on: Vec<FailOn>,
     /// How to show it
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
@@ -74,26 +75,6 @@ struct Stop {
     #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
 }
-
-/// Which changes are findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    /// What is denied and would be allowed
-    NewlyAllowed,
-    /// What is allowed and would be denied
-    NewlyDenied,
-    /// Any decision that would come out differently, or could not be made
-    Any,
-}
-
-/// Why a candidate can't make decisions, in words; others are shown by their code.
-const REASONS: [(&str, &str); 5] = [
-    ("ACTION_NOT_TAKEN", "it does not know the action, or not with this resource type: the caller would get an error"),
-    ("RESOURCE_TYPE_UNKNOWN", "it does not know the resource type: the caller would get an error"),
-    ("QUESTION_INVALID", "it wants other values of the question: the caller would get an error"),
-    ("TOKENS_MAPPED_OTHERWISE", "it makes other principals of tokens, and what tokens say is not kept"),
-    ("PRINCIPAL_UNKNOWN", "it has no such principals"),
-];
 
 pub(super) async fn run(
     Arguments { verb, status }: Arguments,
@@ -154,7 +135,7 @@ async fn show_status(
     let realm = target.realm(&channel).await?;
     let answer = PolicyServiceClient::new(channel).get_shadow(GetShadowRequest { realm: realm.clone() }).await;
     let GetShadowResponse { report, faults } = answer.map_err(|status| failed(&status))?.into_inner();
-    let is_finding = fail_on.is_some_and(|fail_on| report.as_ref().is_none_or(|report| fail_on.finds(report)));
+    let is_finding = has_findings(report.as_ref(), &fail_on);
     match output {
         Form::Json => screen.json(&json!({
             "realm": realm,
@@ -196,14 +177,12 @@ async fn stop(Stop { target, output }: Stop, environment: &Environment, screen: 
     Ok(Outcome::Fine)
 }
 
-impl FailOn {
-    fn finds(self, report: &ShadowReport) -> bool {
-        match self {
-            Self::NewlyAllowed => report.newly_allowed > 0,
-            Self::NewlyDenied => report.newly_denied > 0,
-            Self::Any => report.same < report.compared || !report.refused.is_empty(),
-        }
-    }
+/// There are such changes, or nobody can tell: no shadow runs, or none of the decisions could be compared.
+fn has_findings(report: Option<&ShadowReport>, fail_on: &[FailOn]) -> bool {
+    let Some(report) = report else { return !fail_on.is_empty() };
+    let changes = report.changes.clone().unwrap_or_default();
+    let is_refused = !report.refused.is_empty() && (report.compared == 0 || fail_on.contains(&FailOn::Any));
+    !fail_on.is_empty() && (is_refused || fail_on.iter().any(|kind| kind.finds(&changes)))
 }
 
 /// Shows a report: what is compared with what, the counts.
@@ -219,29 +198,20 @@ fn show(realm: &str, report: &ShadowReport, screen: &mut Screen) -> Result<()> {
     if policy_version == live_version {
         note("the candidate is what decides");
     }
-    show_counts(report, screen)
+    show_counts(report, screen)?;
+    if report.changes.as_ref().is_some_and(|changes| !changes.groups.is_empty()) {
+        note(&format!("what stands in the log of one of them: hallpass decisions show ID --realm {realm}"));
+    }
+    Ok(())
 }
 
 fn show_counts(report: &ShadowReport, screen: &mut Screen) -> Result<()> {
-    let rows = [
-        (report.compared, "decisions compared", Tone::Faint),
-        (report.same, "the same", Tone::Good),
-        (report.newly_allowed, "newly allowed", Tone::Bad),
-        (report.newly_denied, "newly denied", Tone::Bad),
-        (report.otherwise, "the same effect for other reasons or by other policies", Tone::Doubtful),
-    ];
-    for (number, what, tone) in rows {
-        let shown = format!("{:>12}", count(number));
-        let is_toned = number > 0 && tone != Tone::Faint;
-        let shown = if is_toned { screen.toned(tone, &shown) } else { shown };
-        screen.line(format_args!("{shown}  {what}"))?;
-    }
-    let mut refused: Vec<_> = report.refused.iter().collect();
-    refused.sort();
-    for (code, number) in refused {
-        let why = REASONS.iter().find(|(known, _)| known == code).map_or("", |(_, why)| why);
-        let shown = screen.toned(Tone::Bad, &format!("{:>12}", count(*number)));
-        screen.line(format_args!("{shown}  not decided by the candidate: {why} ({})", plain(code)))?;
+    let compared = counted(report.compared, "decision", "decisions");
+    screen.line(format_args!("{compared} made by both; those of the candidate would be"))?;
+    changes::show(&report.changes.clone().unwrap_or_default(), screen)?;
+    for (code, number) in report.refused.iter().collect::<BTreeMap<_, _>>() {
+        let number = screen.toned(Tone::Bad, &format!("{:>12}", count(*number)));
+        screen.line(format_args!("{number}  not made by the candidate: {} ({})", why_not(code), plain(code)))?;
     }
     if report.not_compared > 0 {
         let number = count(report.not_compared);
@@ -252,7 +222,7 @@ fn show_counts(report: &ShadowReport, screen: &mut Screen) -> Result<()> {
 
 /// A report for programs.
 fn json_of_report(report: &ShadowReport) -> Json {
-    let refused: std::collections::BTreeMap<_, _> = report.refused.iter().collect();
+    let refused: BTreeMap<_, _> = report.refused.iter().collect();
     json!({
         "policy_version": report.policy_version,
         "live_version": report.live_version,
@@ -260,10 +230,7 @@ fn json_of_report(report: &ShadowReport) -> Json {
         "started_by": report.started_by,
         "counted_since": report.counted_since.map(|at| at.to_string()),
         "compared": report.compared,
-        "same": report.same,
-        "otherwise": report.otherwise,
-        "newly_allowed": report.newly_allowed,
-        "newly_denied": report.newly_denied,
+        "changes": report.changes.as_ref().map(changes::report_json),
         "not_compared": report.not_compared,
         "refused": refused,
     })
@@ -281,18 +248,28 @@ fn short(digest: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::v1::ChangeReport;
 
     #[test]
     fn what_fails_is_what_was_asked_for() {
-        let same = ShadowReport { compared: 3, same: 3, ..ShadowReport::default() };
-        let allowed = ShadowReport { compared: 4, newly_allowed: 1, ..same.clone() };
-        let denied = ShadowReport { compared: 4, newly_denied: 1, ..same.clone() };
-        let otherwise = ShadowReport { compared: 4, otherwise: 1, ..same.clone() };
-        let refused = ShadowReport { refused: [("QUESTION_INVALID".to_owned(), 1)].into(), ..same.clone() };
-        let found =
-            |fail_on: FailOn| [&same, &allowed, &denied, &otherwise, &refused].map(|report| fail_on.finds(report));
-        assert_eq!(found(FailOn::NewlyAllowed), [false, true, false, false, false]);
-        assert_eq!(found(FailOn::NewlyDenied), [false, false, true, false, false]);
-        assert_eq!(found(FailOn::Any), [false, true, true, true, true]);
+        let with = |changes: ChangeReport| ShadowReport {
+            compared: 3 + changes::all(&changes),
+            changes: Some(changes),
+            ..ShadowReport::default()
+        };
+        let reports = [
+            with(ChangeReport::default()),
+            with(ChangeReport { newly_allowed: 1, ..ChangeReport::default() }),
+            with(ChangeReport { newly_denied: 1, ..ChangeReport::default() }),
+            with(ChangeReport { otherwise: 1, ..ChangeReport::default() }),
+            ShadowReport { refused: [("QUESTION_REFUSED".to_owned(), 1)].into(), ..with(ChangeReport::default()) },
+            ShadowReport { refused: [("ACTION_UNKNOWN".to_owned(), 1)].into(), ..ShadowReport::default() },
+        ];
+        let found = |fail_on: &[FailOn]| reports.each_ref().map(|report| has_findings(Some(report), fail_on));
+        assert_eq!(found(&[]), [false; 6]);
+        assert_eq!(found(&[FailOn::NewlyAllowed]), [false, true, false, false, false, true]);
+        assert_eq!(found(&[FailOn::NewlyDenied]), [false, false, true, false, false, true]);
+        assert_eq!(found(&[FailOn::Any]), [false, true, true, true, true, true]);
+        assert!(has_findings(None, &[FailOn::Any]) && !has_findings(None, &[]), "nobody can tell");
     }
 }

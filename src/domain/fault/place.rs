@@ -1,44 +1,67 @@
 //! Finds the places of faults that name what is wrong, but not where it stands.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use super::Fault;
 use crate::domain::policy_set::SourceFile;
 
 /// The faults, each of those without a place at the name that its message quotes first and that the file has.
 pub(in crate::domain) fn with_places(faults: Vec<Fault>, files: &[SourceFile]) -> Vec<Fault> {
-    faults.into_iter().map(|fault| if fault.line == 0 { placed(fault, files) } else { fault }).collect()
+    let mut places = Places { files, known: HashMap::new() };
+    faults.into_iter().map(|fault| if fault.line == 0 { places.placed(fault) } else { fault }).collect()
 }
 
-fn placed(fault: Fault, files: &[SourceFile]) -> Fault {
-    let Some(file) = files.iter().find(|file| file.path == fault.file) else { return fault };
-    // Only texts of which each line says what it is: a name in prose could stand anywhere.
-    if !file.has_ending(&["toml", "json", "cedarschema"]) {
-        return fault;
+/// Where names stand in files: many faults name the same.
+struct Places<'a> {
+    files: &'a [SourceFile],
+    /// By the number of the file and the name: the first place, and that it is the only one.
+    known: HashMap<(usize, String), Option<(Range<usize>, bool)>>,
+}
+
+impl Places<'_> {
+    fn placed(&mut self, fault: Fault) -> Fault {
+        let known = self.files.iter().enumerate().find(|(_, file)| file.path == fault.file);
+        // Only texts of which each line says what it is: a name in prose could stand anywhere.
+        let Some((number, file)) = known.filter(|(_, file)| file.has_ending(&["toml", "json", "cedarschema"])) else {
+            return fault;
+        };
+        let names = fault.message.split('`').skip(1).step_by(2).filter(|name| !name.is_empty());
+        let found = names.filter_map(|name| self.first(number, name)).collect::<Vec<_>>();
+        let Some((place, _)) = found.iter().find(|(_, is_only)| *is_only).or_else(|| found.first()) else {
+            return fault;
+        };
+        let at = Fault::at(&file.path, &file.content, Some(place.clone()), "");
+        let Fault { line, column, source_line, end_line, end_column, .. } = at;
+        Fault { line, column, source_line, end_line, end_column, ..fault }
     }
-    let names: Vec<&str> = fault.message.split('`').skip(1).step_by(2).filter(|name| !name.is_empty()).collect();
-    let found: Vec<Vec<Range<usize>>> = names.iter().map(|name| occurrences(&file.content, name)).collect();
-    let only = found.iter().find(|places| places.len() == 1);
-    let Some(place) = only.or_else(|| found.iter().find(|places| !places.is_empty())).and_then(|places| places.first())
-    else {
-        return fault;
-    };
-    let at = Fault::at(&file.path, &file.content, Some(place.clone()), "");
-    let Fault { line, column, source_line, end_line, end_column, .. } = at;
-    Fault { line, column, source_line, end_line, end_column, ..fault }
+
+    fn first(&mut self, number: usize, name: &str) -> Option<(Range<usize>, bool)> {
+        let key = (number, name.to_owned());
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let mut found = self.files.get(number).into_iter().flat_map(|file| occurrences(file, name));
+        let first = found.next().map(|first| (first, found.next().is_none()));
+        self.known.insert(key, first.clone());
+        first
+    }
 }
 
 /// Where a name stands as a word of its own, outside of comments.
-pub(in crate::domain) fn occurrences(content: &str, name: &str) -> Vec<Range<usize>> {
+pub(in crate::domain) fn occurrences<'a>(
+    file: &'a SourceFile,
+    name: &'a str,
+) -> impl Iterator<Item = Range<usize>> + 'a {
+    let content = file.content.as_str();
+    // JSON knows no comments, and its lines can be long.
+    let has_comments = !file.has_ending(&["json"]);
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let whole = |start: usize| {
-        let end = start + name.len();
-        let before = content.get(..start).and_then(|text| text.chars().next_back());
-        let after = content.get(end..).and_then(|text| text.chars().next());
-        !before.is_some_and(is_part) && !after.is_some_and(is_part) && !is_commented(content, start)
+    let is_whole = move |start: &usize| {
+        let before = content.get(..*start).and_then(|text| text.chars().next_back());
+        let after = content.get(start + name.len()..).and_then(|text| text.chars().next());
+        !before.is_some_and(is_part) && !after.is_some_and(is_part) && !(has_comments && is_commented(content, *start))
     };
-    let starts = content.match_indices(name).map(|(start, _)| start).filter(|start| whole(*start));
-    starts.map(|start| start..start + name.len()).collect()
+    content.match_indices(name).map(|(start, _)| start).filter(is_whole).map(|start| start..start + name.len())
 }
 
 /// A `#` or `//` stands before it on its line, outside of quotes.

@@ -55,7 +55,7 @@ impl Unused<'_> {
     fn is_told(&self, name: &str, heading: &str) -> bool {
         let files = self.saying().filter(|file| file.has_ending(&["toml", "json"]));
         let own = format!("[{heading}.{name}]");
-        let mut told = files.flat_map(|file| occurrences(&file.content, name).into_iter().map(move |at| (file, at)));
+        let mut told = files.flat_map(|file| occurrences(file, name).map(move |at| (file, at)));
         told.any(|(file, at)| {
             let before = file.content.get(..at.start).unwrap_or_default();
             let line = file.content.get(before.rfind('\n').map_or(0, |end| end + 1)..).unwrap_or_default();
@@ -95,9 +95,14 @@ impl Unused<'_> {
         let mut faults = Vec::new();
         for name in self.realm.schema.entities.keys() {
             let short = name.rsplit("::").next().unwrap_or(name);
-            let own = occurrences(self.content(SCHEMA_FILE), short);
+            let own: Vec<Range<usize>> = self
+                .files
+                .iter()
+                .filter(|file| file.path == SCHEMA_FILE)
+                .flat_map(|file| occurrences(file, short))
+                .collect();
             let mut others = self.saying().filter(|file| file.path != SCHEMA_FILE);
-            if own.len() == 1 && !others.any(|file| !occurrences(&file.content, short).is_empty()) {
+            if own.len() == 1 && !others.any(|file| occurrences(file, short).next().is_some()) {
                 let message = format!("nothing mentions the entity type `{name}`");
                 faults.push(self.at(SCHEMA_FILE, own.into_iter().next(), Code::UnusedEntityType, message));
             }

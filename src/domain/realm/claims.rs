@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{REALM_FILE, find};
+use super::{REALM_FILE, Realm, find};
 use crate::domain::{
     aliases::Aliases,
     application::recorded,
@@ -43,6 +43,22 @@ pub(super) fn read_aliases(files: &[SourceFile], realm: &RealmFile) -> Result<Al
         }
     }
     if faults.is_empty() { Ok(read) } else { Err(faults) }
+}
+
+impl Realm {
+    /// Of any token the other realm makes the same principal as this one, as far as the files say it: by the same mapping,
+    /// types and names that stand for others. Whether a token is good is another question.
+    pub fn reads_claims_as(&self, other: &Self) -> bool {
+        let declared = |realm: &Self| realm.schema.entities.get(&realm.file.principal.entity).cloned();
+        let groups = |realm: &Self| -> BTreeMap<Arc<str>, Option<Vec<Arc<str>>>> {
+            let issuers = realm.file.issuers.iter();
+            issuers.map(|issuer| (Arc::clone(&issuer.issuer), issuer.aliases.clone())).collect()
+        };
+        self.file.principal.is_like(&other.file.principal)
+            && self.aliases == other.aliases
+            && declared(self) == declared(other)
+            && groups(self) == groups(other)
+    }
 }
 
 /// A sentence for each group that an issuer names and no file has.

@@ -82,6 +82,16 @@ impl PrincipalMapping {
         self.attributes.iter().find(|mapping| *mapping.attribute == *name)
     }
 
+    /// It says the same, wherever in the file.
+    pub(in crate::domain) fn is_like(&self, other: &Self) -> bool {
+        let without_places = |mapping: &Self| {
+            let attributes =
+                mapping.attributes.iter().map(|attribute| ClaimMapping { places: Vec::new(), ..attribute.clone() });
+            Self { attributes: attributes.collect(), places: Vec::new(), ..mapping.clone() }
+        };
+        without_places(self) == without_places(other)
+    }
+
     /// Where a key of the table stands in the file.
     pub(in crate::domain) fn place(&self, key: &str) -> Option<Range<usize>> {
         self.places.iter().find(|(name, _)| *name == key).map(|(_, place)| place.clone())

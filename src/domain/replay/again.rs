@@ -1,6 +1,6 @@
 //! A decision made once more, and what is compared.
 
-use super::Judged;
+use super::{Change, Judged, change};
 use crate::domain::{
     access_request::AccessRequest, decide::decide, decision::Decision, decision_record::DecisionRecord, graph::Graph,
     principal::Principal, realm::Realm, search,
@@ -21,12 +21,9 @@ pub fn decide_again(
 }
 
 /// The decision is the one on record: the same outcome, and so the same effect, by the same policies, with the same
-/// reason codes in the same order.
+/// reason codes in the same order, and the same obligations.
 pub fn is_same(record: &DecisionRecord, decision: &Decision) -> bool {
-    let codes = record.reasons.iter().map(|reason| &reason.code);
-    record.outcome == decision.outcome
-        && record.determining_policies == decision.determining_policies
-        && codes.eq(decision.reasons.iter().map(|reason| &reason.code))
+    change(record.into(), decision.into()) == Change::Same
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl PolicyService for Policies {
             let pb::StartShadowRequest { realm, files } = request.into_inner();
             let work = async {
                 let by = self.0.permit_policies(&realm, &presented, "StartShadow", call.request_id()).await?;
-                self.0.start_shadow(&realm, convert::files(files), by).await
+                self.0.start_shadow(&realm, convert::source_files(files), by).await
             };
             work.await.as_ref().map(shadow::started).map_err(|error| status::of(error, &realm))
         };

@@ -36,6 +36,11 @@ async fn report(service: &Service) -> Option<pb::ShadowReport> {
     service.policies().get_shadow(request).await.unwrap().into_inner().report
 }
 
+/// How many decisions the candidate would allow anew.
+async fn allowed(service: &Service) -> u64 {
+    report(service).await.unwrap().changes.unwrap().newly_allowed
+}
+
 /// Asks for three shelves, of which the candidate would show another one too.
 async fn ask(home: &Home, service: &Service) {
     for (shelf, expected) in
@@ -62,13 +67,23 @@ async fn an_author_sees_what_a_change_would_do_to_real_requests() {
     let status = shadow(&home, &service, &["status", "--fail-on", "newly-allowed"]);
     let shown = text(&status);
     assert_eq!(status.status.code(), Some(1), "{shown}");
-    for expected in ["           3  decisions compared", "           2  the same", "           1  newly allowed"] {
+    for expected in [
+        "3 decisions made by both",
+        "           2  the same",
+        "           1  newly allowed",
+        "permit `OfA` no longer fails this condition",
+        "when resource.shelf == \"open\"",
+        "policies.cedar:3:",
+    ] {
         assert!(shown.contains(expected), "{shown}");
     }
     let json = shadow(&home, &service, &["--output", "json", "--fail-on", "newly-denied"]);
     assert_eq!(json.status.code(), Some(0));
     let json: Json = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!((&json["report"]["newly_allowed"], &json["report"]["started_by"]), (&1.into(), &"local".into()));
+    assert_eq!(
+        (&json["report"]["changes"]["newly_allowed"], &json["report"]["started_by"]),
+        (&1.into(), &"local".into())
+    );
 
     fs::write(candidate.join("policies.cedar"), "permit (principal, action, resource) when { principal.kin };")
         .unwrap();
@@ -95,7 +110,7 @@ async fn the_folder_that_the_configuration_names_is_a_shadow_that_follows_it() {
     let first = report(&service).await.unwrap();
     assert_eq!(first.started_by, "configuration");
     ask(&home, &service).await;
-    eventually("the shadow compares", async || report(&service).await.unwrap().newly_allowed == 1).await;
+    eventually("the shadow compares", async || allowed(&service).await == 1).await;
 
     write(&candidate, &files("A"));
     eventually("the shadow follows", async || report(&service).await.unwrap().policy_version != first.policy_version)

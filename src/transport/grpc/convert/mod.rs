@@ -5,6 +5,7 @@
 
 pub(super) mod applications;
 pub(super) mod authorization;
+mod changes;
 mod credentials;
 pub(super) mod decisions;
 mod explanation;

@@ -111,12 +111,11 @@ pub(super) fn faults(faults: &[Fault]) -> Vec<pb::PolicyFault> {
 
 pub(crate) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile> {
     let pb::ValidatePoliciesRequest { files } = request;
-    self::files(files)
+    source_files(files)
 }
 
-pub(crate) fn files(files: Vec<pb::PolicyFile>) -> Vec<SourceFile> {
-    let files = files.into_iter().map(|pb::PolicyFile { path, content }| SourceFile { path, content });
-    files.collect()
+pub(crate) fn source_files(files: Vec<pb::PolicyFile>) -> Vec<SourceFile> {
+    files.into_iter().map(|pb::PolicyFile { path, content }| SourceFile { path, content }).collect()
 }
 
 pub(crate) fn validation(validation: &Validation) -> pb::ValidatePoliciesResponse {

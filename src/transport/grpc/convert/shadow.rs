@@ -1,6 +1,6 @@
 //! What shadows find.
 
-use super::{policies::faults, timestamp};
+use super::{changes, policies::faults, timestamp};
 use crate::{
     app::shadow::{ShadowReport, ShadowStart, ShadowStatus, Tallied},
     proto::v1 as pb,
@@ -24,18 +24,15 @@ pub(crate) fn stopped(found: &ShadowReport) -> pb::StopShadowResponse {
 
 fn report(found: &ShadowReport) -> pb::ShadowReport {
     let ShadowReport { version, started_at_us, started_by, tallied, not_compared } = found;
-    let Tallied { live, since_us, same, otherwise, newly_allowed, newly_denied, refused } = tallied;
+    let Tallied { live, since_us, changes: found, refused } = tallied;
     pb::ShadowReport {
         policy_version: version.to_string(),
         live_version: live.to_string(),
         started_at: Some(timestamp(*started_at_us)),
         started_by: started_by.to_string(),
         counted_since: Some(timestamp(*since_us)),
-        compared: tallied.compared(),
-        same: *same,
-        otherwise: *otherwise,
-        newly_allowed: *newly_allowed,
-        newly_denied: *newly_denied,
+        compared: found.counts().all(),
+        changes: Some(changes::report(found)),
         not_compared: *not_compared,
         refused: refused.iter().map(|(code, number)| ((*code).to_owned(), *number)).collect(),
     }

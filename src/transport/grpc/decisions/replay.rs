@@ -41,23 +41,26 @@ pub(crate) async fn answer(
     presented: &Presented,
 ) -> Result<Parts, Status> {
     let until = call.timeout().map(|timeout| Instant::now() + timeout);
-    let convert::Replay { realm, conditions, as_of_us } =
+    let convert::Replay { realm, conditions, against, is_brief } =
         convert::replay(request).map_err(|error| status::of(&app.refusal_of(presented, error), ""))?;
     let reading = Reading::of_query("ReplayDecisions", &conditions, call.request_id());
-    let replay = |Permit { texts, .. }| app.replay(&realm, DecisionQuery { texts, ..conditions.clone() }, as_of_us);
+    let replay = |Permit { texts, .. }| app.replay(&realm, DecisionQuery { texts, ..conditions.clone() }, against);
     let started = app.read_log_as(&realm, presented, &reading, replay).await;
-    let replay = started.map_err(|error| status::of(&error, &realm))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(send(replay, realm, sender, until));
+    match started.map_err(|error| status::of(&error, &realm))? {
+        Ok(replay) => drop(tokio::spawn(send(replay, realm, is_brief, sender, until))),
+        // There is room for it.
+        Err(faults) => drop(sender.try_send(Ok(convert::refused(&faults)))),
+    }
     Ok(ReceiverStream::new(receiver))
 }
 
 /// Sends what the replay finds, until it ends, the caller is gone, or its time is over.
-async fn send(replay: Replay, realm: String, sender: Sender, until: Option<Instant>) {
+async fn send(replay: Replay, realm: String, is_brief: bool, sender: Sender, until: Option<Instant>) {
     let work = async {
         tokio::select! {
             () = sender.closed() => Ok(()),
-            ended = send_all(replay, &sender) => ended,
+            ended = send_all(replay, is_brief, &sender) => ended,
         }
     };
     let ended = match until {
@@ -73,11 +76,12 @@ async fn send(replay: Replay, realm: String, sender: Sender, until: Option<Insta
     }
 }
 
-async fn send_all(mut replay: Replay, sender: &Sender) -> Result<(), Error> {
+async fn send_all(mut replay: Replay, is_brief: bool, sender: &Sender) -> Result<(), Error> {
     while let Some(part) = replay.next().await? {
         match part {
             Part::Piece { differences, done, total } => {
-                for message in in_messages(&differences) {
+                let messages = if is_brief { Vec::new() } else { in_messages(&differences) };
+                for message in messages {
                     send_one(sender, message).await?;
                 }
                 send_one(sender, convert::progress(done, total)).await?;

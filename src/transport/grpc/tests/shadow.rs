@@ -71,7 +71,21 @@ async fn what_a_candidate_would_decide_otherwise_is_counted_and_changes_no_answe
     let effects: Vec<_> = answers.iter().map(pb::AuthorizeResponse::decision).collect();
     assert_eq!(effects, [pb::Decision::Allow, pb::Decision::Deny, pb::Decision::Deny]);
     let report = found(&world, 2).await;
-    assert_eq!((report.compared, report.same, report.newly_allowed, report.newly_denied), (2, 1, 1, 0), "{report:?}");
+    let changes = report.changes.clone().unwrap();
+    assert_eq!(
+        (report.compared, changes.same, changes.newly_allowed, changes.newly_denied),
+        (2, 1, 1, 0),
+        "{report:?}"
+    );
+    let [group] = &changes.groups[..] else { panic!("{changes:?}") };
+    let (cause, example) = (group.cause.clone().unwrap(), &group.examples[0]);
+    assert_eq!((&*cause.policy, cause.kind()), ("Enrolled", pb::ChangeKind::Condition));
+    let clause = cause.clause.unwrap();
+    assert_eq!(
+        (&*clause.file, clause.line, &*clause.text),
+        ("policies.cedar", 7, "resource.student in principal.schools")
+    );
+    assert_eq!(example.decision_id, answers[1].decision_id);
     assert_eq!((&report.policy_version, &report.live_version), (&started.policy_version, &answers[0].policy_version));
     assert_eq!((&*report.started_by, report.not_compared, report.refused.len()), ("local", 0, 0));
 
@@ -79,9 +93,9 @@ async fn what_a_candidate_would_decide_otherwise_is_counted_and_changes_no_answe
     let batch = pb::BatchAuthorizeRequest { items, ..pb::BatchAuthorizeRequest::default() };
     let mut authorization = pb::authorization_service_client::AuthorizationServiceClient::new(world.channel.clone());
     authorization.batch_authorize(batch).await.unwrap();
-    assert_eq!(found(&world, 4).await.newly_allowed, 2);
+    assert_eq!(found(&world, 4).await.changes.unwrap().newly_allowed, 2);
     let stopped = client.stop_shadow(stop()).await.unwrap().into_inner().report.unwrap();
-    assert_eq!((stopped.compared, stopped.same), (4, 2));
+    assert_eq!((stopped.compared, stopped.changes.unwrap().same), (4, 2));
     assert_eq!(client.get_shadow(get()).await.unwrap().into_inner().report, None);
 }
 
@@ -116,7 +130,7 @@ async fn a_reload_keeps_the_shadow_and_its_counts_begin_anew() {
     client.start_shadow(start(without_clause())).await.unwrap();
     authorize(&world, world.question("ben", "1")).await.unwrap();
     let before = found(&world, 1).await;
-    assert_eq!((before.newly_allowed, before.compared), (1, 1));
+    assert_eq!((before.changes.unwrap().newly_allowed, before.compared), (1, 1));
     let mut changed = files();
     changed[0].content.push_str("// a comment");
     *world.source.0.lock().unwrap() = Some(changed);
@@ -126,7 +140,7 @@ async fn a_reload_keeps_the_shadow_and_its_counts_begin_anew() {
     assert_eq!((after.compared, &after.live_version), (0, &reloaded.policy_version));
     assert_eq!((&after.policy_version, after.started_at), (&before.policy_version, before.started_at));
     authorize(&world, world.question("ben", "1")).await.unwrap();
-    assert_eq!(found(&world, 1).await.newly_allowed, 1);
+    assert_eq!(found(&world, 1).await.changes.unwrap().newly_allowed, 1);
 }
 
 #[tokio::test]
