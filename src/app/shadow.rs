@@ -134,9 +134,18 @@ impl Shadow {
     ///
     /// # Errors
     /// The system has no thread for it.
-    fn start(candidate: Realm, live: PolicyVersion, by: Arc<str>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    fn start(
+        candidate: Realm,
+        live: PolicyVersion,
+        by: Arc<str>,
+        clock: Arc<dyn Clock>,
+        step_back: fn(),
+    ) -> Result<Self, Error> {
         let (mut shadow, worker) = Self::new(candidate, live, by, clock);
-        let started = thread::Builder::new().name("shadow".to_owned()).spawn(move || worker.run());
+        let started = thread::Builder::new().name("shadow".to_owned()).spawn(move || {
+            step_back();
+            worker.run();
+        });
         let started = started.map_err(|error| {
             Error::new(Kind::ResourceExhausted, "SHADOW_NOT_STARTED", format!("there is no thread for it: {error}"))
         })?;
@@ -227,7 +236,7 @@ impl App {
     fn run_shadow(&self, state: &RealmState, candidate: Realm, by: Arc<str>) -> Result<(), Error> {
         let live = state.policies().realm.version.clone();
         let (realm, version) = (&state.name, candidate.version.clone());
-        let shadow = Shadow::start(candidate, live, Arc::clone(&by), Arc::clone(&self.clock))?;
+        let shadow = Shadow::start(candidate, live, Arc::clone(&by), Arc::clone(&self.clock), self.step_back)?;
         drop(state.shadow.running.swap(Some(Arc::new(shadow))));
         // The realm may have been reloaded since its version was read.
         state.shadow.count_against(&state.policies().realm.version, self.clock.now_us());

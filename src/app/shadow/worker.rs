@@ -52,7 +52,6 @@ impl Worker {
 
     /// Works until the shadow is over.
     pub(super) fn run(mut self) {
-        step_back();
         let clock = Arc::clone(&self.shared.clock);
         while !self.shared.is_over.load(Relaxed) {
             let started_us = clock.monotonic_us();
@@ -186,15 +185,3 @@ fn unfit(candidate: &Realm, question: &Question) -> &'static str {
     };
     unfit.code()
 }
-
-/// Gives the thread the lowest priority, where priorities are of threads: whoever answers goes first.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, PRIORITY_LOWEST) {
-        tracing::warn!(%error, "a shadow works with the priority of answers");
-    }
-}
-
-/// The highest of nice values (setpriority(2)).
-#[cfg(target_os = "linux")]
-const PRIORITY_LOWEST: i32 = 19;
