@@ -42,6 +42,7 @@ use crate::{
         clock::SystemClock,
         introspection::Introspectors,
         jwks::Jwks,
+        priority::step_back,
         realm_files::{Place, RealmFolders, embedded_caller_policies, read_folder},
         witness::Witness,
     },
@@ -338,6 +339,7 @@ impl Service {
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
+        let app = app.with_step_back(step_back);
         let app = Arc::new(app);
         // What cannot be finished yet is tried again while the service runs.
         app.finish_erasures().await;
