@@ -19,6 +19,8 @@ mod log;
 mod measure;
 #[path = "ratios/policies.rs"]
 mod policies;
+#[path = "ratios/replay.rs"]
+mod replay;
 #[path = "ratios/search.rs"]
 mod search;
 #[path = "ratios/service.rs"]
@@ -42,13 +44,14 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     ("sizes", decisions::sizes),
     ("wire", wire::run),
     ("parts", decisions::parts),
     ("log", log::run),
     ("tokens", tokens::run),
     ("policies", policies::run),
+    ("replay", replay::run),
     ("search", search::run),
     ("imports", imports::run),
 ];

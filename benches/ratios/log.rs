@@ -16,11 +16,10 @@ use hallpass::{
         verify::{Trusted, verify},
     },
 };
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 
 use self::records::Generator;
-use crate::measure::{Goal, Report, info, median};
+use crate::measure::{Goal, Report, info, median, process_us};
 
 #[path = "../../examples/decision_log_figures/records.rs"]
 mod records;
@@ -109,9 +108,4 @@ fn open(folder: &Path) -> SegmentLog {
     log.sign(Signing { seeds: vec![[9; 32]], origin: None, origin_default: "bench.example/log".into(), kept: None })
         .unwrap();
     log
-}
-
-fn process_us() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }

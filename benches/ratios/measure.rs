@@ -104,3 +104,9 @@ impl Numbers {
         usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).unwrap()
     }
 }
+
+/// The processor time that this process has taken, in microseconds.
+pub(crate) fn process_us() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}

@@ -22,14 +22,13 @@ use hallpass::{
     provider::{clock::SystemClock, realm_files::read_folder, signer::LocalKey},
     server::{self, Running},
 };
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
     log,
-    measure::{Goal, Numbers, Report, info, median, median_ratio},
+    measure::{Goal, Numbers, Report, info, median, median_ratio, process_us},
     service::{self, REALM},
     state::{AGENCY, State, student},
 };
@@ -69,7 +68,7 @@ pub(crate) fn run(report: &mut Report) {
     let key = LocalKey::generate().unwrap();
     let (keys, token) = (folder.path().join("keys.json"), folder.path().join("token"));
     fs::write(&keys, key.jwks()).unwrap();
-    fs::write(&token, self::token(&key)).unwrap();
+    fs::write(&token, self::token(&key, AGENCY)).unwrap();
     let runtime = Runtime::new().unwrap();
     let config = service::config(folder.path(), vec![issuer(&keys)]);
     let running = runtime.block_on(async {
@@ -137,17 +136,18 @@ struct Figures {
     server_us: Vec<f64>,
 }
 
-fn token(key: &LocalKey) -> String {
+/// A token of a client that acts for an organization.
+pub(crate) fn token(key: &LocalKey, organization: usize) -> String {
     let now_seconds = SystemClock.now_seconds();
     let claims = json!({
         "iss": ISSUER, "iat": now_seconds, "exp": now_seconds + 3_600, "client_id": "vendor", "scope": "SISVendor",
-        "educationOrganizationIds": AGENCY.to_string(), "namespacePrefixes": "uri://ed-fi.org,uri://example.org",
+        "educationOrganizationIds": organization.to_string(), "namespacePrefixes": "uri://ed-fi.org,uri://example.org",
         "jti": "2f1c8a52-6f39-4c55-9b0a-8a1c4c6f1a55", "aud": "https://api.example/data/v3",
     });
     key.sign(&claims).unwrap()
 }
 
-fn issuer(keys: &Path) -> Issuer {
+pub(crate) fn issuer(keys: &Path) -> Issuer {
     Issuer::new(ISSUER, &[Algorithm::EdDSA], KeyLocation::File(keys.to_owned()))
 }
 
@@ -179,11 +179,6 @@ fn load(address: &str, method: &str, token: &Path) -> Load {
     let figures: Vec<f64> = figures.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
     let [calls_per_s, calls, p99_us]: [f64; 3] = figures.try_into().unwrap();
     Load { calls_per_s, server_us: taken_us / calls, p99_us }
-}
-
-fn process_us() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }
 
 /// The calls that were made, and how many took how long.

@@ -1,5 +1,7 @@
 //! Decisions are made again from what is kept of them, and come out as they did.
 
+mod candidate;
+
 use std::fs;
 
 use hallpass::app::ports::Clock;

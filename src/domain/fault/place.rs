@@ -100,4 +100,15 @@ mod tests {
             assert_eq!((placed.line, placed.column), expected, "{message}");
         }
     }
+
+    #[test]
+    fn a_file_without_line_breaks_is_not_repeated_in_every_fault() {
+        let content = format!("{{{}\"reader\": 1}}", "\"other\": 1, ".repeat(1_000));
+        let files = [SourceFile { path: "grants.json".into(), content }];
+        let placed = with_places(vec![Fault::in_file("grants.json", "nothing is called `reader`"); 2], &files);
+        for fault in placed {
+            assert_eq!((fault.line, fault.column, &*fault.source_line), (1, 12_003, ""));
+            assert_eq!(fault.to_string().lines().count(), 1);
+        }
+    }
 }
