@@ -227,16 +227,16 @@ impl App {
         let _alone = state.shadow.alone.lock().await;
         let (started, candidate) = checked(&state, files).await?;
         if let Some(candidate) = candidate {
-            self.run_shadow(&state, candidate, by)?;
+            self.run_shadow(&state, candidate, &by)?;
         }
         Ok(started)
     }
 
     /// Puts a good candidate to work; the caller is alone with the realm's shadow.
-    fn run_shadow(&self, state: &RealmState, candidate: Realm, by: Arc<str>) -> Result<(), Error> {
+    fn run_shadow(&self, state: &RealmState, candidate: Realm, by: &Arc<str>) -> Result<(), Error> {
         let live = state.policies().realm.version.clone();
         let (realm, version) = (&state.name, candidate.version.clone());
-        let shadow = Shadow::start(candidate, live, Arc::clone(&by), Arc::clone(&self.clock), self.step_back)?;
+        let shadow = Shadow::start(candidate, live, Arc::clone(by), Arc::clone(&self.clock), self.step_back)?;
         drop(state.shadow.running.swap(Some(Arc::new(shadow))));
         // The realm may have been reloaded since its version was read.
         state.shadow.count_against(&state.policies().realm.version, self.clock.now_us());

@@ -73,7 +73,7 @@ impl App {
                 }
                 let started = match checked(state, files).await {
                     Ok((ShadowStart { faults, .. }, None)) => Ok(faults),
-                    Ok((_, Some(candidate))) => self.run_shadow(state, candidate, BY.into()).map(|()| Vec::new()),
+                    Ok((_, Some(candidate))) => self.run_shadow(state, candidate, &BY.into()).map(|()| Vec::new()),
                     Err(error) => Err(error),
                 };
                 (Some(version), started.unwrap_or_else(|error| vec![Fault::in_file(realm.as_str(), error.message)]))
