@@ -56,7 +56,7 @@ pub(crate) fn run(report: &mut Report) {
     });
     let live = read_folder(Path::new("policies/edfi")).unwrap();
     let (unchanged, closed) = (Against::Candidate(live.clone()), Against::Candidate(with_forbid(live)));
-    let mut figure = |against: &Against| {
+    let figure = |against: &Against| {
         let us = (0..ROUNDS).map(|_| {
             let before_us = process_us();
             let summary = runtime.block_on(replay(&app, against.clone()));

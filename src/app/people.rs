@@ -199,7 +199,7 @@ impl People {
     /// are not known stay pseudonyms.
     pub fn named(&self, mut record: DecisionRecord) -> DecisionRecord {
         if let Opened::Facts(facts) = self.opened(&record)
-            && let Some((_, attributes)) = facts.principal(&record)
+            && let Some((_, attributes)) = facts.principal.principal(&record)
         {
             record.attributes = Arc::new(attributes);
         }

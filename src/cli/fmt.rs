@@ -1,5 +1,8 @@
 //! `hallpass fmt`: policies in one style, their comments and their meaning kept.
 
+mod layout;
+mod words;
+
 use std::{
     fs,
     ops::Range,
@@ -9,7 +12,6 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use cedar_policy::PolicySet;
-use cedar_policy_formatter::{Config, policies_str_to_pretty};
 use serde_json::Value as Json;
 
 use super::{
@@ -31,11 +33,6 @@ pub(super) struct Arguments {
     #[arg(long)]
     check: bool,
 }
-
-/// The widest line, in characters.
-const LINE_WIDTH: usize = 120;
-/// By how much what stands within something is set in.
-const INDENT_WIDTH: isize = 4;
 
 pub(super) fn run(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
     let (mut changed, mut unchanged, mut has_faults) = (0_u64, 0_u64, false);
@@ -77,7 +74,7 @@ fn show(folder: &Path, faults: Vec<Fault>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-/// The text of policies in style: each policy by Cedar's own formatter, what stands between them as it is.
+/// The text of policies in style: each policy by [`layout`], what stands between them as it is.
 ///
 /// # Errors
 /// A text that doesn't parse, and one whose style would not be the same again or would say something else.
@@ -92,13 +89,11 @@ fn formatted(content: &str) -> Result<String> {
 }
 
 fn styled(content: &str) -> Result<String> {
-    let config = Config { line_width: LINE_WIDTH, indent_width: INDENT_WIDTH };
     let (mut text, mut end) = (String::new(), 0);
     for span in spans(content)? {
         push_between(&mut text, content.get(end..span.start).unwrap_or_default(), true);
         let policy = content.get(span.clone()).unwrap_or_default();
-        let policy = policies_str_to_pretty(policy, &config).map_err(|error| anyhow!("{error}"))?;
-        text.push_str(&compact(policy.trim()));
+        text.push_str(&layout::styled(policy));
         end = span.end;
     }
     push_between(&mut text, content.get(end..).unwrap_or_default(), false);
@@ -153,109 +148,6 @@ fn push_between(text: &mut String, between: &str, is_before_policy: bool) {
         text.push_str(line);
         text.push('\n');
     }
-}
-
-/// Puts what fits onto one line, and the bracket of a condition beside its word.
-fn compact(policy: &str) -> String {
-    let lines: Vec<&str> = policy.lines().collect();
-    let mut text: Vec<String> = Vec::new();
-    let mut at = 0;
-    while let Some(line) = lines.get(at) {
-        let rest = lines.get(at + 1..).unwrap_or_default();
-        if let Some((joined, taken)) = scope(line, rest).or_else(|| condition(line, rest)) {
-            text.extend(joined);
-            at += taken;
-        } else {
-            text.push((*line).to_owned());
-            at += 1;
-        }
-    }
-    alternatives(&lists(&text)).join("\n")
-}
-
-/// Lists of actions with as many on a line as fit, where the formatter puts one on each.
-fn lists(lines: &[String]) -> Vec<String> {
-    let mut text: Vec<String> = Vec::new();
-    let mut at = 0;
-    while let Some(line) = lines.get(at) {
-        let rest = lines.get(at + 1..).unwrap_or_default();
-        let count = rest.iter().position(|line| line.ends_with("],")).map_or(0, |end| end + 1);
-        let items: Vec<&str> = rest.iter().take(count).map(|line| line.trim()).collect();
-        let is_list = line == "    action in" && items.first().is_some_and(|item| item.starts_with('['));
-        if !is_list || items.iter().any(|item| item.contains("//")) {
-            text.push(line.clone());
-            at += 1;
-            continue;
-        }
-        text.push("    action in [".to_owned());
-        let mut packed = String::new();
-        for item in items.iter().map(|item| item.trim_start_matches('[').trim_end_matches("],")) {
-            if !packed.is_empty() && packed.chars().count() + item.chars().count() + 9 > LINE_WIDTH {
-                text.push(format!("        {}", std::mem::take(&mut packed)));
-            }
-            packed.push_str(if packed.is_empty() { "" } else { " " });
-            packed.push_str(item);
-        }
-        text.extend([format!("        {packed}"), "    ],".to_owned()]);
-        at += count + 1;
-    }
-    text
-}
-
-/// Alternatives one below the other, each with all that it asks on its line if that fits.
-fn alternatives(lines: &[String]) -> Vec<String> {
-    let goes_on = |line: &str| line.ends_with(" &&") || line.ends_with(" ||");
-    let mut text: Vec<String> = Vec::new();
-    let mut at = 0;
-    while at < lines.len() {
-        let rest = lines.get(at..).unwrap_or_default();
-        let count = rest.iter().take_while(|line| goes_on(line)).count();
-        let group = rest.get(..=count).unwrap_or(rest);
-        let has_alternatives = group.iter().any(|line| line.ends_with(" ||"));
-        let mut is_open = false;
-        for line in group {
-            // What opens a bracket for the lines below stays above them.
-            let is_whole = line.matches('(').count() <= line.matches(')').count();
-            let joined =
-                text.last().filter(|_| is_open && is_whole).map(|last| format!("{last} {}", line.trim_start()));
-            match joined.filter(|joined| joined.chars().count() <= LINE_WIDTH && !joined.contains("//")) {
-                Some(joined) => {
-                    text.pop();
-                    text.push(joined);
-                }
-                None => text.push(line.clone()),
-            }
-            is_open = has_alternatives && line.ends_with(" &&");
-        }
-        at += group.len();
-    }
-    text
-}
-
-/// The scope on one line if it fits, and how many lines it took.
-fn scope(line: &str, rest: &[&str]) -> Option<(Vec<String>, usize)> {
-    if !["permit (", "forbid ("].contains(&line) {
-        return None;
-    }
-    let [principal, action, resource, end, ..] = rest else { return None };
-    let parts = [principal, action, resource, end];
-    let is_plain = end.starts_with(')') && !parts.iter().any(|part| part.contains("//"));
-    let joined = format!("{line}{} {} {}{end}", principal.trim(), action.trim(), resource.trim());
-    (is_plain && joined.chars().count() <= LINE_WIDTH).then(|| (vec![joined], 5))
-}
-
-/// The word of a condition with what stands below it, and how many lines it took.
-fn condition(line: &str, rest: &[&str]) -> Option<(Vec<String>, usize)> {
-    if !["when", "unless"].contains(&line) {
-        return None;
-    }
-    let body = *rest.first()?;
-    let joined = format!("{line} {body}");
-    if body.contains("//") || body == "{" || joined.chars().count() <= LINE_WIDTH {
-        return body.starts_with('{').then(|| (vec![joined], 2));
-    }
-    let (inner, end) = body.strip_prefix("{ ")?.rsplit_once(" }")?;
-    Some((vec![format!("{line} {{"), format!("    {inner}"), format!("}}{end}")], 2))
 }
 
 /// What the policies of a text say, in their order: Cedar's JSON form, which knows no places and no blanks.

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::{
     Outcome, check,
     render::{Screen, plain},
-    test::junit::escaped,
+    report::escaped,
 };
 use crate::domain::{
     matrix::{Cell, Matrix, matrix},

@@ -1,4 +1,4 @@
-//! Findings in the forms that other programs read: JSON, SARIF and `JUnit`.
+//! Findings in the forms that other programs read: JSON, SARIF and `JUnit`; texts within XML and HTML.
 
 pub(super) mod junit;
 pub(super) mod sarif;
@@ -6,6 +6,24 @@ pub(super) mod sarif;
 use serde_json::{Value as Json, json};
 
 use crate::domain::fault::Fault;
+
+/// A text within XML 1.0 or HTML; what neither can hold becomes a question mark.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\n' | '\t' => escaped.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('?'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
 
 /// A fault as JSON. A place that there isn't is left out.
 pub(super) fn json_of(fault: &Fault) -> Json {

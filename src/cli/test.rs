@@ -3,7 +3,7 @@
 mod coverage;
 mod html;
 mod json;
-pub(in crate::cli) mod junit;
+mod junit;
 mod mutants;
 mod watch;
 
@@ -19,6 +19,7 @@ use super::{
     Outcome, check,
     parallel::{in_parallel, jobs},
     render::{Screen, Tone, count, counted, note},
+    report::junit::document,
 };
 use crate::domain::{
     coverage::{Coverage, Share},
@@ -129,7 +130,7 @@ fn run_once(arguments: &Arguments, screen: &mut Screen) -> Result<Outcome> {
     match arguments.output {
         Form::Text => text(&reports, arguments, screen)?,
         Form::Json => screen.json(&json::of(&reports, arguments))?,
-        Form::Junit => screen.line(junit::of(&reports, arguments).trim_end())?,
+        Form::Junit => screen.line(document(&junit::suites(&reports, arguments)).trim_end())?,
         Form::Html => screen.line(html::of(&reports).trim_end())?,
     }
     let cases: usize = reports.iter().flat_map(|report| &report.found).map(|found| found.cases.len()).sum();

@@ -12,6 +12,7 @@ mod look;
 mod names;
 mod need;
 mod path;
+mod profile;
 mod propose;
 mod shape;
 mod slot;
@@ -65,6 +66,9 @@ pub fn explain_to(
     let fault = |explanation: &mut Explanation| explanation.fault = decision.reasons.first().cloned();
     let Ok(shaped) = shaped_by_profile(realm, principal, request) else {
         fault(&mut explanation);
+        let names = Names::new(people, realm, principal, request);
+        explanation.remedies =
+            remedies(&profile::proposals(realm, principal, request), realm, principal, request, graph, &names);
         return explanation;
     };
     let asked = shaped.as_ref().unwrap_or(request);
@@ -90,6 +94,10 @@ pub fn explain_to(
     if decision.outcome != Outcome::Allowed {
         if !is_decided {
             fault(&mut explanation);
+        }
+        if shaped.is_some() {
+            // What the profile hides may be what is missing.
+            proposed.extend(profile::proposals(realm, principal, request));
         }
         explanation.remedies = remedies(&proposed, realm, principal, request, graph, &names);
     }

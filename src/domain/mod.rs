@@ -21,6 +21,7 @@ pub mod grants;
 pub mod issuer;
 mod looks;
 pub mod policy_set;
+pub(crate) mod policy_text;
 pub mod profile;
 pub mod realm;
 pub mod realm_file;

@@ -7,26 +7,27 @@
 //!
 //! Only the changed policy is compiled anew. Everything else of the realm is shared.
 
+mod anatomy;
 mod edits;
 mod equivalent;
 mod pool;
-mod tokens;
 
 use std::{collections::BTreeSet, ops::Range, str::FromStr as _, sync::Arc};
 
 use cedar_policy::{Policy, PolicyId, PolicySet as CedarPolicySet, ValidationMode, Validator};
 
 use self::{
+    anatomy::{Anatomy, anatomy},
     edits::Edit,
     equivalent::Declared,
     pool::Pool,
-    tokens::{Anatomy, anatomy},
 };
 use super::{
     coverage::{Coverage, Seen, Share, seen_by_cases},
     fault::Fault,
     policy_set::{CompiledPolicy, SourceFile},
     policy_test::{Bench, Case},
+    policy_text::on_one_line,
     realm::Realm,
 };
 
@@ -304,14 +305,16 @@ impl<'t> Subject<'t> {
         };
         let text = match edit.change {
             Change::Removed => "the policy => nothing".to_owned(),
-            _ => format!("{} => {}", together(part(edit.around.clone())), together(&changed(edit.around.clone()))),
+            _ => {
+                format!("{} => {}", on_one_line(part(edit.around.clone())), on_one_line(&changed(edit.around.clone())))
+            }
         };
         let start = content.get(..edit.span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
         let rest = content.get(edit.span.end..).unwrap_or_default();
         let end = edit.span.end + rest.find('\n').unwrap_or(rest.len());
         let lines = match edit.change {
             Change::Removed => (format!("@id(\"{}\") …", self.policy.id), String::new()),
-            _ => (together(part(start..end)), together(&changed(start..end))),
+            _ => (on_one_line(part(start..end)), on_one_line(&changed(start..end))),
         };
         let at = if edit.change == Change::Removed { self.policy.fault("").line } else { self.line(edit.span.start) };
         let (policy, file) = (Arc::clone(&self.policy.id), self.file.path.clone());
@@ -330,9 +333,4 @@ impl<'t> Subject<'t> {
         }
         changed
     }
-}
-
-/// A text on one line.
-fn together(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -209,6 +209,23 @@ pub fn joined_id<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     escaped.collect::<Vec<_>>().join("|")
 }
 
+/// The values that make an id together: what [`joined_id`] joins.
+pub fn parts_of_id(id: &str) -> Vec<String> {
+    let (mut parts, mut part, mut is_escaped) = (Vec::new(), String::new(), false);
+    for c in id.chars() {
+        match c {
+            '\\' if !is_escaped => is_escaped = true,
+            '|' if !is_escaped => parts.push(std::mem::take(&mut part)),
+            c => {
+                part.push(c);
+                is_escaped = false;
+            }
+        }
+    }
+    parts.push(part);
+    parts
+}
+
 fn texts(json: Option<&Json>) -> Vec<Arc<str>> {
     json.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).map(Arc::from).collect()
 }
@@ -228,10 +245,12 @@ mod tests {
 
     #[test]
     fn ids_of_several_values_differ_when_the_values_do() {
+        let own = |parts: [&str; 2]| parts.map(str::to_owned).to_vec();
         assert_eq!(joined_id(["ACT-1", "uri://act.example"]), "ACT-1|uri://act.example");
         for (one, other) in [(["a|b", "c"], ["a", "b|c"]), (["a\\", "b"], ["a", "\\b"]), (["a\\|b", ""], ["a\\", "b|"])]
         {
             assert_ne!(joined_id(one), joined_id(other), "{one:?} {other:?}");
+            assert_eq!((parts_of_id(&joined_id(one)), parts_of_id(&joined_id(other))), (own(one), own(other)));
         }
     }
 }

@@ -53,7 +53,7 @@ fn a_failing_case_is_shown_with_its_line_in_every_form() {
     let case = json.pointer("/realms/0/cases/0").unwrap();
     assert_eq!((case["line"].as_u64(), case["passed"].as_bool()), (Some(3), Some(false)));
     let (_, shown) = run(&wrong, &["--output", "junit"]);
-    let failure = "<testcase classname=\"notes/tests/reading.yaml\" name=\"one&#39;s &lt;own&gt;\">\n      <failure";
+    let failure = "<testcase name=\"one&#39;s &lt;own&gt;\" classname=\"notes/tests/reading.yaml\">\n      <failure";
     assert!(shown.contains(failure) && shown.contains("tests=\"1\" failures=\"1\""), "{shown}");
 }
 

@@ -149,7 +149,9 @@ impl CallerPolicies {
             let question = question(action, resource_type, name, context.clone());
             match AccessRequest::check(realm, &question) {
                 Ok(request) => decide(realm, &principal, &request, &Graph::new()),
-                Err(_) => refused(format!("the policies do not know the call `{action}`")),
+                Err(_) => refused(format!(
+                    "the policies do not know the call `{action}`: the schema of the realm `hallpass` has no such action"
+                )),
             }
         };
         let decision = decided(reading.action);

@@ -1,6 +1,6 @@
 //! Decides one record after the other again, as it was decided.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     app::{
@@ -12,11 +12,10 @@ use crate::{
         access_request::{AccessRequest, Unfit},
         decision::{Decision, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind},
-        graph::Graph,
         id::{EntityId, PolicyVersion},
         principal::Principal,
         realm::Realm,
-        replay::{Cause, Change, Facts, Judged, Made, Side, cause, change, decide_again, is_same},
+        replay::{Cause, Change, Facts, Made, PrincipalFacts, Side, cause, change, decide_again, is_same},
         value::Attributes,
     },
 };
@@ -45,6 +44,49 @@ enum Policies {
     Past(Arc<Realm>),
     /// The code of why they aren't there.
     Missing(&'static str),
+}
+
+/// How many principals are at hand.
+const PRINCIPALS_MAX: usize = 4_096;
+
+/// Principals that were made of what the log has of them: few ask many questions, and what a principal is a part of is
+/// found out once for each.
+#[derive(Debug, Default)]
+struct Principals {
+    known: HashMap<EntityId, Vec<Known>>,
+    number: usize,
+}
+
+/// A principal, and what it was made of beside its recorded name.
+#[derive(Debug)]
+struct Known {
+    version: PolicyVersion,
+    recorded: Arc<Attributes>,
+    facts: Arc<PrincipalFacts>,
+    principal: Arc<Principal>,
+}
+
+impl Principals {
+    /// The principal of a record, as a realm has it; `None` where the realm can't.
+    fn of(&mut self, realm: &Realm, record: &DecisionRecord, facts: &Arc<PrincipalFacts>) -> Option<Arc<Principal>> {
+        let name = facts.entity.as_ref().or(record.principal.as_ref())?;
+        let is_it = |known: &&Known| {
+            known.version == realm.version && known.recorded == record.attributes && known.facts == *facts
+        };
+        if let Some(known) = self.known.get(name).and_then(|known| known.iter().find(is_it)) {
+            return Some(Arc::clone(&known.principal));
+        }
+        let (entity, attributes) = facts.principal(record)?;
+        let principal = Arc::new(Principal::again(realm, entity, attributes).ok()?);
+        if self.number >= PRINCIPALS_MAX {
+            *self = Self::default();
+        }
+        self.number += 1;
+        let (recorded, facts) = (Arc::clone(&record.attributes), Arc::clone(facts));
+        let known = Known { version: realm.version.clone(), recorded, facts, principal: Arc::clone(&principal) };
+        self.known.entry(name.clone()).or_default().push(known);
+        Some(principal)
+    }
 }
 
 /// What decides in place of the policies of each decision's moment.
@@ -86,6 +128,7 @@ pub(super) struct Judge {
     candidate: Option<Candidate>,
     /// The latest used at the back.
     versions: Vec<(PolicyVersion, Policies)>,
+    principals: Principals,
 }
 
 impl Judge {
@@ -96,7 +139,7 @@ impl Judge {
         candidate: Option<Candidate>,
     ) -> Self {
         let past = archive.history.past();
-        Self { state, archive, past, as_of, candidate, versions: Vec::new() }
+        Self { state, archive, past, as_of, candidate, versions: Vec::new(), principals: Principals::default() }
     }
 
     /// What comes of each record, in their order.
@@ -134,14 +177,32 @@ impl Judge {
             Policies::Missing(code) => return Err(*code),
         };
         let PastGraph { graph, is_forgetful } = self.relationships(record)?;
-        let request = AccessRequest::again(realm, facts.question(record)).ok_or("FACTS_DAMAGED")?;
-        let (entity, attributes) = facts.principal(record).ok_or("FACTS_DAMAGED")?;
+        let (judged, who) = (facts.judged, Arc::clone(&facts.principal));
+        let request = AccessRequest::again(realm, facts.into_question(record)).ok_or("FACTS_DAMAGED")?;
         if let Some(candidate) = &mut self.candidate {
-            let asked = Asked { judged: facts.judged, request: &request, entity, attributes };
-            return judged_by(candidate, record, realm, asked, &graph, is_forgetful);
+            if !candidate.reads_claims_as(realm) {
+                return Err("CLAIMS_READ_OTHERWISE");
+            }
+            let new = &*candidate.realm;
+            let asked = request.anew(realm, new).map_err(Unfit::code)?;
+            let principal = self.principals.of(new, record, &who).ok_or("PRINCIPAL_UNFIT")?;
+            let decision = decide_again(judged, new, &principal, &asked, &graph);
+            let (before, after) = (Made::from(record), Made::from(&decision));
+            let change = change(before, after);
+            if change == Change::Same {
+                return Ok(Verdict::Same);
+            }
+            if is_forgetful {
+                return Err("HISTORY_FORGOTTEN");
+            }
+            let was = self.principals.of(realm, record, &who).ok_or("FACTS_DAMAGED")?;
+            let old = Side { realm, principal: &was, request: &request, made: before };
+            let new = Side { realm: new, principal: &principal, request: &asked, made: after };
+            let cause = cause(change, old, new, &graph);
+            return Ok(Verdict::Different(Box::new((decision, Some((change, cause))))));
         }
-        let principal = Principal::again(realm, entity, attributes).map_err(|_| "FACTS_DAMAGED")?;
-        let decision = decide_again(facts.judged, realm, &principal, &request, &graph);
+        let principal = self.principals.of(realm, record, &who).ok_or("FACTS_DAMAGED")?;
+        let decision = decide_again(judged, realm, &principal, &request, &graph);
         if is_same(record, &decision) {
             return Ok(Verdict::Same);
         }
@@ -216,48 +277,4 @@ impl Judge {
         tracing::warn!(realm = %self.state.name, %error, "policies of the past cannot be read");
         Policies::Missing("POLICIES_DAMAGED")
     }
-}
-
-/// A question that was decided before.
-struct Asked<'a> {
-    judged: Judged,
-    request: &'a AccessRequest,
-    entity: EntityId,
-    attributes: Attributes,
-}
-
-/// What comes of a record by a candidate.
-///
-/// # Errors
-/// The code of why the candidate can't be asked.
-fn judged_by(
-    candidate: &mut Candidate,
-    record: &DecisionRecord,
-    old: &Realm,
-    asked: Asked<'_>,
-    graph: &Graph,
-    is_forgetful: bool,
-) -> Result<Verdict, &'static str> {
-    if !candidate.reads_claims_as(old) {
-        return Err("CLAIMS_READ_OTHERWISE");
-    }
-    let Asked { judged, request: was, entity, attributes } = asked;
-    let realm = &*candidate.realm;
-    let request = was.anew(old, realm).map_err(Unfit::code)?;
-    let principal = Principal::again(realm, entity, attributes).map_err(|_| "PRINCIPAL_UNFIT")?;
-    let decision = decide_again(judged, realm, &principal, &request, graph);
-    let (before, after) = (Made::from(record), Made::from(&decision));
-    let change = change(before, after);
-    if change == Change::Same {
-        return Ok(Verdict::Same);
-    }
-    if is_forgetful {
-        return Err("HISTORY_FORGOTTEN");
-    }
-    let was_principal = Principal::again(old, principal.entity.clone(), (*principal.attributes).clone());
-    let was_principal = was_principal.map_err(|_| "FACTS_DAMAGED")?;
-    let old = Side { realm: old, principal: &was_principal, request: was, made: before };
-    let new = Side { realm, principal: &principal, request: &request, made: after };
-    let cause = cause(change, old, new, graph);
-    Ok(Verdict::Different(Box::new((decision, Some((change, cause))))))
 }

@@ -6,8 +6,9 @@ use crate::{
     cli::json::{entity, value},
     proto::v1::{
         EntityReference, ExplainedCondition, ExplainedGrant, ExplainedPhase, ExplainedPolicy, ExplainedStrategy,
-        Explanation, MissingClaim, MissingContext, MissingGrant, MissingProperty, MissingRelationship, PolicyPlace,
-        RelationshipChain, RelationshipHop, Remedy, RuledOut, SeenValue, Value, remedy::Fact,
+        Explanation, MissingClaim, MissingContext, MissingGrant, MissingMediaType, MissingProperty,
+        MissingRelationship, PolicyPlace, PropertyPart, RelationshipChain, RelationshipHop, Remedy, RuledOut,
+        SeenValue, Value, remedy::Fact,
     },
 };
 
@@ -122,7 +123,7 @@ fn optional(known: Option<&Value>) -> Json {
     known.map_or(Json::Null, value)
 }
 
-/// The fact with its kind: `relationship`, `claim`, `grant`, `property` or `context`.
+/// The fact with its kind: `relationship`, `claim`, `grant`, `property`, `context` or `media_type`.
 fn remedy(remedy: &Remedy) -> Json {
     let Remedy { policy_id, fact } = remedy;
     let (kind, fact) = match fact {
@@ -143,12 +144,17 @@ fn remedy(remedy: &Remedy) -> Json {
                 "strategies": strategies,
             }),
         ),
-        Some(Fact::Property(MissingProperty { phase, property, value })) => {
-            ("property", json!({ "phase": phase, "property": property, "value": optional(value.as_ref()) }))
+        Some(Fact::Property(MissingProperty { phase, property, value, parts })) => {
+            let parts =
+                parts.iter().map(|PropertyPart { property, text }| json!({ "property": property, "text": text }));
+            let parts: Vec<Json> = parts.collect();
+            let value = optional(value.as_ref());
+            ("property", json!({ "phase": phase, "property": property, "value": value, "parts": parts }))
         }
         Some(Fact::Context(MissingContext { member, value })) => {
             ("context", json!({ "member": member, "value": optional(value.as_ref()) }))
         }
+        Some(Fact::MediaType(MissingMediaType { media_type })) => ("media_type", json!({ "media_type": media_type })),
         None => ("unknown", Json::Null),
     };
     json!({ "policy_id": policy_id, "kind": kind, "fact": fact })

@@ -35,18 +35,17 @@ fn the_trees_are_those_that_were_read_over() {
     let mut differing = Vec::new();
     for (name, realm, case) in CASES {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/explain/{name}.txt"));
-        let (shown, kept) = (shown(realm, case), fs::read_to_string(&path).unwrap_or_default());
+        let shown = shown(realm, case);
+        if std::env::var_os("HALLPASS_BLESS").is_some() {
+            fs::write(&path, &shown).unwrap();
+        }
+        let kept = fs::read_to_string(&path).unwrap_or_default();
         if shown != kept {
             println!("==== {name}\n{shown}");
-            differing
-                .push(format!("hallpass explain --realm-folder policies/{realm} --case {case:?} > {}", path.display()));
+            differing.push(path.display().to_string());
         }
     }
-    assert!(
-        differing.is_empty(),
-        "if the change is meant, read over and commit (with VERSION for the digest):\n{}",
-        differing.join("\n")
-    );
+    assert!(differing.is_empty(), "read over what differs; HALLPASS_BLESS=1 takes it over:\n{}", differing.join("\n"));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use crate::{
     cli::{json, render::Tone},
+    domain::policy_text::on_one_line,
     proto::v1::{
         AuthorizeResponse, Decision, EntityReference, ExplainedCondition, ExplainedPhase, ExplainedPolicy, Explanation,
-        MissingClaim, MissingContext, MissingGrant, MissingProperty, MissingRelationship, PolicyPlace,
-        RelationshipChain, RelationshipHop, Remedy, RuledOut, SeenValue, Value, remedy::Fact, value::Kind,
+        MissingClaim, MissingContext, MissingGrant, MissingMediaType, MissingProperty, MissingRelationship,
+        PolicyPlace, PropertyPart, RelationshipChain, RelationshipHop, Remedy, RuledOut, SeenValue, Value,
+        remedy::Fact, value::Kind,
     },
 };
 
@@ -133,7 +135,7 @@ fn ruled_out(tree: &mut Tree, phase: &ExplainedPhase) {
     }
     for RuledOut { policy_id, text, is_negated, place } in &phase.ruled_out {
         let sign = if *is_negated { "not " } else { "" };
-        let (text, place) = (one_line(text), self::place(place.as_ref()));
+        let (text, place) = (on_one_line(text), self::place(place.as_ref()));
         tree.faint(1, format!("permit {policy_id} is out of the question: {sign}{text}  {place}"));
     }
 }
@@ -186,7 +188,7 @@ fn condition(tree: &mut Tree, condition: &ExplainedCondition, is_miss: bool) {
     };
     let sign = if *is_negated { "not " } else { "" };
     let rest = if state == "NOT_REACHED" { "  (not reached)" } else { "" };
-    tree.add(2, tone, mark, format!("{sign}{}{rest}  {}", one_line(text), self::place(place.as_ref())));
+    tree.add(2, tone, mark, format!("{sign}{}{rest}  {}", on_one_line(text), self::place(place.as_ref())));
     if is_miss && state == "HELD" || state == "NOT_REACHED" {
         return;
     }
@@ -199,11 +201,6 @@ fn condition(tree: &mut Tree, condition: &ExplainedCondition, is_miss: bool) {
     for chain in chains {
         tree.add(4, Some(Tone::Good), "=>", self::chain(chain));
     }
-}
-
-/// A condition without the breaks of its lines.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn place(place: Option<&PolicyPlace>) -> String {
@@ -293,13 +290,21 @@ fn remedy(remedy: &Remedy) -> String {
         Some(Fact::Grant(MissingGrant { claim_set, resource_type, action, strategies })) => {
             format!("grant: claim set `{claim_set}` grants {action} on {resource_type} by {}", strategies.join(", "))
         }
-        Some(Fact::Property(MissingProperty { phase, property, value })) => {
+        Some(Fact::Property(MissingProperty { phase, property, value, parts })) => {
             let of = if phase == "existing" { "stored value" } else { "value in the body" };
-            format!("resource: the {of} `{property}` is {}", one(value))
+            let is = |PropertyPart { property, text }: &PropertyPart| format!("the {of} `{property}` is {text:?}");
+            if parts.is_empty() {
+                return format!("resource: the {of} `{property}` is {}", one(value));
+            }
+            format!("resource: {}", parts.iter().map(is).collect::<Vec<_>>().join(" and "))
         }
         Some(Fact::Context(MissingContext { member, value })) => {
             format!("request: the context's `{member}` is {}", one(value))
         }
+        Some(Fact::MediaType(MissingMediaType { media_type })) if media_type.is_empty() => {
+            "request: the media type names no profile".to_owned()
+        }
+        Some(Fact::MediaType(MissingMediaType { media_type })) => format!("request: the media type is {media_type}"),
         None => String::new(),
     }
 }

@@ -7,7 +7,10 @@ use anyhow::Result;
 use super::{percent, shown};
 use crate::{
     cli::render::{Screen, Tone, counted, plain},
-    domain::coverage::{ConjunctCoverage, Coverage, PolicyCoverage},
+    domain::{
+        coverage::{ConjunctCoverage, Coverage, PolicyCoverage},
+        policy_text::on_one_line,
+    },
 };
 
 /// How much of a condition a line shows, in characters.
@@ -74,7 +77,7 @@ pub(super) fn show(folder: &Path, coverage: &Coverage, screen: &mut Screen) -> R
 
 /// A condition on one line.
 fn short(text: &str) -> String {
-    let text = plain(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let text = plain(&on_one_line(text));
     if text.chars().count() <= TEXT_MAX {
         return text;
     }

@@ -5,10 +5,12 @@ use std::{fmt::Write as _, ops::Range};
 use super::{
     Report,
     coverage::{Mark, mark, mark_of_policy},
-    junit::escaped,
     percent,
 };
-use crate::domain::{coverage::Coverage, policy_set::SourceFile};
+use crate::{
+    cli::report::escaped,
+    domain::{coverage::Coverage, policy_set::SourceFile},
+};
 
 const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}

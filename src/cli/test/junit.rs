@@ -1,97 +1,57 @@
-//! What came of tests in the XML that continuous integration reads: a suite for each file, and one for each realm with
-//! what was asked for besides.
+//! What came of tests as suites of `JUnit`: one for each file, and one for each realm with what was asked for besides.
 
-use std::fmt::Write as _;
+use super::{Arguments, Found, Report, shortfalls};
+use crate::{
+    cli::report::junit::{Case, Failure, Suite},
+    domain::{fault::Fault, policy_test::CaseResult},
+};
 
-use super::{Arguments, Report, shortfalls};
-use crate::domain::policy_test::CaseResult;
+pub(super) fn suites(reports: &[Report], arguments: &Arguments) -> Vec<Suite> {
+    reports.iter().flat_map(|report| of_report(report, arguments)).collect()
+}
 
-pub(super) fn of(reports: &[Report], arguments: &Arguments) -> String {
-    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"hallpass\">\n");
-    for report in reports {
-        match &report.found {
-            Ok(found) => {
-                for cases in found.cases.chunk_by(|one, other| one.file == other.file) {
-                    let shown: Vec<_> = cases.iter().map(|case| (case.name.as_str(), failure(case))).collect();
-                    let file = cases.first().map_or("", |case| case.file.as_str());
-                    suite(&mut text, &report.path(file), &shown);
-                }
-                let mut wrong = shortfalls(found, arguments);
-                wrong.extend(found.undeserved.iter().map(ToString::to_string));
-                if !wrong.is_empty() {
-                    let shown: Vec<_> = wrong.into_iter().map(|sentence| ("thresholds", Some(sentence))).collect();
-                    suite(&mut text, &report.folder.display().to_string(), &shown);
-                }
-            }
-            Err(faults) => {
-                let shown: Vec<_> = faults.iter().map(|fault| ("faults", Some(fault.to_string()))).collect();
-                suite(&mut text, &report.folder.display().to_string(), &shown);
-            }
+fn of_report(report: &Report, arguments: &Arguments) -> Vec<Suite> {
+    let folder = report.folder.display().to_string();
+    let suite = |name: &str, failures: Vec<Failure>| {
+        let case =
+            |failure| Case { name: name.to_owned(), class: folder.clone(), failure: Some(failure), ..Case::default() };
+        Suite { name: folder.clone(), cases: failures.into_iter().map(case).collect() }
+    };
+    match &report.found {
+        Ok(found) => {
+            let files = found.cases.chunk_by(|one, other| one.file == other.file);
+            let files = files.map(|cases| of_file(report, cases));
+            let missed = suite("thresholds", missed(found, arguments));
+            files.chain(Some(missed).filter(|suite| !suite.cases.is_empty())).collect()
         }
+        Err(faults) => vec![suite("faults", faults.iter().map(of_fault).collect())],
     }
-    text.push_str("</testsuites>\n");
-    text
 }
 
-fn failure(case: &CaseResult) -> Option<String> {
-    let where_it_is = format!("{}:{}", case.file, case.line);
-    (!case.differences.is_empty()).then(|| format!("{where_it_is}\n{}", case.differences.join("\n")))
+fn of_file(report: &Report, cases: &[CaseResult]) -> Suite {
+    let name = cases.first().map(|case| report.path(&case.file)).unwrap_or_default();
+    let case = |case: &CaseResult| Case {
+        name: case.name.clone(),
+        class: name.clone(),
+        failure: failure(case),
+        ..Case::default()
+    };
+    Suite { cases: cases.iter().map(case).collect(), name }
 }
 
-fn suite(text: &mut String, name: &str, cases: &[(&str, Option<String>)]) {
-    let (name, tests) = (escaped(name), cases.len());
-    let failures = cases.iter().filter(|(_, failure)| failure.is_some()).count();
-    // Writing to a String cannot fail.
-    let _infallible = writeln!(text, "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\">");
-    for (case, failure) in cases {
-        let case = escaped(case);
-        let _infallible = match failure {
-            None => writeln!(text, "    <testcase classname=\"{name}\" name=\"{case}\"/>"),
-            Some(failure) => {
-                let message = escaped(failure.lines().last().unwrap_or_default());
-                writeln!(
-                    text,
-                    "    <testcase classname=\"{name}\" name=\"{case}\">\n      <failure message=\"{message}\">{}</failure>\n    </testcase>",
-                    escaped(failure)
-                )
-            }
-        };
-    }
-    text.push_str("  </testsuite>\n");
+fn failure(case: &CaseResult) -> Option<Failure> {
+    let message = case.differences.last()?.clone();
+    let text = format!("{}:{}\n{}", case.file, case.line, case.differences.join("\n"));
+    Some(Failure { kind: "difference".to_owned(), message, text })
 }
 
-/// A text within XML 1.0 or HTML; what neither can hold becomes a question mark.
-pub(in crate::cli) fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('?'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
+/// What fell short of what was asked for, and what declares mutants equivalent without right.
+fn missed(found: &Found, arguments: &Arguments) -> Vec<Failure> {
+    let short = shortfalls(found, arguments).into_iter();
+    let short = short.map(|text| Failure { kind: "threshold".to_owned(), message: text.clone(), text });
+    short.chain(found.undeserved.iter().map(of_fault)).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_tests_say_cannot_break_the_xml() {
-        let mut text = String::new();
-        let cases = [("a <b> & \"c\"", None), ("d", Some("e:1\nexpected ]]> found \u{1b}".to_owned()))];
-        suite(&mut text, "tests/x'.yaml", &cases);
-        let tree = roxmltree::Document::parse(&text).unwrap();
-        let named: Vec<_> = tree.descendants().filter_map(|node| node.attribute("name")).collect();
-        assert_eq!(named, ["tests/x'.yaml", "a <b> & \"c\"", "d"]);
-        let failure = tree.descendants().find(|node| node.has_tag_name("failure")).unwrap();
-        assert_eq!(failure.text(), Some("e:1\nexpected ]]> found ?"));
-        assert_eq!(tree.root_element().attribute("failures"), Some("1"));
-    }
+fn of_fault(fault: &Fault) -> Failure {
+    Failure { kind: fault.code.as_str().to_owned(), message: fault.message.clone(), text: fault.to_string() }
 }

@@ -45,9 +45,11 @@ impl<'a> Names<'a> {
                 relation: Arc::clone(relation),
                 object: self.entity(object),
             }),
-            Fact::Property { phase, property, value: Value::Entity(entity) } => {
-                let (property, value) = (Arc::clone(property), Value::Entity(self.entity(entity)));
-                Fact::Property { phase: *phase, property, value }
+            Fact::Property { phase, property, value: Value::Entity(entity), parts } => {
+                let shown = self.entity(entity);
+                let text = |text: &Arc<str>| if shown == *entity { Arc::clone(text) } else { Arc::clone(&shown.id) };
+                let parts = parts.iter().map(|(path, part)| (Arc::clone(path), text(part))).collect();
+                Fact::Property { phase: *phase, property: Arc::clone(property), value: Value::Entity(shown), parts }
             }
             Fact::Context { member, value: Value::Entity(entity) } => {
                 Fact::Context { member: Arc::clone(member), value: Value::Entity(self.entity(entity)) }

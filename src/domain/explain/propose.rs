@@ -16,8 +16,12 @@ use super::{
     slot::Slot,
 };
 use crate::domain::{
-    access_request::GRANT_CONTEXT, id::EntityId, policy_set::CompiledPolicy, relationship::Relationship,
-    resource_type::LACKS, value::Value,
+    access_request::GRANT_CONTEXT,
+    id::EntityId,
+    policy_set::CompiledPolicy,
+    relationship::Relationship,
+    resource_type::{LACKS, Subject, parts_of_id},
+    value::Value,
 };
 
 /// The most facts that are proposed for one phase.
@@ -139,7 +143,10 @@ impl Proposer<'_, '_> {
                 }
             }
             Slot::Property(subject) => {
-                self.add(Fact::Property { phase, property: Arc::clone(&subject.path), value: whole(values) });
+                let value = whole(values);
+                if let Some(parts) = parts(subject, &value) {
+                    self.add(Fact::Property { phase, property: Arc::clone(&subject.path), value, parts });
+                }
             }
             Slot::Context(name, _) => self.add(Fact::Context { member: Arc::clone(name), value: whole(values) }),
         }
@@ -226,6 +233,17 @@ impl Proposer<'_, '_> {
             self.add(fact);
         }
     }
+}
+
+/// What each property has of an id that several make together; none for a property alone. `None` for what is no such id.
+fn parts(subject: &Subject, value: &Value) -> Option<Vec<(Arc<str>, Arc<str>)>> {
+    if subject.more.is_empty() {
+        return Some(Vec::new());
+    }
+    let Value::Entity(entity) = value else { return None };
+    let parts = parts_of_id(&entity.id);
+    let is_whole = parts.len() == subject.paths().count();
+    is_whole.then(|| subject.paths().cloned().zip(parts.into_iter().map(Arc::from)).collect())
 }
 
 /// The texts that an expression names.

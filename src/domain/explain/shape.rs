@@ -112,6 +112,8 @@ pub enum Fact {
         property: Arc<str>,
         /// The value.
         value: Value,
+        /// Each property with its text where several make an id together; `property` is the first of them.
+        parts: Vec<(Arc<str>, Arc<str>)>,
     },
     /// A member of the request's context.
     Context {
@@ -120,6 +122,8 @@ pub enum Fact {
         /// The value.
         value: Value,
     },
+    /// The media type by which the request names a profile; empty for none.
+    MediaType(Arc<str>),
 }
 
 /// One look at the resource's values.

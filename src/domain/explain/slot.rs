@@ -35,7 +35,10 @@ impl<'a> Slot<'a> {
             "resource" => {
                 let subjects = &evaluation.request.resource_type.subjects;
                 let subject = subjects.iter().find(|subject| *subject.attribute == *name && *name != *LACKS)?;
-                subject.more.is_empty().then_some(Self::Property(subject))
+                // Which values the other parts have isn't kept, and they are not to be replaced.
+                let is_partial =
+                    evaluation.values.missing_parts.iter().any(|(attribute, _)| *attribute == subject.attribute);
+                (!is_partial).then_some(Self::Property(subject))
             }
             "context" => Self::said(evaluation).find(|slot| matches!(slot, Self::Context(own, _) if ***own == *name)),
             _ => None,

@@ -122,7 +122,7 @@ fn applied(
             let found = grants.find(claim_set, resource_type, action).grant;
             decide(realm, &again(realm, principal).granted((*found).clone()), &request, graph).outcome
         }
-        Fact::Property { phase, property, value } => {
+        Fact::Property { phase, property, value, .. } => {
             let place = request.resource_type.subjects.iter().position(|subject| subject.path == *property).unwrap();
             let values = request.phases.iter_mut().find(|values| values.phase == *phase).unwrap();
             values.values[place] = Some(value.clone());
@@ -131,6 +131,10 @@ fn applied(
         Fact::Context { member, value } => {
             let said = request.context.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
             request.context = said.chain([(Arc::clone(member), value.clone())]).collect();
+            decide(realm, principal, &request, graph).outcome
+        }
+        Fact::MediaType(media_type) => {
+            request.media_type = Arc::clone(media_type);
             decide(realm, principal, &request, graph).outcome
         }
     })

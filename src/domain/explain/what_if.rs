@@ -77,7 +77,7 @@ impl<'a> WhatIf<'a> {
                 let assumed = grant::assumed(self.realm, self.request, strategies)?;
                 outcome(&principal.granted(assumed), self.request, self.graph)
             }
-            Fact::Property { phase, property, value } => {
+            Fact::Property { phase, property, value, parts: _ } => {
                 let mut request = self.request.clone();
                 let subjects = &self.request.resource_type.subjects;
                 let place = subjects.iter().position(|subject| subject.path == *property)?;
@@ -89,6 +89,10 @@ impl<'a> WhatIf<'a> {
                 let mut request = self.request.clone();
                 let context = request.context.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
                 request.context = context.chain([(Arc::clone(member), value.clone())]).collect();
+                outcome(&principal, &request, self.graph)
+            }
+            Fact::MediaType(media_type) => {
+                let request = AccessRequest { media_type: Arc::clone(media_type), ..self.request.clone() };
                 outcome(&principal, &request, self.graph)
             }
         })

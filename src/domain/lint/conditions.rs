@@ -10,6 +10,7 @@ use crate::domain::{
     conjunct::{Bound, Conjunct},
     fault::{Code, Fault, Severity},
     policy_set::CompiledPolicy,
+    policy_text::on_one_line,
     realm::Realm,
 };
 
@@ -36,7 +37,7 @@ fn at(conjunct: &Conjunct, message: String) -> Fault {
 }
 
 fn shown(conjunct: &Conjunct) -> String {
-    let text: String = conjunct.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text: String = on_one_line(&conjunct.text);
     if text.chars().count() <= SHOWN_MAX { text } else { text.chars().take(SHOWN_MAX).chain("…".chars()).collect() }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use cedar_policy_core::ast::{Expr, ExprKind, UnaryOp};
 
-use super::{Change, tokens::Anatomy};
+use super::{Change, anatomy::Anatomy};
 use crate::domain::policy_set::CompiledPolicy;
 
 /// A change of a few bytes.

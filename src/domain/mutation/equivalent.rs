@@ -2,11 +2,12 @@
 
 use serde_json::Value as Json;
 
-use super::{Fate, Mutant, together};
+use super::{Fate, Mutant};
 use crate::domain::{
     fault::Fault,
     policy_set::SourceFile,
     policy_test::{EQUIVALENT_MUTANTS, listed},
+    policy_text::on_one_line,
 };
 
 /// A mutant that is said to be equivalent.
@@ -33,8 +34,8 @@ pub(super) fn read(files: &[SourceFile]) -> Result<Vec<Declared>, Vec<Fault>> {
         let text = |name: &str| said.get(name).and_then(Json::as_str).unwrap_or_default();
         Declared {
             policy: text("policy").to_owned(),
-            change: together(text("change")),
-            why: together(text("why")),
+            change: on_one_line(text("change")),
+            why: text("why").split_whitespace().collect::<Vec<_>>().join(" "),
             place,
         }
     });

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tokens::{Literal, anatomy};
+use super::anatomy::{Literal, anatomy};
 use crate::domain::{policy_set::SourceFile, realm::Realm};
 
 /// How many are tried for one that is well typed.

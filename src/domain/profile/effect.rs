@@ -25,8 +25,10 @@ impl Selected<'_> {
             return Ok(None);
         }
         let existing = request.phases.iter().find(|values| values.phase == Phase::Existing);
-        if existing.is_none() && self.hides_required(&request.resource_type) {
-            return Err(self.data_policy());
+        if existing.is_none()
+            && let Some(member) = self.hidden_required(&request.resource_type)
+        {
+            return Err(self.data_policy(member));
         }
         let mut shaped = request.clone();
         for values in shaped.phases.iter_mut().filter(|values| values.phase == Phase::Proposed) {
@@ -55,13 +57,14 @@ impl Selected<'_> {
         subject.is_identity != Some(true) && subject.paths().any(|path| self.members.hides(path, extensions))
     }
 
-    fn hides_required(&self, resource_type: &ResourceType) -> bool {
+    /// The first member that the profile hides and no resource is created without.
+    fn hidden_required<'t>(&self, resource_type: &'t ResourceType) -> Option<&'t Arc<str>> {
         let resource = resource_type.member_name();
-        resource_type.required_members.iter().any(|member| self.members.hides_member(member, &resource))
+        resource_type.required_members.iter().find(|member| self.members.hides_member(member, &resource))
     }
 
-    fn data_policy(&self) -> Refusal {
-        let message = "the profile hides a member without which the resource cannot be created";
+    fn data_policy(&self, member: &str) -> Refusal {
+        let message = format!("the profile hides the member `{member}`, without which the resource cannot be created");
         let (outcome, code) = (Outcome::Forbidden, "PROFILE_DATA_POLICY");
         Refusal { outcome, code, template: None, message: message.into(), details: Details::new() }
             .with("profile", &self.profile.name)

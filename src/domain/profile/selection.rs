@@ -87,6 +87,39 @@ pub(in crate::domain) fn select<'r>(
     asking.take(profile).map(Some)
 }
 
+/// What requests of this kind could name.
+#[derive(Debug)]
+pub(in crate::domain) struct Choices {
+    /// The media types of the profiles that are assigned for what is asked, in the order of their names.
+    pub(in crate::domain) media_types: Vec<Arc<str>>,
+    /// The profile that the request names, where it is not assigned.
+    pub(in crate::domain) unassigned: Option<Arc<str>>,
+}
+
+/// Finds what a request could name instead of what it names; none where profiles have no say.
+pub(in crate::domain) fn choices(realm: &Realm, principal: &Principal, request: &AccessRequest) -> Option<Choices> {
+    let (settings, profiles) = realm.file.profiles.as_ref().zip(realm.profiles.as_ref())?;
+    let (usage, _) = usage_of(settings, &request.asked_action)?;
+    let resource_type = &*request.resource_type;
+    let assigned = assigned(principal, &settings.attribute);
+    let known = assigned.iter().filter_map(|name| profiles.find(name));
+    let mut names: Vec<&Arc<str>> =
+        known.filter(|profile| profile.covers(resource_type, usage)).map(|profile| &profile.name).collect();
+    names.sort_by_key(|name| name.to_ascii_lowercase());
+    names.dedup();
+    let resource = resource_type.member_name();
+    let media_type = |name: &&Arc<str>| media_type::write(settings, &resource, name, usage).into();
+    let named = match media_type::read(&request.media_type, settings) {
+        Asked::Profile(named) => profiles.find(named.profile).map(|profile| Arc::clone(&profile.name)),
+        Asked::Nothing | Asked::Malformed | Asked::UnknownUsage => None,
+    };
+    let is_assigned = |name: &Arc<str>| assigned.iter().any(|assigned| assigned.eq_ignore_ascii_case(name));
+    Some(Choices {
+        media_types: names.iter().map(media_type).collect(),
+        unassigned: named.filter(|name| !is_assigned(name)),
+    })
+}
+
 /// The usage of an action and the method that texts name.
 fn usage_of<'r>(settings: &'r ProfileSettings, action: &str) -> Option<(Usage, &'r str)> {
     let method =

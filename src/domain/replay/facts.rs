@@ -60,6 +60,13 @@ impl PrincipalFacts {
             attributes: otherwise.map(|(name, value)| (Arc::clone(name), value.clone())).collect(),
         }
     }
+
+    /// Name and attributes of the principal of a record; `None` of a record without one.
+    pub fn principal(&self, record: &DecisionRecord) -> Option<(EntityId, Attributes)> {
+        let entity = self.entity.as_ref().or(record.principal.as_ref())?.clone();
+        let recorded = record.attributes.iter().chain(self.attributes.iter());
+        Some((entity, recorded.map(|(name, value)| (Arc::clone(name), value.clone())).collect()))
+    }
 }
 
 /// What is kept beside a record so that its question can be decided again.
@@ -103,24 +110,18 @@ impl Facts {
     }
 
     /// The question that a record was about.
-    pub fn question(&self, record: &DecisionRecord) -> Kept {
+    pub fn into_question(self, record: &DecisionRecord) -> Kept {
+        let Self { asked_action, resource_id, phases, context, media_type, supported_obligations, .. } = self;
         Kept {
             action: Arc::clone(&record.action),
-            asked_action: Arc::clone(self.asked_action.as_ref().unwrap_or(&record.action)),
+            asked_action: asked_action.unwrap_or_else(|| Arc::clone(&record.action)),
             resource_type: Arc::clone(&record.resource_type),
-            resource_id: Arc::clone(self.resource_id.as_ref().unwrap_or(&record.resource_id)),
-            phases: self.phases.clone(),
-            context: self.context.clone(),
-            media_type: Arc::clone(&self.media_type),
-            supported_obligations: self.supported_obligations.clone(),
+            resource_id: resource_id.unwrap_or_else(|| Arc::clone(&record.resource_id)),
+            phases,
+            context,
+            media_type,
+            supported_obligations,
         }
-    }
-
-    /// Name and attributes of the principal of a record; `None` of a record without one.
-    pub fn principal(&self, record: &DecisionRecord) -> Option<(EntityId, Attributes)> {
-        let entity = self.principal.entity.as_ref().or(record.principal.as_ref())?.clone();
-        let recorded = record.attributes.iter().chain(self.principal.attributes.iter());
-        Some((entity, recorded.map(|(name, value)| (Arc::clone(name), value.clone())).collect()))
     }
 
     /// Calls `each` with every entity that the facts name, in order; some come more than once. The resource's own id has

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io, mem,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -31,11 +32,21 @@ const SEEN_MAX: usize = 64;
 pub(super) struct Walker {
     shared: Arc<Shared>,
     key: Arc<EpochKey>,
-    files: Vec<(Header, PathBuf)>,
+    /// What was answered last: question after question is about the same revision.
+    last: Option<Last>,
     cursor: Option<Cursor>,
     /// The latest at the back.
     seen: VecDeque<Seen>,
     names: Names,
+}
+
+/// The relationships of a revision at the times at which they are read from the same file.
+#[derive(Debug)]
+struct Last {
+    revision: Revision,
+    /// From when the file counts, and when the next one does, in microseconds since the epoch.
+    times_us: Range<i64>,
+    past: PastGraph,
 }
 
 /// A place in a file, and the relationships there.
@@ -57,21 +68,15 @@ struct Seen {
 impl Walker {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let (key, _) = shared.view();
-        Self { shared, key, files: Vec::new(), cursor: None, seen: VecDeque::new(), names: Names::default() }
+        Self { shared, key, last: None, cursor: None, seen: VecDeque::new(), names: Names::default() }
     }
 
-    /// The files that can show a revision, the likeliest first: the newest that had begun by then.
-    fn candidates(&mut self, revision: Revision, time_us: i64) -> Result<Vec<(Header, PathBuf)>, ArchiveError> {
+    /// Forgets what was read when something was forgotten meanwhile: it isn't shown any more.
+    fn keep_up(&mut self) {
         let (key, _) = self.shared.view();
         if key.epoch != self.key.epoch {
-            // Something was forgotten meanwhile: what was read before isn't shown any more.
             *self = Self::new(Arc::clone(&self.shared));
         }
-        self.files = headers(&self.shared, &self.key)?;
-        let mut fitting: Vec<_> =
-            self.files.iter().filter(|(header, _)| header.revision <= revision).cloned().collect();
-        fitting.sort_by_key(|(header, _)| (header.known_us > time_us, std::cmp::Reverse(header.number)));
-        Ok(fitting)
     }
 
     /// The relationships of a revision in one file; `None` when it ends before.
@@ -206,10 +211,26 @@ pub(super) fn revision_at(shared: &Shared, time_us: i64) -> Result<Option<Revisi
 
 impl Past for Walker {
     fn at(&mut self, revision: Revision, time_us: i64) -> Result<Option<PastGraph>, ArchiveError> {
-        for (header, path) in self.candidates(revision, time_us)? {
-            if let Some(graph) = self.in_file(&header, &path, revision)? {
-                return Ok(Some(PastGraph { graph, is_forgetful: header.is_forgetful(revision) }));
+        self.keep_up();
+        let is_it = |last: &&Last| last.revision == revision && last.times_us.contains(&time_us);
+        if let Some(last) = self.last.as_ref().filter(is_it) {
+            return Ok(Some(last.past.clone()));
+        }
+        let files = headers(&self.shared, &self.key)?;
+        // The likeliest first: the newest that had begun by then.
+        let mut fitting: Vec<&(Header, PathBuf)> =
+            files.iter().filter(|(header, _)| header.revision <= revision).collect();
+        fitting.sort_by_key(|(header, _)| (header.known_us > time_us, std::cmp::Reverse(header.number)));
+        for (place, (header, path)) in fitting.iter().enumerate() {
+            let Some(graph) = self.in_file(header, path, revision)? else { continue };
+            let past = PastGraph { graph, is_forgetful: header.is_forgetful(revision) };
+            if place == 0 && header.known_us <= time_us {
+                // Files that begin from now on are for later times.
+                let later = files.iter().map(|(other, _)| other.known_us).filter(|known_us| *known_us > time_us).min();
+                let times_us = header.known_us..later.unwrap_or(i64::MAX);
+                self.last = Some(Last { revision, times_us, past: past.clone() });
             }
+            return Ok(Some(past));
         }
         Ok(None)
     }

@@ -73,3 +73,44 @@ fn explanations_are_bounded_in_every_realm() {
         assert!(explanation.remedies.found.len() <= 5 * super::super::REMEDIES_MAX);
     });
 }
+
+/// The media types and claims that would turn a deny.
+fn profile_remedies(name: &str) -> Vec<String> {
+    let explanation = of_case("edfi", "tests/profiles.yaml", name);
+    let shown = explanation.remedies.found.iter().filter_map(|remedy| match &remedy.fact {
+        Fact::MediaType(media_type) => Some(media_type.to_string()),
+        Fact::Claim { claim, values, .. } => Some(format!("{claim}={values:?}")),
+        _ => None,
+    });
+    shown.collect()
+}
+
+#[test]
+fn a_refusal_for_a_profile_names_the_media_types_that_would_do() {
+    let names = "application/vnd.ed-fi.school.school-names.readable+json";
+    let maintenance = "application/vnd.ed-fi.school.school-maintenance.readable+json";
+    assert_eq!(profile_remedies("of several that fit one has to be named"), [maintenance, names]);
+    let assigned = "profiles=[String(\"School-Maintenance\")]";
+    assert_eq!(profile_remedies("who has a profile for this cannot use another's"), [names, "", assigned]);
+    assert_eq!(profile_remedies("reading takes no profile for writing"), [""]);
+}
+
+#[test]
+fn a_profile_that_hides_what_is_needed_is_told_with_the_member() {
+    let explanation = of_case("edfi", "tests/profiles.yaml", "creating needs what the profile hides");
+    let fault = explanation.fault.unwrap();
+    assert_eq!(&*fault.code, "PROFILE_DATA_POLICY");
+    assert!(fault.message.starts_with("the profile hides the member `"), "{}", fault.message);
+}
+
+#[test]
+fn an_id_of_several_parts_is_told_by_its_properties() {
+    let found = of_case("edfi", "tests/custom_views.yaml", "a key without any part").remedies.found;
+    let parts = found.iter().find_map(|remedy| match &remedy.fact {
+        Fact::Property { parts, .. } if !parts.is_empty() => Some(parts),
+        _ => None,
+    });
+    let expected =
+        [("assessmentReference.assessmentIdentifier", "ACT-1"), ("assessmentReference.namespace", "uri://act.example")];
+    assert_eq!(parts.unwrap().as_slice(), expected.map(|(path, text)| (path.into(), text.into())));
+}

@@ -205,14 +205,19 @@ fn remedy(remedy: &Remedy) -> pb::Remedy {
             action: action.to_string(),
             strategies: texts(strategies),
         }),
-        Fact::Property { phase, property, value } => PbFact::Property(pb::MissingProperty {
+        Fact::Property { phase, property, value, parts } => PbFact::Property(pb::MissingProperty {
             phase: phase_name(*phase),
             property: property.to_string(),
             value: some(value),
+            parts: parts
+                .iter()
+                .map(|(property, text)| pb::PropertyPart { property: property.to_string(), text: text.to_string() })
+                .collect(),
         }),
         Fact::Context { member, value } => {
             PbFact::Context(pb::MissingContext { member: member.to_string(), value: some(value) })
         }
+        Fact::MediaType(media_type) => PbFact::MediaType(pb::MissingMediaType { media_type: media_type.to_string() }),
     };
     pb::Remedy { policy_id: policy.to_string(), fact: Some(fact) }
 }

@@ -1,61 +1,8 @@
-//! The words of a policy with their places: what it takes to change a policy's text and leave the rest as it is.
+//! The parts of a policy's text: what it takes to change one and leave the rest as it is.
 
 use std::ops::Range;
 
-/// What a token is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Text,
-    Word,
-    Sign,
-}
-
-/// A token of Cedar.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token<'t> {
-    pub(super) kind: Kind,
-    pub(super) text: &'t str,
-    pub(super) span: Range<usize>,
-}
-
-/// The tokens of a text; comments and blanks are left out. Signs stand alone, so that `::` is two.
-pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut found = Vec::new();
-    let mut rest = text.char_indices().peekable();
-    while let Some((start, first)) = rest.next() {
-        if first.is_whitespace() {
-            continue;
-        }
-        let mut end = start + first.len_utf8();
-        let kind = if first == '"' {
-            let mut is_escaped = false;
-            for (at, c) in rest.by_ref() {
-                end = at + c.len_utf8();
-                if c == '"' && !is_escaped {
-                    break;
-                }
-                is_escaped = c == '\\' && !is_escaped;
-            }
-            Kind::Text
-        } else if first == '/' && rest.peek().is_some_and(|(_, c)| *c == '/') {
-            while rest.next_if(|(_, c)| *c != '\n').is_some() {}
-            continue;
-        } else if is_of_word(first) {
-            while let Some((at, c)) = rest.next_if(|(_, c)| is_of_word(*c)) {
-                end = at + c.len_utf8();
-            }
-            Kind::Word
-        } else {
-            Kind::Sign
-        };
-        found.extend(text.get(start..end).map(|text| Token { kind, text, span: start..end }));
-    }
-    found
-}
-
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
+use crate::domain::policy_text::{Kind, Token, tokens};
 
 /// A policy's text: where its effect and the parts of its scope stand, and its texts and names of entities.
 #[derive(Debug)]
