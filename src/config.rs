@@ -95,6 +95,8 @@ pub struct RealmConfig {
     pub decision_log: Option<segment_log::Options>,
     /// What is kept out of its decision log.
     pub mask: Mask,
+    /// The folder of the candidate that is to decide in its shadow.
+    pub shadow: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -320,6 +322,7 @@ impl Config {
                 retention: retention::Rules::default(),
                 decision_log: None,
                 mask: Mask::default(),
+                shadow: None,
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -438,8 +441,9 @@ impl Layers<'_> {
                 })
                 .unzip();
             let retention = retention_rules(table);
+            let shadow = table.text("shadow").map(|folder| self.base.join(&*folder));
             let (name, place, mask) = (name?, place?, mask.unwrap_or_default());
-            Some(RealmConfig { name, place, watch, variant, issuers, retention, decision_log, mask })
+            Some(RealmConfig { name, place, watch, variant, issuers, retention, decision_log, mask, shadow })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }

@@ -42,6 +42,7 @@ use crate::{
         clock::SystemClock,
         introspection::Introspectors,
         jwks::Jwks,
+        priority::step_back,
         realm_files::{Place, RealmFolders, embedded_caller_policies, read_folder},
         witness::Witness,
     },
@@ -133,6 +134,8 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     }
     tokio::spawn(working.clone().run_until_cancelled_owned(keep_to_retention(Arc::clone(&service.app))));
     tokio::spawn(working.clone().run_until_cancelled_owned(keep_erasing(Arc::clone(&service.app))));
+    let app = Arc::clone(&service.app);
+    tokio::spawn(working.clone().run_until_cancelled_owned(async move { app.follow_shadows().await }));
     for (realm, every) in service.watches.clone() {
         let app = Arc::clone(&service.app);
         tokio::spawn(working.clone().run_until_cancelled_owned(async move { app.watch_policies(&realm, every).await }));
@@ -308,6 +311,7 @@ impl Service {
         let folders: BTreeMap<_, _> =
             places.iter().map(|(name, place)| (name.clone(), place.folder().to_owned())).collect();
         let mut watches: Vec<_> = realms.iter().filter_map(|realm| Some((realm.name.clone(), realm.watch?))).collect();
+        let shadows = realms.iter().filter_map(|realm| Some((realm.name.clone(), realm.shadow.clone()?))).collect();
         let stores = Stores {
             relationships: Arc::clone(&store) as Arc<_>,
             applications: Arc::clone(&store) as Arc<_>,
@@ -330,11 +334,12 @@ impl Service {
             watches.extend(config.watch.map(|every| (name.clone(), every)));
             places.insert(name, Place::Folder(folder));
         }
-        let source = Arc::new(RealmFolders::new(places));
+        let source = Arc::new(RealmFolders::new(places).with_shadows(shadows));
         let caller_policies = CallerPolicies::start(&caller_policies, clock.now_us()).map_err(ConfigError)?;
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
+        let app = app.with_step_back(step_back);
         let app = Arc::new(app);
         // What cannot be finished yet is tried again while the service runs.
         app.finish_erasures().await;

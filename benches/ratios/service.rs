@@ -26,6 +26,7 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
             decision_log: None,
             mask: Mask::default(),
             retention: Rules::default(),
+            shadow: None,
         }],
         log: telemetry::Options { level: "warn".to_owned(), ..telemetry::Options::default() },
         ..Config::default()

@@ -7,7 +7,7 @@ use std::{
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -19,8 +19,8 @@ use hallpass::{
         AuthorizeRequest, Decision, Resource, Value, authorization_service_client::AuthorizationServiceClient,
         value::Kind,
     },
-    provider::{clock::SystemClock, signer::LocalKey},
-    server,
+    provider::{clock::SystemClock, realm_files::read_folder, signer::LocalKey},
+    server::{self, Running},
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -59,6 +59,8 @@ const IN_FLIGHT: usize = 32;
 const ROUNDS: usize = 7;
 const WARM_UP: Duration = Duration::from_millis(300);
 const ROUND: Duration = Duration::from_millis(1_200);
+/// Calls that take longer count as this long, in microseconds.
+const LATENCY_US_MAX: usize = 500_000;
 const ISSUER: &str = "https://issuer.example";
 
 pub(crate) fn run(report: &mut Report) {
@@ -86,13 +88,14 @@ pub(crate) fn run(report: &mut Report) {
     let (mut echo, mut authorize) = (Figures::default(), Figures::default());
     for round in 0..=ROUNDS {
         for (method, figures) in [("echo", &mut echo), ("authorize", &mut authorize)] {
-            let figure = load(&address, method, &token);
+            let load = load(&address, method, &token);
             if round > 0 {
-                figures.calls_per_s.push(figure.0);
-                figures.server_us.push(figure.1);
+                figures.calls_per_s.push(load.calls_per_s);
+                figures.server_us.push(load.server_us);
             }
         }
     }
+    shadow(report, &runtime, &running, || load(&address, "authorize", &token).p99_us);
     runtime.block_on(running.stop()).unwrap();
     let ratio = median_ratio(&authorize.calls_per_s, &echo.calls_per_s);
     report.goal("authorize_over_echo", ratio, Goal::AtLeast(0.4));
@@ -103,6 +106,27 @@ pub(crate) fn run(report: &mut Report) {
     info("echo_per_s", median(&echo.calls_per_s));
     info("authorize_server_us", median(&authorize.server_us));
     info("echo_server_us", median(&echo.server_us));
+}
+
+/// What a shadow costs those who are served last, by turns with one and without.
+fn shadow(report: &mut Report, runtime: &Runtime, running: &Running, mut p99_us: impl FnMut() -> f64) {
+    let (app, mut with, mut without) = (running.app(), Vec::new(), Vec::new());
+    let (mut compared, mut not_compared) = (0, 0);
+    for _ in 0..ROUNDS {
+        without.push(p99_us());
+        let candidate = read_folder(Path::new("policies/edfi")).unwrap();
+        let started = runtime.block_on(app.start_shadow(REALM, candidate, "bench".into())).unwrap();
+        assert_eq!(started.faults, []);
+        with.push(p99_us());
+        let stopped = runtime.block_on(app.stop_shadow(REALM)).unwrap();
+        let counts = stopped.tallied.changes.counts();
+        assert_eq!((counts.same, stopped.tallied.refused.len()), (counts.all(), 0));
+        compared += counts.all();
+        not_compared += stopped.not_compared;
+    }
+    report.goal("authorize_p99_shadow_over_none", median_ratio(&with, &without), Goal::AtMost(1.05));
+    info("authorize_p99_us", median(&without));
+    info("shadow_compared_share", compared as f64 / (compared + not_compared) as f64);
 }
 
 #[derive(Default)]
@@ -137,22 +161,59 @@ impl EchoService for Echo {
     }
 }
 
-/// Calls a second, and the server's microseconds for one, while another process calls a method as fast as it can.
-fn load(address: &str, method: &str, token: &Path) -> (f64, f64) {
+/// What another process measured that calls a method as fast as it can.
+struct Load {
+    calls_per_s: f64,
+    /// The server's processor time for one call.
+    server_us: f64,
+    /// How long the slowest call in a hundred took at least.
+    p99_us: f64,
+}
+
+fn load(address: &str, method: &str, token: &Path) -> Load {
     let start_us = process_us();
     let asked = Command::new(env::current_exe().unwrap()).args([LOAD, address, method]).arg(token).output().unwrap();
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     let taken_us = process_us() - start_us;
     let figures = String::from_utf8(asked.stdout).unwrap();
     let figures: Vec<f64> = figures.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
-    let [calls_per_s, calls]: [f64; 2] = figures.try_into().unwrap();
-    (calls_per_s, taken_us / calls)
+    let [calls_per_s, calls, p99_us]: [f64; 3] = figures.try_into().unwrap();
+    Load { calls_per_s, server_us: taken_us / calls, p99_us }
 }
 
-/// Calls a method over several connections and prints the calls a second once it is warm, and all calls.
+/// The calls that were made, and how many took how long.
+struct Calls {
+    made: AtomicUsize,
+    is_measured: AtomicBool,
+    /// By microseconds; the last one counts all that took longer.
+    taken: Vec<AtomicU32>,
+}
+
+impl Calls {
+    fn count(&self, since: Instant) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+        let us = usize::try_from(since.elapsed().as_micros()).unwrap().min(self.taken.len() - 1);
+        if self.is_measured.load(Ordering::Relaxed) {
+            self.taken.get(us).unwrap().fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long the slowest call in a hundred took at least.
+    fn p99_us(&self) -> usize {
+        let taken: Vec<u32> = self.taken.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let slowest = taken.iter().sum::<u32>() / 100;
+        let mut slower = 0;
+        taken.iter().rposition(|count| (slower += count, slower > slowest).1).unwrap_or(0)
+    }
+}
+
+/// Calls a method over several connections and prints the calls a second once it is warm, all calls, and the time of the
+/// slowest in a hundred.
 pub(crate) fn ask(address: &str, method: &str, token: &str) {
     let token = fs::read_to_string(token).unwrap();
-    let (calls, is_echo) = (Arc::new(AtomicUsize::new(0)), method == "echo");
+    let taken = (0..=LATENCY_US_MAX).map(|_| AtomicU32::new(0)).collect();
+    let calls = Arc::new(Calls { made: AtomicUsize::new(0), is_measured: AtomicBool::new(false), taken });
+    let is_echo = method == "echo";
     Runtime::new().unwrap().block_on(async {
         for connection in 0..CONNECTIONS {
             let channel = Channel::from_shared(address.to_owned()).unwrap().connect().await.unwrap();
@@ -169,23 +230,25 @@ pub(crate) fn ask(address: &str, method: &str, token: &str) {
             }
         }
         tokio::time::sleep(WARM_UP).await;
-        let (start, before) = (Instant::now(), calls.load(Ordering::Relaxed));
+        let (start, before) = (Instant::now(), calls.made.load(Ordering::Relaxed));
+        calls.is_measured.store(true, Ordering::Relaxed);
         tokio::time::sleep(ROUND).await;
-        let made = calls.load(Ordering::Relaxed) - before;
-        println!("{} {}", made as f64 / start.elapsed().as_secs_f64(), before + made);
+        let made = calls.made.load(Ordering::Relaxed) - before;
+        println!("{} {} {}", made as f64 / start.elapsed().as_secs_f64(), before + made, calls.p99_us());
     });
 }
 
-async fn echo(channel: Channel, token: &str, calls: &AtomicUsize) {
+async fn echo(channel: Channel, token: &str, calls: &Calls) {
     let mut client = EchoServiceClient::new(channel);
     loop {
+        let since = Instant::now();
         let answer = client.echo(EchoRequest { payload: token.to_owned() }).await.unwrap();
         assert_eq!(answer.into_inner().payload.len(), token.len());
-        calls.fetch_add(1, Ordering::Relaxed);
+        calls.count(since);
     }
 }
 
-async fn authorize(channel: Channel, token: &str, mut numbers: Numbers, calls: &AtomicUsize) {
+async fn authorize(channel: Channel, token: &str, mut numbers: Numbers, calls: &Calls) {
     let mut client = AuthorizationServiceClient::new(channel);
     loop {
         let id = student(numbers.below(STATE.students)).to_string();
@@ -203,8 +266,9 @@ async fn authorize(channel: Channel, token: &str, mut numbers: Numbers, calls: &
             resource: Some(resource),
             ..AuthorizeRequest::default()
         };
+        let since = Instant::now();
         let answer = client.authorize(request).await.unwrap().into_inner();
         assert_eq!(answer.decision(), Decision::Allow);
-        calls.fetch_add(1, Ordering::Relaxed);
+        calls.count(since);
     }
 }

@@ -11,6 +11,7 @@ use crate::{
         people::RecordedPrincipal,
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
+        shadow::Seen,
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Question},
@@ -184,6 +185,10 @@ impl App {
         let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
         let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
+        if let Ok(caller) = caller {
+            let seen = || Seen::of(snapshot, caller, &request.question, Judged::Resource, &decision, &record);
+            snapshot.state.shadow.offer(seen);
+        }
         let explanation = people.map(|people| match caller {
             Ok(caller) => explain_to(people, realm, &caller.principal, &checked, &snapshot.graph),
             Err(_) => Explanation::of_refusal(people, &decision),

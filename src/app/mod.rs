@@ -29,6 +29,7 @@ mod revocation_index;
 pub mod revocations;
 pub mod search;
 pub mod secrets;
+pub mod shadow;
 pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
@@ -74,6 +75,8 @@ pub struct App {
     retention: retention::AllRules,
     proofs: ProofReplays,
     searches: Searches,
+    /// Puts the calling thread behind those that answer.
+    step_back: fn(),
     stopping: CancellationToken,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -104,6 +107,7 @@ impl App {
             retention: retention::AllRules::default(),
             proofs: ProofReplays::default(),
             searches: Searches::default(),
+            step_back: || {},
             stopping: CancellationToken::new(),
             realms,
         };
@@ -133,6 +137,12 @@ impl App {
     #[must_use]
     pub fn with_callers(self, callers: Callers) -> Self {
         Self { callers, ..self }
+    }
+
+    /// The same, with a way to put threads that nobody waits for behind those that answer. Without, they stand beside them.
+    #[must_use]
+    pub fn with_step_back(self, step_back: fn()) -> Self {
+        Self { step_back, ..self }
     }
 
     /// The same, with rules about how long decisions are kept. Without, they are kept for ever.
@@ -231,6 +241,7 @@ impl App {
         for realm in self.realms.values() {
             // Erasures and holds under way belong into the log.
             let _alone = realm.privacy.lock().await;
+            drop(realm.shadow.stop());
             realm.log.close().await;
         }
     }

@@ -89,11 +89,15 @@ impl App {
 
 /// The faults of files, their failing tests among them.
 pub fn faults_of(files: &[SourceFile], variant: Option<&str>) -> Vec<Fault> {
-    let validation = validate(files, variant);
-    let mut faults = validation.faults;
-    for case in validation.tests.iter().filter(|case| !case.differences.is_empty()) {
+    faults_and_warnings(files, variant).0
+}
+
+/// The faults of files, their failing tests among them, and what is worth a look in files that are good.
+pub(super) fn faults_and_warnings(files: &[SourceFile], variant: Option<&str>) -> (Vec<Fault>, Vec<Fault>) {
+    let Validation { mut faults, warnings, version: _, tests } = validate(files, variant);
+    for case in tests.iter().filter(|case| !case.differences.is_empty()) {
         let message = format!("test `{}` fails: {}", case.name, case.differences.join("; "));
         faults.push(Fault::in_file(&case.file, message).coded(Code::FailingTest));
     }
-    faults
+    (faults, warnings)
 }

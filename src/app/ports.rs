@@ -578,8 +578,16 @@ pub trait RealmSource: Send + Sync + std::fmt::Debug {
     /// A sentence that names the folder or file and what is wrong with it.
     fn read(&self, realm: &RealmName) -> Result<RealmFiles, String>;
 
-    /// Looks, without reading any file, whether there may be something new to read. A source that cannot tell always
-    /// says the same.
+    /// All files of the candidate that is to decide in the realm's shadow; `None` where the deployment names none.
+    ///
+    /// # Errors
+    /// Those of [`RealmSource::read`].
+    fn candidate(&self, _: &RealmName) -> Option<Result<Vec<SourceFile>, String>> {
+        None
+    }
+
+    /// Looks, without reading any file, whether there may be something new to read, the candidate among it. A source that
+    /// cannot tell always says the same.
     fn fingerprint(&self, _: &RealmName) -> Fingerprint {
         Fingerprint::default()
     }

@@ -21,6 +21,7 @@ use crate::{
         recent::Recent,
         replay::LastPast,
         revocation_index::Revocations,
+        shadow,
     },
     domain::{
         bundle,
@@ -90,6 +91,8 @@ pub struct RealmState {
     policies: ArcSwap<LoadedRealm>,
     /// How those stand to the files.
     pub(super) standing: Standing,
+    /// What decides beside them, for comparison.
+    pub(super) shadow: shadow::Slot,
     graph: ArcSwap<Graph>,
     /// Where it keeps what it was; without, nothing can be decided again.
     archive: Option<Archive>,
@@ -136,6 +139,7 @@ impl RealmState {
             deployment_issuers,
             policies: ArcSwap::from_pointee(LoadedRealm { realm, loaded_at_us: now_us }),
             standing: Standing::default(),
+            shadow: shadow::Slot::default(),
             graph: ArcSwap::from_pointee(graph),
             archive: None,
             witnesses: Vec::new(),
@@ -302,7 +306,9 @@ impl RealmState {
 
     pub(crate) fn replace_policies(&self, realm: Realm, now_us: i64) {
         log_grant_faults(&self.name, &realm);
+        let version = realm.version.clone();
         self.policies.store(Arc::new(LoadedRealm { realm, loaded_at_us: now_us }));
+        self.shadow.count_against(&version, now_us);
     }
 
     /// Publishes relationships; the caller holds the writer's lock.

@@ -26,6 +26,7 @@ use crate::{
         explain::Explain,
         realm_state::RealmState,
         recent::ItemsKey,
+        shadow::Seen,
     },
     domain::{
         access_request::{AccessRequest, Question},
@@ -191,6 +192,10 @@ impl App {
         }
         let remarks = Remarks { judged: Judged::Search, ..checked.remarks.clone() };
         let record = self.record(&snapshot, &verified, &checked.about, &decision, &remarks, started_us)?;
+        if let Ok(caller) = &verified {
+            let seen = || Seen::of(&snapshot, caller, &checked.question, Judged::Search, &decision, &record);
+            snapshot.state.shadow.offer(seen);
+        }
         let is_allowed = decision.outcome.effect() == Effect::Allow;
         let announced = decision.obligations.iter().map(|duty| Arc::clone(&duty.id)).collect();
         let answer = Box::new(Answer {

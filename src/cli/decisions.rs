@@ -18,6 +18,7 @@ use clap::ValueEnum;
 use prost_types::Timestamp;
 
 use self::filters::Filters;
+pub(super) use self::replay::why_not;
 use super::{
     Outcome,
     authorize::show_reasons,

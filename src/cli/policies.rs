@@ -1,8 +1,10 @@
-//! `hallpass policies`: the versions of a realm's policies that ever decided, rollbacks to them, and signed bundles.
+//! `hallpass policies`: the versions of a realm's policies that ever decided, rollbacks to them, candidates in their shadow,
+//! and signed bundles.
 
 mod bundle;
 mod diff;
 mod running;
+mod shadow;
 
 use std::path::PathBuf;
 
@@ -33,6 +35,8 @@ pub(super) enum Verb {
     Rollback(running::Rollback),
     /// Lets the files of a realm that was rolled back decide again; with any fault the rollback stands
     Resume(running::Resume),
+    /// Lets a candidate decide beside the policies of a running service, and shows what it would have decided otherwise
+    Shadow(shadow::Arguments),
     /// Puts the files of a realm together to a bundle and signs it
     Bundle(bundle::Arguments),
     /// Shows the public half of a key that signs bundles; makes the key where there is none
@@ -69,6 +73,7 @@ pub(super) fn run(verb: Verb, environment: &Environment, screen: &mut Screen) ->
         Verb::Status(arguments) => on_runtime(running::status(arguments, environment, screen)),
         Verb::Rollback(arguments) => on_runtime(running::rollback(arguments, environment, screen)),
         Verb::Resume(arguments) => on_runtime(running::resume(arguments, environment, screen)),
+        Verb::Shadow(arguments) => on_runtime(shadow::run(arguments, environment, screen)),
         Verb::Bundle(arguments) => bundle::run(&arguments, screen),
         Verb::Keys(arguments) => bundle::keys(&arguments, screen),
     }

@@ -9,6 +9,7 @@ pub mod introspection;
 pub mod jwks;
 mod key_fetch;
 mod outbound;
+pub mod priority;
 pub mod realm_files;
 pub mod signer;
 pub mod solver;

@@ -98,7 +98,11 @@ impl Place {
 
 /// Where the files of each realm are.
 #[derive(Debug, Clone, Default)]
-pub struct RealmFolders(BTreeMap<RealmName, Place>);
+pub struct RealmFolders {
+    places: BTreeMap<RealmName, Place>,
+    /// The folders of candidates.
+    shadows: BTreeMap<RealmName, PathBuf>,
+}
 
 /// The endings of the files that belong to a realm; others, and names that start with a dot, are left alone.
 const ENDINGS: [&str; 7] = ["toml", "cedar", "cedarschema", "json", "yaml", "yml", "xml"];
@@ -118,25 +122,40 @@ const READINGS_MAX: usize = 3;
 impl RealmFolders {
     /// Names the place of each realm.
     pub fn new(places: BTreeMap<RealmName, Place>) -> Self {
-        Self(places)
+        Self { places, shadows: BTreeMap::new() }
+    }
+
+    /// The same, with the folders of candidates that are to decide in realms' shadows.
+    #[must_use]
+    pub fn with_shadows(self, shadows: BTreeMap<RealmName, PathBuf>) -> Self {
+        Self { shadows, ..self }
     }
 }
 
 impl RealmSource for RealmFolders {
     fn read(&self, realm: &RealmName) -> Result<RealmFiles, String> {
-        match self.0.get(realm) {
+        match self.places.get(realm) {
             Some(place) => place.read(),
             None if realm.as_str() == CALLERS_REALM => Ok(RealmFiles::unsigned(embedded_caller_policies())),
             None => Err(format!("realm `{realm}` has no folder")),
         }
     }
 
+    fn candidate(&self, realm: &RealmName) -> Option<Result<Vec<SourceFile>, String>> {
+        self.shadows.get(realm).map(|folder| read_at_rest(folder))
+    }
+
     fn fingerprint(&self, realm: &RealmName) -> Fingerprint {
-        self.0.get(realm).map(Place::fingerprint).unwrap_or_default()
+        let own = self.places.get(realm).map(Place::fingerprint).unwrap_or_default();
+        let Some(shadow) = self.shadows.get(realm) else { return own };
+        let mut look = Look::default();
+        look.0.update(own);
+        look.0.update(fingerprint(shadow));
+        look.end()
     }
 
     fn vouch(&self, realm: &RealmName, kept: &KeptPolicies) -> Result<Option<Arc<str>>, String> {
-        self.0.get(realm).map_or(Ok(None), |place| place.vouch(kept))
+        self.places.get(realm).map_or(Ok(None), |place| place.vouch(kept))
     }
 }
 

@@ -5,6 +5,7 @@ mod callers;
 mod load;
 mod realm;
 mod rollback;
+mod shadow;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -26,11 +26,34 @@ impl App {
         if self.callers.known.is_empty() {
             return Ok(identified.map_or(LOCAL, |_| ADMIN).into());
         }
-        let reading = Reading { about: About::Policies, ..Reading::of_log(action, request_id) };
+        let reading = of_policies(action, request_id);
         let Some(policies) = self.callers.policies().filter(|_| realm == REALM) else {
             return self.permit(realm, presented, &reading).await.map(|permit| permit.caller);
         };
         // These policies fill no log.
         policies.judge(identified, REALM, None, &reading).permit().map(|permit| permit.caller)
     }
+
+    /// Lets a call through that reads what is done with a realm's policies, without a record: it says nothing of any
+    /// decision and is asked all the time. It takes a key and a role where the deployment names callers.
+    ///
+    /// # Errors
+    /// Those of [`App::permit_unrecorded`].
+    pub fn permit_reading_policies(
+        &self,
+        realm: &str,
+        presented: &Presented,
+        action: &'static str,
+        request_id: &str,
+    ) -> Result<(), Error> {
+        if self.callers.known.is_empty() {
+            return Ok(());
+        }
+        self.permit_unrecorded(realm, presented, &of_policies(action, request_id)).map(drop)
+    }
+}
+
+/// A call about a realm's policies.
+fn of_policies(action: &'static str, request_id: &str) -> Reading<'static> {
+    Reading { about: About::Policies, ..Reading::of_log(action, request_id) }
 }

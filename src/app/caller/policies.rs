@@ -50,8 +50,9 @@ pub(super) const ACTIONS: [&str; 15] = [
     READ_TEXTS,
 ];
 
-/// The same of what is done to a realm's policies.
-pub(super) const POLICY_ACTIONS: [&str; 3] = ["ReloadPolicies", "RollbackPolicies", "ResumePolicies"];
+/// The same of what is done to a realm's policies, and with candidates for them.
+pub(super) const POLICY_ACTIONS: [&str; 6] =
+    ["ReloadPolicies", "RollbackPolicies", "ResumePolicies", "StartShadow", "StopShadow", "GetShadow"];
 
 /// The policies at work. Readers take them once and keep them for the whole call.
 #[derive(Debug)]

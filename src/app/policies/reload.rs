@@ -181,15 +181,21 @@ impl App {
         }
     }
 
-    /// Takes a realm's files as they are now.
+    /// Takes a realm's files as they are now, and those of the candidate for its shadow, if the configuration names one.
     ///
     /// # Errors
     /// An unknown realm, or policies that cannot be kept.
     pub(super) async fn reload(&self, name: &str, trigger: Trigger) -> Result<Reload, Error> {
-        let subject = match self.callers().policies().filter(|_| name == caller::REALM) {
-            Some(policies) => Subject::Callers(policies),
-            None => Subject::Realm(self.realm(name)?),
-        };
+        if let Some(policies) = self.callers().policies().filter(|_| name == caller::REALM) {
+            return self.reload_subject(Subject::Callers(policies), trigger).await;
+        }
+        let state = self.realm(name)?;
+        let reloaded = self.reload_subject(Subject::Realm(state), trigger).await;
+        self.follow_shadow(state, trigger).await;
+        reloaded
+    }
+
+    async fn reload_subject(&self, subject: Subject<'_>, trigger: Trigger) -> Result<Reload, Error> {
         let _alone = subject.alone().lock().await;
         if subject.standing().get().pin.is_some() && trigger != Trigger::Resume {
             return Ok(self.hold(subject, trigger).await);

@@ -128,10 +128,14 @@ fn show_summary(summary: &ReplaySummary, as_of: Option<&Timestamp>, screen: &mut
 /// Shows what was not decided again, and why.
 pub(super) fn show_not_replayed(summary: &ReplaySummary, screen: &mut Screen) -> Result<()> {
     for (code, number) in not_replayed(summary) {
-        let why = REASONS.iter().find(|(known, _)| known == code).map_or("", |(_, why)| why);
-        screen.line(format_args!("{:>12}  not decided again: {why} ({code})", count(*number)))?;
+        screen.line(format_args!("{:>12}  not decided again: {} ({code})", count(*number), why_not(code)))?;
     }
     Ok(())
+}
+
+/// Why a decision is not made again, in words; empty for a code that is not known.
+pub(in crate::cli) fn why_not(code: &str) -> &'static str {
+    REASONS.iter().find(|(known, _)| *known == code).map_or("", |(_, why)| why)
 }
 
 /// How many decisions were not decided again, by the code of why.

@@ -46,9 +46,17 @@ pub(super) fn read_aliases(files: &[SourceFile], realm: &RealmFile) -> Result<Al
 }
 
 impl Realm {
-    /// Of any token the other realm makes the same principal as this one, as far as the files say it.
+    /// Of any token the other realm makes the same principal as this one, as far as the files say it: by the same mapping,
+    /// types and names that stand for others. Whether a token is good is another question.
     pub fn reads_claims_as(&self, other: &Self) -> bool {
-        self.file.principal.is_like(&other.file.principal) && self.aliases == other.aliases
+        let declared = |realm: &Self| realm.schema.entities.get(&realm.file.principal.entity).cloned();
+        // An issuer that only one of them has may be the deployment's, which files don't say.
+        let has_groups =
+            |issuer: &Issuer| other.issuer(&issuer.issuer).is_none_or(|same| same.aliases == issuer.aliases);
+        self.file.principal.is_like(&other.file.principal)
+            && self.aliases == other.aliases
+            && declared(self) == declared(other)
+            && self.file.issuers.iter().all(has_groups)
     }
 }
 

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     call::{Call, presented},
-    convert::policies as convert,
+    convert::{policies as convert, shadow},
     status,
 };
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     proto::v1::{self as pb, policy_service_server::PolicyService},
 };
 
-/// Shows, checks, reloads and rolls back realms.
+/// Shows, checks, reloads and rolls back realms, and lets candidates decide in their shadow.
 #[derive(Debug)]
 pub(super) struct Policies(pub(super) Arc<App>);
 
@@ -101,6 +101,52 @@ impl PolicyService for Policies {
                 self.0.resume_policies(&realm).await
             };
             work.await.as_ref().map(convert::resumed).map_err(|error| status::of(error, &realm))
+        };
+        call.answer(work).await
+    }
+
+    async fn start_shadow(
+        &self,
+        request: Request<pb::StartShadowRequest>,
+    ) -> Result<Response<pb::StartShadowResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::StartShadowRequest { realm, files } = request.into_inner();
+            let work = async {
+                let by = self.0.permit_policies(&realm, &presented, "StartShadow", call.request_id()).await?;
+                self.0.start_shadow(&realm, convert::source_files(files), by).await
+            };
+            work.await.as_ref().map(shadow::started).map_err(|error| status::of(error, &realm))
+        };
+        call.answer(work).await
+    }
+
+    async fn get_shadow(
+        &self,
+        request: Request<pb::GetShadowRequest>,
+    ) -> Result<Response<pb::GetShadowResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::GetShadowRequest { realm } = request.into_inner();
+            let permitted = self.0.permit_reading_policies(&realm, &presented, "GetShadow", call.request_id());
+            let status = permitted.and_then(|()| self.0.shadow_status(&realm));
+            status.as_ref().map(shadow::status).map_err(|error| status::of(error, &realm))
+        };
+        call.answer(work).await
+    }
+
+    async fn stop_shadow(
+        &self,
+        request: Request<pb::StopShadowRequest>,
+    ) -> Result<Response<pb::StopShadowResponse>, Status> {
+        let (call, presented) = (Call::of(&request), presented(&request));
+        let work = async {
+            let pb::StopShadowRequest { realm } = request.into_inner();
+            let work = async {
+                self.0.permit_policies(&realm, &presented, "StopShadow", call.request_id()).await?;
+                self.0.stop_shadow(&realm).await
+            };
+            work.await.as_ref().map(shadow::stopped).map_err(|error| status::of(error, &realm))
         };
         call.answer(work).await
     }

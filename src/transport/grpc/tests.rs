@@ -12,6 +12,7 @@ mod proofs;
 mod relationships;
 mod revocations;
 mod search;
+mod shadow;
 mod world;
 
 use std::sync::atomic::Ordering;

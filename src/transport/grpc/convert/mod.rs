@@ -16,6 +16,7 @@ pub(super) mod privacy;
 pub(super) mod relationships;
 pub(super) mod revocations;
 pub(super) mod search;
+pub(super) mod shadow;
 mod value;
 
 use std::sync::Arc;

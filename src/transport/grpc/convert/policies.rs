@@ -114,7 +114,7 @@ pub(crate) fn candidate(request: pb::ValidatePoliciesRequest) -> Vec<SourceFile>
     source_files(files)
 }
 
-pub(super) fn source_files(files: Vec<pb::PolicyFile>) -> Vec<SourceFile> {
+pub(crate) fn source_files(files: Vec<pb::PolicyFile>) -> Vec<SourceFile> {
     files.into_iter().map(|pb::PolicyFile { path, content }| SourceFile { path, content }).collect()
 }
 
