@@ -67,6 +67,8 @@ pub struct Changed {
     pub policy_version: PolicyVersion,
     /// The decisions, counted by what becomes of them and why.
     pub changes: Changes,
+    /// How many of those that stay the same did not have to be decided again: nothing that differs is for such questions.
+    pub untouched: u64,
 }
 
 /// What a replay found.
@@ -151,18 +153,20 @@ impl App {
             Against::ItsMoment => (None, None),
             Against::RelationshipsAt(time_us) => (Some(state.relationships_at(time_us).await?), None),
             Against::Candidate(files) => match compiled(files, state.variant.clone()).await? {
-                Ok(realm) => (None, Some(realm)),
+                Ok(candidate) => (None, Some(candidate)),
                 Err(faults) => return Ok(Err(faults)),
             },
         };
-        let changed = candidate
-            .as_ref()
-            .map(|realm| Changed { policy_version: realm.version.clone(), changes: Changes::default() });
+        let changed = candidate.as_ref().map(|candidate| Changed {
+            policy_version: candidate.version().clone(),
+            changes: Changes::default(),
+            untouched: 0,
+        });
         Ok(Ok(Replay {
             app: Arc::clone(self),
             realm: state.name.clone(),
             query,
-            judge: Some(Judge::new(state, archive, as_of, candidate.map(Candidate::new))),
+            judge: Some(Judge::new(state, archive, as_of, candidate)),
             range: (first.saturating_sub(1), last),
             after: None,
             summary: Summary { changed, ..Summary::default() },
@@ -177,9 +181,11 @@ impl App {
 ///
 /// # Errors
 /// One of too many files or bytes, or of none.
-async fn compiled(files: Vec<SourceFile>, variant: Option<Arc<str>>) -> Result<Result<Arc<Realm>, Vec<Fault>>, Error> {
+async fn compiled(files: Vec<SourceFile>, variant: Option<Arc<str>>) -> Result<Result<Candidate, Vec<Fault>>, Error> {
     check_size(&files, "candidate")?;
-    let compiled = tokio::task::spawn_blocking(move || Realm::compile(&files, variant.as_deref()).map(Arc::new));
+    let compiled = tokio::task::spawn_blocking(move || {
+        Realm::compile(&files, variant.as_deref()).map(|realm| Candidate::new(realm, files))
+    });
     compiled.await.map_err(|error| cut_off(&error.to_string()))
 }
 
@@ -229,7 +235,8 @@ impl Replay {
         let mut differences = Vec::new();
         for (logged, verdict) in records.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Same => self.summary.add_same(),
+                Verdict::Same => self.summary.add_same(false),
+                Verdict::Untouched => self.summary.add_same(true),
                 Verdict::Different(found) => {
                     let (decision, change) = *found;
                     let difference = Difference { logged, decision, change };
@@ -245,10 +252,11 @@ impl Replay {
 }
 
 impl Summary {
-    fn add_same(&mut self) {
+    fn add_same(&mut self, is_untouched: bool) {
         self.same += 1;
         if let Some(changed) = &mut self.changed {
             changed.changes.add_same();
+            changed.untouched += u64::from(is_untouched);
         }
     }
 

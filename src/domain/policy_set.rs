@@ -47,6 +47,15 @@ impl SourceFile {
         self.has_ending(&["cedar"]) && !self.path.starts_with(invariant::FOLDER)
     }
 
+    /// The file says nothing about the realm: its tests, what a demonstration plays, a text for people.
+    pub(super) fn is_aside(&self) -> bool {
+        let is_below = |folder: &&str| self.path.starts_with(*folder);
+        ["tests/", "golden/", "records/"].iter().any(is_below)
+            || self.path == "demo.yaml"
+            || self.has_ending(&["md"])
+            || self.is_invariant_file()
+    }
+
     /// The file holds what is claimed of the policies, which decides nothing.
     pub(super) fn is_invariant_file(&self) -> bool {
         self.has_ending(&["cedar"]) && self.path.starts_with(invariant::FOLDER)

@@ -4,6 +4,7 @@
 mod again;
 mod change;
 mod facts;
+mod touched;
 
 pub use again::{decide_again, is_same};
 pub use change::{
@@ -11,3 +12,4 @@ pub use change::{
     How, Made, Side, cause, change,
 };
 pub use facts::{Facts, Judged, PrincipalFacts};
+pub use touched::{Touched, Written};

@@ -1,6 +1,12 @@
 //! Decides one record after the other again, as it was decided.
 
-use std::{collections::HashMap, sync::Arc};
+mod candidate;
+mod principals;
+
+use std::sync::Arc;
+
+pub(super) use candidate::Candidate;
+use principals::Principals;
 
 use crate::{
     app::{
@@ -12,11 +18,9 @@ use crate::{
         access_request::{AccessRequest, Unfit},
         decision::{Decision, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind},
-        id::{EntityId, PolicyVersion},
-        principal::Principal,
+        id::PolicyVersion,
         realm::Realm,
-        replay::{Cause, Change, Facts, Made, PrincipalFacts, Side, cause, change, decide_again, is_same},
-        value::Attributes,
+        replay::{Cause, Change, Facts, Made, Side, cause, change, decide_again, is_same},
     },
 };
 
@@ -28,6 +32,8 @@ const VERSIONS_MAX: usize = 8;
 pub(super) enum Verdict {
     /// The same as it was.
     Same,
+    /// The same: nothing that differs between the candidate and the policies of its moment is for such a question.
+    Untouched,
     /// Something else; and what that comes from, where it comes from other policies.
     Different(Box<(Decision, Option<(Change, Cause)>)>),
     /// There was nothing but a token that wasn't good.
@@ -44,76 +50,6 @@ enum Policies {
     Past(Arc<Realm>),
     /// The code of why they aren't there.
     Missing(&'static str),
-}
-
-/// How many principals are at hand.
-const PRINCIPALS_MAX: usize = 4_096;
-
-/// Principals that were made of what the log has of them: few ask many questions, and what a principal is a part of is
-/// found out once for each.
-#[derive(Debug, Default)]
-struct Principals {
-    known: HashMap<EntityId, Vec<Known>>,
-    number: usize,
-}
-
-/// A principal, and what it was made of beside its recorded name.
-#[derive(Debug)]
-struct Known {
-    version: PolicyVersion,
-    recorded: Arc<Attributes>,
-    facts: Arc<PrincipalFacts>,
-    principal: Arc<Principal>,
-}
-
-impl Principals {
-    /// The principal of a record, as a realm has it; `None` where the realm can't.
-    fn of(&mut self, realm: &Realm, record: &DecisionRecord, facts: &Arc<PrincipalFacts>) -> Option<Arc<Principal>> {
-        let name = facts.entity.as_ref().or(record.principal.as_ref())?;
-        let is_it = |known: &&Known| {
-            known.version == realm.version && known.recorded == record.attributes && known.facts == *facts
-        };
-        if let Some(known) = self.known.get(name).and_then(|known| known.iter().find(is_it)) {
-            return Some(Arc::clone(&known.principal));
-        }
-        let (entity, attributes) = facts.principal(record)?;
-        let principal = Arc::new(Principal::again(realm, entity, attributes).ok()?);
-        if self.number >= PRINCIPALS_MAX {
-            *self = Self::default();
-        }
-        self.number += 1;
-        let (recorded, facts) = (Arc::clone(&record.attributes), Arc::clone(facts));
-        let known = Known { version: realm.version.clone(), recorded, facts, principal: Arc::clone(&principal) };
-        self.known.entry(name.clone()).or_default().push(known);
-        Some(principal)
-    }
-}
-
-/// What decides in place of the policies of each decision's moment.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    /// The policies.
-    pub(super) realm: Arc<Realm>,
-    /// The version that was asked last, and whether it reads claims as the candidate does.
-    reads_alike: Option<(PolicyVersion, bool)>,
-}
-
-impl Candidate {
-    pub(super) fn new(realm: Arc<Realm>) -> Self {
-        Self { realm, reads_alike: None }
-    }
-
-    /// Principals of the other policies are those that the candidate would have made of their tokens.
-    fn reads_claims_as(&mut self, other: &Realm) -> bool {
-        if let Some((version, reads_alike)) = &self.reads_alike
-            && *version == other.version
-        {
-            return *reads_alike;
-        }
-        let reads_alike = self.realm.reads_claims_as(other);
-        self.reads_alike = Some((other.version.clone(), reads_alike));
-        reads_alike
-    }
 }
 
 /// Who decides again, with what it has at hand for that.
@@ -169,18 +105,25 @@ impl Judge {
     /// # Errors
     /// The code of why it can't be decided again.
     fn judged(&mut self, record: &DecisionRecord) -> Result<Verdict, &'static str> {
-        let facts = self.facts(record)?;
         let policies = self.policies(&record.policy_version);
         let realm = match &policies {
             Policies::Present(loaded) => &loaded.realm,
             Policies::Past(realm) => realm,
             Policies::Missing(code) => return Err(*code),
         };
+        if let Some(candidate) = &mut self.candidate {
+            let versions = &self.archive.versions;
+            candidate.beside(realm, || versions.get(&record.policy_version).ok().flatten().map(|kept| kept.files));
+            if !candidate.touches(realm, record) {
+                return Ok(Verdict::Untouched);
+            }
+        }
+        let facts = self.facts(record)?;
         let PastGraph { graph, is_forgetful } = self.relationships(record)?;
         let (judged, who) = (facts.judged, Arc::clone(&facts.principal));
         let request = AccessRequest::again(realm, facts.into_question(record)).ok_or("FACTS_DAMAGED")?;
         if let Some(candidate) = &mut self.candidate {
-            if !candidate.reads_claims_as(realm) {
+            if !candidate.reads_alike() {
                 return Err("CLAIMS_READ_OTHERWISE");
             }
             let new = &*candidate.realm;

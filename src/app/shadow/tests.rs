@@ -125,7 +125,9 @@ fn shadow(candidate: Realm, live: &Arc<LoadedRealm>) -> (Shadow, Worker) {
 fn counts(candidate: Realm, shelves: &[&str]) -> [u64; 4] {
     let live = live();
     let (shadow, mut worker) = shadow(candidate, &live);
-    shelves.iter().for_each(|shelf| shadow.offer(Some(seen(&live, shelf))));
+    for shelf in shelves {
+        shadow.offer(Some(seen(&live, shelf)));
+    }
     assert_eq!(worker.batch(), shelves.len());
     let ShadowReport { tallied, not_compared, .. } = shadow.report();
     let ChangeCounts { same, otherwise, newly_allowed, newly_denied } = tallied.changes.counts();

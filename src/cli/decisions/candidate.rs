@@ -103,9 +103,13 @@ fn show_summary(summary: &ReplaySummary, screen: &mut Screen) -> Result<()> {
     let decided = counted(changes::all(&changes), "decision", "decisions");
     let version: String = summary.candidate_version.chars().take(12).collect();
     screen.line(format_args!(
-        "{decided} decided again by the candidate {version}…, each with the relationships of its moment"
+        "{decided} held against the candidate {version}…, each with the relationships of its moment"
     ))?;
     changes::show(&changes, screen)?;
+    if summary.untouched > 0 {
+        let what = "of them were not decided again: what differs is not for such questions";
+        screen.line(format_args!("{:>22}  {what}", count(summary.untouched)))?;
+    }
     if summary.refused_tokens > 0 {
         let what = "not decided again: the token was refused, and tokens are not kept";
         screen.line(format_args!("{:>12}  {what}", count(summary.refused_tokens)))?;
@@ -121,6 +125,7 @@ fn summary_json(summary: &ReplaySummary) -> Json {
     json!({ "summary": {
         "candidate_version": summary.candidate_version,
         "changes": summary.changes.as_ref().map(changes::report_json),
+        "untouched": summary.untouched,
         "refused_tokens": summary.refused_tokens,
         "not_replayed": replay::not_replayed(summary),
         "complete": summary.complete,

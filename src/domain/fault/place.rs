@@ -14,9 +14,12 @@ pub(in crate::domain) fn with_places(faults: Vec<Fault>, files: &[SourceFile]) -
 /// Where names stand in files: many faults name the same.
 struct Places<'a> {
     files: &'a [SourceFile],
-    /// By the number of the file and the name: the first place, and that it is the only one.
-    known: HashMap<(usize, String), Option<(Range<usize>, bool)>>,
+    /// By the number of the file and the name.
+    known: HashMap<(usize, String), Option<First>>,
 }
+
+/// Where a name stands first, and that it stands nowhere else.
+type First = (Range<usize>, bool);
 
 impl Places<'_> {
     fn placed(&mut self, fault: Fault) -> Fault {
@@ -35,7 +38,7 @@ impl Places<'_> {
         Fault { line, column, source_line, end_line, end_column, ..fault }
     }
 
-    fn first(&mut self, number: usize, name: &str) -> Option<(Range<usize>, bool)> {
+    fn first(&mut self, number: usize, name: &str) -> Option<First> {
         let key = (number, name.to_owned());
         if let Some(known) = self.known.get(&key) {
             return known.clone();
@@ -59,7 +62,8 @@ pub(in crate::domain) fn occurrences<'a>(
     let is_whole = move |start: &usize| {
         let before = content.get(..*start).and_then(|text| text.chars().next_back());
         let after = content.get(start + name.len()..).and_then(|text| text.chars().next());
-        !before.is_some_and(is_part) && !after.is_some_and(is_part) && !(has_comments && is_commented(content, *start))
+        let is_inside = before.is_some_and(is_part) || after.is_some_and(is_part);
+        !(is_inside || has_comments && is_commented(content, *start))
     };
     content.match_indices(name).map(|(start, _)| start).filter(is_whole).map(|start| start..start + name.len())
 }

@@ -45,10 +45,7 @@ impl Unused<'_> {
 
     /// The files that say something about the realm: not its tests, nor what a demonstration plays.
     fn saying(&self) -> impl Iterator<Item = &SourceFile> {
-        self.files.iter().filter(|file| {
-            let is_aside = ["tests/", "golden/", "records/"].iter().any(|folder| file.path.starts_with(folder));
-            !is_aside && file.path != "demo.yaml"
-        })
+        self.files.iter().filter(|file| !file.is_aside())
     }
 
     /// A TOML or JSON file says the name elsewhere than in a heading of this beginning or as the name of a claim.

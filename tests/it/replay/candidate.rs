@@ -91,98 +91,123 @@ fn kinds(summary: &pb::ReplaySummary) -> Vec<(pb::DecisionChange, pb::ChangeKind
     groups.iter().map(of).collect()
 }
 
+const FILE: &str = "relationships.cedar";
+const NEVER: &str = "when { resource.lacks.contains(\"never\") }";
+const CLOSED: &str = "\n@id(\"closed\")\n@title(\"closed\")\n@reason(\"CLOSED\")\n@message(\"Nothing may be read.\")\n\
+                      forbid (principal is Client, action == Action::\"Read\", resource is Resource);\n";
+
+fn permit(id: &str, action: &str, when: &str) -> String {
+    format!(
+        "\n@id(\"{id}\")\n@title(\"{id}\")\npermit (principal is Client, action == Action::\"{action}\", resource is \
+         Resource)\n{when};\n"
+    )
+}
+
+/// A change of the policies, and the cause that it is to have.
+struct Try {
+    what: &'static str,
+    text: String,
+    expected: Option<(pb::DecisionChange, pb::ChangeKind, &'static str)>,
+}
+
+/// Policies to begin with, and changes of them.
+fn tries(rules: &str) -> (String, Vec<Try>) {
+    let (spare, narrow) = (permit("spare", "ReadChanges", ""), permit("narrow", "Read", NEVER));
+    let base = format!("{rules}{spare}{narrow}");
+    let (opens, closes) = (pb::DecisionChange::NewlyAllowed, pb::DecisionChange::NewlyDenied);
+    let (added, removed) = (pb::ChangeKind::Added, pb::ChangeKind::Removed);
+    let (condition, scope) = (pb::ChangeKind::Condition, pb::ChangeKind::Scope);
+    let spare_as = |action, when| base.replace(&spare, &permit("spare", action, when));
+    let tries = [
+        ("nothing changes", base.clone(), None),
+        ("a permit more", base.clone() + &permit("open", "Read", ""), Some((opens, added, "open"))),
+        ("a forbid more", base.clone() + CLOSED, Some((closes, added, "closed"))),
+        ("a permit less", base.replace(&spare, ""), Some((closes, removed, "spare"))),
+        ("a condition more", spare_as("ReadChanges", NEVER), Some((closes, condition, "spare"))),
+        ("a condition less", base.replace(&narrow, &permit("narrow", "Read", "")), Some((opens, condition, "narrow"))),
+        ("another scope", spare_as("Read", ""), Some((closes, scope, "spare"))),
+    ];
+    let tries = tries.into_iter().map(|(what, text, expected)| Try { what, text, expected });
+    (base.clone(), tries.collect())
+}
+
+/// Every decision, one by one, is said to become what it became.
+fn compare(
+    what: &str,
+    [logged, live]: [&Outcomes; 2],
+    differences: &BTreeMap<String, pb::ReplayDifference>,
+    changes: &pb::ChangeReport,
+) {
+    let (mut allowed, mut denied, mut same) = (0, 0, 0);
+    for (id, (outcome, codes)) in logged {
+        let (now, now_codes) = &live[id];
+        allowed += u64::from(!is_allowed(*outcome) && is_allowed(*now));
+        denied += u64::from(is_allowed(*outcome) && !is_allowed(*now));
+        let Some(found) = differences.get(id) else {
+            assert_eq!((outcome, codes), (now, now_codes), "{what}: {id} is said to stay");
+            same += 1;
+            continue;
+        };
+        let found_codes: Vec<String> = found.reasons.iter().map(|reason| reason.code.clone()).collect();
+        assert_eq!((found.outcome, &found_codes), (*now, now_codes), "{what}: {id}");
+    }
+    let otherwise = logged.len() as u64 - same - allowed - denied;
+    assert_eq!(
+        (changes.newly_allowed, changes.newly_denied, changes.otherwise, changes.same),
+        (allowed, denied, otherwise, same),
+        "{what}"
+    );
+    assert_eq!(changes.groups.iter().map(|group| group.decisions).sum::<u64>(), allowed + denied + otherwise);
+}
+
+/// The cause is found, with the condition where the policy does not apply.
+fn is_caused(Try { what, text, expected }: &Try, base: &str, summary: &pb::ReplaySummary) {
+    let changes = summary.changes.as_ref().unwrap();
+    let Some((change, kind, policy)) = expected else { return assert!(changes.groups.is_empty(), "{what}") };
+    let found = kinds(summary);
+    let is_it = |(c, k, p, number): &(_, _, String, u64)| c == change && k == kind && p == policy && *number > 0;
+    assert!(found.iter().any(is_it), "{what}: {found:?}");
+    let mut causes = changes.groups.iter().filter_map(|group| group.cause.clone());
+    let clause = causes.find(|cause| cause.policy == *policy).unwrap().clause;
+    assert_eq!(clause.is_some(), *kind == pb::ChangeKind::Condition, "{what}");
+    let Some(clause) = clause else { return };
+    let of = if *change == pb::DecisionChange::NewlyDenied { text } else { base };
+    assert_eq!((&*clause.file, &*clause.text), (FILE, "resource.lacks.contains(\"never\")"), "{what}");
+    assert!(of.lines().nth(clause.line as usize - 1).unwrap().contains(&clause.text), "{what}: {clause:?}");
+}
+
 #[tokio::test]
 async fn a_candidate_makes_of_logged_decisions_what_it_decides_when_it_is_live() {
     let mut home = Home::new();
     add_claim_sets(&mut home);
-    let file = "relationships.cedar";
-    let rules = home.rules.join(file);
-    let never = "when { resource.lacks.contains(\"never\") }";
-    let permit = |id: &str, action: &str, when: &str| {
-        format!(
-            "\n@id(\"{id}\")\n@title(\"{id}\")\npermit (principal is Client, action == Action::\"{action}\", resource is \
-             Resource)\n{when};\n"
-        )
-    };
-    let (spare, narrow) = (permit("spare", "ReadChanges", ""), permit("narrow", "Read", never));
-    let policies = format!("{}{spare}{narrow}", fs::read_to_string(&rules).unwrap());
-    fs::write(&rules, &policies).unwrap();
+    let rules = home.rules.join(FILE);
+    let (base, tries) = tries(&fs::read_to_string(&rules).unwrap());
+    fs::write(&rules, &base).unwrap();
     let service = home.start().await;
     let mut chance = Chance(11);
     let world = World::drawn(&mut chance, 3);
     world.import(&service).await;
     let requests = questions(&home, &world, &mut chance);
     let logged = decided(&service, &requests).await;
-    let until = now();
-    let closed = "\n@id(\"closed\")\n@title(\"closed\")\n@reason(\"CLOSED\")\n@message(\"Nothing may be read.\")\nforbid \
-                  (principal is Client, action == Action::\"Read\", resource is Resource);\n";
-    let (opens, closes) = (pb::DecisionChange::NewlyAllowed, pb::DecisionChange::NewlyDenied);
-    let (added, removed) = (pb::ChangeKind::Added, pb::ChangeKind::Removed);
-    let (condition, scope) = (pb::ChangeKind::Condition, pb::ChangeKind::Scope);
-    let candidates = [
-        ("nothing changes", policies.clone(), None),
-        ("a permit more", policies.clone() + &permit("open", "Read", ""), Some((opens, added, "open"))),
-        ("a forbid more", policies.clone() + closed, Some((closes, added, "closed"))),
-        ("a permit less", policies.replace(&spare, ""), Some((closes, removed, "spare"))),
-        (
-            "a condition more",
-            policies.replace(&spare, &permit("spare", "ReadChanges", never)),
-            Some((closes, condition, "spare")),
-        ),
-        (
-            "a condition less",
-            policies.replace(&narrow, &permit("narrow", "Read", "")),
-            Some((opens, condition, "narrow")),
-        ),
-        ("another scope", policies.replace(&spare, &permit("spare", "Read", "")), Some((closes, scope, "spare"))),
-    ];
-    for (what, text, expected) in &candidates {
-        let (differences, summary) = replayed(&service, until, candidate(&home.rules, &[(file, text.clone())])).await;
+    let (until, all) = (now(), logged.len() as u64);
+    for attempt in &tries {
+        let (what, text) = (attempt.what, &attempt.text);
+        let (differences, summary) = replayed(&service, until, candidate(&home.rules, &[(FILE, text.clone())])).await;
         assert!(summary.not_replayed.is_empty(), "{what}: {:?}", summary.not_replayed);
-        fs::write(home.rules.join(file), text).unwrap();
+        fs::write(&rules, text).unwrap();
         service.reload().await;
         let live = decided(&service, &requests).await;
-        fs::write(home.rules.join(file), &policies).unwrap();
+        fs::write(&rules, &base).unwrap();
         service.reload().await;
-        // Every decision, one by one.
-        let (mut allowed, mut denied, mut same) = (0, 0, 0);
-        for (id, (outcome, codes)) in &logged {
-            let (now, now_codes) = &live[id];
-            allowed += u64::from(!is_allowed(*outcome) && is_allowed(*now));
-            denied += u64::from(is_allowed(*outcome) && !is_allowed(*now));
-            let Some(found) = differences.get(id) else {
-                assert_eq!((outcome, codes), (now, now_codes), "{what}: {id} is said to stay");
-                same += 1;
-                continue;
-            };
-            let found_codes: Vec<String> = found.reasons.iter().map(|reason| reason.code.clone()).collect();
-            assert_eq!((found.outcome, &found_codes), (*now, now_codes), "{what}: {id}");
-        }
-        let changes = summary.changes.clone().unwrap();
-        let otherwise = logged.len() as u64 - same - allowed - denied;
-        assert_eq!(
-            (changes.newly_allowed, changes.newly_denied, changes.otherwise, changes.same),
-            (allowed, denied, otherwise, same),
-            "{what}"
-        );
-        assert_eq!(changes.groups.iter().map(|group| group.decisions).sum::<u64>(), allowed + denied + otherwise);
-        let Some((change, kind, policy)) = expected else {
-            assert_eq!(same, logged.len() as u64, "{what}");
-            continue;
-        };
-        let found = kinds(&summary);
-        let is_it = |(c, k, p, number): &(_, _, String, u64)| c == change && k == kind && p == policy && *number > 0;
-        assert!(found.iter().any(is_it), "{what}: {found:?}");
-        let mut causes = changes.groups.iter().filter_map(|group| group.cause.clone());
-        let clause = causes.find(|cause| cause.policy == *policy).unwrap().clause;
-        assert_eq!(clause.is_some(), *kind == condition, "{what}");
-        if let Some(clause) = clause {
-            // The condition is told where the policy does not apply.
-            let of = if *change == closes { text } else { &policies };
-            assert_eq!((&*clause.file, &*clause.text), (file, "resource.lacks.contains(\"never\")"), "{what}");
-            assert!(of.lines().nth(clause.line as usize - 1).unwrap().contains(&clause.text), "{what}: {clause:?}");
-        }
+        compare(what, [&logged, &live], &differences, summary.changes.as_ref().unwrap());
+        is_caused(attempt, &base, &summary);
+        // What the change is not for was not decided again.
+        assert!(summary.untouched > 0 && (summary.untouched < all || attempt.expected.is_none()), "{what}");
     }
+    // A comment in the realm's own file: nobody can tell that it touches nothing, so all is decided again.
+    let realm = fs::read_to_string(home.rules.join("realm.toml")).unwrap() + "\n# a comment\n";
+    let (_, summary) = replayed(&service, until, candidate(&home.rules, &[("realm.toml", realm)])).await;
+    assert_eq!((summary.untouched, summary.same, summary.different), (0, all, 0));
 }
 
 #[tokio::test]

@@ -74,9 +74,11 @@ pub(crate) fn progress(done: u64, total: u64) -> pb::ReplayDecisionsResponse {
 
 pub(crate) fn summary(summary: Summary) -> pb::ReplayDecisionsResponse {
     let Summary { same, different, refused_tokens, not_replayed, is_incomplete, events, changed } = summary;
-    let (candidate_version, changes) = match changed {
-        Some(Changed { policy_version, changes }) => (policy_version.to_string(), Some(changes::report(&changes))),
-        None => (String::new(), None),
+    let (candidate_version, changes, untouched) = match changed {
+        Some(Changed { policy_version, changes, untouched }) => {
+            (policy_version.to_string(), Some(changes::report(&changes)), untouched)
+        }
+        None => (String::new(), None, 0),
     };
     let not_replayed = not_replayed.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
     pb::ReplayDecisionsResponse {
@@ -89,6 +91,7 @@ pub(crate) fn summary(summary: Summary) -> pb::ReplayDecisionsResponse {
             events: events.iter().map(event).collect(),
             candidate_version,
             changes,
+            untouched,
         }),
         ..pb::ReplayDecisionsResponse::default()
     }
