@@ -32,10 +32,6 @@ use crate::{
     },
 };
 
-/// How many records are read before they are decided again. They are decided in the order of their relationships'
-/// revisions, which in the log is a little mixed.
-const PIECE_PAGES: usize = 4;
-
 /// What decides again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Against {
@@ -209,24 +205,18 @@ impl Replay {
 
     async fn piece(&mut self) -> Result<Part, Error> {
         let (before, last) = self.range;
-        let mut records = Vec::new();
-        for _ in 0..PIECE_PAGES {
-            let page = PageRequest { order: Order::OldestFirst, size: PAGE_SIZE_MAX, after: self.after };
-            let page = self.app.query_decisions(self.realm.as_str(), self.query.clone(), page).await?;
-            let found = page.decisions.into_iter().take_while(|found| found.sequence <= last);
-            records.extend(found);
-            self.summary.is_incomplete |= !page.is_complete;
-            for event in page.events {
-                if self.summary.events.len() < EVENTS_MAX && !self.summary.events.contains(&event) {
-                    self.summary.events.push(event);
-                }
-            }
-            self.after = page.next_after;
-            if self.after.is_none_or(|after| after >= last) {
-                self.is_read = true;
-                break;
+        let page = PageRequest { order: Order::OldestFirst, size: PAGE_SIZE_MAX, after: self.after };
+        let page = self.app.query_decisions(self.realm.as_str(), self.query.clone(), page).await?;
+        let records: Vec<LoggedDecision> =
+            page.decisions.into_iter().take_while(|found| found.sequence <= last).collect();
+        self.summary.is_incomplete |= !page.is_complete;
+        for event in page.events {
+            if self.summary.events.len() < EVENTS_MAX && !self.summary.events.contains(&event) {
+                self.summary.events.push(event);
             }
         }
+        self.after = page.next_after;
+        self.is_read = self.after.is_none_or(|after| after >= last);
         let done = if self.is_read { last } else { self.after.unwrap_or(last) };
         let Some(mut judge) = self.judge.take() else { return Err(cut_off("nobody decides")) };
         let judged = self.app.in_turn(move || (judge.all(&records), judge, records)).await;

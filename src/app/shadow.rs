@@ -15,7 +15,7 @@ mod worker;
 use std::{
     sync::{
         Arc, Mutex as Guarded, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
     thread::{self, Thread},
@@ -104,6 +104,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     tally: Guarded<Tallied>,
     not_compared: AtomicU64,
+    /// About how many decisions wait.
+    waiting: AtomicUsize,
     is_over: AtomicBool,
 }
 
@@ -124,6 +126,7 @@ impl Shadow {
             clock,
             tally: Guarded::new(Tallied::since(live, started_at_us)),
             not_compared: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
         let worker = Worker::new(Arc::clone(&shared), waiting);
@@ -153,10 +156,15 @@ impl Shadow {
         Ok(shadow)
     }
 
-    /// Hands a decision over, if there is one and room for it. Wakes nobody: the worker looks for itself.
-    fn offer(&self, seen: Option<Seen>) {
-        if seen.is_none_or(|seen| self.queue.try_send(seen).is_err()) {
-            self.shared.not_compared.fetch_add(1, Relaxed);
+    /// Hands a decision over, if there is one and room for it. Wakes nobody: the worker looks for itself. Where there is no
+    /// room, `seen` isn't asked for.
+    fn offer(&self, seen: impl FnOnce() -> Option<Seen>) {
+        let Shared { waiting, not_compared, .. } = &*self.shared;
+        let is_room = waiting.fetch_add(1, Relaxed) < QUEUE_MAX;
+        let is_taken = is_room && seen().is_some_and(|seen| self.queue.try_send(seen).is_ok());
+        if !is_taken {
+            waiting.fetch_sub(1, Relaxed);
+            not_compared.fetch_add(1, Relaxed);
         }
     }
 
@@ -194,7 +202,7 @@ impl Slot {
     pub(in crate::app) fn offer(&self, seen: impl FnOnce() -> Option<Seen>) {
         let running = self.running.load();
         let Some(shadow) = running.as_ref() else { return };
-        shadow.offer(seen());
+        shadow.offer(seen);
     }
 
     /// Counts from now on against these policies: counts are of one pair of versions.

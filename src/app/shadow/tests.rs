@@ -126,7 +126,7 @@ fn counts(candidate: Realm, shelves: &[&str]) -> [u64; 4] {
     let live = live();
     let (shadow, mut worker) = shadow(candidate, &live);
     for shelf in shelves {
-        shadow.offer(Some(seen(&live, shelf)));
+        shadow.offer(|| Some(seen(&live, shelf)));
     }
     assert_eq!(worker.batch(), shelves.len());
     let ShadowReport { tallied, not_compared, .. } = shadow.report();
@@ -149,7 +149,7 @@ fn each_decision_is_counted_as_what_the_candidate_makes_of_it() {
 fn a_change_is_told_with_its_clause_and_an_example_that_names_nobody() {
     let live = live();
     let (shadow, mut worker) = shadow(realm("shelf == \"open\"", "shelf == \"ajar\""), &live);
-    shadow.offer(Some(seen(&live, "open")));
+    shadow.offer(|| Some(seen(&live, "open")));
     worker.batch();
     let groups = shadow.report().tallied.changes.groups();
     let [group] = &groups[..] else { panic!("{groups:?}") };
@@ -182,7 +182,7 @@ fn a_question_that_the_candidate_does_not_take_is_counted_by_its_code() {
     ] {
         let live = live();
         let (shadow, mut worker) = shadow(realm(text, other), &live);
-        shadow.offer(Some(seen(&live, "open")));
+        shadow.offer(|| Some(seen(&live, "open")));
         worker.batch();
         let report = shadow.report();
         assert_eq!(report.tallied.refused, [(code, 1)].into(), "{text}");
@@ -194,7 +194,7 @@ fn a_question_that_the_candidate_does_not_take_is_counted_by_its_code() {
 fn whether_a_search_may_be_made_is_compared_too() {
     let live = live();
     let (shadow, mut worker) = shadow(realm("resource.shelf == \"closed\"", "true"), &live);
-    shadow.offer(Some(seen_asking(&live, asked("Read", "open", 1), Judged::Search)));
+    shadow.offer(|| Some(seen_asking(&live, asked("Read", "open", 1), Judged::Search)));
     worker.batch();
     let tallied = shadow.report().tallied;
     assert_eq!((tallied.changes.counts().newly_denied, tallied.changes.counts().all()), (1, 1), "{tallied:?}");
@@ -205,10 +205,10 @@ fn what_finds_no_room_is_counted_and_nobody_waits() {
     let live = live();
     let (shadow, mut worker) = shadow(realm("", ""), &live);
     for _ in 0..QUEUE_MAX + 3 {
-        shadow.offer(Some(seen(&live, "open")));
+        shadow.offer(|| Some(seen(&live, "open")));
     }
     // A question that is too large to wait.
-    shadow.offer(None);
+    shadow.offer(|| None);
     assert_eq!((shadow.report().not_compared, shadow.report().tallied.changes.counts().all()), (4, 0));
     while worker.batch() > 0 {}
     let report = shadow.report();
@@ -219,7 +219,7 @@ fn what_finds_no_room_is_counted_and_nobody_waits() {
 fn counts_are_of_one_pair_of_versions() {
     let (old, new) = (live(), loaded(realm("\"open\"", "\"ajar\"")));
     let (shadow, mut worker) = shadow(realm("", ""), &old);
-    shadow.offer(Some(seen(&old, "open")));
+    shadow.offer(|| Some(seen(&old, "open")));
     worker.batch();
     shadow.count_against(&old.realm.version, NOW_US + 1);
     assert_eq!(
@@ -228,9 +228,9 @@ fn counts_are_of_one_pair_of_versions() {
         "the same version"
     );
     // One is under way when others begin to decide.
-    shadow.offer(Some(seen(&old, "open")));
+    shadow.offer(|| Some(seen(&old, "open")));
     shadow.count_against(&new.realm.version, NOW_US + 2);
-    shadow.offer(Some(seen(&new, "open")));
+    shadow.offer(|| Some(seen(&new, "open")));
     worker.batch();
     let ShadowReport { tallied, not_compared, .. } = shadow.report();
     assert_eq!((tallied.live, tallied.since_us), (new.realm.version.clone(), NOW_US + 2));

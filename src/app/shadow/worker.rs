@@ -67,6 +67,7 @@ impl Worker {
     pub(super) fn batch(&mut self) -> usize {
         for made in 0..BATCH_MAX {
             let Ok(seen) = self.waiting.try_recv() else { return made };
+            self.shared.waiting.fetch_sub(1, Relaxed);
             self.compare(&seen);
         }
         BATCH_MAX

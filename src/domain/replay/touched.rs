@@ -133,7 +133,7 @@ mod tests {
     fn a_policy_touches_what_its_scope_takes_where_it_is_new_gone_or_other() {
         let both = files(&format!("{LOOK}\n{BORROW}"), &[]);
         let one = files(LOOK, &[]);
-        let other = files(&format!("{LOOK}\n{}", BORROW.replace("};", "").replace(';', " when { 1 == 1 };")), &[]);
+        let other = files(&format!("{LOOK}\n{}", BORROW.replace(';', " when { 1 == 1 };")), &[]);
         assert!(touched(&both, &both).is_empty());
         for (old, new) in [(&both, &one), (&one, &both), (&both, &other)] {
             assert_eq!(touched(old, new), ["borrow Book"]);
