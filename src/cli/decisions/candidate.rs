@@ -132,3 +132,30 @@ fn summary_json(summary: &ReplaySummary) -> Json {
         "events": summary.events.iter().map(events::json).collect::<Vec<_>>(),
     } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::v1::ChangeReport;
+
+    #[test]
+    fn what_fails_is_what_was_asked_for_and_what_nobody_can_tell() {
+        let summary = |same, newly_allowed, complete| ReplaySummary {
+            complete,
+            changes: Some(ChangeReport { same, newly_allowed, ..ChangeReport::default() }),
+            ..ReplaySummary::default()
+        };
+        for (summary, fail_on, expected) in [
+            (summary(3, 0, true), vec![FailOn::Any], false),
+            (summary(3, 1, true), vec![], false),
+            (summary(3, 1, true), vec![FailOn::NewlyDenied], false),
+            (summary(3, 1, true), vec![FailOn::NewlyDenied, FailOn::NewlyAllowed], true),
+            (summary(3, 1, true), vec![FailOn::Any], true),
+            (summary(0, 0, true), vec![], false),
+            (summary(0, 0, true), vec![FailOn::NewlyDenied], true),
+            (summary(3, 0, false), vec![], true),
+        ] {
+            assert_eq!(has_findings(&summary, &fail_on), expected, "{summary:?} {fail_on:?}");
+        }
+    }
+}

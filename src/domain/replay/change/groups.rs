@@ -150,3 +150,56 @@ impl Changes {
         groups
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::How, *};
+
+    fn cause(policy: &str) -> Cause {
+        Cause { policy: Some(policy.into()), effect: None, how: How::Added, clause: None, code: Arc::default() }
+    }
+
+    fn example(id: u128) -> ChangeExample {
+        ChangeExample {
+            id: DecisionId(id),
+            time_us: 0,
+            principal: None,
+            action: Arc::default(),
+            resource_type: Arc::default(),
+            resource_id: Arc::default(),
+            outcomes: (Outcome::Allowed, Outcome::Forbidden),
+            codes: (Vec::new(), Vec::new()),
+        }
+    }
+
+    #[test]
+    fn groups_come_by_change_and_size_with_their_first_examples() {
+        let mut changes = Changes::default();
+        changes.add_same();
+        for (change, policy, times) in
+            [(Change::NewlyDenied, "a", 2), (Change::NewlyAllowed, "b", 1), (Change::NewlyDenied, "c", 8)]
+        {
+            (0..times).for_each(|id| changes.add(change, cause(policy), || example(id)));
+        }
+        let counts = ChangeCounts { same: 1, otherwise: 0, newly_allowed: 1, newly_denied: 10 };
+        assert_eq!((changes.counts(), counts.all()), (counts, 12));
+        let groups = changes.groups();
+        let told: Vec<_> =
+            groups.iter().map(|group| (group.cause.policy.as_deref().unwrap(), group.decisions)).collect();
+        assert_eq!(told, [("b", 1), ("c", 8), ("a", 2)]);
+        let ids: Vec<u128> = groups[1].examples.iter().map(|example| example.id.0).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn causes_beyond_the_bound_are_counted_without_a_group() {
+        let mut changes = Changes::default();
+        for number in 0..CHANGE_GROUPS_MAX + 3 {
+            changes.add(Change::Otherwise, cause(&number.to_string()), || example(0));
+        }
+        changes.add(Change::Otherwise, cause("0"), || example(1));
+        assert_eq!((changes.groups().len(), changes.ungrouped()), (CHANGE_GROUPS_MAX, 3));
+        assert_eq!(changes.counts().otherwise, CHANGE_GROUPS_MAX as u64 + 4);
+        assert_eq!(changes.groups()[0].decisions, 2);
+    }
+}
