@@ -11,7 +11,7 @@ use hallpass::proto::v1::{
     self as pb, application_service_client::ApplicationServiceClient,
     authorization_service_client::AuthorizationServiceClient, decision_log_service_client::DecisionLogServiceClient,
     policy_service_client::PolicyServiceClient, relationship_service_client::RelationshipServiceClient,
-    search_resources_response::Part, value::Kind,
+    search_resources_response::Part,
 };
 use hallpass::provider::clock::SystemClock;
 use serde_json::{Value as Json, json};
