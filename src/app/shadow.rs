@@ -2,8 +2,8 @@
 //! decided otherwise is counted and listed.
 //!
 //! A realm without a shadow pays one load of a pointer for each decision. With one, a decision is handed over and nobody
-//! waits: what finds no room is counted as not compared. One thread of the lowest priority decides again, and rests as long
-//! as it worked.
+//! waits: what finds no room is counted as not compared. One thread of the lowest priority decides again, and rests three
+//! times as long as it worked.
 
 mod follow;
 mod question;

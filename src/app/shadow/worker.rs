@@ -21,9 +21,9 @@ use crate::{
 /// How many decisions are made before the worker rests: with some tens of microseconds each, a few milliseconds.
 const BATCH_MAX: usize = 64;
 
-/// How long the worker rests, in terms of the time that it worked. With 1 it takes half of one processor at most, so that a
-/// machine with two has three quarters left for answers, even where the system knows no priorities.
-const REST: u32 = 1;
+/// How long the worker rests, in terms of the time that it worked. With 3 it takes a quarter of one processor at most, so that
+/// a machine with two has seven eighths left for answers, even where the system knows no priorities.
+const REST: u32 = 3;
 
 /// How long the worker rests when little waits. The queue holds what arrives in that time at 200,000 decisions a second.
 const IDLE: Duration = Duration::from_millis(10);
