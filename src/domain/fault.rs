@@ -39,7 +39,8 @@ pub struct Fault {
     pub line: usize,
     /// The column.
     pub column: usize,
-    /// The text of the line; empty when the fault has no place.
+    /// The text of the line; empty when the fault has no place, and where the line is longer than
+    /// [`Fault::SOURCE_LINE_BYTES_MAX`].
     pub source_line: String,
     /// What is wrong and what was expected.
     pub message: String,

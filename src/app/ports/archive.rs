@@ -159,7 +159,7 @@ pub struct PastGraph {
 /// little costs nothing, and far back a reading from the beginning.
 pub trait Past: Send + fmt::Debug {
     /// The relationships that were seen as this revision at about this time, in microseconds since the epoch; `None` when
-    /// they are not kept.
+    /// they are not kept. The time is one before this was made: what began to be kept later is for later times.
     ///
     /// # Errors
     /// [`ArchiveError`].
