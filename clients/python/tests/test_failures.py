@@ -185,6 +185,26 @@ def test_tokens_do_not_travel_in_the_open(settings: dict[str, Any]) -> None:
         Client("pdp.example:443", tls=TLS(cert=b"x"))
 
 
+def test_a_socket_of_this_machine_will_do(tmp_path: Path) -> None:
+    target = f"unix:{tmp_path}/pdp"
+    with serving(Fake([ALLOW]), lambda server: server.add_insecure_port(target)), Client(target) as client:
+        assert client.authorize(QUESTION)
+
+
+@pytest.mark.anyio
+async def test_a_proxy_of_the_environment_sees_no_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(Fake([ALLOW])) as address:
+        for plaintext in (False, True):
+            with Client(address, timeout=1, plaintext=plaintext) as client:
+                assert client.authorize(QUESTION)
+            async with AsyncClient(address, timeout=1, plaintext=plaintext) as client:
+                assert await client.authorize(QUESTION)
+
+
 @dataclass
 class Authority:
     """A certificate authority, and files of what it signed."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import grpc
 
-from .channel import OPTIONS, TLS, CallerToken, channel_credentials
+from .channel import TLS, CallerToken, channel_credentials, channel_options
 from .client import SEARCH_TIMEOUT, batch_to_wire
 from .decision import (
     BatchResult,
@@ -51,6 +51,7 @@ class AsyncClient:
         obligations: Collection[str] = (),
     ) -> None:
         self._credentials = channel_credentials(target, tls, caller_token, plaintext=plaintext)
+        self._options = channel_options(tls)
         self._target = target
         self._realm = realm
         self._timeout = timeout
@@ -80,9 +81,9 @@ class AsyncClient:
         the deadline that you give them, are not retried, and raise `grpc.aio.AioRpcError`."""
         if self._channel is None:
             if self._credentials is None:
-                self._channel = grpc.aio.insecure_channel(self._target, OPTIONS)
+                self._channel = grpc.aio.insecure_channel(self._target, self._options)
             else:
-                self._channel = grpc.aio.secure_channel(self._target, self._credentials, OPTIONS)
+                self._channel = grpc.aio.secure_channel(self._target, self._credentials, self._options)
         return stub(self._channel)
 
     async def authorize(self, request: AccessRequest, *, timeout: float | None = None) -> Decision:

@@ -14,7 +14,7 @@ Pem = bytes | str | PathLike[str]
 #: The key or token by which hallpass knows you, or what gives it for each call.
 CallerToken = str | Callable[[], str]
 
-OPTIONS = [
+_OPTIONS = [
     # Batches answer with up to 10,000 reasons and denials.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     # A service that comes back is found again within the deadline of a call.
@@ -26,6 +26,11 @@ OPTIONS = [
     # Retrying is done here, within the deadline.
     ("grpc.enable_retries", 0),
 ]
+
+
+def channel_options(tls: TLS | bool) -> list[tuple[str, int]]:
+    """The options of a channel. A proxy that the environment names sees nothing but TLS."""
+    return [*_OPTIONS, ("grpc.enable_http_proxy", int(bool(tls)))]
 
 
 @dataclass(frozen=True)

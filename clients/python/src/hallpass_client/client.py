@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import grpc
 
-from .channel import OPTIONS, TLS, CallerToken, channel_credentials
+from .channel import TLS, CallerToken, channel_credentials, channel_options
 from .decision import (
     BatchResult,
     Decision,
@@ -60,10 +60,11 @@ class Client:
         self._timeout = timeout
         self._retry = Retry(retries)
         self._obligations = frozenset(obligations)
+        options = channel_options(tls)
         if credentials is None:
-            self._channel = grpc.insecure_channel(target, OPTIONS)
+            self._channel = grpc.insecure_channel(target, options)
         else:
-            self._channel = grpc.secure_channel(target, credentials, OPTIONS)
+            self._channel = grpc.secure_channel(target, credentials, options)
         self._stub = AuthorizationServiceStub(self._channel)
 
     def __repr__(self) -> str:
