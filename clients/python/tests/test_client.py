@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,18 @@ def test_token_info_says_what_a_token_may_do(client: Client, token: str) -> None
     assert info.expires_at > time.time()
     bad = client.token_info("no.token.this")
     assert (bad.active, bad.reason, bad.resources) == (False, "TOKEN_FORMAT", {})
+
+
+def test_a_named_caller_learns_why_to_the_single_condition(server: Server, token: str) -> None:
+    question = replace(read_student(token, "fay"), explain="FULL")
+    key = (server.folder / "data/admin.token").read_text().strip()
+    with Client(server.address, realm="edfi", caller_token=key) as client:
+        explanation = client.authorize(question).explanation
+        assert explanation is not None and explanation.near_misses
+        assert client.authorize(replace(question, explain="NONE")).reasons == ()
+    with Client(server.address, realm="edfi") as client, pytest.raises(CallError) as caught:
+        client.authorize(question)
+    assert (caught.value.code, caught.value.reason) == ("PERMISSION_DENIED", "EXPLAIN_NOT_PERMITTED")
 
 
 def test_every_other_service_is_there_as_a_stub(client: Client) -> None:

@@ -17,7 +17,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from fake import ALLOW, Fake, serving
 
-from hallpass_client import TLS, AccessRequest, AsyncClient, CallError, Client, Outcome, Resource, SearchRequest
+from hallpass_client import (
+    TLS,
+    AccessRequest,
+    AsyncClient,
+    CallError,
+    Client,
+    Credentials,
+    Outcome,
+    Resource,
+    SearchRequest,
+    TokenProof,
+)
 from hallpass_client.retry import Retry
 from hallpass_client.v1 import authorization_pb2 as pb
 
@@ -129,6 +140,23 @@ async def test_coroutines_retry_and_deny_the_same() -> None:
             with pytest.raises(CallError, match="INTERNAL"):
                 await client.authorize(QUESTION)
     assert fake.calls == 1
+
+
+def test_a_proof_that_counts_once_is_sent_once() -> None:
+    token = Credentials(token="the-secret-token", scheme="DPoP", proof=TokenProof(dpop=["proof"]))
+    fake = Fake([grpc.StatusCode.UNAVAILABLE])
+    with serving(fake) as address, Client(address) as client:
+        for ask in (
+            lambda: client.authorize(replace(QUESTION, token=token)),
+            lambda: client.batch([QUESTION, replace(QUESTION, token=token)]),
+            lambda: client.batch([QUESTION], AccessRequest(token=token)),
+            lambda: next(client.pages(replace(SEARCH, token=token))),
+            lambda: client.token_info(token),
+        ):
+            before = fake.calls
+            with pytest.raises(CallError, match="UNAVAILABLE"):
+                ask()
+            assert fake.calls == before + 1
 
 
 def test_no_retry_goes_beyond_the_deadline() -> None:

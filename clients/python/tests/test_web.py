@@ -1,16 +1,33 @@
 """The middleware and the dependency, in front of applications, with a real server behind."""
 
+import base64
+import hashlib
 import json
+import secrets
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import httpx
 import pytest
 from conftest import Server
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from fake import ALLOW, Fake, serving
 from fastapi import Depends, FastAPI, Request
 
-from hallpass_client import AccessRequest, AsyncClient, CallError, Decision, FieldViolation, Resource, Value
+from hallpass_client import (
+    AccessRequest,
+    AsyncClient,
+    CallError,
+    Credentials,
+    Decision,
+    FieldViolation,
+    Resource,
+    SearchRequest,
+    TokenProof,
+    Value,
+)
 from hallpass_client.asgi import App, HallpassMiddleware, http_request
 from hallpass_client.fastapi import Guard
 from hallpass_client.v1 import authorization_pb2 as pb
@@ -174,6 +191,62 @@ async def test_a_proof_of_possession_goes_along() -> None:
     assert (credentials.proof.method, credentials.proof.uri) == ("POST", "https://api.example/x")
     assert credentials.proof.dpop == ("p1", "p2")
     assert "p1" not in repr(credentials) and "abc" not in repr(credentials)
+
+
+class Holder:
+    """A client of the API whose tokens are bound to its key (RFC 9449)."""
+
+    def __init__(self) -> None:
+        self._key = ed25519.Ed25519PrivateKey.generate()
+        raw = self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        self._jwk = {"crv": "Ed25519", "kty": "OKP", "x": base64url(raw)}
+
+    @property
+    def thumbprint(self) -> str:
+        text = json.dumps(self._jwk, separators=(",", ":"), sort_keys=True)
+        return base64url(hashlib.sha256(text.encode()).digest())
+
+    def proof(self, token: str, method: str, uri: str) -> str:
+        header = {"typ": "dpop+jwt", "alg": "EdDSA", "jwk": self._jwk}
+        ath = base64url(hashlib.sha256(token.encode()).digest())
+        claims = {"jti": secrets.token_hex(8), "htm": method, "htu": uri, "iat": int(time.time()), "ath": ath}
+        signed = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
+        return f"{signed}.{base64url(self._key.sign(signed.encode()))}"
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+async def test_a_bound_token_takes_a_proof_for_this_very_request(server: Server, hallpass: AsyncClient) -> None:
+    holder = Holder()
+    bound = server.token(
+        client_id="maple-sis",
+        scope="SISVendor",
+        educationOrganizationIds="101",
+        **{"cnf:": json.dumps({"jkt": holder.thumbprint})},
+    )
+    app = HallpassMiddleware(application(), hallpass, ROUTES)
+    authorization = ("Authorization", f"DPoP {bound}")
+    proof = holder.proof(bound, "GET", "https://api.example/students/ada")
+    assert (await ask(app, "GET", "/students/ada?x=1", authorization, ("DPoP", proof))).status_code == 200
+    other = holder.proof(bound, "GET", "https://api.example/students/bo")
+    stranger = Holder().proof(bound, "GET", "https://api.example/students/ada")
+    for wrong in (proof, other, stranger, "no.proof.this"):
+        assert (await ask(app, "GET", "/students/ada", authorization, ("DPoP", wrong))).status_code == 401
+    assert (await ask(app, "GET", "/students/ada", authorization)).status_code == 401
+    fresh = [("DPoP", holder.proof(bound, "GET", "https://api.example/students/ada")) for _ in range(2)]
+    assert (await ask(app, "GET", "/students/ada", authorization, *fresh)).status_code == 401
+    assert (await ask(app, "GET", "/students/ada", bearer(bound))).status_code == 401
+    # All of a search comes in one call: a second one would take a second proof.
+    once = TokenProof(
+        method="GET",
+        uri="https://api.example/students",
+        dpop=[holder.proof(bound, "GET", "https://api.example/students")],
+    )
+    credentials = Credentials(token=bound, scheme="DPoP", proof=once)
+    search = SearchRequest(token=credentials, action="Read", resource_type="ed-fi/students")
+    assert [found.id async for found in hallpass.search(search)] == ["ada", "bo", "cam", "dev", "eli"]
 
 
 async def test_without_hallpass_nobody_gets_through(token: str) -> None:

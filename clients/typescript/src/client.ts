@@ -20,6 +20,7 @@ import { AuthorizationService, BatchAuthorizeRequestSchema } from "./gen/hallpas
 import {
   type AccessRequest,
   accessRequestToWire,
+  countsOnce,
   type Credentials,
   type Question,
   type SearchRequest,
@@ -86,7 +87,10 @@ export class Client {
   async authorize(request: AccessRequest, options: CallOptions = {}): Promise<Decision> {
     const understood = this.#understood(request);
     const message = accessRequestToWire(request, this.#realm, understood);
-    return decisionFromWire(await this.#call(options, (call) => this.#service.authorize(message, call)), understood);
+    return decisionFromWire(
+      await this.#call([request], options, (call) => this.#service.authorize(message, call)),
+      understood,
+    );
   }
 
   /** As `authorize`, and throws `Denied` for a deny. */
@@ -105,7 +109,9 @@ export class Client {
       defaults: accessRequestToWire(defaults, this.#realm, common),
       items: items.map((item) => accessRequestToWire(item, "", item.obligations ?? [])),
     });
-    const answer = await this.#call(options, (call) => this.#service.batchAuthorize(message, call));
+    const answer = await this.#call([defaults, ...items], options, (call) =>
+      this.#service.batchAuthorize(message, call),
+    );
     return batchFromWire(
       answer,
       items.map((item) => item.obligations ?? common),
@@ -142,7 +148,9 @@ export class Client {
   /** What a token may do. */
   async tokenInfo(token: string | Credentials, options: CallOptions & { realm?: string } = {}): Promise<TokenInfo> {
     const message = tokenInfoToWire(token, options.realm ?? this.#realm);
-    return tokenInfoFromWire(await this.#call(options, (call) => this.#service.getTokenInfo(message, call)));
+    return tokenInfoFromWire(
+      await this.#call([{ token }], options, (call) => this.#service.getTokenInfo(message, call)),
+    );
   }
 
   #understood(question: Question): readonly string[] {
@@ -153,12 +161,20 @@ export class Client {
     const understood = this.#understood(request);
     const message = searchRequestToWire(request, this.#realm, understood, page);
     // A page is whole or it isn't there: nothing of it was shown yet when its call is tried again.
-    return this.#call(options, (call) => pageFromWire(this.#service.searchResources(message, call), understood));
+    return this.#call([request], options, (call) =>
+      pageFromWire(this.#service.searchResources(message, call), understood),
+    );
   }
 
-  #call<T>(options: CallOptions, call: (options: CallOptions) => Promise<T>): Promise<T> {
+  #call<T>(
+    questions: readonly Pick<Question, "token">[],
+    options: CallOptions,
+    call: (options: CallOptions) => Promise<T>,
+  ): Promise<T> {
     const signal = options.signal ? { signal: options.signal } : {};
     const once = (leftMs: number) => call({ timeoutMs: leftMs, ...signal });
-    return withRetries(once, options.timeoutMs ?? this.#timeoutMs, this.#retries);
+    // Credentials that count once may have been used up by the try that failed.
+    const retries = countsOnce(questions) ? 0 : this.#retries;
+    return withRetries(once, options.timeoutMs ?? this.#timeoutMs, retries);
   }
 }

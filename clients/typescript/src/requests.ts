@@ -40,6 +40,11 @@ export class Credentials {
     this.#proof = more.proof;
   }
 
+  /** @internal A second call with them would be taken for a replay (RFC 9449 section 11.1). */
+  get countsOnce(): boolean {
+    return (this.#proof?.dpop?.length ?? 0) > 0;
+  }
+
   /** @internal The members of messages that have them. */
   toWire(): {
     token: string;
@@ -97,7 +102,7 @@ export interface SearchRequest extends Question {
   readonly candidates?: readonly Resource[];
   /** Only what lies within this entity. */
   readonly within?: Entity;
-  /** At most this many resources in a page; 1,000 if left out. */
+  /** At most this many resources in a page; 0: all in one, which is what a DPoP proof, good for one call, is good for. */
   readonly pageSize?: number;
 }
 
@@ -141,7 +146,7 @@ export function searchRequestToWire(
     resourceType: request.resourceType,
     candidates: (request.candidates ?? []).map(resourceToWire),
     hasCandidates: request.candidates !== undefined,
-    pageSize: request.pageSize ?? 1000,
+    pageSize: request.pageSize ?? (countsOnce([request]) ? 0 : 1000),
     pageToken: page.token ?? "",
     filterOnly: page.filterOnly ?? false,
     ...(request.within ? { within: entityToWire(request.within) } : {}),
@@ -151,6 +156,11 @@ export function searchRequestToWire(
 /** The message that asks what a token may do. */
 export function tokenInfoToWire(token: string | Credentials, realm: string): GetTokenInfoRequest {
   return create(GetTokenInfoRequestSchema, { ...credentialsOf(token).toWire(), realm });
+}
+
+/** A second call with the credentials of one of these would be taken for a replay. */
+export function countsOnce(questions: readonly Pick<Question, "token">[]): boolean {
+  return questions.some(({ token }) => credentialsOf(token).countsOnce);
 }
 
 function credentialsOf(token: string | Credentials | undefined): Credentials {

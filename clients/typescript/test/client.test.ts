@@ -1,6 +1,8 @@
 // What callers get from a real server.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import {
@@ -182,6 +184,17 @@ describe("a client of a real server", () => {
     assert.ok(info.resources.get("ed-fi/students")?.includes("Read"));
     assert.ok(info.expiresAt > new Date());
     assert.deepEqual(await client.tokenInfo("no.token.this"), { active: false, reason: "TOKEN_FORMAT" });
+  });
+
+  it("a named caller learns why, to the single condition", async () => {
+    const question = { ...readStudent(token, "fay"), explain: "FULL" } as const;
+    const callerToken = readFileSync(join(server.folder, "data/admin.token"), "utf8").trim();
+    const caller = new Client(server.address, { realm: "edfi", callerToken });
+    const { explanation } = await caller.authorize(question);
+    assert.ok(explanation && explanation.nearMisses.length > 0);
+    assert.deepEqual((await caller.authorize({ ...question, explain: "NONE" })).reasons, []);
+    caller.close();
+    await assert.rejects(client.authorize(question), { code: "PERMISSION_DENIED", reason: "EXPLAIN_NOT_PERMITTED" });
   });
 
   it("every other service is there, too", async () => {

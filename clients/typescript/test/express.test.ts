@@ -1,13 +1,14 @@
 // The middleware in front of applications, with a real server behind.
 
 import assert from "node:assert/strict";
+import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import { once } from "node:events";
 import { request as send } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
-import { CallError, Client } from "hallpass-client";
+import { CallError, Client, Credentials } from "hallpass-client";
 import { decisionOf, guard, type HttpRequest, PUBLIC, requires, routes } from "hallpass-client/express";
 import { Decision, Outcome } from "hallpass-client/v1/authorization";
 
@@ -92,6 +93,25 @@ function answeringErrors(app: Express): Express {
     response.status(500).end("a bug");
   });
   return app;
+}
+
+/** A client of the API whose tokens are bound to its key (RFC 9449). */
+class Holder {
+  readonly #keys = generateKeyPairSync("ed25519");
+  readonly #jwk = this.#keys.publicKey.export({ format: "jwk" });
+
+  get thumbprint(): string {
+    const { crv, kty, x } = this.#jwk;
+    return createHash("sha256").update(JSON.stringify({ crv, kty, x })).digest("base64url");
+  }
+
+  proof(token: string, method: string, uri: string): string {
+    const ath = createHash("sha256").update(token).digest("base64url");
+    const claims = { jti: randomUUID(), htm: method, htu: uri, iat: Math.floor(Date.now() / 1000), ath };
+    const header = { typ: "dpop+jwt", alg: "EdDSA", jwk: this.#jwk };
+    const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+    return `${signed}.${sign(null, Buffer.from(signed), this.#keys.privateKey).toString("base64url")}`;
+  }
 }
 
 const quiet = { onFailure: () => undefined };
@@ -221,6 +241,37 @@ describe("a guarded application", () => {
     assert.equal((await ask(app, "GET", "/K%C3%A4the/%252e?a=1", [bearer(token)])).status, 200);
     assert.deepEqual(asked[0]?.segments, ["Käthe", "%2e"]);
     assert.equal(asked[0]?.url, "http://api.example/K%C3%A4the/%252e");
+  });
+
+  it("takes a bound token with a proof for this very request", async () => {
+    const holder = new Holder();
+    const claims = { client_id: "maple-sis", scope: "SISVendor", educationOrganizationIds: "101" };
+    const bound = server.token({ ...claims, "cnf:": JSON.stringify({ jkt: holder.thumbprint }) });
+    const app = behind(guard(client, TABLE));
+    const get = async (path: string, ...proofs: string[]) => {
+      const dpop = proofs.map((proof): [string, string] => ["DPoP", proof]);
+      return (await ask(app, "GET", path, [["Authorization", `DPoP ${bound}`], ...dpop])).status;
+    };
+    const good = () => holder.proof(bound, "GET", "http://api.example/students/ada");
+    const proof = good();
+    assert.equal(await get("/students/ada?x=1", proof), 200);
+    const other = holder.proof(bound, "GET", "http://api.example/students/bo");
+    const stranger = new Holder().proof(bound, "GET", "http://api.example/students/ada");
+    for (const wrong of [proof, other, stranger, "no.proof.this"]) {
+      assert.equal(await get("/students/ada", wrong), 401);
+    }
+    assert.equal(await get("/students/ada"), 401);
+    assert.equal(await get("/students/ada", good(), good()), 401);
+    assert.equal((await ask(app, "GET", "/students/ada", [bearer(bound)])).status, 401);
+    // All of a search comes in one call: a second one would take a second proof.
+    const uri = "http://api.example/students";
+    const once = { method: "GET", uri, dpop: [holder.proof(bound, "GET", uri)] };
+    const token = new Credentials(bound, "DPoP", { proof: once });
+    const found: string[] = [];
+    for await (const { id } of client.search({ token, action: "Read", resourceType: "ed-fi/students" })) {
+      found.push(id);
+    }
+    assert.deepEqual(found, ["ada", "bo", "cam", "dev", "eli"]);
   });
 
   it("may guard single routes, with their parameters and bodies", async () => {

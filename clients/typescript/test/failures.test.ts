@@ -127,6 +127,25 @@ describe("retries", () => {
     });
   });
 
+  it("a proof that counts once is sent once", async () => {
+    const token = new Credentials("the-secret-token", "DPoP", { proof: { dpop: ["proof"] } });
+    await against(
+      { authorize: [Code.Unavailable], batch: [Code.Unavailable], search: [Code.Unavailable] },
+      async (client, keys) => {
+        for (const ask of [
+          () => client.authorize({ ...QUESTION, token }),
+          () => client.batch([QUESTION, { ...QUESTION, token }]),
+          () => client.batch([QUESTION], { token }),
+          () => client.pages({ ...SEARCH, token }).next(),
+        ]) {
+          const before = keys.length;
+          await assert.rejects(ask, /UNAVAILABLE/);
+          assert.equal(keys.length, before + 1);
+        }
+      },
+    );
+  });
+
   it("no retry goes beyond the deadline", async () => {
     const options = { timeoutMs: 500, retries: 1_000_000 };
     await against(

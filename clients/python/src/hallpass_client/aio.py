@@ -25,7 +25,6 @@ from .decision import (
 from .errors import call_error
 from .requests import AccessRequest, Credentials, SearchRequest, token_info_to_wire
 from .retry import Retry, Tries
-from .v1 import authorization_pb2 as pb
 from .v1.authorization_pb2_grpc import AuthorizationServiceStub
 
 T = TypeVar("T")
@@ -91,7 +90,7 @@ class AsyncClient:
         understood = self._understood(request.obligations)
         message = request.to_wire(self._realm, understood)
         stub = self.service(AuthorizationServiceStub)
-        answer = await self._call(lambda left: stub.Authorize(message, timeout=left), timeout)
+        answer = await self._call(lambda left: stub.Authorize(message, timeout=left), timeout, request)
         return decision_from_wire(answer, understood)
 
     async def require(self, request: AccessRequest, *, timeout: float | None = None) -> Decision:
@@ -105,7 +104,7 @@ class AsyncClient:
         common = defaults or AccessRequest()
         message, understood = batch_to_wire(items, common, self._realm, self._understood(common.obligations))
         stub = self.service(AuthorizationServiceStub)
-        answer = await self._call(lambda left: stub.BatchAuthorize(message, timeout=left), timeout)
+        answer = await self._call(lambda left: stub.BatchAuthorize(message, timeout=left), timeout, common, *items)
         return batch_from_wire(answer, understood)
 
     async def pages(self, request: SearchRequest, *, timeout: float = SEARCH_TIMEOUT) -> AsyncIterator[Page]:
@@ -113,7 +112,7 @@ class AsyncClient:
         understood = self._understood(request.obligations)
         page_token = ""
         while True:
-            page = await self._page(request.to_wire(self._realm, understood, page_token), understood, timeout)
+            page = await self._page(request, understood, timeout, page_token)
             yield page
             page_token = page.next_page_token
             if not page_token:
@@ -130,19 +129,30 @@ class AsyncClient:
     async def row_filter(self, request: SearchRequest, *, timeout: float | None = None) -> Decision:
         """Whether the token may search, with the obligation `row_filter` or `authorize_each`; no resources."""
         understood = self._understood(request.obligations)
-        message = request.to_wire(self._realm, understood, filter_only=True)
-        return (await self._page(message, understood, self._timeout if timeout is None else timeout)).decision
+        return (await self._page(request, understood, timeout, filter_only=True)).decision
 
     async def token_info(self, token: str | Credentials, *, realm: str = "", timeout: float | None = None) -> TokenInfo:
         """What a token may do."""
-        message = token_info_to_wire(token, realm or self._realm)
+        question = AccessRequest(token=token, realm=realm or self._realm)
+        message = token_info_to_wire(token, question.realm)
         stub = self.service(AuthorizationServiceStub)
-        return token_info_from_wire(await self._call(lambda left: stub.GetTokenInfo(message, timeout=left), timeout))
+        return token_info_from_wire(
+            await self._call(lambda left: stub.GetTokenInfo(message, timeout=left), timeout, question)
+        )
 
     def _understood(self, obligations: Collection[str] | None) -> frozenset[str]:
         return self._obligations if obligations is None else frozenset(obligations)
 
-    async def _page(self, message: pb.SearchResourcesRequest, understood: Collection[str], timeout: float) -> Page:
+    async def _page(
+        self,
+        request: SearchRequest,
+        understood: Collection[str],
+        timeout: float | None,
+        page_token: str = "",
+        *,
+        filter_only: bool = False,
+    ) -> Page:
+        message = request.to_wire(self._realm, understood, page_token, filter_only=filter_only)
         stub = self.service(AuthorizationServiceStub)
 
         # A page is whole or it isn't there: nothing of it was shown yet when its call is tried again.
@@ -152,10 +162,12 @@ class AsyncClient:
                 reader.take(part)
             return reader.page()
 
-        return await self._call(read, timeout)
+        return await self._call(read, timeout, request)
 
-    async def _call(self, call: Callable[[float], Awaitable[T]], timeout: float | None) -> T:
-        tries = Tries(self._retry, self._timeout if timeout is None else timeout)
+    async def _call(
+        self, call: Callable[[float], Awaitable[T]], timeout: float | None, *questions: AccessRequest | SearchRequest
+    ) -> T:
+        tries = Tries(self._retry.of(questions), self._timeout if timeout is None else timeout)
         while True:
             try:
                 return await call(tries.left())

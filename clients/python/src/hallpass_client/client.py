@@ -91,7 +91,7 @@ class Client:
         """Decides one question. Raises `CallError` if there is no answer."""
         understood = self._understood(request.obligations)
         message = request.to_wire(self._realm, understood)
-        answer = self._call(lambda left: self._stub.Authorize(message, timeout=left), timeout)
+        answer = self._call(lambda left: self._stub.Authorize(message, timeout=left), timeout, request)
         return decision_from_wire(answer, understood)
 
     def require(self, request: AccessRequest, *, timeout: float | None = None) -> Decision:
@@ -104,7 +104,7 @@ class Client:
         """Decides up to 10,000 questions, in their order. What an item leaves empty comes from `defaults`."""
         common = defaults or AccessRequest()
         message, understood = batch_to_wire(items, common, self._realm, self._understood(common.obligations))
-        answer = self._call(lambda left: self._stub.BatchAuthorize(message, timeout=left), timeout)
+        answer = self._call(lambda left: self._stub.BatchAuthorize(message, timeout=left), timeout, common, *items)
         return batch_from_wire(answer, understood)
 
     def pages(self, request: SearchRequest, *, timeout: float = SEARCH_TIMEOUT) -> Iterator[Page]:
@@ -112,7 +112,7 @@ class Client:
         understood = self._understood(request.obligations)
         page_token = ""
         while True:
-            page = self._page(request.to_wire(self._realm, understood, page_token), understood, timeout)
+            page = self._page(request, understood, timeout, page_token)
             yield page
             page_token = page.next_page_token
             if not page_token:
@@ -128,18 +128,30 @@ class Client:
     def row_filter(self, request: SearchRequest, *, timeout: float | None = None) -> Decision:
         """Whether the token may search, with the obligation `row_filter` or `authorize_each`; no resources."""
         understood = self._understood(request.obligations)
-        message = request.to_wire(self._realm, understood, filter_only=True)
-        return self._page(message, understood, self._timeout if timeout is None else timeout).decision
+        return self._page(request, understood, timeout, filter_only=True).decision
 
     def token_info(self, token: str | Credentials, *, realm: str = "", timeout: float | None = None) -> TokenInfo:
         """What a token may do."""
-        message = token_info_to_wire(token, realm or self._realm)
-        return token_info_from_wire(self._call(lambda left: self._stub.GetTokenInfo(message, timeout=left), timeout))
+        question = AccessRequest(token=token, realm=realm or self._realm)
+        message = token_info_to_wire(token, question.realm)
+        return token_info_from_wire(
+            self._call(lambda left: self._stub.GetTokenInfo(message, timeout=left), timeout, question)
+        )
 
     def _understood(self, obligations: Collection[str] | None) -> frozenset[str]:
         return self._obligations if obligations is None else frozenset(obligations)
 
-    def _page(self, message: pb.SearchResourcesRequest, understood: Collection[str], timeout: float) -> Page:
+    def _page(
+        self,
+        request: SearchRequest,
+        understood: Collection[str],
+        timeout: float | None,
+        page_token: str = "",
+        *,
+        filter_only: bool = False,
+    ) -> Page:
+        message = request.to_wire(self._realm, understood, page_token, filter_only=filter_only)
+
         # A page is whole or it isn't there: nothing of it was shown yet when its call is tried again.
         def read(left: float) -> Page:
             reader = PageReader(understood)
@@ -147,10 +159,10 @@ class Client:
                 reader.take(part)
             return reader.page()
 
-        return self._call(read, timeout)
+        return self._call(read, timeout, request)
 
-    def _call(self, call: Callable[[float], T], timeout: float | None) -> T:
-        tries = Tries(self._retry, self._timeout if timeout is None else timeout)
+    def _call(self, call: Callable[[float], T], timeout: float | None, *questions: AccessRequest | SearchRequest) -> T:
+        tries = Tries(self._retry.of(questions), self._timeout if timeout is None else timeout)
         while True:
             try:
                 return call(tries.left())

@@ -32,6 +32,11 @@ class Credentials:
     query_token: str = field(default="", repr=False)
     proof: TokenProof | None = None
 
+    @property
+    def counts_once(self) -> bool:
+        """A second call with them would be taken for a replay (RFC 9449 section 11.1)."""
+        return self.proof is not None and len(self.proof.dpop) > 0
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -117,8 +122,8 @@ class SearchRequest:
     request_id: str = ""
     purpose: str = ""
     at_least_revision: int = 0
-    #: At most this many resources in a page.
-    page_size: int = 1000
+    #: At most this many resources in a page; 0: all in one, which is what a DPoP proof, good for one call, is good for.
+    page_size: int | None = None
 
     def to_wire(
         self, realm: str, obligations: Collection[str], page_token: str = "", *, filter_only: bool = False
@@ -138,7 +143,7 @@ class SearchRequest:
             within=entity_to_wire(self.within) if self.within else None,
             context=record_to_wire(self.context),
             at_least_revision=self.at_least_revision,
-            page_size=self.page_size,
+            page_size=self._page_size(credentials),
             page_token=page_token,
             request_id=self.request_id,
             filter_only=filter_only,
@@ -146,6 +151,11 @@ class SearchRequest:
             supported_obligations=sorted(obligations),
             purpose=self.purpose,
         )
+
+    def _page_size(self, credentials: Credentials) -> int:
+        if self.page_size is not None:
+            return self.page_size
+        return 0 if credentials.counts_once else 1000
 
 
 def credentials_of(token: str | Credentials) -> Credentials:

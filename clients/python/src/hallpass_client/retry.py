@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
 
 from .errors import CallError
+from .requests import AccessRequest, SearchRequest, credentials_of
 
 _log = logging.getLogger("hallpass_client")
 
@@ -20,6 +22,10 @@ class Retry:
     retries: int = 3
     first: float = 0.05
     longest: float = 1.0
+
+    def of(self, questions: Iterable[AccessRequest | SearchRequest]) -> Retry:
+        """None where a question's credentials count once: the failed try may have used them up."""
+        return Retry(0) if any(credentials_of(each.token).counts_once for each in questions) else self
 
     def delay(self, failed: int) -> float:
         """How long to wait after so many failed tries, in seconds."""
