@@ -31,7 +31,7 @@ from hallpass_client import (
 from hallpass_client.asgi import App, HallpassMiddleware, http_request
 from hallpass_client.fastapi import Guard
 from hallpass_client.v1 import authorization_pb2 as pb
-from hallpass_client.web import PUBLIC, HttpRequest, Refused, Routes, Rule, answer_of_failure, credentials_of
+from hallpass_client.web import PUBLIC, HttpRequest, Refused, Routes, Rule, answer_of_failure, completed, credentials_of
 
 pytestmark = pytest.mark.anyio
 
@@ -180,6 +180,17 @@ async def test_the_first_route_that_fits_counts() -> None:
     for wrong in ("get /a", "GET a", "/a"):
         with pytest.raises(ValueError, match="expected a route like"):
             Routes({wrong: PUBLIC})
+    for rule in (Rule("Read", "one", "{y}"), Rule("Read", "one", attributes={"a": "{x}{y}"})):
+        with pytest.raises(ValueError, match="the path has no segment `y`"):
+            Routes({"GET /a/{x}": rule})
+
+
+async def test_what_a_request_says_of_itself_goes_along() -> None:
+    headers = [("accept", "a/b"), ("accept", "c/d"), ("content-type", "e/f"), ("x-request-id", "r 1")]
+    read = completed(AccessRequest(action="Read"), HttpRequest("GET", "/x", headers))
+    assert (read.media_type, read.request_id) == ("a/b, c/d", "")
+    write = completed(AccessRequest(action="Create", request_id="mine"), HttpRequest("POST", "/x", headers))
+    assert (write.media_type, write.request_id) == ("e/f", "mine")
 
 
 async def test_a_proof_of_possession_goes_along() -> None:

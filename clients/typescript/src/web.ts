@@ -2,7 +2,7 @@
 
 import { type Denial, plainDenial } from "./decision.js";
 import { type CallError } from "./errors.js";
-import { type AccessRequest, Credentials, type Question, type TokenProof } from "./requests.js";
+import { type AccessRequest, Credentials, type TokenProof } from "./requests.js";
 import { type Value, type Values } from "./values.js";
 
 /** A request as far as it takes part in a decision. */
@@ -59,12 +59,18 @@ export type Target = Rule | typeof PUBLIC | ((segments: Segments) => AccessReque
 
 /**
  * A table of routes: `"GET /students/{student}"` to what it asks. As in the application, the first that fits counts, so
- * have them in the application's order; a `GET` is good for `HEAD`, too. What is not in the table is refused.
+ * have them in the application's order; a `GET` is good for `HEAD`, too. What is not in the table is refused. Throws a
+ * `TypeError` for a route that is none, and a rule with a name that its route does not have.
  */
 export function routes(table: Readonly<Record<string, Target>>): (request: HttpRequest) => Asked {
   const parsed = Object.entries(table).map(
     ([route, target]: [string, Target]) => [parsedRoute(route), target] as const,
   );
+  for (const [{ template }, target] of parsed) {
+    if (typeof target === "object") {
+      asked(target, fit(template, template) ?? new Map());
+    }
+  }
   const find = (method: string, given: readonly string[]): Asked => {
     for (const [route, target] of parsed) {
       const segments = route.method === method ? fit(route.template, given) : undefined;
@@ -169,12 +175,13 @@ export function credentialsOf(request: HttpRequest): Credentials {
 }
 
 /** The question with what the HTTP request says of it: token, media type, request id. */
-export function completed<Q extends Question>(question: Q, request: HttpRequest): Q {
+export function completed(question: AccessRequest, request: HttpRequest): AccessRequest {
   const reads = request.method === "GET" || request.method === "HEAD";
-  const [mediaType = ""] = valuesOf(request, reads ? "accept" : "content-type");
+  const [contentType = ""] = valuesOf(request, "content-type");
   const [requestId = ""] = valuesOf(request, "x-request-id");
   return {
-    mediaType,
+    // A list may come in several headers (RFC 9110 section 5.3); a type may not.
+    mediaType: reads ? valuesOf(request, "accept").join(", ") : contentType,
     requestId: /^[!-~]{1,128}$/.test(requestId) ? requestId : "",
     ...question,
     token: question.token ?? credentialsOf(request),

@@ -12,7 +12,7 @@ import { CallError, Client, Credentials } from "hallpass-client";
 import { decisionOf, guard, type HttpRequest, PUBLIC, requires, routes } from "hallpass-client/express";
 import { Decision, Outcome } from "hallpass-client/v1/authorization";
 
-import { answerOfFailure, credentialsOf, segmentsOf } from "#dist/web";
+import { answerOfFailure, completed, credentialsOf, segmentsOf } from "#dist/web";
 
 import { ALLOW, fake } from "./fake.js";
 import { district, enrolAda, type Server } from "./server.js";
@@ -369,9 +369,22 @@ describe("routes", () => {
     }
   });
 
-  it("a name that the path does not have is no empty text", () => {
-    const find = routes({ "GET /a/{x}": { action: "Read", type: "one", id: "{y}" } });
-    assert.throws(() => find(http("GET", "/a/b")), /the path has no segment `y`/);
+  it("a rule has no name that its route does not have", () => {
+    const one = { action: "Read", type: "one" };
+    for (const rule of [
+      { ...one, id: "{y}" },
+      { ...one, attributes: { a: "{x}{y}" } },
+    ]) {
+      assert.throws(() => routes({ "GET /a/{x}": rule }), /the path has no segment `y`/);
+    }
+  });
+
+  it("what a request says of itself goes along", () => {
+    const rawHeaders = ["Accept", "a/b", "accept", "c/d", "Content-Type", "e/f", "X-Request-Id", "r 1"];
+    const read = completed({ action: "Read" }, { ...http("GET", "/x"), rawHeaders });
+    assert.deepEqual([read.mediaType, read.requestId], ["a/b, c/d", ""]);
+    const write = completed({ action: "Create", requestId: "mine" }, { ...http("POST", "/x"), rawHeaders });
+    assert.deepEqual([write.mediaType, write.requestId], ["e/f", "mine"]);
   });
 
   it("a proof of possession goes along", () => {

@@ -93,7 +93,9 @@ def completed(question: AccessRequest, request: HttpRequest) -> AccessRequest:
     return replace(
         question,
         token=question.token or credentials_of(request),
-        media_type=question.media_type or request.first("accept" if reads else "content-type"),
+        # A list may come in several headers (RFC 9110 section 5.3); a type may not.
+        media_type=question.media_type
+        or (", ".join(request.all("accept")) if reads else request.first("content-type")),
         request_id=question.request_id or (request_id if re.fullmatch(r"[!-~]{1,128}", request_id) else ""),
     )
 
@@ -122,7 +124,9 @@ def answer_of_failure(error: CallError, request_id: str = "") -> Answer:
         busy = plain_denial(HTTPStatus.SERVICE_UNAVAILABLE, "access cannot be decided now, try again later")
         return answer_of(busy, request_id, {"retry-after": "1"})
     if error.violations and all(_END_CLIENTS.match(each.field) for each in error.violations):
-        return answer_of(plain_denial(HTTPStatus.BAD_REQUEST, "the request's token or media type is malformed"))
+        return answer_of(
+            plain_denial(HTTPStatus.BAD_REQUEST, "the request's token or media type is malformed"), request_id
+        )
     return answer_of(plain_denial(HTTPStatus.INTERNAL_SERVER_ERROR, "access cannot be decided"), request_id)
 
 
@@ -139,13 +143,18 @@ class Rule:
     obligations: Collection[str] | None = None
 
     def request(self, segments: Mapping[str, str]) -> AccessRequest:
-        """The question for these segments."""
+        """The question for these segments. Raises `ValueError` for one that the path does not have."""
+
+        def segment(match: re.Match[str]) -> str:
+            if match[1] not in segments:
+                raise ValueError(f"the path has no segment `{match[1]}`")
+            return segments[match[1]]
 
         def fill(value: Value) -> Value:
-            return value.format_map(segments) if isinstance(value, str) else value
+            return re.sub(r"\{([^{}]+)\}", segment, value) if isinstance(value, str) else value
 
         attributes = None if self.attributes is None else {name: fill(value) for name, value in self.attributes.items()}
-        resource = Resource(self.type, self.id.format_map(segments), attributes)
+        resource = Resource(self.type, re.sub(r"\{([^{}]+)\}", segment, self.id), attributes)
         return AccessRequest(action=self.action, resource=resource, obligations=self.obligations)
 
 
@@ -156,10 +165,13 @@ Target = Rule | Public | Callable[[Mapping[str, str]], AccessRequest]
 class Routes:
     """A table of routes: `"GET /students/{student}"` to what it asks. As in the application, the first that fits
     counts, so have them in the application's order; a `GET` is good for `HEAD`, too. What is not in the table is
-    refused."""
+    refused. Raises `ValueError` for a route that is none, and a rule with a name that its route does not have."""
 
     def __init__(self, table: Mapping[str, Target]) -> None:
         self._table = [(*_parsed(route), target) for route, target in table.items()]
+        for _, template, target in self._table:
+            if isinstance(target, Rule):
+                target.request({part[1:-1]: part for part in template if _is_name(part)})
 
     def __call__(self, request: HttpRequest) -> AccessRequest | Public | None:
         found = self._find(request.method, request.path)
@@ -185,8 +197,12 @@ def _parsed(route: str) -> tuple[str, list[str]]:
     return method, path.split("/")
 
 
+def _is_name(part: str) -> bool:
+    return part.startswith("{") and part.endswith("}")
+
+
 def _fits(part: str, text: str, segments: dict[str, str]) -> bool:
-    if part.startswith("{") and part.endswith("}"):
+    if _is_name(part):
         segments[part[1:-1]] = text
         return bool(text)
     return part == text
