@@ -46,11 +46,11 @@ server=$!
 for _ in $(seq 100); do
     address=$(sed -n '1s/^listening on //p' "$work/out")
     url=$(sed -n '2s/^listening on //p' "$work/out")
-    [ -n "$url" ] && break
+    [ -n "$address" ] && [ -n "$url" ] && break
     kill -0 "$server" 2>/dev/null || { cat "$work/err" >&2; exit 1; }
     sleep 0.1
 done
-[ -n "$url" ] || { echo "the server did not start" >&2; cat "$work/err" >&2; exit 1; }
+[ -n "$address" ] && [ -n "$url" ] || { echo "the server did not start" >&2; cat "$work/err" >&2; exit 1; }
 
 python3 "$here/ask.py" "$address" "$work/token" "$work/data/admin.token" "$root/examples/district"
 no_proxy=127.0.0.1 python3 "$here/token_info.py" "$address" "$url"
