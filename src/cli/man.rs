@@ -1,9 +1,13 @@
 //! `hallpass man`: the manual, one page a command.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use clap::Command;
+use clap_mangen::Man;
 
 use super::{Outcome, render::Screen};
 
@@ -19,9 +23,18 @@ pub(super) struct Arguments {
 }
 
 /// Writes the pages of the whole command line. The same program writes the same bytes.
-pub(super) fn run(Arguments { folder }: &Arguments, line: Command, screen: &mut Screen) -> Result<Outcome> {
-    let written = fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(line, folder));
+pub(super) fn run(Arguments { folder }: &Arguments, mut line: Command, screen: &mut Screen) -> Result<Outcome> {
+    line.build();
+    let source = format!("{} {}", line.get_name(), env!("CARGO_PKG_VERSION"));
+    let written = fs::create_dir_all(folder).and_then(|()| write_pages(&line, &source, folder));
     written.with_context(|| format!("the pages cannot be written to {}", folder.display()))?;
     screen.line(format_args!("start with: man {}", folder.join("hallpass.1").display()))?;
     Ok(Outcome::Fine)
+}
+
+fn write_pages(command: &Command, source: &str, folder: &Path) -> io::Result<()> {
+    for below in command.get_subcommands() {
+        write_pages(below, source, folder)?;
+    }
+    Man::new(command.clone()).source(source).manual("hallpass").generate_to(folder).map(drop)
 }

@@ -42,6 +42,7 @@ fn every_verb_has_a_page() {
     }
     let page = fs::read_to_string(pages.join("hallpass-decisions-query.1")).unwrap();
     assert!(page.contains("person"), "{page}");
+    assert!(page.contains(&format!("\"hallpass {}\"", env!("CARGO_PKG_VERSION"))), "{page}");
     let count = || fs::read_dir(&pages).unwrap().count();
     let before = count();
     assert_eq!(hallpass(&["man", pages.to_str().unwrap()]).0, Some(0), "a second time");
