@@ -13,7 +13,7 @@ pub(super) const STOPPING: &str = "STOPPING=1";
 /// Tells the service manager, if there is one. It can only be told: when it cannot, that is logged and nothing else.
 pub(super) fn tell(state: &str, environment: &Environment) {
     let Some(socket) = environment.get("NOTIFY_SOCKET") else { return };
-    // A name that begins with `@` is no path; systemd has used paths alone for its services since its version 230 or so.
+    // An abstract socket, whose name begins with `@`, is no path: that it cannot be told is logged.
     let told = UnixDatagram::unbound().and_then(|sender| sender.send_to(state.as_bytes(), socket));
     if let Err(error) = told {
         tracing::warn!(%error, state, "the service manager cannot be told");

@@ -89,7 +89,13 @@ async fn a_service_manager_is_told_of_the_start_and_of_the_stop() {
         let length = manager.recv(&mut bytes).unwrap();
         String::from_utf8(bytes[..length].to_vec()).unwrap()
     };
-    let mut process = home.command("serve").env("NOTIFY_SOCKET", &socket).stdout(Stdio::null()).spawn().unwrap();
+    let mut process = home
+        .command("serve")
+        .env("NOTIFY_SOCKET", &socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     assert_eq!(told(), "READY=1");
     let terminate = format!("kill -TERM {}", process.id());
     assert!(Command::new("sh").args(["-c", &terminate]).status().unwrap().success());
