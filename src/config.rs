@@ -202,8 +202,8 @@ impl Flags {
     }
 }
 
-/// The variables that count: `HALLPASS_*`, `NO_COLOR` (<https://no-color.org>), and for the solver `CVC5` and `PATH`. An
-/// empty one counts as unset.
+/// The variables that count: `HALLPASS_*`, `NO_COLOR` (<https://no-color.org>), `NOTIFY_SOCKET` of service managers, and for
+/// the solver `CVC5` and `PATH`. An empty one counts as unset.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -224,7 +224,8 @@ impl Environment {
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
         let counts = |(name, value): &(String, String)| {
-            let is_known = name.starts_with("HALLPASS_") || ["NO_COLOR", "CVC5", "PATH"].contains(&name.as_str());
+            let others = ["NO_COLOR", "NOTIFY_SOCKET", "CVC5", "PATH"];
+            let is_known = name.starts_with("HALLPASS_") || others.contains(&name.as_str());
             is_known && !value.is_empty()
         };
         Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).filter(counts).collect())

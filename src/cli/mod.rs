@@ -7,14 +7,18 @@ mod authorize;
 mod callers;
 mod changes;
 mod check;
+mod completions;
 mod credentials;
 mod decisions;
 mod demo;
 mod explain;
 mod fmt;
 mod grants;
+mod health;
 mod json;
+mod man;
 mod matrix;
+mod notify;
 mod parallel;
 mod parse;
 mod policies;
@@ -35,7 +39,7 @@ mod token;
 use std::{io, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::render::Screen;
 use crate::config::Environment;
@@ -52,6 +56,8 @@ struct CommandLine {
 enum Verb {
     /// Runs the service until it is interrupted or terminated
     Serve(serve::Arguments),
+    /// Says whether a running service can be asked; exit code 0 is that it can, 1 that it can't
+    Health(health::Arguments),
     /// Tells a story of a small district: starts a service, asks it, reads its log
     Demo(demo::Arguments),
     /// Checks the files of realms and shows every fault with its place and the likely fix
@@ -101,6 +107,10 @@ enum Verb {
     /// Issues tokens to try things out with, and looks into tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Prints what a shell needs to complete command lines
+    Completions(completions::Arguments),
+    /// Writes the manual pages of all commands
+    Man(man::Arguments),
 }
 
 /// What a verb found.
@@ -144,6 +154,7 @@ pub fn run() -> ExitCode {
 fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     match verb {
         Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
+        Verb::Health(arguments) => on_runtime(health::run(arguments, environment, screen)),
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Fmt(arguments) => fmt::run(&arguments, screen),
@@ -164,6 +175,8 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Policies(verb) => policies::run(verb, environment, screen),
         Verb::Privacy(verb) => on_runtime(privacy::run(verb, environment, screen)),
         Verb::Token(verb) => on_runtime(token::run(verb, environment, screen)),
+        Verb::Completions(arguments) => completions::run(&arguments, CommandLine::command(), screen),
+        Verb::Man(arguments) => man::run(&arguments, CommandLine::command(), screen),
     }
 }
 
@@ -179,8 +192,6 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Outcome, render::Screen};
+use super::{Outcome, notify, render::Screen};
 use crate::{
     config::{Config, Environment, Flags},
     server, telemetry,
@@ -37,6 +37,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     // Both lines in one go: who waits for the first one need not stay to read the second.
     screen.out().write_all(format!("listening on {}\n{http}", running.grpc_address()).as_bytes())?;
     screen.out().flush()?;
+    notify::tell(notify::READY, environment);
     let app = Arc::clone(running.app());
     let reloading = async move {
         while hung_up.recv().await.is_some() {
@@ -50,6 +51,7 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
         error = running.ended() => Some(error),
         () = reloading => None,
     };
+    notify::tell(notify::STOPPING, environment);
     running.stop().await?;
     ended.map_or(Ok(Outcome::Fine), Err)
 }
