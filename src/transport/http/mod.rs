@@ -10,6 +10,7 @@ mod discovery;
 mod listener;
 mod metrics;
 mod oauth_token;
+mod ops;
 mod problem;
 mod token_info;
 
@@ -17,6 +18,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::Request,
     http::{HeaderName, HeaderValue, Method},
     middleware::{self, Next},
@@ -25,9 +27,12 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-pub use self::listener::serve;
+pub use self::{listener::serve, ops::ops_routes};
 use self::problem::Problem;
-use crate::app::App;
+use crate::{
+    app::App,
+    transport::layer::admission::{Door, Entry},
+};
 
 /// The limits of the listener. Nothing here is for a deployment to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +83,7 @@ struct Shared {
 
 /// All routes of the HTTP listener.
 pub fn routes(app: Arc<App>, limits: Limits) -> Router {
-    let shared = Shared { app, limits, answers: Arc::new(Semaphore::new(limits.answers_max)) };
+    let shared = Shared { app: Arc::clone(&app), limits, answers: Arc::new(Semaphore::new(limits.answers_max)) };
     Router::new()
         .route("/", only(get(discovery::of_service), "GET, HEAD"))
         .route("/metrics", only(get(metrics::of_service), "GET, HEAD"))
@@ -90,6 +95,19 @@ pub fn routes(app: Arc<App>, limits: Limits) -> Router {
         .fallback(async || Problem::no_such_path())
         .layer(middleware::from_fn(with_request_id))
         .with_state(shared)
+        .merge(ops::probes(app))
+}
+
+/// The way in for HTTP.
+pub fn door(body_bytes_max: usize) -> Door<Body, Body> {
+    Door {
+        listener: "http",
+        entry: |path| if ops::PATHS.contains(&path) { Entry::Free } else { Entry::Whole },
+        deadline_in: |_| None,
+        message_bytes_max: body_bytes_max,
+        body: Body::from,
+        refuse: |shed| Problem::of_shed(shed).into_response(),
+    }
 }
 
 /// Refuses all other methods, naming those that there are.
