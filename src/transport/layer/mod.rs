@@ -1,3 +1,4 @@
-//! What every request goes through, whichever listener it came by: layers of tower over `http::Request`.
+//! What every request passes on its way in, whatever listener it came by.
 
 pub mod admission;
+pub mod caller;
