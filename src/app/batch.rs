@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The most questions of a batch.
+/// The most questions of a batch; a deployment may say fewer.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
 
 /// The most questions of a batch that ask for a whole explanation.
@@ -99,8 +99,9 @@ impl App {
     /// # Errors
     /// Too many items. An item's own failure is that item's result.
     pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
-        if requests.len() > BATCH_ITEMS_MAX {
-            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
+        let items_max = self.batch_items_max;
+        if requests.len() > items_max {
+            let message = format!("has {} items, expected at most {items_max}", requests.len());
             return Err(Error::invalid_field("items", message));
         }
         let explained = requests.iter().filter(|request| request.explain.level() == ExplainLevel::Full).count();
@@ -129,8 +130,12 @@ impl App {
             results.push(answered);
         }
         for Kept { snapshot, records, places } in batch.kept {
-            if let Err(error) = snapshot.state.log.append(records).await {
-                let error = Error::from(error);
+            if let Some(first) = records.first() {
+                // The first one was let through; the others count for what is asked next.
+                let others = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
+                self.allowance.charge(&first.caller, &snapshot.state.name, others, self.clock.monotonic_us());
+            }
+            if let Err(error) = self.keep_all(&snapshot.state, records).await {
                 for place in places {
                     if let Some(result) = results.get_mut(place) {
                         *result = Err(error.clone());

@@ -211,7 +211,7 @@ impl App {
             data_revision: record.data_revision,
             explanation: None,
         });
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         let rest = if is_allowed && !checked.filter_only {
             let key = items_key(&snapshot, &checked, holder);
             let source = match checked.candidates {
@@ -338,7 +338,7 @@ impl Search {
             });
             let Piece { work, found, records, is_last } = piece.await??;
             if !records.is_empty() {
-                work.snapshot.state.log.append(records).await?;
+                work.app.keep_all(&work.snapshot.state, records).await?;
             }
             self.rest = Some(if is_last {
                 let (next, is_complete) = work.end();
