@@ -462,7 +462,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// The versions of a realm's policies that are kept.
-fn kept_versions(data_dir: &Path, realm: &RealmName) -> PolicyFolders {
+pub(crate) fn kept_versions(data_dir: &Path, realm: &RealmName) -> PolicyFolders {
     PolicyFolders::in_folder(&data_dir.join("realms").join(realm.as_str()).join("policies"))
 }
 

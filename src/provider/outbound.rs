@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, DATE, HeaderMap};
 use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
 
@@ -31,6 +31,13 @@ pub(crate) struct Body {
     pub(crate) text: String,
     /// For how long it need not be fetched again.
     pub(crate) fresh_seconds: i64,
+}
+
+/// A server that answered.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// Its own time, as it writes it (RFC 9110 section 6.6.1).
+    pub(crate) date: Option<String>,
 }
 
 /// Why nothing usable was answered.
@@ -90,6 +97,18 @@ impl Outbound {
             Err(Failure::Refused(status)) => Err(format!("{what}: the server answered {}", status.as_u16())),
             Err(Failure::Other(reason)) => Err(reason),
         }
+    }
+
+    /// Asks for the head of a page alone, to see whether its server answers: any status will do.
+    ///
+    /// # Errors
+    /// A sentence that says what failed, without the URL.
+    pub(crate) async fn reach(&self, url: &str, what: &str) -> Result<Reached, String> {
+        let url = parse(url, what)?;
+        let answer = self.client(&url).await?.head(url).send().await;
+        let answer = answer.map_err(|fault| format!("{what}: {}", causes(fault)))?;
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        Ok(Reached { date })
     }
 
     /// Begins a POST, to be filled and given to [`answer`].

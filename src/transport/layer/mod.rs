@@ -1,0 +1,3 @@
+//! What every request goes through before it is answered, whichever listener it came by.
+
+pub mod observed;
