@@ -2,6 +2,7 @@
 
 mod keys;
 mod listeners;
+mod observing;
 mod open;
 mod realms;
 mod tasks;
@@ -13,13 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use self::listeners::Listening;
 pub use self::open::Service;
 pub(crate) use self::{
     keys::RealmKeys,
     open::{keys_folder, signing},
-    realms::below,
+    realms::{below, kept_versions},
 };
+use self::{listeners::Listening, observing::Observing};
 use crate::{
     app::{App, realm_state::RealmState},
     config::Config,
@@ -49,13 +50,15 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
         service.app.await_keys();
     }
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
-    let listening = bound.serve(&service.app, &config, extra, &accepting).await?;
+    let observing = Observing::start(&config, Arc::clone(service.app.meter()))?;
+    let listening = bound.serve(&service.app, &config, extra, &observing, &accepting).await?;
     tasks::spawn(&service, &working);
     let grpc_address = listening.grpc_address;
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     let addresses: Vec<_> = [Some(config.grpc_address), config.http_address].into_iter().flatten().collect();
     let announce = config.server.drain_announce(&addresses);
-    Ok(Running { service, listening, accepting, working, announce, drain_max: config.limits.drain_max })
+    let drain_max = config.limits.drain_max;
+    Ok(Running { service, listening, observing, accepting, working, announce, drain_max })
 }
 
 /// A service at work.
@@ -63,6 +66,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
 pub struct Running {
     service: Service,
     listening: Listening,
+    observing: Observing,
     accepting: CancellationToken,
     working: CancellationToken,
     /// How long a stop is announced before no more connections are taken.
@@ -112,7 +116,7 @@ impl Running {
     /// # Errors
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { service, listening, accepting, working, announce, drain_max } = self;
+        let Self { service, listening, observing, accepting, working, announce, drain_max } = self;
         let Listening { health, grpc: serving, http, grpc_address: _ } = listening;
         tracing::info!("stopping");
         service.app.begin_to_drain();
@@ -127,6 +131,7 @@ impl Running {
             }
         });
         working.cancel();
+        observing.stop().await;
         let closed = service.close().await;
         tracing::info!("stopped");
         closed

@@ -10,6 +10,7 @@ use crate::{
         error::{Error, Kind},
         explain::{Explain, ExplainLevel},
         people::RecordedPrincipal,
+        ports::trace,
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
         shadow::Seen,
@@ -140,6 +141,7 @@ impl App {
         let realm = snapshot.state.name.as_str();
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
+        trace::note_caller(&asker);
         if request.credentials.subject.is_some() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
         }
@@ -279,6 +281,13 @@ impl App {
             adapter: Some(remarks.adapter),
         };
         people.mask.apply(&mut record, &people.hashes);
+        trace::note_decision(|| trace::Decided {
+            realm: snapshot.state.name.as_str().into(),
+            is_allowed: decision.outcome == Outcome::Allowed,
+            reason: decision.reasons.first().map(|reason| Arc::clone(&reason.code)).unwrap_or_default(),
+            policy_version: Arc::clone(&decision.policy_version.0),
+            adapter: remarks.adapter.as_str(),
+        });
         Ok(record)
     }
 }

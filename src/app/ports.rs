@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod meter;
+pub mod trace;
 
 use std::sync::Arc;
 

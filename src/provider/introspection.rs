@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::client_proof::ClientProof;
 use crate::app::ports::meter::{Cache as Counted, Meter, Uncounted};
+use crate::app::ports::trace::carried;
 use crate::app::ports::{ActiveToken, Clock, Introspected, IntrospectionError, TokenIntrospector};
 use crate::domain::application::TokenDigest;
 use crate::domain::id::RealmName;
@@ -171,7 +172,8 @@ impl Endpoint {
                 None => {
                     let (sender, landing) = watch::channel(None);
                     flights.insert(digest, landing.clone());
-                    tokio::spawn(Arc::clone(self).fly(digest, token.to_owned(), outside.clone(), sender));
+                    let flying = Arc::clone(self).fly(digest, token.to_owned(), outside.clone(), sender);
+                    tokio::spawn(carried(flying));
                     landing
                 }
             }
