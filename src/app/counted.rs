@@ -16,7 +16,7 @@ use crate::{
 struct Counted {
     is_allowed: bool,
     reason: Option<Arc<str>>,
-    adapter: Arc<str>,
+    adapter: &'static str,
     duration_us: u32,
 }
 
@@ -25,7 +25,7 @@ impl Counted {
         Self {
             is_allowed: record.outcome.effect() == Effect::Allow,
             reason: record.reasons.first().map(|reason| Arc::clone(&reason.code)),
-            adapter: Arc::clone(&record.adapter),
+            adapter: record.adapter.unwrap_or_default().as_str(),
             duration_us: record.duration_us,
         }
     }
@@ -35,7 +35,7 @@ impl Counted {
             realm: &state.name,
             is_allowed: self.is_allowed,
             reason: self.reason.as_deref().unwrap_or_default(),
-            adapter: &self.adapter,
+            adapter: self.adapter,
             duration_us: u64::from(self.duration_us),
         });
     }
