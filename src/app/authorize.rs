@@ -24,6 +24,7 @@ use crate::{
         id::{DecisionId, PolicyVersion, Revision},
         principal::Principal,
         replay::Judged,
+        search::{Ambiguous, Believed, with_known},
         token,
         token_facts::TokenFacts,
     },
@@ -176,8 +177,13 @@ impl App {
         let started_us = self.clock.now_us();
         let realm = &snapshot.loaded.realm;
         let mut faults = request_id_fault(&request.request_id);
-        let checked = AccessRequest::check(realm, &request.question).map_err(|found| faults.extend(found)).ok();
-        let Some(checked) = checked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
+        let question = with_known(realm, &snapshot.graph, &request.question, Believed::Sent).map_err(several);
+        let question = question.map_err(|found| faults.extend(found)).ok();
+        let checked = question.as_ref().map(|question| AccessRequest::check(realm, question));
+        let checked = checked.and_then(|checked| checked.map_err(|found| faults.extend(found)).ok());
+        let (Some(question), Some(checked), true) = (question, checked, faults.is_empty()) else {
+            return Err(Error::invalid(faults));
+        };
         let mut decision = match caller {
             Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
@@ -186,7 +192,7 @@ impl App {
         let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
         if let Ok(caller) = caller {
-            let seen = || Seen::of(snapshot, caller, &request.question, Judged::Resource, &decision, &record);
+            let seen = || Seen::of(snapshot, caller, &question, Judged::Resource, &decision, &record);
             snapshot.state.shadow.offer(seen);
         }
         let explanation = people.map(|people| match caller {
@@ -249,6 +255,12 @@ impl App {
         people.mask.apply(&mut record, &people.hashes);
         Ok(record)
     }
+}
+
+/// What a caller hears of a value that the store knows more than once.
+pub(super) fn several(Ambiguous { attribute }: Ambiguous) -> Vec<FieldFault> {
+    let message = "has several values in the store, expected one";
+    vec![FieldFault::new(format!("resource.attributes.{attribute}"), message)]
 }
 
 /// The fault of a request id that can't be kept, if it is one.

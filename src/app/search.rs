@@ -181,8 +181,8 @@ impl App {
             None => self.snapshot(&asked).await?,
             Some(cursor) => self.snapshot_again(&asked, cursor)?,
         };
-        let loaded = Arc::clone(&snapshot.loaded);
-        let checked = blocking(move || check::check(&loaded.realm, request)).await??;
+        let (loaded, graph) = (Arc::clone(&snapshot.loaded), Arc::clone(&snapshot.graph));
+        let checked = blocking(move || check::check(&loaded.realm, &graph, request)).await??;
         let moment = self.moment_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;

@@ -3,7 +3,7 @@
 use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
     app::{
-        authorize::{Remarks, request_id_fault},
+        authorize::{Remarks, request_id_fault, several},
         error::Error,
     },
     domain::{
@@ -12,7 +12,7 @@ use crate::{
         id::EntityId,
         realm::Realm,
         replay::Judged,
-        search::question_about,
+        search::{Believed, question_about_any, with_known},
     },
 };
 
@@ -39,7 +39,7 @@ pub(super) struct Checked {
 ///
 /// # Errors
 /// Every fault at once, of candidates the first hundred.
-pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Error> {
+pub(super) fn check(realm: &Realm, graph: &Graph, request: SearchRequest) -> Result<Checked, Error> {
     let SearchRequest { question, candidates, within, page_size, after, filter_only, request_id, purpose, .. } =
         request;
     let mut faults = request_id_fault(&request_id);
@@ -48,7 +48,7 @@ pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Er
     let within = within.and_then(|entity| self::within(realm, &entity).map_err(|fault| faults.push(fault)).ok());
     let candidates = match (candidates, &about) {
         (Some(candidates), Some(_)) if faults.is_empty() => {
-            Some(self::candidates(realm, &question, candidates, &mut faults))
+            Some(self::candidates(realm, graph, &question, candidates, &mut faults))
         }
         (None, Some(about)) if faults.is_empty() && !filter_only => {
             faults.extend(known_items_fault(realm, about, &question));
@@ -88,6 +88,7 @@ fn within(realm: &Realm, entity: &EntityId) -> Result<EntityId, FieldFault> {
 
 fn candidates(
     realm: &Realm,
+    graph: &Graph,
     question: &Question,
     candidates: Vec<Candidate>,
     faults: &mut Vec<FieldFault>,
@@ -100,7 +101,10 @@ fn candidates(
     let mut checked = Vec::with_capacity(candidates.len());
     for (place, Candidate { id, attributes }) in candidates.into_iter().enumerate() {
         let question = Question { resource_id: id, attributes: Some(attributes), ..question.clone() };
-        match AccessRequest::check(realm, &question) {
+        match with_known(realm, graph, &question, Believed::Sent)
+            .map_err(several)
+            .and_then(|question| AccessRequest::check(realm, &question))
+        {
             Ok(request) => checked.push(request),
             Err(found) => {
                 let of_candidate = |fault: FieldFault| match fault.field.strip_prefix("resource.") {
@@ -130,7 +134,7 @@ fn known_items_fault(realm: &Realm, about: &AccessRequest, question: &Question) 
         return Some(FieldFault::new("candidates", message));
     };
     // A question as it would be asked about any of them.
-    let question = question_about(&Graph::new(), item, resource_type, "0", question)?;
+    let question = question_about_any(item, resource_type, question);
     let fault = AccessRequest::check(realm, &question).err()?.into_iter().next()?;
     let message = format!("cannot be searched for without candidates: `{}` {}", fault.field, fault.message);
     Some(FieldFault::new("action", message))
