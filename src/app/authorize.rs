@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     app::{
         App,
+        caller::{Presented, Right},
         credentials::Credentials,
         error::{Error, Kind},
         explain::{Explain, ExplainLevel},
+        open_question::{Asked, held},
         people::RecordedPrincipal,
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
@@ -15,16 +17,17 @@ use crate::{
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Question},
+        adapter::Adapter,
         application::TokenDigest,
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
-        decision_record::{DecisionRecord, RecordKind},
+        decision_record::{DecisionRecord, RecordKind, RecordedSubject},
         explain::{Explanation, People, explain_to},
         graph::Graph,
         id::{DecisionId, PolicyVersion, Revision},
         principal::Principal,
         replay::Judged,
-        search::{Ambiguous, Believed, with_known},
+        search::Ambiguous,
         token,
         token_facts::TokenFacts,
     },
@@ -47,6 +50,10 @@ pub struct AuthorizeRequest {
     pub purpose: Arc<str>,
     /// What is to be told of why.
     pub explain: Explain,
+    /// What the call brought to show who makes it.
+    pub presented: Presented,
+    /// By which way it came.
+    pub adapter: Adapter,
 }
 
 /// An answer.
@@ -99,6 +106,10 @@ pub(super) struct Remarks {
     pub(super) purpose: Arc<str>,
     /// What it asks about.
     pub(super) judged: Judged,
+    /// Who it is.
+    pub(super) caller: Arc<str>,
+    /// By which way it asks.
+    pub(super) adapter: Adapter,
 }
 
 /// A verified token, or why it isn't good.
@@ -112,11 +123,30 @@ impl App {
     /// a log that cannot take the decision. Never an allow.
     pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
         let snapshot = self.snapshot(&request).await?;
+        let asker = self.may_authorize(&snapshot, &request, Right::Authorize).await?;
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
-        let (answer, record) = self.answer(&snapshot, &caller, &request, people)?;
+        let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
         snapshot.state.log.append(vec![record]).await?;
         Ok(answer)
+    }
+
+    /// Who asks the service, if it may ask this.
+    pub(super) async fn may_authorize(
+        &self,
+        snapshot: &Snapshot,
+        request: &AuthorizeRequest,
+        right: Right,
+    ) -> Result<Arc<str>, Error> {
+        let AuthorizeRequest { presented, request_id, .. } = request;
+        let realm = snapshot.state.name.as_str();
+        let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
+        let asker = self.may_ask(presented, realm, right, request_id).await?;
+        // A token of its subject speaks for itself.
+        if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
+            self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
+        }
+        Ok(asker)
     }
 
     pub(super) async fn verify_for(
@@ -172,24 +202,27 @@ impl App {
         snapshot: &Snapshot,
         caller: &Verified,
         request: &AuthorizeRequest,
+        asker: Arc<str>,
         people: Option<People>,
     ) -> Result<(Answer, DecisionRecord), Error> {
         let started_us = self.clock.now_us();
         let realm = &snapshot.loaded.realm;
         let mut faults = request_id_fault(&request.request_id);
-        let question = with_known(realm, &snapshot.graph, &request.question, Believed::Sent).map_err(several);
-        let question = question.map_err(|found| faults.extend(found)).ok();
-        let checked = question.as_ref().map(|question| AccessRequest::check(realm, question));
-        let checked = checked.and_then(|checked| checked.map_err(|found| faults.extend(found)).ok());
-        let (Some(question), Some(checked), true) = (question, checked, faults.is_empty()) else {
-            return Err(Error::invalid(faults));
+        let asked = held(snapshot, &request.question, request.adapter).map_err(|found| faults.extend(found)).ok();
+        let Some(asked) = asked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
+        let remarks = request.remarks(asker, Judged::Resource);
+        let (question, checked) = match asked {
+            Asked::Fit(question, checked) => (question, checked),
+            Asked::Unfit(reason) => {
+                let question = &request.question;
+                let denied = self.deny_unfit(snapshot, caller, question, *reason, &remarks, started_us)?;
+                return Ok(answer_of(request, denied));
+            }
         };
-        let mut decision = match caller {
+        let decision = match caller {
             Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
-        let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
-        let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
         if let Ok(caller) = caller {
             let seen = || Seen::of(snapshot, caller, &question, Judged::Resource, &decision, &record);
@@ -199,12 +232,8 @@ impl App {
             Ok(caller) => explain_to(people, realm, &caller.principal, &checked, &snapshot.graph),
             Err(_) => Explanation::of_refusal(people, &decision),
         });
-        if request.explain.level() == ExplainLevel::None {
-            decision.reasons.clear();
-            decision.determining_policies.clear();
-        }
-        let (decision_id, data_revision) = (record.id, record.data_revision);
-        Ok((Answer { decision, decision_id, data_revision, explanation: explanation.map(Box::new) }, record))
+        let (answer, record) = answer_of(request, (decision, record));
+        Ok((Answer { explanation: explanation.map(Box::new), ..answer }, record))
     }
 
     /// What the log keeps of a decision that was just made.
@@ -223,38 +252,121 @@ impl App {
         let (people, realm) = (&snapshot.state.people, &snapshot.loaded.realm);
         let decided_us = self.clock.now_us();
         let (id, resource_id) = (decision_id(decided_us), people.resource_id(realm, checked)?);
-        let good = caller.as_ref().ok();
-        let facts = match good {
-            Some(caller) => people.facts(realm, id, remarks.judged, caller, checked, &resource_id)?,
-            None => Arc::default(),
+        let facts = match caller {
+            Ok(caller) => people.facts(realm, id, remarks.judged, caller, checked, &resource_id)?,
+            Err(_) => Arc::default(),
         };
-        let mut record = DecisionRecord {
-            id,
-            time_us: decided_us,
-            outcome: decision.outcome,
-            reasons: decision.reasons.clone(),
-            determining_policies: decision.determining_policies.clone(),
+        let about = About {
             action: Arc::clone(&checked.action),
             resource_type: Arc::clone(&checked.resource_type.name),
             resource_id,
             subjects: people.subjects(realm, checked)?,
-            principal: good.map(|caller| caller.recorded.entity.clone()),
-            issuer: good.map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
-            attributes: good.map(|caller| Arc::clone(&caller.recorded.attributes)).unwrap_or_default(),
-            policy_version: decision.policy_version.clone(),
-            data_revision: snapshot.graph.revision(),
-            request_id: Arc::clone(&remarks.request_id),
-            duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
-            obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
-            actor: good.and_then(|caller| caller.recorded.actor.clone()),
-            client: good.and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
-            purpose: Arc::clone(&remarks.purpose),
-            kind: RecordKind::Decision,
             facts,
         };
-        people.mask.apply(&mut record, &people.hashes);
-        Ok(record)
+        Ok(record_of(snapshot, caller, about, decision, remarks, (id, started_us, decided_us)))
     }
+
+    /// What the log keeps of a denial of what the realm has no words for: of the question what it has words for, and no id.
+    pub(super) fn record_unfit(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Verified,
+        question: &Question,
+        decision: &Decision,
+        remarks: &Remarks,
+        started_us: i64,
+    ) -> DecisionRecord {
+        let realm = &snapshot.loaded.realm;
+        let decided_us = self.clock.now_us();
+        let about = About {
+            action: realm
+                .schema
+                .actions
+                .get_key_value(&question.action)
+                .map(|(name, _)| Arc::clone(name))
+                .unwrap_or_default(),
+            resource_type: realm
+                .resource_types
+                .get(&question.resource_type)
+                .map(|it| Arc::clone(&it.name))
+                .unwrap_or_default(),
+            ..About::default()
+        };
+        record_of(snapshot, caller, about, decision, remarks, (decision_id(decided_us), started_us, decided_us))
+    }
+}
+
+/// What a decision was about, as the log names it.
+#[derive(Debug, Default)]
+struct About {
+    action: Arc<str>,
+    resource_type: Arc<str>,
+    resource_id: Arc<str>,
+    subjects: Vec<RecordedSubject>,
+    facts: Arc<[u8]>,
+}
+
+impl AuthorizeRequest {
+    /// What its caller says beside the question.
+    pub(super) fn remarks(&self, caller: Arc<str>, judged: Judged) -> Remarks {
+        let (request_id, purpose) = (Arc::clone(&self.request_id), Arc::clone(&self.purpose));
+        Remarks { request_id, purpose, judged, caller, adapter: self.adapter }
+    }
+}
+
+/// The answer to a request, with as much of why as it asks for.
+fn answer_of(
+    request: &AuthorizeRequest,
+    (mut decision, record): (Decision, DecisionRecord),
+) -> (Answer, DecisionRecord) {
+    if request.explain.level() == ExplainLevel::None {
+        decision.reasons.clear();
+        decision.determining_policies.clear();
+    }
+    let (decision_id, data_revision) = (record.id, record.data_revision);
+    (Answer { decision, decision_id, data_revision, explanation: None }, record)
+}
+
+/// The record of a decision with this id, begun and made at these times.
+fn record_of(
+    snapshot: &Snapshot,
+    caller: &Verified,
+    about: About,
+    decision: &Decision,
+    remarks: &Remarks,
+    (id, started_us, decided_us): (DecisionId, i64, i64),
+) -> DecisionRecord {
+    let people = &snapshot.state.people;
+    let good = caller.as_ref().ok();
+    let About { action, resource_type, resource_id, subjects, facts } = about;
+    let mut record = DecisionRecord {
+        id,
+        time_us: decided_us,
+        outcome: decision.outcome,
+        reasons: decision.reasons.clone(),
+        determining_policies: decision.determining_policies.clone(),
+        action,
+        resource_type,
+        resource_id,
+        subjects,
+        principal: good.map(|caller| caller.recorded.entity.clone()),
+        issuer: good.map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
+        attributes: good.map(|caller| Arc::clone(&caller.recorded.attributes)).unwrap_or_default(),
+        policy_version: decision.policy_version.clone(),
+        data_revision: snapshot.graph.revision(),
+        request_id: Arc::clone(&remarks.request_id),
+        duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
+        obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
+        actor: good.and_then(|caller| caller.recorded.actor.clone()),
+        client: good.and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
+        purpose: Arc::clone(&remarks.purpose),
+        kind: RecordKind::Decision,
+        facts,
+        caller: Arc::clone(&remarks.caller),
+        adapter: Some(remarks.adapter),
+    };
+    people.mask.apply(&mut record, &people.hashes);
+    record
 }
 
 /// What a caller hears of a value that the store knows more than once.

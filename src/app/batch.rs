@@ -6,12 +6,14 @@ use crate::{
     app::{
         App,
         authorize::{Answer, AuthorizeRequest, Snapshot, Verified},
+        caller::{Presented, Right},
         credentials::Credentials,
         error::Error,
         explain::ExplainLevel,
         proof_replays::Call,
     },
     domain::{
+        decision::Effect,
         decision_record::DecisionRecord,
         explain::People,
         id::{RealmName, Revision},
@@ -39,6 +41,7 @@ const DIFFERENT_TOKENS_REMEMBERED: usize = 64;
 
 /// What an item must have in common with another to share.
 struct Asked {
+    presented: Presented,
     realm: Arc<str>,
     credentials: Credentials,
     at_least_revision: Revision,
@@ -46,6 +49,8 @@ struct Asked {
 
 #[derive(Clone)]
 struct Shared {
+    /// Who asks the service.
+    asker: Arc<str>,
     snapshot: Arc<Snapshot>,
     caller: Verified,
 }
@@ -60,6 +65,7 @@ struct Kept {
 impl Asked {
     fn of(request: &AuthorizeRequest) -> Self {
         Self {
+            presented: request.presented.clone(),
             realm: Arc::clone(&request.realm),
             credentials: request.credentials.clone(),
             at_least_revision: request.at_least_revision,
@@ -67,7 +73,8 @@ impl Asked {
     }
 
     fn is_of(&self, request: &AuthorizeRequest) -> bool {
-        self.realm == request.realm
+        self.presented == request.presented
+            && self.realm == request.realm
             && self.credentials == request.credentials
             && self.at_least_revision == request.at_least_revision
     }
@@ -88,11 +95,16 @@ impl Batch {
 impl App {
     /// Decides many questions in order. A token is verified once, and realm, policies and relationships
     /// are taken once for all items of a realm. A proof of possession counts as used once, however many items show it:
-    /// a batch is asked for one request of the PEP's client.
+    /// a batch is asked for one request of the PEP's client. With `until`, nothing behind the first answer of this effect is
+    /// decided, and the results end with it.
     ///
     /// # Errors
     /// Too many items. An item's own failure is that item's result.
-    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
+    pub async fn authorize_batch(
+        &self,
+        requests: Vec<AuthorizeRequest>,
+        until: Option<Effect>,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
         if requests.len() > BATCH_ITEMS_MAX {
             let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
             return Err(Error::invalid_field("items", message));
@@ -109,9 +121,9 @@ impl App {
                 tokio::task::yield_now().await;
             }
             let answered = match self.shared(&mut batch, request).await {
-                Ok(Shared { snapshot, caller }) => {
+                Ok(Shared { asker, snapshot, caller }) => {
                     let people = self.may_explain_in(&mut batch, &snapshot, request).await;
-                    people.and_then(|people| self.answer(&snapshot, &caller, request, people)).map(
+                    people.and_then(|people| self.answer(&snapshot, &caller, request, asker, people)).map(
                         |(answer, record)| {
                             batch.keep(snapshot, record, index);
                             answer
@@ -120,7 +132,11 @@ impl App {
                 }
                 Err(error) => Err(error),
             };
+            let ends = answered.as_ref().is_ok_and(|answer| Some(answer.decision.outcome.effect()) == until);
             results.push(answered);
+            if ends {
+                break;
+            }
         }
         for Kept { snapshot, records, places } in batch.kept {
             if let Err(error) = snapshot.state.log.append(records).await {
@@ -172,7 +188,8 @@ impl App {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
         let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
+        let asker = self.may_authorize(&snapshot, request, Right::BatchAuthorize).await?;
         let caller = self.verify_for(&snapshot, request, batch.call).await?;
-        Ok(Shared { snapshot, caller })
+        Ok(Shared { asker, snapshot, caller })
     }
 }

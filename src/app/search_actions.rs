@@ -83,9 +83,8 @@ impl App {
     fn actions_for(&self, snapshot: &Snapshot, question: &Question) -> Vec<Arc<str>> {
         let realm = &snapshot.loaded.realm;
         let Some(resource_type) = realm.resource_types.get(&question.resource_type) else { return Vec::new() };
-        let needs_body = |action: &Arc<str>| {
-            realm.file.action(action).is_some_and(|rule| rule.needs.contains(&Phase::Proposed))
-        };
+        let needs_body =
+            |action: &Arc<str>| realm.file.action(action).is_some_and(|rule| rule.needs.contains(&Phase::Proposed));
         let applying = realm.schema.actions.iter().filter(|(action, shape)| {
             let applies = shape.resources.contains(&resource_type.entity)
                 && shape.principals.contains(&realm.file.principal.entity);

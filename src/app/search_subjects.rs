@@ -79,16 +79,18 @@ impl App {
         };
         let checked = match held(&snapshot, &asked.question, asked.adapter).map_err(Error::invalid)? {
             Asked::Fit(_, checked) if takes(&subject_type) => Ok(checked),
-            Asked::Fit(..) => {
-                Err(Box::new(Reason::plain(super::open_question::NOT_UNDERSTOOD, "the subject's type stands for no principal")))
-            }
+            Asked::Fit(..) => Err(Box::new(Reason::plain(
+                super::open_question::NOT_UNDERSTOOD,
+                "the subject's type stands for no principal",
+            ))),
             Asked::Unfit(reason) => Err(reason),
         };
         let request = match checked {
             Ok(request) => request,
             Err(reason) => {
                 let nobody = Err(reason.clone());
-                let (_, record) = self.deny_unfit(&snapshot, &nobody, &asked.question, *reason, &remarks, started_us)?;
+                let (_, record) =
+                    self.deny_unfit(&snapshot, &nobody, &asked.question, *reason, &remarks, started_us)?;
                 snapshot.state.log.append(vec![record]).await?;
                 return Ok(Searched::nothing());
             }
@@ -96,7 +98,18 @@ impl App {
         let known = self.known_principals(&snapshot).await?;
         let place = after.as_ref().map_or(0, |cursor| cursor.place);
         let app = Arc::clone(self);
-        let work = Work { app, snapshot, request, remarks, known, place, judged: 0, page_size, started_us, page: Searched::nothing() };
+        let work = Work {
+            app,
+            snapshot,
+            request,
+            remarks,
+            known,
+            place,
+            judged: 0,
+            page_size,
+            started_us,
+            page: Searched::nothing(),
+        };
         let is_first = after.is_none();
         self.work_off(work, is_first).await
     }
@@ -132,9 +145,9 @@ impl App {
         let applications = snapshot.state.applications();
         let known = self.in_turn(move || {
             let entity = &loaded.realm.file.principal.entity;
-            let further = applications.iter().filter(|application| {
-                loaded.realm.relations.entity_id(entity, &application.id).is_ok()
-            });
+            let further = applications
+                .iter()
+                .filter(|application| loaded.realm.relations.entity_id(entity, &application.id).is_ok());
             known_principals(&loaded.realm, &graph, further.map(|application| &*application.id))
         });
         Ok(Arc::new(known.await?))
@@ -204,8 +217,7 @@ impl Work {
         }
         let caller = self.app.unrevoked(state, Arc::new(caller_of(state, realm, principal, until_seconds)?));
         let Ok(found) = &caller else { return Ok(None) };
-        let record =
-            self.app.record(&self.snapshot, &caller, &self.request, &decision, &self.remarks, started_us)?;
+        let record = self.app.record(&self.snapshot, &caller, &self.request, &decision, &self.remarks, started_us)?;
         self.page.take(&found.principal.entity.id, &decision);
         Ok(Some(record))
     }

@@ -9,12 +9,12 @@ use super::{
     authorize::{Caller, Verified},
     credentials::{Credentials, NamedSubject},
     error::Error,
+    open_question::NOT_UNDERSTOOD,
     realm_state::RealmState,
     verification::bad_token,
 };
 use crate::domain::{
     decision::Reason,
-    id::EntityId,
     principal::{Principal, PrincipalError},
     realm::Realm,
     realm_file::{AuthzenSettings, SubjectSource},
@@ -25,46 +25,40 @@ use crate::domain::{
 /// What stands as the issuer in the decision log where the caller named the subject.
 pub const SUBJECT_ISSUER: &str = "hallpass:subject";
 
-/// How the words of a request count.
-pub(super) enum Source<'r> {
-    /// The caller's word for it counts.
-    Named(&'r AuthzenSettings),
-    /// The token counts, and must stand for whom the caller names.
-    Token,
-}
-
-/// Whose word for the subject counts in this realm.
-///
-/// # Errors
-/// Why nobody's does.
-pub(super) fn source<'r>(
-    realm: &'r Realm,
-    credentials: &Credentials,
-    subject: &NamedSubject,
-) -> Result<Source<'r>, Box<Reason>> {
-    let refused = |code: &str, message: &str| Box::new(Reason::plain(code, message));
-    let Some(settings) = &realm.file.authzen else {
-        let message = "the realm takes nobody whom the caller names, expected a token";
-        return Err(refused("SUBJECT_NOT_TAKEN", message));
-    };
-    if !settings.takes_subject(&subject.subject_type) {
-        let message = format!("the subject's type stands for no principal, expected one of {}", settings.subjects.join(", "));
-        return Err(refused(super::open_question::NOT_UNDERSTOOD, &message));
-    }
-    match (settings.subject, credentials.tokens().next()) {
-        (SubjectSource::Named | SubjectSource::Either, None) => Ok(Source::Named(settings)),
-        (SubjectSource::Token | SubjectSource::Either, Some(_)) => Ok(Source::Token),
-        (SubjectSource::Token, None) => Err(refused("TOKEN_MISSING", "the request has no token of its subject")),
-        (SubjectSource::Named, Some(_)) => {
-            Err(refused("SUBJECT_NOT_TAKEN", "the realm takes subjects that the caller names, expected no token"))
+impl App {
+    /// Who asks, where the caller names a subject and its word for it counts, or why it doesn't. `None` where the request's
+    /// token says who asks, which must be the subject if one is named.
+    pub(super) fn authenticate_subject(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+    ) -> Result<Option<Verified>, Error> {
+        let Some(subject) = &credentials.subject else { return Ok(None) };
+        let refused = |code: &str, message: &str| Ok(Some(Err(Box::new(Reason::plain(code, message)))));
+        let Some(settings) = &realm.file.authzen else {
+            return refused("SUBJECT_NOT_TAKEN", "the realm takes nobody whom the caller names, expected a token");
+        };
+        if !settings.takes_subject(&subject.subject_type) {
+            let known = settings.subjects.join(", ");
+            let message = format!("the subject's type stands for no principal, expected one of {known}");
+            return refused(NOT_UNDERSTOOD, &message);
+        }
+        match (settings.subject, credentials.tokens().next()) {
+            (SubjectSource::Named | SubjectSource::Either, None) => {
+                self.named_subject(state, realm, settings, subject).map(Some)
+            }
+            (SubjectSource::Token | SubjectSource::Either, Some(_)) => Ok(None),
+            (SubjectSource::Token, None) => refused("TOKEN_MISSING", "the request has no token of its subject"),
+            (SubjectSource::Named, Some(_)) => {
+                refused("SUBJECT_NOT_TAKEN", "the realm takes subjects that the caller names, expected no token")
+            }
         }
     }
-}
 
-impl App {
     /// Whom the caller names, by its word: the principal that claims of this name would stand for, with what is on record
     /// of the application of that name.
-    pub(super) fn named_subject(
+    fn named_subject(
         &self,
         state: &RealmState,
         realm: &Realm,
@@ -128,12 +122,12 @@ pub(super) fn caller_of(
     })
 }
 
-/// The token's principal is the one that the caller names.
-pub(super) fn same_subject(realm: &Realm, verified: Verified, subject: &NamedSubject) -> Verified {
+/// Who asks by a token, if it is the subject that the caller names, or none is named.
+pub(super) fn same_subject(realm: &Realm, verified: Verified, credentials: &Credentials) -> Verified {
     let caller = verified?;
+    let Some(subject) = &credentials.subject else { return Ok(caller) };
     let named = realm.relations.entity_id(&realm.file.principal.entity, &subject.id);
-    let is_same = |named: &EntityId| *named == caller.principal.entity;
-    if named.as_ref().is_ok_and(is_same) {
+    if named.is_ok_and(|named| named == caller.principal.entity) {
         return Ok(caller);
     }
     let message = "the token stands for somebody else than the subject of the question";

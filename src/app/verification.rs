@@ -13,6 +13,7 @@ use crate::{
         ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
         proof_replays::Call,
         realm_state::RealmState,
+        subject::same_subject,
     },
     domain::{
         application::TokenDigest,
@@ -58,6 +59,10 @@ impl App {
         credentials: &Credentials,
         call: Call,
     ) -> Result<Verified, Error> {
+        match self.authenticate_subject(state, realm, credentials)? {
+            None => {}
+            Some(named) => return Ok(named),
+        }
         let presented = match credentials.presented() {
             Ok(presented) => presented,
             Err(reason) => return Ok(Err(Box::new(reason))),
@@ -65,7 +70,8 @@ impl App {
         match self.recognize(state, realm, presented).await? {
             Ok(caller) => {
                 let shown = self.check_possession(realm, &caller, presented, credentials, call)?;
-                Ok(shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error))))
+                let shown = shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error)));
+                Ok(same_subject(realm, shown, credentials))
             }
             refused @ Err(_) => Ok(refused),
         }
@@ -79,8 +85,14 @@ impl App {
         realm: &Realm,
         credentials: &Credentials,
     ) -> Result<Verified, Error> {
+        if let Some(named) = self.authenticate_subject(state, realm, credentials)? {
+            return Ok(named);
+        }
         match credentials.presented() {
-            Ok(presented) => self.recognize(state, realm, presented).await,
+            Ok(presented) => {
+                let verified = self.recognize(state, realm, presented).await?;
+                Ok(same_subject(realm, verified, credentials))
+            }
             Err(reason) => Ok(Err(Box::new(reason))),
         }
     }

@@ -332,26 +332,38 @@ fn subject_values(
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
     let source = |subject: &Subject| if subject.is_stored { known } else { attributes };
-    let values = resource_type.subjects.iter().map(|subject| match given(source(subject), subject, relations).as_deref() {
-        None => {
-            if subject.is_required && !resource_type.has_lacks {
-                faults.push(FieldFault::new(
-                    format!("{field}.{}", subject.path),
-                    "is missing, and the realm's schema requires it",
-                ));
-            }
-            None
-        }
-        Some(value) => match typed(value, &subject.value_type, relations) {
-            Ok(value) => Some(value),
-            Err(expected) => {
-                let message = format!("is {}, expected {expected}", value.kind());
-                faults.push(FieldFault::new(format!("{field}.{}", subject.path), message));
+    let values =
+        resource_type.subjects.iter().map(|subject| match given(source(subject), subject, relations).as_deref() {
+            None => {
+                if subject.is_required && !resource_type.has_lacks {
+                    faults.push(FieldFault::new(
+                        format!("{field}.{}", subject.path),
+                        "is missing, and the realm's schema requires it",
+                    ));
+                }
                 None
             }
-        },
-    });
+            Some(value) => match typed(value, &subject.value_type, relations) {
+                Ok(value) => Some(value),
+                Err(expected) => {
+                    let message = format!("is {}, expected {expected}", value.kind());
+                    faults.push(FieldFault::new(format!("{field}.{}", subject.path), message));
+                    None
+                }
+            },
+        });
     values.collect()
+}
+
+/// The members of a question's context that its action has and that callers are believed.
+pub fn understood_context(realm: &Realm, question: &Question) -> Attributes {
+    let declared = realm.schema.actions.get(judged_as(realm, question)).map(|shape| &shape.context);
+    let is_understood = |name: &Arc<str>| {
+        let is_callers = !is_hosts(&realm.file, name) && realm.file.trusted.takes_context(name);
+        is_callers && declared.is_some_and(|declared| declared.contains_key(name))
+    };
+    let understood = question.context.iter().filter(|(name, _)| is_understood(name));
+    understood.map(|(name, value)| (Arc::clone(name), value.clone())).collect()
 }
 
 fn context_values(

@@ -41,7 +41,8 @@ impl Item {
     /// The store knows the value of this attribute of a resource type of this entity type, so that nobody else need say
     /// it.
     pub fn stores(&self, resource_entity: &str, attribute: &str, value_type: &AttributeType) -> bool {
-        let is_own = || *self.entity != *resource_entity && *value_type == AttributeType::Entity(Arc::clone(&self.entity));
+        let is_own =
+            || *self.entity != *resource_entity && *value_type == AttributeType::Entity(Arc::clone(&self.entity));
         self.values.contains_key(attribute) || is_own()
     }
 

@@ -196,7 +196,8 @@ pub fn with_known<'q>(
     if believed == Believed::Stored && is_known() {
         let sent = question.attributes.unwrap_or_default();
         let is_stored = |name: &Arc<str>| known.iter().any(|(path, _)| path == name);
-        let sent = sent.iter().filter(|(name, _)| !is_stored(name)).map(|(name, value)| (Arc::clone(name), value.clone()));
+        let sent =
+            sent.iter().filter(|(name, _)| !is_stored(name)).map(|(name, value)| (Arc::clone(name), value.clone()));
         let stored = known.iter().filter_map(|(path, value)| Some((Arc::clone(path), value.clone()?)));
         question.attributes = Some(sent.chain(stored).collect());
     }

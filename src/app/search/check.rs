@@ -1,10 +1,13 @@
 //! The request of a search, held against the realm.
 
+use std::sync::Arc;
+
 use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
     app::{
         authorize::{Remarks, request_id_fault, several},
         error::Error,
+        open_question::{is_open, understood},
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Phase, Question},
@@ -35,13 +38,15 @@ pub(super) struct Checked {
     pub(super) remarks: Remarks,
 }
 
-/// Checks all of a request but its token.
+/// Checks all of a request but its token. `asker` is who asks the service.
 ///
 /// # Errors
 /// Every fault at once, of candidates the first hundred.
-pub(super) fn check(realm: &Realm, graph: &Graph, request: SearchRequest) -> Result<Checked, Error> {
-    let SearchRequest { question, candidates, within, page_size, after, filter_only, request_id, purpose, .. } =
-        request;
+pub(super) fn check(realm: &Realm, graph: &Graph, asker: Arc<str>, request: SearchRequest) -> Result<Checked, Error> {
+    let SearchRequest {
+        question, candidates, within, page_size, after, filter_only, request_id, purpose, adapter, ..
+    } = request;
+    let question = if is_open(adapter) { understood(realm, &question) } else { question };
     let mut faults = request_id_fault(&request_id);
     faults.extend(action_fault(realm, &question));
     let about = AccessRequest::without_values(realm, &question).map_err(|found| faults.extend(found)).ok();
@@ -65,10 +70,16 @@ pub(super) fn check(realm: &Realm, graph: &Graph, request: SearchRequest) -> Res
             page_size,
             after,
             filter_only,
-            remarks: Remarks { request_id, purpose, judged: Judged::Resource },
+            remarks: Remarks { request_id, purpose, judged: Judged::Resource, caller: asker, adapter },
         }),
         _ => Err(Error::invalid(faults)),
     }
+}
+
+/// The service doesn't know the items of the type, so that a search needs candidates: a fault of the realm, not of the
+/// question.
+pub(super) fn is_of_candidates(error: &Error) -> bool {
+    error.fields.iter().any(|fault| fault.field == "candidates")
 }
 
 /// What is not stored yet can't be found.

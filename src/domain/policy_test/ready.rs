@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     document::{CaseText, Document, Given},
-    values::{attributes, relationship_of},
+    values::relationship_of,
     yaml::{self, Path, Step, below, key},
 };
 use crate::domain::{
@@ -14,6 +14,7 @@ use crate::domain::{
     fault::Fault,
     grants::FlatClaimSet,
     graph::Graph,
+    json_value::attributes,
     principal::Principal,
     realm::Realm,
     relationship::{self, Record, settle},
@@ -138,8 +139,9 @@ fn asked(
         media_type: text(case.said.get("media_type")),
         supported_obligations: None,
     };
-    let question = with_known(realm, &graph, &question, Believed::Sent)
-        .map_err(|Ambiguous { attribute }| format!("the facts have several values of `{attribute}`, which is a single one"))?;
+    let question = with_known(realm, &graph, &question, Believed::Sent).map_err(|Ambiguous { attribute }| {
+        format!("the facts have several values of `{attribute}`, which is a single one")
+    })?;
     let request = AccessRequest::check(realm, &question).map_err(|faults| {
         let faults: Vec<String> =
             faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();

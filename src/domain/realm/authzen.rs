@@ -16,12 +16,7 @@ use crate::domain::{
 const RESERVED: [&str; 2] = ["iss", "act"];
 
 /// The faults of names that nothing declares, that nobody is believed, or that mean two things.
-pub(super) fn check(
-    files: &[SourceFile],
-    file: &RealmFile,
-    schema: &RealmSchema,
-    types: &ResourceTypes,
-) -> Vec<Fault> {
+pub(super) fn check(files: &[SourceFile], file: &RealmFile, schema: &RealmSchema, types: &ResourceTypes) -> Vec<Fault> {
     let Some(settings) = &file.authzen else { return Vec::new() };
     let content = find(files, REALM_FILE).map_or("", |file| &file.content);
     let mut faults = Vec::new();
@@ -49,7 +44,8 @@ pub(super) fn check(
             let message = format!("`authzen.actions`: the schema has no action `{action}`, expected one of {known}");
             wrong(Code::UnknownAction, "actions", message);
         } else if name != action && schema.actions.contains_key(name) {
-            let message = format!("`authzen.actions`: `{name}` is an action of the schema, so it cannot stand for `{action}`");
+            let message =
+                format!("`authzen.actions`: `{name}` is an action of the schema, so it cannot stand for `{action}`");
             wrong(Code::UnknownAction, "actions", message);
         }
     }
@@ -57,8 +53,9 @@ pub(super) fn check(
         let resource_type = &named.resource_type;
         let Some(known) = types.get(resource_type) else {
             let known = names(types.keys());
-            let message =
-                format!("`authzen.resource_types`: the realm has no resource type `{resource_type}`, expected one of {known}");
+            let message = format!(
+                "`authzen.resource_types`: the realm has no resource type `{resource_type}`, expected one of {known}"
+            );
             wrong(Code::UnknownName, "resource_types", message);
             continue;
         };
@@ -68,10 +65,12 @@ pub(super) fn check(
             );
             wrong(Code::UnknownName, "resource_types", message);
         }
-        let is_sent = |id: &Arc<str>| known.subjects.iter().any(|it| !it.is_stored && it.paths().any(|path| path == id));
+        let is_sent =
+            |id: &Arc<str>| known.subjects.iter().any(|it| !it.is_stored && it.paths().any(|path| path == id));
         if let Some(id) = named.id.as_ref().filter(|id| !is_sent(id)) {
-            let message =
-                format!("`authzen.resource_types`: policies look at no property `{id}` of `{resource_type}` that callers are believed");
+            let message = format!(
+                "`authzen.resource_types`: policies look at no property `{id}` of `{resource_type}` that callers are believed"
+            );
             wrong(Code::UnknownName, "resource_types", message);
         }
     }

@@ -95,12 +95,16 @@ pub(super) fn read(table: &Table<'_>, principal: Option<&Arc<str>>) -> Option<Au
     };
     let subjects = table.one_or_more("subjects");
     if subjects.as_ref().is_some_and(Vec::is_empty) {
-        table.fault(Some("subjects"), "`authzen.subjects` is empty, expected the subject types that stand for principals");
+        table.fault(
+            Some("subjects"),
+            "`authzen.subjects` is empty, expected the subject types that stand for principals",
+        );
     }
     let names = |key| table.texts(key).unwrap_or_default();
     let (subject_properties, action_properties) = (names("subject_properties"), names("action_properties"));
     if subject == SubjectSource::Token && !subject_properties.is_empty() {
-        let message = "`authzen.subject_properties` count of named subjects alone, and with `subject = \"token\"` there are none";
+        let message =
+            "`authzen.subject_properties` count of named subjects alone, and with `subject = \"token\"` there are none";
         table.fault(Some("subject_properties"), message);
     }
     let has_reasons = table.flag("reasons");

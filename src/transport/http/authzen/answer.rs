@@ -41,7 +41,8 @@ pub(super) fn of_decision(answer: &Answer, has_reasons: bool) -> Json {
 
 fn of_obligation(obligation: &Obligation) -> Json {
     let Obligation { id, parameters } = obligation;
-    let properties: Map<String, Json> = parameters.iter().map(|(name, value)| (name.to_string(), json_of(value))).collect();
+    let properties: Map<String, Json> =
+        parameters.iter().map(|(name, value)| (name.to_string(), json_of(value))).collect();
     json!({ "id": &**id, "properties": properties })
 }
 

@@ -46,7 +46,8 @@ async fn results(
     asked: Vec<Result<Asked, String>>,
     until: Option<Effect>,
 ) -> Result<Vec<Json>, Problem> {
-    let has_reasons: Vec<_> = asked.iter().map(|item| item.as_ref().map(Asked::has_reasons).map_err(Clone::clone)).collect();
+    let has_reasons: Vec<_> =
+        asked.iter().map(|item| item.as_ref().map(Asked::has_reasons).map_err(Clone::clone)).collect();
     let requests = asked.into_iter().filter_map(|item| Some(item.ok()?.0)).collect();
     let answers = call.app.authorize_batch(requests, until).await.map_err(|error| Problem::of(&error))?;
     let mut answers = answers.into_iter();

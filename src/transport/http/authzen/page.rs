@@ -1,11 +1,14 @@
 //! Page tokens: where a search goes on, of use only to who asked, for what was asked, for a while.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
-use super::{super::problem::Problem, read::{Object, member}};
+use super::{
+    super::problem::Problem,
+    read::{Object, member},
+};
 use crate::{
     app::search::Cursor,
     domain::{
@@ -211,9 +214,17 @@ mod tests {
     }
 
     /// What comes of asking for the page after `cursor()` with this request, by this caller, so many seconds later.
-    fn asked(key: &PageKey, endpoint: &str, realm: &str, caller: &str, request: &Json, later: i64) -> Result<Wanted, Problem> {
+    fn asked(
+        key: &PageKey,
+        endpoint: &str,
+        realm: &str,
+        caller: &str,
+        request: &Json,
+        later: i64,
+    ) -> Result<Wanted, Problem> {
         let first = json!({ "subject": { "type": "clerk" }, "context": { "hour": 3, "access_token": "a" } });
-        let first = Binding::of(&PageKey::new([1; 32]), "subject", "north", "api", &object(&first)).token(&cursor(), 5, 100);
+        let first =
+            Binding::of(&PageKey::new([1; 32]), "subject", "north", "api", &object(&first)).token(&cursor(), 5, 100);
         let mut request = object(request);
         if let Some(Json::Object(page)) = request.get_mut("page") {
             page.insert("token".to_owned(), json!(first));
@@ -226,7 +237,9 @@ mod tests {
     fn a_page_goes_on_for_who_asked_and_for_what_was_asked_and_for_five_minutes() {
         let key = PageKey::new([1; 32]);
         let same = json!({ "page": {}, "subject": { "type": "clerk" }, "context": { "access_token": "b", "hour": 3 } });
-        for request in [same.clone(), json!({ "subject": { "type": "clerk" }, "context": { "hour": 3 }, "page": { "limit": 5 } })] {
+        for request in
+            [same.clone(), json!({ "subject": { "type": "clerk" }, "context": { "hour": 3 }, "page": { "limit": 5 } })]
+        {
             let page = asked(&key, "subject", "north", "api", &request, 299).unwrap();
             assert_eq!((page.after, page.limit), (Some(cursor()), 5));
         }
@@ -253,10 +266,24 @@ mod tests {
             let request = object(&json!({ "page": page }));
             wanted(&request, &Binding::of(&key, "subject", "north", "api", &request), 0)
         };
-        for (page, expected) in [(json!({}), 0), (json!({ "limit": 1 }), 1), (json!({ "limit": 1000, "x": 1 }), 1_000), (json!({ "token": "" }), 0)] {
+        for (page, expected) in [
+            (json!({}), 0),
+            (json!({ "limit": 1 }), 1),
+            (json!({ "limit": 1000, "x": 1 }), 1_000),
+            (json!({ "token": "" }), 0),
+        ] {
             assert_eq!(read(page.clone()).unwrap().limit, expected, "{page}");
         }
-        for page in [json!({ "limit": 0 }), json!({ "limit": 1001 }), json!({ "limit": 1.5 }), json!({ "limit": "1" }), json!({ "limit": -1 }), json!([]), json!({ "token": 1 }), json!({ "token": "AAAA" })] {
+        for page in [
+            json!({ "limit": 0 }),
+            json!({ "limit": 1001 }),
+            json!({ "limit": 1.5 }),
+            json!({ "limit": "1" }),
+            json!({ "limit": -1 }),
+            json!([]),
+            json!({ "token": 1 }),
+            json!({ "token": "AAAA" }),
+        ] {
             assert!(read(page.clone()).is_err(), "{page}");
         }
     }

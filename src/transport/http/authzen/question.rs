@@ -31,12 +31,7 @@ pub(super) fn credentials(settings: &AuthzenSettings, subject: &Entity, context:
 }
 
 /// The question about this resource. Without an action it is about none yet.
-pub(super) fn question(
-    settings: &AuthzenSettings,
-    action: &Action,
-    resource: &Entity,
-    context: &Object,
-) -> Question {
+pub(super) fn question(settings: &AuthzenSettings, action: &Action, resource: &Entity, context: &Object) -> Question {
     let Entity { entity_type, id, properties } = resource;
     let (resource_type, id_property) = settings.resource_type(entity_type);
     let mut values = properties.as_ref().map(attributes);

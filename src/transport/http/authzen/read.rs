@@ -42,7 +42,8 @@ pub(super) async fn object(headers: &HeaderMap, content: Body, limits: &Limits) 
         return Err(Problem::malformed("expected a body of type application/json"));
     }
     let read = body::collect(content, limits.question_bytes_max);
-    let bytes = tokio::time::timeout(limits.body_within, read).await.unwrap_or(Err(super::super::problem::BodyFault::TooSlow));
+    let bytes =
+        tokio::time::timeout(limits.body_within, read).await.unwrap_or(Err(super::super::problem::BodyFault::TooSlow));
     let bytes = bytes.map_err(Problem::of_body)?;
     strict_json::read_object(&bytes).map_err(|fault| Problem::malformed(&format!("the body {}", fault.reason())))
 }

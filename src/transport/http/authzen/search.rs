@@ -23,7 +23,8 @@ use crate::{
 
 /// Which subjects of a type may do this.
 pub(super) async fn subjects(call: &Call<'_>, body: &Object) -> Result<Response, Problem> {
-    let parts = || Ok((read::entity(body, "subject", false)?, read::action(body)?, read::entity(body, "resource", true)?));
+    let parts =
+        || Ok((read::entity(body, "subject", false)?, read::action(body)?, read::entity(body, "resource", true)?));
     let (subject, action, resource) = parts().map_err(malformed)?;
     let (binding, page) = page(call, body)?;
     let request = SubjectsRequest {
@@ -39,7 +40,8 @@ pub(super) async fn subjects(call: &Call<'_>, body: &Object) -> Result<Response,
 
 /// Which resources of a type the subject may do this to.
 pub(super) async fn resources(call: &Call<'_>, body: &Object) -> Result<Response, Problem> {
-    let parts = || Ok((read::entity(body, "subject", true)?, read::action(body)?, read::entity(body, "resource", false)?));
+    let parts =
+        || Ok((read::entity(body, "subject", true)?, read::action(body)?, read::entity(body, "resource", false)?));
     let (subject, action, resource) = parts().map_err(malformed)?;
     let (binding, page) = page(call, body)?;
     let searched = Entity { properties: None, ..resource };
@@ -108,13 +110,7 @@ fn asked(
     })
 }
 
-fn response(
-    call: &Call<'_>,
-    binding: &Binding<'_>,
-    page: &Wanted,
-    found: &Searched,
-    results: Vec<String>,
-) -> Response {
+fn response(call: &Call<'_>, binding: &Binding<'_>, page: &Wanted, found: &Searched, results: Vec<String>) -> Response {
     let Searched { found: _, obligations, next, is_complete } = found;
     let is_told = page.is_asked || next.is_some() || !is_complete;
     let token = || next.as_ref().map(|cursor| binding.token(cursor, page.limit, call.app.now_seconds()));
