@@ -105,6 +105,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     let service = Service::open(&config).await?;
     let options = grpc::Options { message_bytes_max: config.message_bytes_max };
     let (routes, health) = grpc::routes(Arc::clone(&service.app), &options).await?;
+    let services = routes.clone();
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
     let serving = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
@@ -120,7 +121,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
         );
     let http = http_listener.map(|(listener, address)| {
         let limits = http::Limits::default();
-        let routes = http::routes(Arc::clone(&service.app), limits);
+        let routes = http::routes(Arc::clone(&service.app), limits).merge(http::json::routes(services, limits));
         let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
         tracing::info!(http_address = %address, "taking requests over HTTP");
         Http { address, serving }

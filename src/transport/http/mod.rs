@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod credentials;
 mod discovery;
+pub mod json;
 mod listener;
 mod metrics;
 mod oauth_token;
