@@ -30,7 +30,7 @@ use super::{
     frames::{self, Frames},
     message::{self, Written},
 };
-use crate::domain::strict_json;
+use crate::domain::{adapter::Adapter, strict_json};
 
 /// The headers of a request that the services see.
 const PASSING: [HeaderName; 5] =
@@ -119,6 +119,7 @@ fn as_grpc(method: &Method, head: &Parts, messages: Bytes) -> Request<Full<Bytes
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = method.path.clone();
     *request.extensions_mut() = head.extensions.clone();
+    request.extensions_mut().insert(Adapter::Json);
     let headers = request.headers_mut();
     for name in PASSING {
         for value in head.headers.get_all(&name) {
