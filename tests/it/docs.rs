@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use hallpass::domain::issuer::Algorithm;
 
 mod commands;
+mod embedded;
 mod links;
 mod page;
 
