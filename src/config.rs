@@ -7,6 +7,7 @@ mod decision_log;
 mod limits;
 mod listeners;
 mod policies;
+mod public_url;
 mod tracing;
 
 use std::{
@@ -57,6 +58,8 @@ pub struct Config {
     pub grpc_address: SocketAddr,
     /// Where HTTP is spoken, likewise; `None` for nowhere.
     pub http_address: Option<SocketAddr>,
+    /// Where HTTP is found from outside, without a slash at the end; `None` for `http://` and the address itself.
+    pub public_url: Option<Arc<str>>,
     /// The folder of realms that is looked through when `realms` is empty.
     pub policies_dir: PathBuf,
     /// How often folders of policies are looked at, where a realm does not say; `None` for never.
@@ -120,6 +123,7 @@ impl Default for Config {
             data_dir: "hallpass-data".into(),
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: None,
+            public_url: None,
             policies_dir: "policies".into(),
             watch: Some(policies::WATCH_DEFAULT),
             realms: Vec::new(),
@@ -155,6 +159,9 @@ pub struct Flags {
     /// Where to listen for HTTP, loopback only; port 0 takes any free port [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub http_address: Option<String>,
+    /// Where HTTP is found from outside, for metadata that names its endpoints, such as `https://pdp.example` [default: http://HTTP_ADDRESS]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
     /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
     #[arg(long, value_name = "DIR")]
     pub policies_dir: Option<String>,
@@ -208,6 +215,7 @@ impl Flags {
             "data_dir" => &self.data_dir,
             "grpc_address" => &self.grpc_address,
             "http_address" => &self.http_address,
+            "public_url" => &self.public_url,
             "policies_dir" => &self.policies_dir,
             "watch" => &self.watch,
             "log.level" => &self.log_level,
@@ -398,6 +406,7 @@ impl Layers<'_> {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
             grpc_address: self.value(Some(root), "grpc_address", listeners::loopback).unwrap_or(default.grpc_address),
             http_address: self.value(Some(root), "http_address", listeners::loopback),
+            public_url: self.value(Some(root), "public_url", public_url::public_url),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             watch,
             realms: self.realms(root, decision_log, watch),
@@ -679,7 +688,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, ops_address, policies_dir, realms, relationships, server, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, ops_address, policies_dir, public_url, realms, relationships, server, tracing, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]

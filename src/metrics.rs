@@ -26,7 +26,8 @@ const DECISION_BOUNDS_US: &[u64] =
 
 /// Bounds of how long calls take, in microseconds.
 const CALL_BOUNDS_US: &[u64] = &[
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000,
 ];
 
 /// Bounds of how long issuers take to answer, in microseconds.

@@ -211,7 +211,11 @@ mod tests {
         assert_eq!(limited, Limited { whose: Whose::Caller, retry_after: Duration::from_millis(100) });
         assert_eq!(taken(&allowance, "gateway", "one", 50, SECOND_US / 10), 1, "as the hint said");
         assert_eq!(taken(&allowance, "gateway", "one", 50, SECOND_US), 9);
-        assert_eq!(taken(&allowance, "gateway", "one", 50, 60 * SECOND_US), 10, "no more than a second's worth is saved");
+        assert_eq!(
+            taken(&allowance, "gateway", "one", 50, 60 * SECOND_US),
+            10,
+            "no more than a second's worth is saved"
+        );
     }
 
     #[test]
@@ -219,7 +223,11 @@ mod tests {
         let allowance = rates(0, &[("loud", Some(5)), ("quiet", Some(5))], &[("one", 8), ("other", 8)]);
         assert_eq!(taken(&allowance, "loud", "one", 100, 0), 5);
         assert_eq!(taken(&allowance, "quiet", "one", 100, 0), 3, "the realm has no more");
-        assert_eq!(taken(&allowance, "quiet", "other", 100, 0), 2, "what the realm refused was not taken from the caller");
+        assert_eq!(
+            taken(&allowance, "quiet", "other", 100, 0),
+            2,
+            "what the realm refused was not taken from the caller"
+        );
         assert_eq!(allowance.take("quiet", "other", 0).unwrap_err().whose, Whose::Caller);
         assert_eq!(taken(&allowance, "local", "other", 100, 0), 6, "the realm has what the others left");
     }
@@ -259,7 +267,8 @@ mod tests {
     fn threads_together_get_no_more_than_one_alone() {
         let allowance = rates(0, &[("gateway", Some(1_000))], &[]);
         let each = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| taken(&allowance, "gateway", "one", 2_000, 0))).collect();
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| taken(&allowance, "gateway", "one", 2_000, 0))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
         });
         assert_eq!(each, 1_000);

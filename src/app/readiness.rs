@@ -51,11 +51,7 @@ impl Unready {
     /// It keeps the service from answering. Others are for somebody to look after while it answers.
     pub fn is_in_the_way(self) -> bool {
         match self {
-            Self::Draining
-            | Self::NoRealm
-            | Self::StoreNotWritable
-            | Self::LogNotWritable
-            | Self::KeysNotTried => true,
+            Self::Draining | Self::NoRealm | Self::StoreNotWritable | Self::LogNotWritable | Self::KeysNotTried => true,
             Self::LogDropping | Self::LogContradicted | Self::IssuerFailing | Self::PoliciesRefused => false,
         }
     }

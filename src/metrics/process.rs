@@ -21,12 +21,7 @@ pub(super) fn families() -> Vec<Family> {
             FamilyKind::Counter,
             cpu_seconds(&stat),
         ),
-        (
-            "process_resident_memory_bytes",
-            "Memory that is held",
-            FamilyKind::Gauge,
-            kibibytes(&status, "VmRSS:"),
-        ),
+        ("process_resident_memory_bytes", "Memory that is held", FamilyKind::Gauge, kibibytes(&status, "VmRSS:")),
         (
             "process_virtual_memory_bytes",
             "Addresses that are reserved",

@@ -85,6 +85,7 @@ impl Bound {
         let Self { grpc: (listener, grpc_address), http } = self;
         let options = grpc::Options { message_bytes_max: config.message_bytes_max };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
+        let services = routes.clone();
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
@@ -100,11 +101,14 @@ impl Bound {
             );
         let http = http.map(|(listener, address)| {
             let limits = http::Limits::default();
-            let routes = http::routes(Arc::clone(app), limits).layer(observing.http(address));
+            let public_url = config.public_url.as_deref().map_or_else(|| format!("http://{address}"), str::to_owned);
+            let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
+            let routes = routes.merge(http::json::routes(services, limits)).layer(observing.http(address));
             let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
             tracing::info!(http_address = %address, "taking requests over HTTP");
-            Http { address, serving }
+            anyhow::Ok(Http { address, serving })
         });
+        let http = http.transpose()?;
         Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http })
     }
 }

@@ -26,11 +26,11 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
 pub(crate) use self::convert::authorization::answer as wire_answer;
-pub use self::{door::door, health::Health};
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
     privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
 };
+pub use self::{door::door, health::Health};
 use crate::{
     app::App,
     proto::{

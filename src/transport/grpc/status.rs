@@ -74,7 +74,14 @@ pub(super) fn shed(shed: Shed) -> Status {
 
 /// The caller's time is over.
 pub(super) fn deadline_exceeded() -> Status {
-    build(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed, nothing was answered", &[], "", RETRY_DELAY)
+    build(
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        "the deadline has passed, nothing was answered",
+        &[],
+        "",
+        RETRY_DELAY,
+    )
 }
 
 fn build(

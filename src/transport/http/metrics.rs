@@ -28,7 +28,8 @@ use prometheus_client::{
 use super::{Shared, problem::Problem};
 use crate::app::{App, ports::LogStatus};
 
-const OPEN_METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// `GET /metrics`.
@@ -48,8 +49,7 @@ fn answer(app: &Arc<App>, headers: &HeaderMap) -> Result<Response, Problem> {
         media_type.eq_ignore_ascii_case("application/openmetrics-text")
     });
     let text = render(app).map_err(|_| Problem::no_such_path())?;
-    let (text, content) =
-        if is_open_metrics { (text, OPEN_METRICS) } else { (text_format::of(&text), TEXT_FORMAT) };
+    let (text, content) = if is_open_metrics { (text, OPEN_METRICS) } else { (text_format::of(&text), TEXT_FORMAT) };
     let mut response = text.into_response();
     response.headers_mut().insert(CONTENT_TYPE, content);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

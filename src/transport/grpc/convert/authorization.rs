@@ -95,6 +95,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         resource_id: faults.text("resource.id", id, EntityId::ID_BYTES_MAX),
         attributes: values(faults, "resource.attributes", attributes, has_attributes),
         proposed: values(faults, "resource.proposed", proposed, has_proposed),
+        known: Attributes::default(),
         context: faults.attributes("context", context),
         media_type: faults.text("media_type", media_type, MEDIA_TYPE_BYTES_MAX),
         supported_obligations: Some(supported(faults, supported_obligations)),
@@ -165,6 +166,7 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
         resource_id,
         attributes,
         proposed,
+        known: _,
         context,
         media_type,
         supported_obligations,
@@ -393,6 +395,7 @@ mod tests {
                 context,
                 media_type,
                 supported_obligations,
+                known: _,
             } = question;
             let (attributes, proposed) = (attributes.as_ref().unwrap(), proposed.as_ref().unwrap());
             let name = |values: &Attributes| Arc::clone(values.iter().next().unwrap().0);
