@@ -283,7 +283,7 @@ impl App {
         let reason = open_question::not_understood(faults);
         let (decision, record) = self.deny_unfit(&snapshot, &verified, question, reason, remarks, started_us)?;
         let (decision_id, data_revision) = (record.id, record.data_revision);
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         let answer = Some(Box::new(Answer { decision, decision_id, data_revision, explanation: None }));
         let rest = Some(Rest::End { next: None, is_complete: true });
         Ok(Search { answer, rest, workers: Arc::clone(&self.searches.workers), _under_way: under_way })
