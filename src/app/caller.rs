@@ -1,6 +1,7 @@
 //! Who may read the decision log, and do something to a realm's policies: the callers that the deployment names, judged by
 //! the policies of the realm `hallpass`, each call recorded in the log that it reads or that those policies fill.
 
+mod certificate;
 mod changes;
 mod policies;
 mod reading;
@@ -15,6 +16,7 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use self::policies::Judged;
 pub use self::{
+    certificate::PeerCertificate,
     policies::CallerPolicies,
     reading::{About, Reading},
 };
