@@ -1,21 +1,73 @@
-//! `[callers.NAME]`: who reads the decision log.
+//! `[callers.NAME]` and `[authentication]`: who calls, and by what each is known.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
-    app::caller::{self, KeyDigest, KnownCaller},
-    domain::{document::Table, id::RealmName},
+    app::caller::{self, KeyDigest, KnownCaller, VerifiedCaller},
+    domain::{
+        document::Table,
+        id::RealmName,
+        issuer::{Issuer, KeyLocation},
+        realm_file::read_issuers,
+    },
 };
 
-/// The callers that the file names, each with a key of its own.
-pub(super) fn read(root: &Table<'_>) -> Vec<KnownCaller> {
+/// How callers show who they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authentication {
+    /// Whether every call must show who makes it; `None` where the file does not say: as soon as a listener is open to other
+    /// machines.
+    pub required: Option<bool>,
+    /// The issuers whose tokens callers may bring in place of keys; paths of key files are absolute.
+    pub issuers: Vec<Issuer>,
+}
+
+/// Reads `[authentication]`. Relative paths start at `base`.
+pub(super) fn authentication(root: &Table<'_>, base: &Path) -> Authentication {
+    let read = root.table("authentication", |table| {
+        let required = table.has("required").then(|| table.flag("required"));
+        let issuers = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
+        Authentication { required, issuers: checked(table, base, issuers) }
+    });
+    read.unwrap_or_default()
+}
+
+/// What a realm's issuers may be and those of callers may not.
+fn checked(table: &Table<'_>, base: &Path, mut issuers: Vec<Issuer>) -> Vec<Issuer> {
+    let mut names = BTreeSet::new();
+    for issuer in &mut issuers {
+        let name = Arc::clone(&issuer.issuer);
+        let fault = |what: &str| table.fault(Some("issuers"), format!("issuer `{name}` {what}"));
+        if issuer.audiences.is_empty() {
+            // A token for anybody's service would open this one.
+            fault("of callers has no `audiences`, expected the name by which its tokens mean this service");
+        }
+        if issuer.introspection.is_some() || issuer.keys == KeyLocation::Nowhere {
+            fault("is one of opaque tokens, and callers bring JWTs; expected `keys` or `discovery`");
+        }
+        if !names.insert(Arc::clone(&name)) {
+            fault("stands twice");
+        }
+        for file in issuer.files_mut() {
+            let from_base = base.join(&*file);
+            *file = std::path::absolute(&from_base).unwrap_or(from_base);
+        }
+    }
+    issuers
+}
+
+/// The callers that the file names, each with something of its own to show.
+pub(super) fn read(root: &Table<'_>, issuers: &[Issuer]) -> Vec<KnownCaller> {
     let named = root.named("callers", |name, table| {
         // The shape of a realm's name keeps names readable wherever they are shown.
-        if name.parse::<RealmName>().is_err() || name == caller::ADMIN {
+        if name.parse::<RealmName>().is_err() || [caller::ADMIN, caller::LOCAL].contains(&name) {
             table.fault(
                 None,
                 format!(
                     "`{name}` is no name of a caller, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or \
-                     digit, and not `{}`",
-                    caller::ADMIN
+                     digit, and neither `{}` nor `{}`",
+                    caller::ADMIN,
+                    caller::LOCAL
                 ),
             );
         }
@@ -24,26 +76,104 @@ pub(super) fn read(root: &Table<'_>) -> Vec<KnownCaller> {
             realm.parse().map_err(|error| table.fault(Some("realms"), format!("{error}"))).ok()
         });
         let realms = realms.collect();
-        let key = table.required_text("key_sha256").and_then(|digits| {
-            let key = KeyDigest::parse(&digits);
-            if key.is_none() {
-                table.fault(
-                    Some("key_sha256"),
-                    "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
-                );
-            }
-            key
-        });
-        Some(KnownCaller { name: name.into(), roles: roles?, realms, key: key? })
+        let (key, spiffe, subject) = (key(table), spiffe(table), subject(table));
+        let token = table.table("token", |table| token(table, issuers)).flatten();
+        let ways = ["key_sha256", "certificate", "subject", "token"];
+        if !ways.into_iter().any(|way| table.has(way)) {
+            let message = "has nothing to show who it is, expected one at least of `key_sha256`, `certificate`, `subject` and \
+                           `token`; `hallpass callers new` prints the lines";
+            table.fault(None, format!("caller `{name}` {message}"));
+        }
+        Some(KnownCaller { name: name.into(), roles: roles?, realms, key, spiffe, subject, token })
     });
     let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
+    check_different(root, &callers);
+    callers
+}
+
+fn key(table: &Table<'_>) -> Option<KeyDigest> {
+    let key = KeyDigest::parse(&table.text("key_sha256")?);
+    if key.is_none() {
+        table.fault(
+            Some("key_sha256"),
+            "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
+        );
+    }
+    key
+}
+
+/// The SPIFFE id of a certificate (SPIFFE-ID sections 2.1 and 2.2).
+fn spiffe(table: &Table<'_>) -> Option<Arc<str>> {
+    let id = table.text("certificate")?;
+    let is_good = id.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')).is_some_and(|(domain, path)| {
+        let in_domain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+        let in_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_part = |part: &str| !["", ".", ".."].contains(&part) && part.bytes().all(in_path);
+        !domain.is_empty() && domain.bytes().all(in_domain) && path.split('/').all(is_part)
+    });
+    if !is_good || id.len() > SPIFFE_BYTES_MAX {
+        let message = "is no SPIFFE id, expected for example `spiffe://north.example/gateway`; a certificate without one is \
+                       named by its `subject`";
+        table.fault(Some("certificate"), format!("`certificate` `{id}` {message}"));
+        return None;
+    }
+    Some(id)
+}
+
+/// The longest SPIFFE id, in bytes (SPIFFE-ID section 2.3).
+const SPIFFE_BYTES_MAX: usize = 2_048;
+
+/// The whole subject of a certificate.
+fn subject(table: &Table<'_>) -> Option<Arc<str>> {
+    let subject = table.text("subject")?;
+    let has_shape = subject.split_once('=').is_some_and(|(kind, value)| !kind.is_empty() && !value.is_empty());
+    if !has_shape || subject.contains(", ") || subject.starts_with('/') {
+        let message = "is no whole subject as RFC 4514 writes it, expected for example `CN=gateway,O=North`; \
+                       `openssl x509 -noout -subject -nameopt RFC2253 -in FILE` shows it";
+        table.fault(Some("subject"), format!("`subject` `{subject}` {message}"));
+        return None;
+    }
+    Some(subject)
+}
+
+/// Whom a token names.
+fn token(table: &Table<'_>, issuers: &[Issuer]) -> Option<VerifiedCaller> {
+    let (issuer, subject) = (table.required_text("issuer"), table.required_text("subject"));
+    let (issuer, subject) = (issuer?, subject?);
+    if !issuers.iter().any(|known| known.issuer == issuer) {
+        let known: Vec<&str> = issuers.iter().map(|issuer| &*issuer.issuer).collect();
+        let known =
+            if known.is_empty() { "one to stand there".to_owned() } else { format!("one of {}", known.join(", ")) };
+        let message = format!("`{issuer}` does not stand under `[[authentication.issuers]]`, expected {known}");
+        table.fault(Some("issuer"), message);
+        return None;
+    }
+    if subject.is_empty() {
+        table.fault(Some("subject"), "`subject` is empty, expected the `sub` of the caller's tokens");
+        return None;
+    }
+    Some(VerifiedCaller { issuer, subject })
+}
+
+/// Notes callers that could be taken for each other.
+fn check_different(root: &Table<'_>, callers: &[KnownCaller]) {
     for (index, caller) in callers.iter().enumerate() {
-        if callers.iter().take(index).any(|earlier| earlier.key == caller.key) {
-            root.fault(
-                Some("callers"),
-                format!("caller `{}` has the key of another, expected a key for each", caller.name),
-            );
+        let earlier = || callers.iter().take(index);
+        let fault = |what: &str| {
+            let message = format!("caller `{}` has the {what} of another, expected one for each", caller.name);
+            root.fault(Some("callers"), message);
+        };
+        if caller.key.is_some() && earlier().any(|other| other.key == caller.key) {
+            fault("key");
+        }
+        if caller.spiffe.is_some() && earlier().any(|other| other.spiffe == caller.spiffe) {
+            fault("certificate");
+        }
+        if caller.subject.is_some() && earlier().any(|other| other.subject == caller.subject) {
+            fault("subject");
+        }
+        if caller.token.is_some() && earlier().any(|other| other.token == caller.token) {
+            fault("token");
         }
     }
-    callers
 }
