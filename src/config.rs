@@ -3,7 +3,11 @@
 //! Defaults, then the file, then the environment, then flags: the later one counts. Nothing else reads the environment.
 
 mod callers;
+mod decision_log;
+mod listeners;
 mod policies;
+
+pub use self::{callers::Authentication, listeners::Tls};
 
 use std::{
     cell::RefCell,
@@ -30,11 +34,10 @@ use crate::{
         issuer::Issuer,
         mask::Mask,
         realm_file::read_issuers,
-        signed_note::VerifierKey,
     },
     provider::{
         realm_files::Place,
-        witness::{self, Place as WitnessPlace},
+        witness::{self},
     },
     storage::{segment_log, sled},
     telemetry,
@@ -48,7 +51,7 @@ pub const FILE_DEFAULT: &str = "hallpass.toml";
 pub struct Config {
     /// Where relationships, decisions and their keys are kept; made when missing.
     pub data_dir: PathBuf,
-    /// Where the service listens; a loopback address, with port 0 any free port.
+    /// Where the service listens; with port 0 any free port. Other machines reach it only with TLS and callers.
     pub grpc_address: SocketAddr,
     /// Where HTTP is spoken, likewise; `None` for nowhere.
     pub http_address: Option<SocketAddr>,
@@ -58,8 +61,12 @@ pub struct Config {
     pub watch: Option<Duration>,
     /// The realms that are named one by one.
     pub realms: Vec<RealmConfig>,
-    /// Who may read the decision log; none for the local admin alone.
+    /// Who calls, by name; none for whoever is on this machine, and the local admin.
     pub callers: Vec<KnownCaller>,
+    /// The certificates of the listeners; `None` for none.
+    pub tls: Option<Tls>,
+    /// How callers show who they are.
+    pub authentication: Authentication,
     /// The service's own log.
     pub log: telemetry::Options,
     /// How decisions are kept.
@@ -109,6 +116,8 @@ impl Default for Config {
             watch: Some(policies::WATCH_DEFAULT),
             realms: Vec::new(),
             callers: Vec::new(),
+            tls: None,
+            authentication: Authentication::default(),
             log: telemetry::Options::default(),
             decision_log: segment_log::Options::default(),
             log_origin: None,
@@ -130,10 +139,10 @@ pub struct Flags {
     /// Where relationships, decisions and their keys are kept [default: hallpass-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]
+    /// Where to listen; other than loopback takes TLS and callers; port 0 takes any free port [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     pub grpc_address: Option<String>,
-    /// Where to listen for HTTP, loopback only; port 0 takes any free port [default: nowhere]
+    /// Where to listen for HTTP, likewise; port 0 takes any free port [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub http_address: Option<String>,
     /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
@@ -349,7 +358,7 @@ impl Layers<'_> {
         });
         let kept = default.decision_log;
         let (decision_log, log_origin, witness) = section(root, "decision_log", |table| {
-            let origin = table.and_then(log_origin);
+            let origin = table.and_then(decision_log::origin);
             let witness = table.and_then(|table| table.table("witness", |table| self.witness(table)));
             (self.decision_log(table, kept), origin, witness.unwrap_or_default())
         });
@@ -367,14 +376,22 @@ impl Layers<'_> {
             (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000))
         });
         let watch = self.value(Some(root), "watch", policies::watch).unwrap_or(default.watch);
+        let (tls, (required, issuers)) = (listeners::tls(root, self.base), callers::authentication(root, self.base));
+        let callers = callers::read(root, &issuers);
+        let grpc_address = self.value(Some(root), "grpc_address", listeners::address).unwrap_or(default.grpc_address);
+        let http_address = self.value(Some(root), "http_address", listeners::address);
+        let addresses = [("grpc_address", Some(grpc_address)), ("http_address", http_address)];
+        let required = self.check_open(root, &addresses, required, &callers, tls.as_ref());
         Config {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
-            grpc_address: self.value(Some(root), "grpc_address", loopback).unwrap_or(default.grpc_address),
-            http_address: self.value(Some(root), "http_address", loopback),
+            grpc_address,
+            http_address,
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             watch,
             realms: self.realms(root, decision_log, watch),
-            callers: callers::read(root),
+            callers,
+            tls,
+            authentication: Authentication { required, issuers },
             log,
             decision_log,
             log_origin,
@@ -382,37 +399,6 @@ impl Layers<'_> {
             relationships,
             message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
             tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
-        }
-    }
-
-    /// The options of the decision logs of all realms.
-    fn decision_log(&self, table: Option<&Table<'_>>, default: segment_log::Options) -> segment_log::Options {
-        let number = |name: &str, range| self.number(table, &format!("decision_log.{name}"), range);
-        segment_log::Options {
-            mode: self.value(table, "decision_log.mode", mode).unwrap_or(default.mode),
-            buffer_records_max: number("buffer_records", BUFFER_RECORDS).unwrap_or(default.buffer_records_max),
-            full_wait: number("full_wait_ms", FULL_WAIT_MS).map_or(default.full_wait, Duration::from_millis),
-            segment_bytes_max: number("segment_bytes_max", SEGMENT_BYTES).unwrap_or(default.segment_bytes_max),
-            segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
-                .map_or(default.segment_age_max, Duration::from_secs),
-            ..default
-        }
-    }
-
-    /// Where checkpoints are handed to. A relative path starts at the file's folder.
-    fn witness(&self, table: &Table<'_>) -> witness::Options {
-        let default = witness::Options::default();
-        let read = |key: &str, parse: fn(&str) -> Result<WitnessPlace, String>| {
-            let fault = |message| table.fault(Some(key), format!("`decision_log.witness.{key}` {message}"));
-            parse(&table.text(key)?).map_err(fault).ok()
-        };
-        let file = table.text("file").map(|path| WitnessPlace::File(self.base.join(&*path)));
-        let places = [file, read("syslog", WitnessPlace::syslog), read("url", WitnessPlace::url)];
-        let interval = table.integer("interval_seconds", 1..=86_400).and_then(|seconds| u64::try_from(seconds).ok());
-        witness::Options {
-            places: places.into_iter().flatten().collect(),
-            interval: interval.map_or(default.interval, Duration::from_secs),
-            private_addresses: table.flag("private_addresses"),
         }
     }
 
@@ -438,7 +424,7 @@ impl Layers<'_> {
             let (decision_log, mask) = table
                 .table("decision_log", |table| {
                     let mask = table.table("mask", Mask::read).unwrap_or_default();
-                    (realm_decision_log(table, decision_log), mask)
+                    (decision_log::of_realm(table, decision_log), mask)
                 })
                 .unzip();
             let retention = retention_rules(table);
@@ -508,39 +494,6 @@ const RESERVED: &str = "`hallpass` is the name of the policies that say who read
                         a folder `hallpass` in `policies_dir` replaces those policies";
 
 const MEBIBYTE: i64 = 1024 * 1024;
-const BUFFER_RECORDS: RangeInclusive<i64> = 1..=16_777_216;
-const FULL_WAIT_MS: RangeInclusive<i64> = 0..=10_000;
-const SEGMENT_BYTES: RangeInclusive<i64> = MEBIBYTE..=1024 * MEBIBYTE;
-const SEGMENT_SECONDS: RangeInclusive<i64> = 1..=31_536_000;
-
-/// The options of one realm's decision log; what the table does not say is as for all realms.
-fn realm_decision_log(table: &Table<'_>, all: segment_log::Options) -> segment_log::Options {
-    let number = |name: &str, range| table.integer(name, range).and_then(|number| u64::try_from(number).ok());
-    let chosen = table.text("mode").and_then(|text| {
-        mode(&text).map_err(|message| table.fault(Some("mode"), format!("`decision_log.mode` {message}"))).ok()
-    });
-    segment_log::Options {
-        mode: chosen.unwrap_or(all.mode),
-        buffer_records_max: number("buffer_records", BUFFER_RECORDS).unwrap_or(all.buffer_records_max),
-        full_wait: number("full_wait_ms", FULL_WAIT_MS).map_or(all.full_wait, Duration::from_millis),
-        segment_bytes_max: number("segment_bytes_max", SEGMENT_BYTES).unwrap_or(all.segment_bytes_max),
-        segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
-            .map_or(all.segment_age_max, Duration::from_secs),
-        ..all
-    }
-}
-
-/// What the logs' checkpoints are called by; it must be a name that keys may have.
-fn log_origin(table: &Table<'_>) -> Option<Arc<str>> {
-    let origin = table.text("origin")?;
-    if VerifierKey::new(&origin, [0; 32]).is_none() {
-        let message = format!("`decision_log.origin` `{origin}` is no name, expected one without blanks and `+`");
-        table.fault(Some("origin"), message);
-        return None;
-    }
-    Some(origin)
-}
-
 /// Reads a table that may be absent; what is outside the file counts all the same.
 fn section<T>(root: &Table<'_>, name: &str, read: impl Fn(Option<&Table<'_>>) -> T) -> T {
     root.table(name, |table| read(Some(table))).unwrap_or_else(|| read(None))
@@ -548,26 +501,6 @@ fn section<T>(root: &Table<'_>, name: &str, read: impl Fn(Option<&Table<'_>>) ->
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn mode(text: &str) -> Result<segment_log::Mode, String> {
-    segment_log::Mode::parse(text)
-        .ok_or_else(|| format!("`{text}` is no mode, expected `strict`, `bounded` or `available`"))
-}
-
-/// Takes addresses of this machine only.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("`{text}` is no IP address with a port, expected for example `127.0.0.1:50051`"))?;
-    if address.ip().is_loopback() {
-        return Ok(address);
-    }
-    Err(format!(
-        "`{text}` is not a loopback address, expected 127.0.0.1 or [::1]: callers cannot be authenticated yet, so \
-         whoever reaches the port could ask and write everything; let other machines in through a proxy that \
-         authenticates them"
-    ))
 }
 
 #[cfg(test)]
@@ -720,7 +653,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of authentication, callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships, tls, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
@@ -738,7 +671,7 @@ tokens_cached_max = 0
         );
         let callers = read(&content, &Flags::default(), &[]).unwrap().callers;
         let [ada, omar] = &callers[..] else { panic!("{callers:?}") };
-        assert_eq!((&*ada.name, ada.roles.len(), ada.realms.len(), ada.key), ("ada", 1, 0, digest));
+        assert_eq!((&*ada.name, ada.roles.len(), ada.realms.len(), ada.key), ("ada", 1, 0, Some(digest)));
         assert_eq!((&*omar.name, omar.roles.len(), omar.realms[0].as_str()), ("omar", 2, "edfi"));
 
         let content = format!(
@@ -789,27 +722,6 @@ tokens_cached_max = 0
         let names: Vec<_> = config.realms().unwrap().into_iter().map(|realm| realm.name.to_string()).collect();
         assert_eq!(names, ["one"]);
         assert_eq!(config.caller_policies(), Some(folder.path().join("hallpass")));
-    }
-
-    #[test]
-    fn only_loopback_addresses_are_taken_and_others_are_told_why() {
-        for (address, why) in [
-            ("0.0.0.0:50051", Some("callers cannot be authenticated yet")),
-            ("[::]:50051", Some("callers cannot be authenticated yet")),
-            ("192.0.2.1:50051", Some("callers cannot be authenticated yet")),
-            ("localhost:50051", Some("is no IP address with a port")),
-            ("127.0.0.1", Some("is no IP address with a port")),
-            ("127.0.0.1:0", None),
-            ("127.8.8.8:50051", None),
-            ("[::1]:50051", None),
-        ] {
-            for key in ["grpc_address", "http_address"] {
-                let found = read(&format!("{key} = \"{address}\""), &Flags::default(), &[]).err();
-                assert_eq!(found.is_some(), why.is_some(), "{key} {address}");
-                let is_told = |found: &str| found.contains("hallpass.toml:1:16: ") && found.contains(why.unwrap());
-                assert!(found.as_deref().is_none_or(is_told), "{found:?}");
-            }
-        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use prost_types::Timestamp;
-use tonic::transport::Channel;
 
 use super::{
     Outcome,

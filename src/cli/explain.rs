@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{ArgMatches, Command, FromArgMatches, error::Error as ClapError};
-use tonic::service::interceptor::InterceptedService;
 
 pub(super) use self::json::explanation as json;
 use self::tree::{Line, tree};
@@ -19,11 +18,11 @@ use super::{
     authorize::QuestionArguments,
     check, json as shown_json,
     render::{Form, Screen, Tone, plain},
-    target::{bearer, failed},
+    target::failed,
 };
 use crate::{
     app::authorize::Answer,
-    config::{Environment, Flags},
+    config::Environment,
     domain::{
         decide::decide,
         explain::explain,

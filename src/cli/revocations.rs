@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result};
 use prost_types::Timestamp;
-use tonic::transport::Channel;
 
 use super::{
     Outcome, json,

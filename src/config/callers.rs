@@ -15,19 +15,20 @@ use crate::{
 /// How callers show who they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
-    /// Whether every call must show who makes it; `None` where the file does not say: as soon as a listener is open to other
-    /// machines.
-    pub required: Option<bool>,
+    /// Every call must show who makes it. Where other machines reach a listener that is so; else the file may say it.
+    pub required: bool,
     /// The issuers whose tokens callers may bring in place of keys; paths of key files are absolute.
     pub issuers: Vec<Issuer>,
 }
 
-/// Reads `[authentication]`. Relative paths start at `base`.
-pub(super) fn authentication(root: &Table<'_>, base: &Path) -> Authentication {
+/// Reads `[authentication]`: whether it must show who makes a call, if that is said, and the issuers. Relative paths start at
+/// `base`.
+pub(super) fn authentication(root: &Table<'_>, base: &Path) -> (Option<bool>, Vec<Issuer>) {
     let read = root.table("authentication", |table| {
-        let required = table.has("required").then(|| table.flag("required"));
+        // Asked for in any case, so that it is known.
+        let required = Some(table.flag("required")).filter(|_| table.has("required"));
         let issuers = read_issuers(table).into_iter().map(|(issuer, _)| issuer).collect();
-        Authentication { required, issuers: checked(table, base, issuers) }
+        (required, checked(table, base, issuers))
     });
     read.unwrap_or_default()
 }
@@ -175,5 +176,96 @@ fn check_different(root: &Table<'_>, callers: &[KnownCaller]) {
         if caller.token.is_some() && earlier().any(|other| other.token == caller.token) {
             fault("token");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment, Flags};
+
+    const TLS: &str = "[tls]\ncertificate = \"s.pem\"\nkey = \"k.pem\"\nclient_ca = \"ca.pem\"\n";
+    const ISSUER: &str = "[[authentication.issuers]]\nissuer = \"https://idp.example\"\naudiences = [\"pdp\"]\n\
+                          algorithms = [\"EdDSA\"]\nkeys = { file = \"keys.json\" }\n";
+
+    fn read(content: &str) -> Result<Config, Vec<String>> {
+        let read = Config::read(Path::new("etc/hallpass.toml"), content, &Flags::default(), &Environment::default());
+        read.map_err(|error| error.0.iter().map(|fault| format!("{} {}", fault.line, fault.message)).collect())
+    }
+
+    #[track_caller]
+    fn check(content: &str, expected: &[&str]) {
+        let found = read(content).unwrap_err();
+        for expected in expected {
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:#?}");
+        }
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+    }
+
+    fn caller(name: &str, way: &str) -> String {
+        format!("[callers.{name}]\nroles = [\"enforcer\"]\n{way}\n")
+    }
+
+    #[test]
+    fn a_caller_shows_a_certificate_or_a_token_as_well_as_a_key() {
+        let [one, two, three] = [
+            caller("one", "certificate = \"spiffe://north.example/gateway\""),
+            caller("two", "subject = \"CN=two,O=North\""),
+            caller("three", "token = { issuer = \"https://idp.example\", subject = \"three\" }"),
+        ];
+        let config = read(&format!("{TLS}{ISSUER}{one}{two}{three}")).unwrap();
+        let find = |name: &str| config.callers.iter().find(|caller| *caller.name == *name).unwrap();
+        assert_eq!(find("one").spiffe.as_deref(), Some("spiffe://north.example/gateway"));
+        assert_eq!(find("two").subject.as_deref(), Some("CN=two,O=North"));
+        assert_eq!(find("three").token.as_ref().unwrap().subject.as_ref(), "three");
+        let [issuer] = &config.authentication.issuers[..] else { panic!("one issuer") };
+        assert_eq!(issuer.keys, KeyLocation::File(std::path::absolute("etc/keys.json").unwrap()));
+    }
+
+    #[test]
+    fn a_caller_that_could_never_show_itself_is_a_fault() {
+        check(&caller("one", ""), &["1 caller `one` has nothing to show who it is"]);
+        check(
+            &caller("one", "subject = \"CN=one\""),
+            &["caller `one` shows a certificate, and no listener asks for one"],
+        );
+        let token = caller("one", "token = { issuer = \"https://idp.example\", subject = \"one\" }");
+        check(&token, &["3 `https://idp.example` does not stand under `[[authentication.issuers]]`"]);
+        check(
+            &caller("local", "key_sha256 = \"x\""),
+            &["`local` is no name of a caller", "is not 64 hexadecimal digits"],
+        );
+    }
+
+    #[test]
+    fn names_in_certificates_have_their_form() {
+        for id in
+            ["https://a/b", "spiffe://A/b", "spiffe://a", "spiffe://a/", "spiffe://a/../b", "spiffe://a/b?c", "gateway"]
+        {
+            check(&format!("{TLS}{}", caller("one", &format!("certificate = \"{id}\""))), &["is no SPIFFE id"]);
+        }
+        for subject in ["gateway", "/CN=gateway", "CN=a, O=b", "=a", "CN="] {
+            check(&format!("{TLS}{}", caller("one", &format!("subject = \"{subject}\""))), &["is no whole subject"]);
+        }
+    }
+
+    #[test]
+    fn callers_that_could_be_taken_for_each_other_are_faults() {
+        let ways = [
+            ("certificate = \"spiffe://a/b\"", "certificate"),
+            ("subject = \"CN=a\"", "subject"),
+            ("token = { issuer = \"https://idp.example\", subject = \"a\" }", "token"),
+        ];
+        for (way, what) in ways {
+            let content = format!("{TLS}{ISSUER}{}{}", caller("one", way), caller("two", way));
+            check(&content, &[&format!("has the {what} of another")]);
+        }
+    }
+
+    #[test]
+    fn issuers_of_callers_say_whom_their_tokens_are_for() {
+        check(&ISSUER.replace("[\"pdp\"]", "[]"), &["`https://idp.example` of callers has no `audiences`"]);
+        check(&format!("{ISSUER}{ISSUER}"), &["`https://idp.example` stands twice"]);
+        check("[authentication]\nrequired = 1\n", &["2 `authentication.required` is of type integer"]);
     }
 }

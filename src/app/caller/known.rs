@@ -111,6 +111,12 @@ impl Callers {
         Self { known, admin: Some(admin), policies: Some(policies), ..Self::default() }
     }
 
+    /// The same, whom no policies permit anything.
+    #[cfg(test)]
+    pub(super) fn without_policies(known: Vec<KnownCaller>, admin: KeyDigest) -> Self {
+        Self { known, admin: Some(admin), ..Self::default() }
+    }
+
     /// The same, where every call must show who makes it, also one from this machine.
     #[must_use]
     pub fn requiring(self, is_required: bool) -> Self {
@@ -131,6 +137,11 @@ impl Callers {
     /// The issuers whose tokens callers may bring.
     pub fn issuers(&self) -> &[Issuer] {
         self.tokens.issuers()
+    }
+
+    /// The deployment names its callers.
+    pub(in crate::app) fn are_named(&self) -> bool {
+        !self.known.is_empty()
     }
 
     /// Nothing that is done to policies takes a role: nobody is named, and nothing must be shown.

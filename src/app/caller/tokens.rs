@@ -26,14 +26,15 @@ pub struct Tokens {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self::new(Arc::new(TokenCache::new(TOKENS_MAX)))
+        Self { issuers: Vec::new(), seen: Arc::new(TokenCache::new(TOKENS_MAX)) }
     }
 }
 
 impl Tokens {
-    /// Remembers verified tokens here. Whoever has the issuers' keys drops those of the realm `hallpass` when keys change.
-    pub fn new(seen: Arc<TokenCache<VerifiedCaller>>) -> Self {
-        Self { issuers: Vec::new(), seen }
+    /// Where verified tokens are remembered. Whoever has the issuers' keys drops those of the realm `hallpass` when keys
+    /// change.
+    pub fn seen(&self) -> &Arc<TokenCache<VerifiedCaller>> {
+        &self.seen
     }
 
     pub(super) fn of(self, issuers: Vec<Issuer>) -> Self {

@@ -8,7 +8,7 @@ mod policies;
 use std::{fmt, sync::Arc};
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     http::{
         HeaderValue,
         header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -23,12 +23,17 @@ use prometheus_client::{
 };
 
 use super::{Shared, problem::Problem};
-use crate::app::{App, ports::LogStatus};
+use crate::{
+    app::{App, caller::Right, ports::LogStatus},
+    transport::layer::caller::presented,
+};
 
 const CONTENT: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// `GET /metrics`.
-pub(super) async fn of_service(State(shared): State<Shared>) -> Result<Response, Problem> {
+pub(super) async fn of_service(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let presented = presented(request.headers(), request.extensions());
+    shared.app.may_ask(&presented, "", Right::ReadMetrics, "").await.map_err(|error| Problem::of(&error))?;
     let text = render(&shared.app).map_err(|_| Problem::no_such_path())?;
     let mut response = text.into_response();
     response.headers_mut().insert(CONTENT_TYPE, CONTENT);
