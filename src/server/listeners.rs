@@ -7,6 +7,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 
+use super::observing::Observing;
 use crate::{
     app::App,
     config::{Config, ConfigError},
@@ -99,11 +100,13 @@ impl Bound {
         app: &Arc<App>,
         config: &Config,
         extra: impl FnOnce(Routes) -> Routes,
+        observing: &Observing,
         accepting: &CancellationToken,
     ) -> Result<Listening> {
         let Self { grpc: (listener, grpc_address), http, certificates } = self;
         let options = grpc::Options { message_bytes_max: config.message_bytes_max };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
+        let services = routes.clone();
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
@@ -111,6 +114,7 @@ impl Bound {
             .http2_keepalive_interval(Some(PING_AFTER))
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(4 * 1024 * 1024)
+            .layer(observing.grpc(grpc_address))
             .layer(WithCaller::new(Arc::clone(app)))
             .add_routes(extra(routes))
             .serve_with_incoming_shutdown(
@@ -119,14 +123,20 @@ impl Bound {
             );
         let http = http.map(|(listener, address)| {
             let limits = http::Limits::default();
-            let routes = http::routes(Arc::clone(app), limits).layer(WithCaller::new(Arc::clone(app)));
+            let scheme = if certificates.is_some() { "https" } else { "http" };
+            let public_url =
+                config.public_url.as_deref().map_or_else(|| format!("{scheme}://{address}"), str::to_owned);
+            let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
+            let routes = routes.merge(http::json::routes(services, limits)).layer(WithCaller::new(Arc::clone(app)));
+            let routes = routes.layer(observing.http(address));
             let security = security(certificates.as_ref(), Protocol::Http1);
             let places = Limits { connections_max: limits.connections_max, ..Limits::default() };
             let connections = Acceptor::start(listener, security, places);
             let serving = tokio::spawn(http::serve(connections, routes, limits, accepting.clone()));
             tracing::info!(http_address = %address, "taking requests over HTTP");
-            Http { address, serving }
+            anyhow::Ok(Http { address, serving })
         });
+        let http = http.transpose()?;
         Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http, certificates })
     }
 }

@@ -412,7 +412,7 @@ impl Listener {
         let service = server::Service::open(&home.config()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let routes = routes(Arc::clone(service.app()), limits);
+        let routes = routes(Arc::clone(service.app()), limits, "http://127.0.0.1").unwrap();
         let places = listener::Limits { connections_max: limits.connections_max, ..listener::Limits::default() };
         let acceptor = Acceptor::start(listener, Security::Plain, places);
         tokio::spawn(serve(acceptor, routes, limits, stop.clone()));

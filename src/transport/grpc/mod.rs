@@ -8,6 +8,7 @@ mod authorization;
 mod call;
 mod convert;
 mod decisions;
+mod door;
 mod health;
 mod known;
 mod page_token;
@@ -26,11 +27,11 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
 pub(crate) use self::convert::authorization::answer as wire_answer;
-pub use self::health::Health;
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, known::ForKnown,
     policies::Policies, privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
 };
+pub use self::{door::door, health::Health};
 use crate::{
     app::App,
     proto::{
