@@ -24,6 +24,7 @@ use self::{listeners::Listening, observing::Observing};
 use crate::{
     app::{App, realm_state::RealmState},
     config::Config,
+    transport::listener::Certificates,
 };
 
 /// The file of the data folder with the local admin token.
@@ -53,6 +54,9 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     let observing = Observing::start(&config, Arc::clone(service.app.meter()))?;
     let listening = bound.serve(&service.app, &config, extra, &observing, &accepting).await?;
     tasks::spawn(&service, &working);
+    if let Some(certificates) = listening.certificates.clone() {
+        tokio::spawn(working.clone().run_until_cancelled_owned(certificates.follow()));
+    }
     let grpc_address = listening.grpc_address;
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
     let addresses: Vec<_> = [Some(config.grpc_address), config.http_address].into_iter().flatten().collect();
@@ -91,6 +95,11 @@ impl Running {
         &self.service.app
     }
 
+    /// The certificates of the listeners, if they have TLS.
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.listening.certificates.as_ref()
+    }
+
     /// Returns when the service ends by itself, which it does only when it can take no more connections.
     pub async fn ended(&mut self) -> anyhow::Error {
         let http_ended = async {
@@ -117,7 +126,7 @@ impl Running {
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
         let Self { service, listening, observing, accepting, working, announce, drain_max } = self;
-        let Listening { health, grpc: serving, http, grpc_address: _ } = listening;
+        let Listening { health, grpc: serving, http, grpc_address: _, certificates: _ } = listening;
         tracing::info!("stopping");
         service.app.begin_to_drain();
         health.drain().await;

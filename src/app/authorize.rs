@@ -161,7 +161,8 @@ impl App {
     }
 
     pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&request.realm, &request.credentials)?);
+        let named = self.realm_of(&request.realm, &request.credentials);
+        let state = Arc::clone(named.map_err(|error| self.refusal_to_ask(&request.presented, error))?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
             && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()

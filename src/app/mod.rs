@@ -221,11 +221,8 @@ impl App {
             if name.is_empty() {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
-            Error::new(
-                Kind::NotFound,
-                "REALM_UNKNOWN",
-                format!("there is no such realm, expected one of {}", self.realm_names()),
-            )
+            let expected = self.realm_names();
+            Error::new(Kind::NotFound, "REALM_UNKNOWN", format!("there is no such realm, expected one of {expected}"))
         })
     }
 
@@ -252,7 +249,11 @@ impl App {
         realms.next().filter(|_| realms.next().is_none())
     }
 
+    /// What a realm's name may be; where callers have names, each has its own realms, and hears nothing of others.
     fn realm_names(&self) -> String {
+        if self.callers.are_named() {
+            return "those that the caller may call about".to_owned();
+        }
         self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
     }
 

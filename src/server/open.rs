@@ -19,14 +19,14 @@ use crate::{
     app::{
         App,
         allowance::{Allowance, Rates},
-        caller::{self, CallerPolicies, Callers, KeyDigest},
+        caller::{self, CallerPolicies, Callers, KeyDigest, Tokens},
         people::People,
         ports::archive::Archive,
-        ports::{BeforeGroup, Clock, DecisionLog as _, Stores},
+        ports::{BeforeGroup, Clock, DecisionLog as _, KeySource as _, Stores},
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
-    config::{Config, ConfigError, RealmConfig},
+    config::{Authentication, Config, ConfigError, RealmConfig},
     domain::{id::RealmName, pseudonym::PseudonymKey},
     metrics,
     provider::{
@@ -79,8 +79,13 @@ impl Service {
         let meter = metrics::new();
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
-        let changed = Box::new(move |realm: &RealmName| verified.drop_realm(realm));
-        let jwks = Arc::new(Jwks::counted(Arc::clone(&clock), changed, Arc::clone(&meter)));
+        let callers_tokens = Tokens::default();
+        let of_callers = Arc::clone(callers_tokens.seen());
+        let rotated = move |realm: &RealmName| {
+            verified.drop_realm(realm);
+            of_callers.drop_realm(realm);
+        };
+        let jwks = Arc::new(Jwks::counted(Arc::clone(&clock), Box::new(rotated), Arc::clone(&meter)));
         let mut places: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.place.clone())).collect();
         let folders: BTreeMap<_, _> =
             places.iter().map(|(name, place)| (name.clone(), place.folder().to_owned())).collect();
@@ -111,7 +116,10 @@ impl Service {
         }
         let source = Arc::new(RealmFolders::new(places).with_shadows(shadows));
         let caller_policies = CallerPolicies::start(&caller_policies, clock.now_us()).map_err(ConfigError)?;
+        let Authentication { required, issuers } = config.authentication.clone();
+        keys.set_issuers(&caller::REALM.parse()?, &issuers);
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
+        let callers = callers.requiring(required).with_issuers(issuers, callers_tokens);
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
         let app = app.with_step_back(step_back).with_meter(meter).with_allowance(allowance);

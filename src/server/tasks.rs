@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use crate::{
-    app::{App, ports::KeySource as _},
+    app::{App, caller, ports::KeySource as _},
+    domain::id::RealmName,
     provider::jwks::Jwks,
 };
 
@@ -44,6 +45,12 @@ async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
     for realm in app.realms() {
         for issuer in &realm.policies().realm.file.issuers {
             let (jwks, realm, issuer) = (Arc::clone(&jwks), realm.name.clone(), Arc::clone(&issuer.issuer));
+            first.spawn(async move { drop(jwks.keys(&realm, &issuer, None).await) });
+        }
+    }
+    if let Ok(realm) = caller::REALM.parse::<RealmName>() {
+        for issuer in app.callers().issuers() {
+            let (jwks, realm, issuer) = (Arc::clone(&jwks), realm.clone(), Arc::clone(&issuer.issuer));
             first.spawn(async move { drop(jwks.keys(&realm, &issuer, None).await) });
         }
     }
