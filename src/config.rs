@@ -7,6 +7,7 @@ mod decision_log;
 mod listeners;
 mod policies;
 mod public_url;
+mod tracing;
 
 use std::{
     cell::RefCell,
@@ -66,6 +67,8 @@ pub struct Config {
     pub callers: Vec<KnownCaller>,
     /// The service's own log.
     pub log: telemetry::Options,
+    /// Where traces go; `None` for nowhere.
+    pub tracing: Option<telemetry::otlp::Options>,
     /// How decisions are kept.
     pub decision_log: segment_log::Options,
     /// What the logs' checkpoints are called by, before a slash and the realm's name; `None` for what is made at first.
@@ -115,6 +118,7 @@ impl Default for Config {
             realms: Vec::new(),
             callers: Vec::new(),
             log: telemetry::Options::default(),
+            tracing: None,
             decision_log: segment_log::Options::default(),
             log_origin: None,
             witness: witness::Options::default(),
@@ -156,6 +160,12 @@ pub struct Flags {
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// Where traces go over OTLP: http:// on this machine, or https:// [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    pub tracing_otlp_endpoint: Option<String>,
+    /// The share of requests without a trace of their own that are traced, 0 to 1 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub tracing_sample_ratio: Option<String>,
     /// strict: decisions are on disk before the answer; bounded: within about 20 ms; available: like bounded, and what cannot be kept is answered and counted [default: bounded]
     #[arg(long, value_name = "MODE")]
     pub decision_log_mode: Option<String>,
@@ -196,6 +206,8 @@ impl Flags {
             "watch" => &self.watch,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,
+            "tracing.otlp_endpoint" => &self.tracing_otlp_endpoint,
+            "tracing.sample_ratio" => &self.tracing_sample_ratio,
             "decision_log.mode" => &self.decision_log_mode,
             "decision_log.buffer_records" => &self.decision_log_buffer_records,
             "decision_log.full_wait_ms" => &self.decision_log_full_wait_ms,
@@ -386,6 +398,7 @@ impl Layers<'_> {
             realms: self.realms(root, decision_log, watch),
             callers: callers::read(root),
             log,
+            tracing: section(root, "tracing", |table| tracing::read(self, table)),
             decision_log,
             log_origin,
             witness,

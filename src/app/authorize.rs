@@ -11,6 +11,7 @@ use crate::{
         explain::{Explain, ExplainLevel},
         open_question::{Asked, held},
         people::RecordedPrincipal,
+        ports::trace,
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
         shadow::Seen,
@@ -142,6 +143,7 @@ impl App {
         let realm = snapshot.state.name.as_str();
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
+        trace::note_caller(&asker);
         // A token of its subject speaks for itself.
         if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
@@ -366,6 +368,13 @@ fn record_of(
         adapter: Some(remarks.adapter),
     };
     people.mask.apply(&mut record, &people.hashes);
+    trace::note_decision(|| trace::Decided {
+        realm: snapshot.state.name.as_str().into(),
+        is_allowed: decision.outcome == Outcome::Allowed,
+        reason: decision.reasons.first().map(|reason| Arc::clone(&reason.code)).unwrap_or_default(),
+        policy_version: Arc::clone(&decision.policy_version.0),
+        adapter: remarks.adapter.as_str(),
+    });
     record
 }
 

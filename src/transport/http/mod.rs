@@ -8,6 +8,7 @@ mod authzen;
 mod body;
 mod credentials;
 mod discovery;
+pub mod json;
 mod listener;
 mod metrics;
 mod oauth_token;

@@ -14,12 +14,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value as Json, json};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::answer;
 use crate::{
     app::error::{Error, Kind},
-    domain::{decision::Denial, value::Value},
+    domain::{access_request::FieldFault, decision::Denial, value::Value},
 };
 
 /// A refusal on its way to the client.
@@ -207,7 +209,7 @@ impl Problem {
 
     /// The members, as far as they say something. A realm's words without type, title, detail and further members mean no
     /// body at all.
-    fn body(&self) -> Option<Json> {
+    pub(super) fn body(&self) -> Option<Json> {
         let Content { status, denial, has_empty_members, correlation_id, .. } = &*self.0;
         let Denial { status: _, problem_type, title, detail, errors, headers: _, members: further } = denial;
         if problem_type.is_empty() && title.is_empty() && detail.is_empty() && further.is_empty() {
@@ -228,6 +230,74 @@ impl Problem {
         // A realm may have a member `status` of its own.
         members.extend(further.iter().map(|(name, value)| (name.to_string(), member(value))));
         Some(Json::Object(members))
+    }
+}
+
+/// Refusals of the API as JSON.
+impl Problem {
+    /// A call that the services refused, or that failed.
+    pub(super) fn of_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let code = details.error_info().map_or("INTERNAL", |info| &info.reason);
+        let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
+        let errors = violations.iter().map(|violation| match &*violation.field {
+            "" => violation.description.clone(),
+            field => format!("{field} {}", violation.description),
+        });
+        let mut problem = Self::with_errors(http_status(status.code()), code, status.message(), errors.collect());
+        if status.code() == Code::Unauthenticated {
+            problem = problem.with(WWW_AUTHENTICATE, "Bearer");
+        }
+        if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+            let seconds = delay.as_millis().div_ceil(1_000).max(1);
+            problem.0.headers.extend(seconds.to_string().parse().map(|seconds| (RETRY_AFTER, seconds)));
+        }
+        problem
+    }
+
+    /// A message with members that are wrong; `what` is the text that it was read from.
+    pub(super) fn of_fields(what: &str, faults: &[FieldFault]) -> Self {
+        let errors = faults.iter().map(|FieldFault { field, message }| format!("{field} {message}"));
+        let detail = format!("{what} is not the message that was expected");
+        Self::with_errors(StatusCode::BAD_REQUEST, "INVALID_REQUEST", &detail, errors.collect())
+    }
+
+    /// A text that is not the JSON that is read.
+    pub(super) fn not_json(what: &str, reason: &str) -> Self {
+        Self::with_errors(StatusCode::BAD_REQUEST, "BODY_NOT_JSON", &format!("{what} {reason}"), Vec::new())
+    }
+
+    /// A body of another type than these.
+    pub(super) fn type_unknown(expected: &[&str]) -> Self {
+        let detail = format!("expected a body of type {}", expected.join(" or "));
+        Self::with_errors(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BODY_TYPE_UNKNOWN", &detail, Vec::new())
+    }
+
+    fn with_errors(status: StatusCode, code: &str, detail: &str, errors: Vec<String>) -> Self {
+        Self::new(status, code, Denial { errors, ..plain(status, detail) })
+    }
+
+    /// With the member `code`, for programs, and no further one.
+    pub(super) fn with_code(mut self) -> Self {
+        let code = (Arc::from("code"), Value::String(Arc::clone(&self.0.code)));
+        self.0.denial.members = [code].into_iter().collect();
+        self
+    }
+}
+
+/// The status of a gRPC code (google.rpc.Code, "HTTP Mapping"); what the mapping has for nobody's use here is our fault.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Aborted | Code::FailedPrecondition => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
