@@ -145,7 +145,8 @@ impl Told {
     /// The ids or names that a search found, sorted.
     pub(super) fn found(&self) -> Vec<String> {
         let json = self.json();
-        let name = |result: &Json| result.get("id").or_else(|| result.get("name")).unwrap().as_str().unwrap().to_owned();
+        let name =
+            |result: &Json| result.get("id").or_else(|| result.get("name")).unwrap().as_str().unwrap().to_owned();
         let mut found: Vec<String> = json["results"].as_array().unwrap().iter().map(name).collect();
         found.sort();
         found
@@ -226,7 +227,8 @@ impl Library {
 
     /// The newest records of questions that came by AuthZEN.
     pub(super) async fn records(&self) -> Vec<pb::DecisionRecord> {
-        let request = pb::QueryDecisionsRequest { realm: REALM_NAME.to_owned(), page_size: 1_000, ..Default::default() };
+        let request =
+            pb::QueryDecisionsRequest { realm: REALM_NAME.to_owned(), page_size: 1_000, ..Default::default() };
         let decisions = self.service.decisions().query_decisions(request).await.unwrap().into_inner().decisions;
         decisions.into_iter().filter(|record| record.adapter == "authzen").collect()
     }

@@ -26,7 +26,8 @@ async fn obligations_of_an_allow_are_always_told() {
 async fn reasons_are_told_to_who_asks_for_them() {
     let library = Library::start().await;
     let denied = question("ana", "borrow", "n-2");
-    let by_context = library.ask("evaluation", &with(denied.clone(), "", "context", json!({ "explain": true }))).await.json();
+    let by_context =
+        library.ask("evaluation", &with(denied.clone(), "", "context", json!({ "explain": true }))).await.json();
     let by_header = library.request("evaluation").header("x-hallpass-explain", "reasons").body(denied.to_string());
     let by_header = library.send(by_header).await.json();
     for told in [by_context, by_header] {
@@ -84,7 +85,11 @@ async fn what_the_realm_has_no_words_for_is_denied_and_on_record() {
         let asked = if parent.is_empty() { asked } else { with(asked, "", "context", json!({})) };
         let asked = with(asked.clone(), "/context", "explain", json!(true));
         let told = library.ask("evaluation", &asked).await.json();
-        assert_eq!((&told["decision"], &told["context"]["code"]), (&json!(false), &json!("QUESTION_NOT_UNDERSTOOD")), "{value}");
+        assert_eq!(
+            (&told["decision"], &told["context"]["code"]),
+            (&json!(false), &json!("QUESTION_NOT_UNDERSTOOD")),
+            "{value}"
+        );
         let record = library.record(&told["context"]["id"]).await;
         assert_eq!((record.adapter.as_str(), record.resource_id.as_str()), ("authzen", ""), "{value}");
         assert_eq!(record.caller, "local");

@@ -20,7 +20,9 @@ fn check(told: &Told, status: StatusCode) {
 async fn a_body_that_is_not_what_it_should_be_is_malformed() {
     let library = Library::start().await;
     let good = question("ana", "look", "n-1").to_string();
-    let deep = |levels: usize| good.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(levels - 1), "]".repeat(levels - 1)), 1);
+    let deep = |levels: usize| {
+        good.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(levels - 1), "]".repeat(levels - 1)), 1)
+    };
     assert!(library.send(library.request("evaluation").body(deep(32))).await.decision());
     for body in [
         String::new(),
@@ -69,7 +71,10 @@ async fn a_body_of_a_mebibyte_is_read_and_no_longer_one() {
         format!("{good}{filled}")
     };
     assert!(library.send(library.request("evaluation").body(of_length(1 << 20))).await.decision());
-    check(&library.send(library.request("evaluation").body(of_length((1 << 20) + 1))).await, StatusCode::PAYLOAD_TOO_LARGE);
+    check(
+        &library.send(library.request("evaluation").body(of_length((1 << 20) + 1))).await,
+        StatusCode::PAYLOAD_TOO_LARGE,
+    );
 }
 
 #[tokio::test]
@@ -131,7 +136,10 @@ async fn the_metadata_name_the_base_and_all_endpoints() {
             })
         );
     }
-    check(&library.send(client().get(format!("{http}/.well-known/authzen-configuration/nowhere"))).await, StatusCode::NOT_FOUND);
+    check(
+        &library.send(client().get(format!("{http}/.well-known/authzen-configuration/nowhere"))).await,
+        StatusCode::NOT_FOUND,
+    );
 }
 
 #[tokio::test]
@@ -156,4 +164,30 @@ async fn a_realm_without_the_section_has_no_such_paths() {
     for path in ["/edfi/access/v1/evaluation", "/access/v1/evaluation"] {
         check(&library.send(library.at(path).body(asked.clone())).await, StatusCode::NOT_FOUND);
     }
+}
+
+#[tokio::test]
+async fn a_log_that_takes_nothing_is_an_error_and_no_decision() {
+    let mut home = crate::token_info::home();
+    home.rules = home.path("library");
+    super::library::write_realm(&home.rules, "");
+    let service = hallpass::server::Service::open(&home.config()).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (base, stop) =
+        (format!("http://{}", listener.local_addr().unwrap()), tokio_util::sync::CancellationToken::new());
+    let limits = hallpass::transport::http::Limits::default();
+    let routes = hallpass::transport::http::routes(std::sync::Arc::clone(service.app()), limits, &base).unwrap();
+    tokio::spawn(hallpass::transport::http::serve(listener, routes, limits, stop.clone()));
+    service.app().close().await;
+    for path in ["evaluation", "evaluations", "search/resource", "search/action"] {
+        let mut asked = question("ana", "look", "n-1");
+        if path == "evaluations" {
+            asked["evaluations"] = json!([{}, {}]);
+        }
+        let request = client().post(format!("{base}/edfi/access/v1/{path}")).header(CONTENT_TYPE, "application/json");
+        let response = request.body(asked.to_string()).send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        check(&Told { status, headers, text: response.text().await.unwrap() }, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    stop.cancel();
 }

@@ -17,7 +17,8 @@ async fn subjects_are_those_whom_the_answer_would_be_yes() {
     let told = library.ask("search/subject", &asked).await;
     assert_eq!(told.text, r#"{"results":[{"type":"reader","id":"ana"},{"type":"reader","id":"bob"}]}"#);
     // Their type is as it was asked for, and neither an id nor what is said of anybody counts.
-    let asked = with(asked, "", "subject", json!({ "type": "visitor", "id": "cid", "properties": { "role": "keeper" } }));
+    let asked =
+        with(asked, "", "subject", json!({ "type": "visitor", "id": "cid", "properties": { "role": "keeper" } }));
     let told = library.ask("search/subject", &asked).await;
     assert_eq!(told.text, r#"{"results":[{"type":"visitor","id":"ana"},{"type":"visitor","id":"bob"}]}"#);
 }
@@ -58,7 +59,10 @@ async fn actions_are_those_to_which_the_answer_would_be_yes_by_their_names() {
     let library = Library::start().await;
     let asked = |reader: &str, book: &str| without(question(reader, "", book), "", "action");
     let told = library.ask("search/action", &asked("ana", "n-1")).await;
-    assert_eq!(told.text, r#"{"results":[{"name":"borrow"},{"name":"view"}],"context":{"obligations":[{"id":"stamp"}]}}"#);
+    assert_eq!(
+        told.text,
+        r#"{"results":[{"name":"borrow"},{"name":"view"}],"context":{"obligations":[{"id":"stamp"}]}}"#
+    );
     assert_eq!(library.ask("search/action", &asked("ana", "n-2")).await.found(), ["view"]);
     assert!(library.ask("search/action", &asked("ana", "s-1")).await.found().is_empty());
     let mut keeper = asked("ana", "n-2");
@@ -160,4 +164,67 @@ async fn whatever_is_found_may_be_done_and_whatever_may_be_done_is_found() {
             }
         }
     }
+}
+
+/// Numbers that look drawn, the same each time.
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+#[tokio::test]
+async fn in_any_world_searches_find_what_questions_permit() {
+    let library = Library::start().await;
+    let mut drawn = Drawn(7);
+    let (readers, books): (Vec<String>, Vec<String>) =
+        ((0..6).map(|n| format!("w-{n}")).collect(), (0..7).map(|n| format!("b-{n}")).collect());
+    let mut permitted = 0;
+    for _ in 0..6 {
+        let branch = |drawn: &mut Drawn| ["east", "west", "far"][drawn.below(3) as usize];
+        let reader = |id: &String| {
+            let branches = vec![branch(&mut drawn); drawn.below(2) as usize];
+            let role = if drawn.below(3) == 0 { json!("keeper") } else { json!(null) };
+            json!({ "id": id, "branches": branches, "role": role }).to_string()
+        };
+        let records: Vec<String> = readers.iter().map(reader).collect();
+        library.service.import("readers", &records).await;
+        let book = |id: &String| {
+            let shelf = [json!("open"), json!("closed"), json!(null)][drawn.below(3) as usize].clone();
+            json!({ "id": id, "branch": branch(&mut drawn), "shelf": shelf }).to_string()
+        };
+        let records: Vec<String> = books.iter().map(book).collect();
+        library.service.import("books", &records).await;
+        for action in ["look", "borrow", "burn"] {
+            permitted += agree(&library, action, &readers, &books).await;
+        }
+    }
+    assert!(permitted > 50, "{permitted}");
+}
+
+/// Holds all searches for an action against all questions about it; how many are permitted.
+async fn agree(library: &Library, action: &str, readers: &[String], books: &[String]) -> usize {
+    let pairs: Vec<(&String, &String)> =
+        readers.iter().flat_map(|reader| books.iter().map(move |book| (reader, book))).collect();
+    let items: Vec<Json> = pairs.iter().map(|(reader, book)| question(reader, action, book)).collect();
+    let told = library.ask("evaluations", &json!({ "evaluations": items })).await.json();
+    let decisions = told["evaluations"].as_array().unwrap().iter().map(|item| item["decision"] == json!(true));
+    let yes: Vec<(&String, &String)> =
+        pairs.iter().zip(decisions).filter(|(_, yes)| *yes).map(|(pair, _)| *pair).collect();
+    for book in books {
+        let found = library.ask("search/subject", &question("", action, book)).await.found();
+        let found: Vec<&String> = found.iter().filter(|id| readers.contains(id)).collect();
+        let expected: Vec<&String> = yes.iter().filter(|(_, of)| *of == book).map(|(reader, _)| *reader).collect();
+        assert_eq!(found, expected, "{action} {book}");
+    }
+    for reader in readers {
+        let found = library.ask("search/resource", &question(reader, action, "")).await.found();
+        let found: Vec<&String> = found.iter().filter(|id| books.contains(id)).collect();
+        let expected: Vec<&String> = yes.iter().filter(|(of, _)| *of == reader).map(|(_, book)| *book).collect();
+        assert_eq!(found, expected, "{reader} {action}");
+    }
+    yes.len()
 }
