@@ -17,6 +17,7 @@ mod decide;
 mod docs;
 mod exports;
 mod faults;
+mod fuzz;
 mod grandbend;
 mod grants;
 mod health;

@@ -53,7 +53,11 @@ fn content_type(headers: &HeaderMap) -> Result<fn(Bytes) -> Content, BodyFault> 
     }
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, BodyFault> {
+/// Reads a body to its end.
+///
+/// # Errors
+/// Longer than that, or broken off.
+pub(super) async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, BodyFault> {
     let mut parts = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(part) = parts.next().await {

@@ -35,6 +35,8 @@ struct Content {
     denial: Denial,
     /// Members without content are there too.
     has_empty_members: bool,
+    /// It is said as one sentence of plain text.
+    is_text: bool,
     correlation_id: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -110,6 +112,12 @@ impl Problem {
         Self::new(status, "METHOD_NOT_ALLOWED", plain(status, &format!("expected {allowed}"))).with(ALLOW, allowed)
     }
 
+    /// The request is not what the interface wants; the sentence says what is wrong.
+    pub(super) fn malformed(message: &str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(status, "REQUEST_MALFORMED", plain(status, message))
+    }
+
     /// Too many answers are under way.
     pub(super) fn busy() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -140,7 +148,24 @@ impl Problem {
             tracing::warn!(code = error.reason, "a use case failed: {error}");
         }
         let problem = Self::new(status, error.reason, plain(status, detail));
-        if may_help { problem.with(RETRY_AFTER, "1") } else { problem }
+        let problem = if may_help { problem.with(RETRY_AFTER, "1") } else { problem };
+        if status == StatusCode::UNAUTHORIZED { problem.with(WWW_AUTHENTICATE, "Bearer") } else { problem }
+    }
+
+    /// The same as the sentence alone, for interfaces that know no problems: `AuthZEN` 1.0 section 10.1.1. What has become
+    /// out of date is a fault of the request there.
+    pub(super) fn as_text(mut self) -> Self {
+        self.0.is_text = true;
+        if self.0.status == StatusCode::CONFLICT {
+            self.0.status = StatusCode::BAD_REQUEST;
+        }
+        self
+    }
+
+    /// What is said.
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.0.denial.detail
     }
 
     fn new(status: StatusCode, code: &str, denial: Denial) -> Self {
@@ -149,6 +174,7 @@ impl Problem {
             code: code.into(),
             denial,
             has_empty_members: false,
+            is_text: false,
             correlation_id: String::new(),
             headers: Vec::new(),
         }))
@@ -166,8 +192,8 @@ impl Problem {
     }
 
     /// Takes the caller's id of the request as the problem's, or else one of its own.
-    pub(super) fn name_request(&mut self, id: Option<&HeaderValue>) {
-        let given = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+    pub(super) fn name_request(&mut self, id: Option<&str>) {
+        let given = id.map(str::to_owned);
         self.0.correlation_id = given.unwrap_or_else(|| Uuid::now_v7().to_string());
     }
 
@@ -368,7 +394,10 @@ impl IntoResponse for Problem {
         for (name, value) in headers_of(&self.0.denial) {
             headers.insert(name, value);
         }
-        if let Some(body) = body {
+        if self.0.is_text {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            *response.body_mut() = Body::from(self.0.denial.detail.clone());
+        } else if let Some(body) = body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             *response.body_mut() = Body::from(body.to_string());
         }
