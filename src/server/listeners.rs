@@ -106,7 +106,8 @@ impl Bound {
             let limits = http::Limits::default();
             let public_url = config.public_url.as_deref().map_or_else(|| format!("http://{address}"), str::to_owned);
             let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
-            let routes = routes.merge(http::json::routes(services, limits)).layer(observing.http(address));
+            let calls = http::json::routes(services, http::Limits { body_bytes_max: CALL_BYTES_MAX, ..limits });
+            let routes = routes.merge(calls).layer(observing.http(address));
             let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
             tracing::info!(http_address = %address, "taking requests over HTTP");
             anyhow::Ok(Http { address, serving })
