@@ -12,6 +12,7 @@ mod principal;
 mod profiles;
 mod reasons;
 mod resources;
+mod routes;
 mod settings;
 mod token_info;
 mod token_rules;
@@ -34,6 +35,7 @@ pub use {
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
+    routes::{Mapping, QUERY_TOKEN, RouteSettings, Words},
     settings::SETTINGS,
     token_info::TokenInfoSettings,
     trusted::{Trusted, TrustedList},
@@ -76,6 +78,8 @@ pub struct RealmFile {
     pub token_info: Option<TokenInfoSettings>,
     /// How applications get tokens over HTTP, where the realm issues them.
     pub oauth_token: Option<OauthTokenSettings>,
+    /// What requests of HTTP ask for, where gateways ask about them.
+    pub routes: Option<RouteSettings>,
 }
 
 impl RealmFile {
@@ -108,6 +112,7 @@ impl RealmFile {
             let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
             let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
             let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
+            let routes = root.table("routes", routes::read_routes);
             Some(Self {
                 title: title?,
                 issuers,
@@ -126,6 +131,7 @@ impl RealmFile {
                 denial_lists,
                 token_info: token_info.flatten(),
                 oauth_token,
+                routes,
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -169,7 +175,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
+                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, routes, settings, title, token_info, trusted",
             ]
         );
     }
