@@ -3,6 +3,8 @@
 //! Defaults, then the file, then the environment, then flags: the later one counts. Nothing else reads the environment.
 
 mod callers;
+mod decision_log;
+mod listeners;
 mod policies;
 
 use std::{
@@ -30,11 +32,10 @@ use crate::{
         issuer::Issuer,
         mask::Mask,
         realm_file::read_issuers,
-        signed_note::VerifierKey,
     },
     provider::{
         realm_files::Place,
-        witness::{self, Place as WitnessPlace},
+        witness::{self},
     },
     storage::{segment_log, sled},
     telemetry,
@@ -349,7 +350,7 @@ impl Layers<'_> {
         });
         let kept = default.decision_log;
         let (decision_log, log_origin, witness) = section(root, "decision_log", |table| {
-            let origin = table.and_then(log_origin);
+            let origin = table.and_then(decision_log::origin);
             let witness = table.and_then(|table| table.table("witness", |table| self.witness(table)));
             (self.decision_log(table, kept), origin, witness.unwrap_or_default())
         });
@@ -369,8 +370,8 @@ impl Layers<'_> {
         let watch = self.value(Some(root), "watch", policies::watch).unwrap_or(default.watch);
         Config {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
-            grpc_address: self.value(Some(root), "grpc_address", loopback).unwrap_or(default.grpc_address),
-            http_address: self.value(Some(root), "http_address", loopback),
+            grpc_address: self.value(Some(root), "grpc_address", listeners::loopback).unwrap_or(default.grpc_address),
+            http_address: self.value(Some(root), "http_address", listeners::loopback),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             watch,
             realms: self.realms(root, decision_log, watch),
@@ -382,37 +383,6 @@ impl Layers<'_> {
             relationships,
             message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
             tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
-        }
-    }
-
-    /// The options of the decision logs of all realms.
-    fn decision_log(&self, table: Option<&Table<'_>>, default: segment_log::Options) -> segment_log::Options {
-        let number = |name: &str, range| self.number(table, &format!("decision_log.{name}"), range);
-        segment_log::Options {
-            mode: self.value(table, "decision_log.mode", mode).unwrap_or(default.mode),
-            buffer_records_max: number("buffer_records", BUFFER_RECORDS).unwrap_or(default.buffer_records_max),
-            full_wait: number("full_wait_ms", FULL_WAIT_MS).map_or(default.full_wait, Duration::from_millis),
-            segment_bytes_max: number("segment_bytes_max", SEGMENT_BYTES).unwrap_or(default.segment_bytes_max),
-            segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
-                .map_or(default.segment_age_max, Duration::from_secs),
-            ..default
-        }
-    }
-
-    /// Where checkpoints are handed to. A relative path starts at the file's folder.
-    fn witness(&self, table: &Table<'_>) -> witness::Options {
-        let default = witness::Options::default();
-        let read = |key: &str, parse: fn(&str) -> Result<WitnessPlace, String>| {
-            let fault = |message| table.fault(Some(key), format!("`decision_log.witness.{key}` {message}"));
-            parse(&table.text(key)?).map_err(fault).ok()
-        };
-        let file = table.text("file").map(|path| WitnessPlace::File(self.base.join(&*path)));
-        let places = [file, read("syslog", WitnessPlace::syslog), read("url", WitnessPlace::url)];
-        let interval = table.integer("interval_seconds", 1..=86_400).and_then(|seconds| u64::try_from(seconds).ok());
-        witness::Options {
-            places: places.into_iter().flatten().collect(),
-            interval: interval.map_or(default.interval, Duration::from_secs),
-            private_addresses: table.flag("private_addresses"),
         }
     }
 
@@ -438,7 +408,7 @@ impl Layers<'_> {
             let (decision_log, mask) = table
                 .table("decision_log", |table| {
                     let mask = table.table("mask", Mask::read).unwrap_or_default();
-                    (realm_decision_log(table, decision_log), mask)
+                    (decision_log::of_realm(table, decision_log), mask)
                 })
                 .unzip();
             let retention = retention_rules(table);
@@ -508,39 +478,6 @@ const RESERVED: &str = "`hallpass` is the name of the policies that say who read
                         a folder `hallpass` in `policies_dir` replaces those policies";
 
 const MEBIBYTE: i64 = 1024 * 1024;
-const BUFFER_RECORDS: RangeInclusive<i64> = 1..=16_777_216;
-const FULL_WAIT_MS: RangeInclusive<i64> = 0..=10_000;
-const SEGMENT_BYTES: RangeInclusive<i64> = MEBIBYTE..=1024 * MEBIBYTE;
-const SEGMENT_SECONDS: RangeInclusive<i64> = 1..=31_536_000;
-
-/// The options of one realm's decision log; what the table does not say is as for all realms.
-fn realm_decision_log(table: &Table<'_>, all: segment_log::Options) -> segment_log::Options {
-    let number = |name: &str, range| table.integer(name, range).and_then(|number| u64::try_from(number).ok());
-    let chosen = table.text("mode").and_then(|text| {
-        mode(&text).map_err(|message| table.fault(Some("mode"), format!("`decision_log.mode` {message}"))).ok()
-    });
-    segment_log::Options {
-        mode: chosen.unwrap_or(all.mode),
-        buffer_records_max: number("buffer_records", BUFFER_RECORDS).unwrap_or(all.buffer_records_max),
-        full_wait: number("full_wait_ms", FULL_WAIT_MS).map_or(all.full_wait, Duration::from_millis),
-        segment_bytes_max: number("segment_bytes_max", SEGMENT_BYTES).unwrap_or(all.segment_bytes_max),
-        segment_age_max: number("segment_seconds_max", SEGMENT_SECONDS)
-            .map_or(all.segment_age_max, Duration::from_secs),
-        ..all
-    }
-}
-
-/// What the logs' checkpoints are called by; it must be a name that keys may have.
-fn log_origin(table: &Table<'_>) -> Option<Arc<str>> {
-    let origin = table.text("origin")?;
-    if VerifierKey::new(&origin, [0; 32]).is_none() {
-        let message = format!("`decision_log.origin` `{origin}` is no name, expected one without blanks and `+`");
-        table.fault(Some("origin"), message);
-        return None;
-    }
-    Some(origin)
-}
-
 /// Reads a table that may be absent; what is outside the file counts all the same.
 fn section<T>(root: &Table<'_>, name: &str, read: impl Fn(Option<&Table<'_>>) -> T) -> T {
     root.table(name, |table| read(Some(table))).unwrap_or_else(|| read(None))
@@ -548,26 +485,6 @@ fn section<T>(root: &Table<'_>, name: &str, read: impl Fn(Option<&Table<'_>>) ->
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn mode(text: &str) -> Result<segment_log::Mode, String> {
-    segment_log::Mode::parse(text)
-        .ok_or_else(|| format!("`{text}` is no mode, expected `strict`, `bounded` or `available`"))
-}
-
-/// Takes addresses of this machine only.
-fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| format!("`{text}` is no IP address with a port, expected for example `127.0.0.1:50051`"))?;
-    if address.ip().is_loopback() {
-        return Ok(address);
-    }
-    Err(format!(
-        "`{text}` is not a loopback address, expected 127.0.0.1 or [::1]: callers cannot be authenticated yet, so \
-         whoever reaches the port could ask and write everything; let other machines in through a proxy that \
-         authenticates them"
-    ))
 }
 
 #[cfg(test)]

@@ -133,6 +133,8 @@ impl Generator {
             purpose: "enrolment".into(),
             kind: RecordKind::Decision,
             facts: Arc::default(),
+            caller: Arc::default(),
+            adapter: None,
         }
     }
 }

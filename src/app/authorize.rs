@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     app::{
         App,
+        caller::{Presented, Right},
         credentials::Credentials,
         error::{Error, Kind},
         explain::{Explain, ExplainLevel},
@@ -15,6 +16,7 @@ use crate::{
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Question},
+        adapter::Adapter,
         application::TokenDigest,
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
@@ -46,6 +48,10 @@ pub struct AuthorizeRequest {
     pub purpose: Arc<str>,
     /// What is to be told of why.
     pub explain: Explain,
+    /// What the call brought to show who makes it.
+    pub presented: Presented,
+    /// By which way it came.
+    pub adapter: Adapter,
 }
 
 /// An answer.
@@ -98,6 +104,10 @@ pub(super) struct Remarks {
     pub(super) purpose: Arc<str>,
     /// What it asks about.
     pub(super) judged: Judged,
+    /// Who it is.
+    pub(super) caller: Arc<str>,
+    /// By which way it asks.
+    pub(super) adapter: Adapter,
 }
 
 /// A verified token, or why it isn't good.
@@ -111,11 +121,29 @@ impl App {
     /// a log that cannot take the decision. Never an allow.
     pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
         let snapshot = self.snapshot(&request).await?;
+        let asker = self.may_authorize(&snapshot, &request, Right::Authorize).await?;
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
-        let (answer, record) = self.answer(&snapshot, &caller, &request, people)?;
+        let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
         snapshot.state.log.append(vec![record]).await?;
         Ok(answer)
+    }
+
+    /// Who asks the service, if it may ask this.
+    pub(super) async fn may_authorize(
+        &self,
+        snapshot: &Snapshot,
+        request: &AuthorizeRequest,
+        right: Right,
+    ) -> Result<Arc<str>, Error> {
+        let AuthorizeRequest { presented, request_id, .. } = request;
+        let realm = snapshot.state.name.as_str();
+        let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
+        let asker = self.may_ask(presented, realm, right, request_id).await?;
+        if request.credentials.subject.is_some() {
+            self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
+        }
+        Ok(asker)
     }
 
     pub(super) async fn verify_for(
@@ -171,6 +199,7 @@ impl App {
         snapshot: &Snapshot,
         caller: &Verified,
         request: &AuthorizeRequest,
+        asker: Arc<str>,
         people: Option<People>,
     ) -> Result<(Answer, DecisionRecord), Error> {
         let started_us = self.clock.now_us();
@@ -183,7 +212,8 @@ impl App {
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
         let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
-        let remarks = Remarks { request_id, purpose, judged: Judged::Resource };
+        let remarks =
+            Remarks { request_id, purpose, judged: Judged::Resource, caller: asker, adapter: request.adapter };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
         if let Ok(caller) = caller {
             let seen = || Seen::of(snapshot, caller, &request.question, Judged::Resource, &decision, &record);
@@ -245,6 +275,8 @@ impl App {
             purpose: Arc::clone(&remarks.purpose),
             kind: RecordKind::Decision,
             facts,
+            caller: Arc::clone(&remarks.caller),
+            adapter: Some(remarks.adapter),
         };
         people.mask.apply(&mut record, &people.hashes);
         Ok(record)

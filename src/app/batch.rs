@@ -6,6 +6,7 @@ use crate::{
     app::{
         App,
         authorize::{Answer, AuthorizeRequest, Snapshot, Verified},
+        caller::{Presented, Right},
         credentials::Credentials,
         error::Error,
         explain::ExplainLevel,
@@ -39,6 +40,7 @@ const DIFFERENT_TOKENS_REMEMBERED: usize = 64;
 
 /// What an item must have in common with another to share.
 struct Asked {
+    presented: Presented,
     realm: Arc<str>,
     credentials: Credentials,
     at_least_revision: Revision,
@@ -46,6 +48,8 @@ struct Asked {
 
 #[derive(Clone)]
 struct Shared {
+    /// Who asks the service.
+    asker: Arc<str>,
     snapshot: Arc<Snapshot>,
     caller: Verified,
 }
@@ -60,6 +64,7 @@ struct Kept {
 impl Asked {
     fn of(request: &AuthorizeRequest) -> Self {
         Self {
+            presented: request.presented.clone(),
             realm: Arc::clone(&request.realm),
             credentials: request.credentials.clone(),
             at_least_revision: request.at_least_revision,
@@ -67,7 +72,8 @@ impl Asked {
     }
 
     fn is_of(&self, request: &AuthorizeRequest) -> bool {
-        self.realm == request.realm
+        self.presented == request.presented
+            && self.realm == request.realm
             && self.credentials == request.credentials
             && self.at_least_revision == request.at_least_revision
     }
@@ -109,9 +115,9 @@ impl App {
                 tokio::task::yield_now().await;
             }
             let answered = match self.shared(&mut batch, request).await {
-                Ok(Shared { snapshot, caller }) => {
+                Ok(Shared { asker, snapshot, caller }) => {
                     let people = self.may_explain_in(&mut batch, &snapshot, request).await;
-                    people.and_then(|people| self.answer(&snapshot, &caller, request, people)).map(
+                    people.and_then(|people| self.answer(&snapshot, &caller, request, asker, people)).map(
                         |(answer, record)| {
                             batch.keep(snapshot, record, index);
                             answer
@@ -172,7 +178,8 @@ impl App {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
         let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
+        let asker = self.may_authorize(&snapshot, request, Right::BatchAuthorize).await?;
         let caller = self.verify_for(&snapshot, request, batch.call).await?;
-        Ok(Shared { snapshot, caller })
+        Ok(Shared { asker, snapshot, caller })
     }
 }

@@ -1,10 +1,12 @@
 //! Who may read the decision log, and do something to a realm's policies: the callers that the deployment names, judged by
 //! the policies of the realm `hallpass`, each call recorded in the log that it reads or that those policies fill.
 
+mod ask;
 mod changes;
 mod policies;
 mod reading;
 pub(in crate::app) mod refusals;
+mod right;
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +17,10 @@ use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use self::policies::Judged;
 pub use self::{
+    ask::LOCAL,
     policies::CallerPolicies,
     reading::{About, Reading},
+    right::Right,
 };
 pub use super::ports::CALLERS_REALM as REALM;
 use crate::{
@@ -103,35 +107,78 @@ pub struct KnownCaller {
 }
 
 /// What a call brings to show who makes it.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Presented {
     /// The key, as it came; `None` where none came or more than one.
     pub key: Option<Arc<str>>,
     /// The call comes from this machine.
     pub is_local: bool,
+    /// The verified certificate of its connection, if that has one.
+    pub certificate: Option<Arc<PeerCertificate>>,
+    /// Whom a token of one of the deployment's own issuers names, if it brought one that is good.
+    pub verified: Option<Arc<VerifiedCaller>>,
+}
+
+impl Presented {
+    /// What a program shows that hallpass is a library of: that it is this very process.
+    pub fn embedded() -> Self {
+        Self { is_local: true, ..Self::default() }
+    }
+}
+
+/// What is known of a certificate that was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// Its SPIFFE ids: the URIs of its subject alternative names with the scheme `spiffe`, in their order.
+    pub spiffe: Vec<Arc<str>>,
+    /// Its subject, in the text form of RFC 4514.
+    pub subject: Arc<str>,
+    /// Until when it is good, in seconds since the epoch.
+    pub not_after_seconds: i64,
+    /// SHA-256 of its DER.
+    pub sha256: [u8; 32],
+}
+
+/// Whom a good token of a caller names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCaller {
+    /// Its issuer.
+    pub issuer: Arc<str>,
+    /// Its subject.
+    pub subject: Arc<str>,
 }
 
 /// Shows whether there is a key, not which.
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, is_local } = self;
-        f.debug_struct("Presented").field("has_key", &key.is_some()).field("is_local", is_local).finish()
+        let Self { key, is_local, certificate, verified } = self;
+        let (has_certificate, is_verified) = (certificate.is_some(), verified.is_some());
+        let mut out = f.debug_struct("Presented");
+        out.field("has_key", &key.is_some()).field("is_local", is_local);
+        out.field("has_certificate", &has_certificate).field("is_verified", &is_verified).finish()
     }
 }
 
 /// Everybody who may come: the deployment's callers, or else the local admin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Callers {
+    local: Arc<str>,
     known: Vec<KnownCaller>,
     admin: Option<KeyDigest>,
     policies: Option<CallerPolicies>,
+}
+
+impl Default for Callers {
+    fn default() -> Self {
+        Self { local: LOCAL.into(), known: Vec::new(), admin: None, policies: None }
+    }
 }
 
 impl Callers {
     /// The callers of a deployment. Without any, the local admin is who shows the token of this digest from this
     /// machine.
     pub fn new(known: Vec<KnownCaller>, admin: KeyDigest, policies: CallerPolicies) -> Self {
-        Self { known, admin: Some(admin), policies: Some(policies) }
+        Self { known, admin: Some(admin), policies: Some(policies), ..Self::default() }
     }
 
     /// The policies that judge them; `None` where nobody may read.
@@ -353,6 +400,8 @@ impl App {
             purpose: said(&reading.purpose),
             kind: RecordKind::Reading,
             facts: Arc::default(),
+            caller: Arc::default(),
+            adapter: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use serde_json::{Map, Value as Json};
+
 use crate::domain::{decision::Reason, token_proof::TokenProof};
 
 /// A text that must not be printed.
@@ -25,6 +27,24 @@ pub struct Credentials {
     pub query_token: Secret,
     /// What shows that the sender holds the key that the token is bound to.
     pub proof: TokenProof,
+    /// Whom the caller names in place of a token.
+    pub subject: Option<Arc<NamedSubject>>,
+}
+
+/// A subject that the caller names, with what it says of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NamedSubject {
+    /// Its id, as the realm's principals are called.
+    pub id: Arc<str>,
+    /// What the caller says of it, by names of claims.
+    pub claims: Map<String, Json>,
+}
+
+/// Shows neither who it is nor what is said of it.
+impl fmt::Debug for NamedSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NamedSubject")
+    }
 }
 
 /// The one token of a request, and how it came.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     App,
     authorize::AuthorizeRequest,
-    caller::{About, Presented, Reading},
+    caller::{About, Reading},
     error::{Error, Kind},
 };
 use crate::domain::explain::People;
@@ -23,18 +23,16 @@ pub enum ExplainLevel {
     Full,
 }
 
-/// What a question asks to be told of why, and by whom.
-#[derive(Clone, Debug, Default)]
+/// What a question asks to be told of why.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Explain {
     /// How much; `None` where the question doesn't say.
     pub level: Option<ExplainLevel>,
-    /// Who asks for it. Only looked at for [`ExplainLevel::Full`].
-    pub presented: Presented,
 }
 
 impl Explain {
     /// How much.
-    pub fn level(&self) -> ExplainLevel {
+    pub fn level(self) -> ExplainLevel {
         self.level.unwrap_or_default()
     }
 }
@@ -56,7 +54,7 @@ impl App {
             request_id: Arc::clone(&request.request_id),
         };
         let naming = Reading { names: true, ..reading.clone() };
-        let presented = &request.explain.presented;
+        let presented = &request.presented;
         let may_name = self.permit_unrecorded(realm, presented, &naming).is_ok();
         let (reading, people) = if may_name { (naming, People::Named) } else { (reading, People::Hidden) };
         let permit = self.permit(realm, presented, &reading).await;

@@ -21,6 +21,7 @@ use crate::{
     app::{
         App,
         authorize::{Answer, AuthorizeRequest, Caller, Remarks, Snapshot, Verified},
+        caller::{Presented, Right},
         credentials::Credentials,
         error::{Error, Kind},
         explain::Explain,
@@ -30,6 +31,7 @@ use crate::{
     },
     domain::{
         access_request::{AccessRequest, Question},
+        adapter::Adapter,
         decide::refuse,
         decision::{Effect, Outcome},
         id::{EntityId, PolicyVersion, Revision},
@@ -72,6 +74,10 @@ pub struct SearchRequest {
     pub request_id: Arc<str>,
     /// Why the data is asked for, as the caller says.
     pub purpose: Arc<str>,
+    /// What the call brought to show who makes it.
+    pub presented: Presented,
+    /// By which way it came.
+    pub adapter: Adapter,
 }
 
 /// A resource that a search is to decide about.
@@ -181,8 +187,9 @@ impl App {
             None => self.snapshot(&asked).await?,
             Some(cursor) => self.snapshot_again(&asked, cursor)?,
         };
+        let asker = self.may_authorize(&snapshot, &asked, Right::SearchResources).await?;
         let loaded = Arc::clone(&snapshot.loaded);
-        let checked = blocking(move || check::check(&loaded.realm, request)).await??;
+        let checked = blocking(move || check::check(&loaded.realm, asker, request)).await??;
         let moment = self.moment_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
@@ -357,6 +364,8 @@ impl SearchRequest {
             request_id: Arc::clone(&self.request_id),
             purpose: Arc::clone(&self.purpose),
             explain: Explain::default(),
+            presented: self.presented.clone(),
+            adapter: self.adapter,
         }
     }
 }

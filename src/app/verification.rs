@@ -32,6 +32,8 @@ use crate::{
 /// for it.
 pub const APPLICATION_ISSUER: &str = "hallpass:application";
 
+const SUBJECT_NOT_TAKEN: &str = "the realm takes nobody whom the caller names, expected a token";
+
 /// Who a good token stands for.
 struct Proven {
     principal: Principal,
@@ -58,6 +60,9 @@ impl App {
         credentials: &Credentials,
         call: Call,
     ) -> Result<Verified, Error> {
+        if credentials.subject.is_some() {
+            return Ok(Err(Box::new(Reason::plain("SUBJECT_NOT_TAKEN", SUBJECT_NOT_TAKEN))));
+        }
         let presented = match credentials.presented() {
             Ok(presented) => presented,
             Err(reason) => return Ok(Err(Box::new(reason))),

@@ -254,6 +254,8 @@ fn show_record(record: &DecisionRecord, screen: &mut Screen) -> Result<()> {
         .chain([
             ("principal".to_owned(), principal),
             ("client".to_owned(), record.client.clone()),
+            ("caller".to_owned(), record.caller.clone()),
+            ("adapter".to_owned(), record.adapter.clone()),
             ("actor".to_owned(), actor),
             ("purpose".to_owned(), record.purpose.clone()),
         ])

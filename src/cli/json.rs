@@ -68,6 +68,8 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         client,
         purpose,
         kind: _,
+        caller,
+        adapter,
     } = record;
     json!({
         "decision_id": decision_id,
@@ -92,6 +94,8 @@ pub(super) fn record(record: &DecisionRecord) -> Json {
         "actor": actor.as_ref().map(entity),
         "client": client,
         "purpose": purpose,
+        "caller": caller,
+        "adapter": adapter,
         "kind": match record.kind() {
             v1::RecordKind::Reading => "reading",
             v1::RecordKind::Decision | v1::RecordKind::Unspecified => "decision",

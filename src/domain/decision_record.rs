@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    adapter::Adapter,
     decision::{Outcome, Reason},
     id::{DecisionId, EntityId, PolicyVersion, Revision},
     value::{Attributes, Value},
@@ -79,6 +80,11 @@ pub struct DecisionRecord {
     /// What is needed to decide again and is not said above, sealed with the keys of the people that it is about; empty
     /// where nothing more is needed or kept.
     pub facts: Arc<[u8]>,
+    /// Who asked the service, by the name in the deployment's `[callers.NAME]` or `local`; empty in records of readings, whose
+    /// principal that is, and in those of before there were such names.
+    pub caller: Arc<str>,
+    /// By which way the question came; `None` as above.
+    pub adapter: Option<Adapter>,
 }
 
 /// A record with its place in the realm's log.

@@ -262,6 +262,8 @@ mod tests {
             purpose: "purpose".into(),
             kind: RecordKind::Decision,
             facts: Arc::default(),
+            caller: Arc::default(),
+            adapter: None,
         }
     }
 

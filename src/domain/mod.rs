@@ -11,6 +11,7 @@ pub mod id;
 pub mod id_path;
 pub mod value;
 
+pub mod adapter;
 pub mod aliases;
 pub mod clause;
 mod conjunct;
@@ -34,6 +35,7 @@ pub mod variant;
 pub mod application;
 pub mod certificate_binding;
 pub mod dpop;
+pub mod json_value;
 pub mod jws;
 pub mod key_set;
 pub mod principal;

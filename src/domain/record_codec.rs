@@ -1,15 +1,17 @@
 //! The bytes of a decision record: one spelling for each record, readable for as long as the log is kept.
 //!
-//! Version 4, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
+//! Version 5, in the terms of [`super::codec`]: the version byte, the id (16 bytes), then in this order the time, the
 //! outcome, the reasons, the determining policies, action, resource type and id, the subjects, the principal, the
 //! issuer, the attributes, the policy version, the data revision, the request id, the duration, the obligations, the
-//! actor, the client, the purpose, the kind and the sealed facts. A list has its count in front, an optional thing a
+//! actor, the client, the purpose, the kind, the sealed facts, the caller and the adapter. A list has its count in front, an optional thing a
 //! truth value. The numbers that stand for outcomes and kinds are part of the format: new ones may be added, none may
-//! change. A later layout takes the next version byte; versions 1 to 3 were those of logs that were not sealed.
+//! change. A later layout takes the next version byte. Version 4 ends with the sealed facts; versions 1 to 3 were those of
+//! logs that were not sealed.
 
 use std::sync::Arc;
 
 use super::{
+    adapter::Adapter,
     codec::{CodecError, Reader, Writer},
     decision::{Outcome, Reason},
     decision_record::{DecisionRecord, RecordKind, RecordedSubject},
@@ -18,7 +20,10 @@ use super::{
 };
 
 /// The version that is written.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
+
+/// The version before, which names neither caller nor adapter.
+const WITHOUT_CALLER: u8 = 4;
 
 /// Bits of a subject's flags.
 const IS_PSEUDONYM: u8 = 1;
@@ -62,6 +67,8 @@ impl DecisionRecord {
             purpose,
             kind,
             facts,
+            caller,
+            adapter,
         } = self;
         out.byte(VERSION);
         out.u128(id.0);
@@ -95,6 +102,8 @@ impl DecisionRecord {
             RecordKind::Reading => 2,
         });
         out.bytes(facts);
+        out.str(caller);
+        out.byte(adapter.map_or(0, Adapter::byte));
     }
 
     /// Reads a record from its bytes, all of them.
@@ -103,8 +112,8 @@ impl DecisionRecord {
     /// [`CodecError`] when the bytes are not those of a record of a known version.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut input = Reader::new(bytes);
-        read_version(&mut input)?;
-        let record = Self {
+        let version = read_version(&mut input)?;
+        let mut record = Self {
             id: DecisionId(input.u128()?),
             time_us: input.i64()?,
             outcome: read_outcome(&mut input)?,
@@ -127,7 +136,13 @@ impl DecisionRecord {
             purpose: input.shared()?,
             kind: read_kind(&mut input)?,
             facts: input.bytes()?.into(),
+            caller: Arc::default(),
+            adapter: None,
         };
+        if version != WITHOUT_CALLER {
+            record.caller = input.shared()?;
+            record.adapter = read_adapter(&mut input)?;
+        }
         input.finish()?;
         Ok(record)
     }
@@ -151,9 +166,16 @@ fn read_kind(input: &mut Reader<'_>) -> Result<RecordKind, CodecError> {
     }
 }
 
-fn read_version(input: &mut Reader<'_>) -> Result<(), CodecError> {
+fn read_adapter(input: &mut Reader<'_>) -> Result<Option<Adapter>, CodecError> {
     match input.byte()? {
-        VERSION => Ok(()),
+        0 => Ok(None),
+        byte => Adapter::from_byte(byte).map(Some).ok_or(CodecError::Choice { what: "adapter", byte }),
+    }
+}
+
+fn read_version(input: &mut Reader<'_>) -> Result<u8, CodecError> {
+    match input.byte()? {
+        version @ (VERSION | WITHOUT_CALLER) => Ok(version),
         byte => Err(CodecError::Choice { what: "version of a decision record", byte }),
     }
 }
@@ -376,6 +398,8 @@ pub(super) mod tests {
             purpose: text("roster"),
             kind: RecordKind::Reading,
             facts: [7, 8].into(),
+            caller: text("gateway"),
+            adapter: Some(Adapter::Envoy),
         }
     }
 
@@ -398,10 +422,21 @@ pub(super) mod tests {
         })
     }
 
+    /// The bytes of the caller `gateway` and of the adapter.
+    const CALLED: &str = "076761746577617904";
+
     #[test]
-    fn the_bytes_of_version_4_stay_as_they_are() {
-        assert_eq!(hex(&full().encode()), FULL);
+    fn the_bytes_of_version_5_stay_as_they_are() {
+        assert_eq!(hex(&full().encode()), format!("05{}{CALLED}", FULL.strip_prefix("04").unwrap()));
         assert_eq!(DecisionRecord::decode(&full().encode()), Ok(full()));
+    }
+
+    #[test]
+    fn records_of_version_4_are_read_without_caller_and_adapter() {
+        let digits: Vec<u8> = FULL.chars().map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap()).collect();
+        let bytes: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        let expected = DecisionRecord { caller: Arc::default(), adapter: None, ..full() };
+        assert_eq!(DecisionRecord::decode(&bytes), Ok(expected));
     }
 
     #[test]
@@ -413,8 +448,8 @@ pub(super) mod tests {
     #[test]
     fn a_record_of_another_version_is_refused() {
         let mut bytes = full().encode();
-        bytes[0] = 5;
-        let expected = CodecError::Choice { what: "version of a decision record", byte: 5 };
+        bytes[0] = 6;
+        let expected = CodecError::Choice { what: "version of a decision record", byte: 6 };
         assert_eq!(DecisionRecord::decode(&bytes), Err(expected));
     }
 
@@ -474,6 +509,8 @@ pub(super) mod tests {
             said in prop::array::uniform2(texts()),
             is_reading in any::<bool>(),
             facts in prop::collection::vec(any::<u8>(), 0..9),
+            caller in texts(),
+            adapter in prop::option::of(prop::sample::select(&Adapter::ALL[..])),
         ) -> DecisionRecord {
             let [action, resource_type, resource_id, issuer, version, request_id] = names;
             let [client, purpose] = said;
@@ -502,6 +539,8 @@ pub(super) mod tests {
                 purpose,
                 kind: if is_reading { RecordKind::Reading } else { RecordKind::Decision },
                 facts: facts.into(),
+                caller,
+                adapter,
             }
         }
     }

@@ -8,7 +8,7 @@ fn caller(name: &str, key: &str) -> KnownCaller {
 
 fn callers(known: &[(&str, &str)]) -> Callers {
     let known = known.iter().map(|(name, key)| caller(name, key)).collect();
-    Callers { known, admin: Some(KeyDigest::of("admin key")), policies: None }
+    Callers { known, admin: Some(KeyDigest::of("admin key")), policies: None, ..Callers::default() }
 }
 
 #[test]
@@ -45,11 +45,11 @@ fn who_comes_is_told_by_the_key() {
         (&none, Some("key 1"), true, Err("CALLER_KEY_UNKNOWN")),
         (&none, None, true, Err("CALLER_KEY_MISSING")),
     ] {
-        let presented = Presented { key: key.map(Arc::from), is_local };
+        let presented = Presented { key: key.map(Arc::from), is_local, ..Presented::default() };
         let found = callers.identify(&presented);
         let found = found.as_ref().map(Identified::name).map_err(|reason| &*reason.code);
         assert_eq!(found, expected, "{key:?} {is_local}");
     }
-    let presented = Presented { key: Some("key 1".into()), is_local: true };
+    let presented = Presented { key: Some("key 1".into()), is_local: true, ..Presented::default() };
     assert!(Callers::default().identify(&presented).is_err(), "where nobody is known nobody comes");
 }

@@ -1,5 +1,7 @@
 //! The request of a search, held against the realm.
 
+use std::sync::Arc;
+
 use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
     app::{
@@ -35,13 +37,14 @@ pub(super) struct Checked {
     pub(super) remarks: Remarks,
 }
 
-/// Checks all of a request but its token.
+/// Checks all of a request but its token. `asker` is who asks the service.
 ///
 /// # Errors
 /// Every fault at once, of candidates the first hundred.
-pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Error> {
-    let SearchRequest { question, candidates, within, page_size, after, filter_only, request_id, purpose, .. } =
-        request;
+pub(super) fn check(realm: &Realm, asker: Arc<str>, request: SearchRequest) -> Result<Checked, Error> {
+    let SearchRequest {
+        question, candidates, within, page_size, after, filter_only, request_id, purpose, adapter, ..
+    } = request;
     let mut faults = request_id_fault(&request_id);
     faults.extend(action_fault(realm, &question));
     let about = AccessRequest::without_values(realm, &question).map_err(|found| faults.extend(found)).ok();
@@ -65,7 +68,7 @@ pub(super) fn check(realm: &Realm, request: SearchRequest) -> Result<Checked, Er
             page_size,
             after,
             filter_only,
-            remarks: Remarks { request_id, purpose, judged: Judged::Resource },
+            remarks: Remarks { request_id, purpose, judged: Judged::Resource, caller: asker, adapter },
         }),
         _ => Err(Error::invalid(faults)),
     }

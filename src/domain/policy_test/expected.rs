@@ -7,10 +7,10 @@ use serde_json::{Map, Value as Json};
 use super::{
     document::texts,
     shape::{ALLOW, DENY},
-    values::{json_of, value},
 };
 use crate::domain::{
     decision::{Decision, Effect, Obligation, Outcome},
+    json_value::{json_of, value},
     value::{Attributes, Value},
 };
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     document::{CaseText, Document, Given},
-    values::{attributes, relationship_of},
+    values::relationship_of,
     yaml::{self, Path, Step, below, key},
 };
 use crate::domain::{
@@ -14,6 +14,7 @@ use crate::domain::{
     fault::Fault,
     grants::FlatClaimSet,
     graph::Graph,
+    json_value::attributes,
     principal::Principal,
     realm::Realm,
     relationship::{self, Record, settle},

@@ -1,15 +1,8 @@
-//! Values of test files as the domain has them, and back.
+//! Entities and relationships of test files as the domain has them.
 
-use std::sync::Arc;
+use serde_json::Value as Json;
 
-use serde_json::{Map, Value as Json};
-
-use crate::domain::{
-    id::EntityId,
-    relationship::Relationship,
-    resource_type::joined_id,
-    value::{Attributes, Value},
-};
+use crate::domain::{id::EntityId, relationship::Relationship, resource_type::joined_id};
 
 /// A relationship as `{ subject: { Type: id }, relation: name, object: { Type: id } }`.
 pub(super) fn relationship_of(json: &Json) -> Option<Relationship> {
@@ -29,34 +22,4 @@ fn entity(json: &Json) -> Option<EntityId> {
         id => text(id)?,
     };
     Some(EntityId::new(entity_type.as_str(), id))
-}
-
-/// The attributes of a JSON object. Numbers with a fraction become texts, which no schema type takes.
-pub(super) fn attributes(object: &Map<String, Json>) -> Attributes {
-    object.iter().map(|(name, json)| (Arc::from(name.as_str()), value(json))).collect()
-}
-
-/// The value of JSON.
-pub(super) fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(flag) => Value::Bool(*flag),
-        Json::Number(number) => number.as_i64().map_or_else(|| Value::String(number.to_string().into()), Value::Long),
-        Json::String(text) => Value::String(text.as_str().into()),
-        Json::Array(items) => Value::List(items.iter().map(value).collect()),
-        Json::Object(object) => Value::Record(attributes(object)),
-    }
-}
-
-/// The value as JSON; an entity is its id.
-pub(super) fn json_of(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(flag) => Json::from(*flag),
-        Value::Long(number) => Json::from(*number),
-        Value::String(text) => Json::from(&**text),
-        Value::Entity(entity) => Json::from(&*entity.id),
-        Value::List(items) => items.iter().map(json_of).collect(),
-        Value::Record(fields) => fields.iter().map(|(name, value)| (name.to_string(), json_of(value))).collect(),
-    }
 }

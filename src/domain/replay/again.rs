@@ -73,6 +73,8 @@ mod tests {
             purpose: text(),
             kind: RecordKind::Decision,
             facts: Arc::default(),
+            caller: Arc::default(),
+            adapter: None,
         }
     }
 

@@ -166,6 +166,8 @@ fn record(number: u64, drawn: &Drawn) -> DecisionRecord {
         purpose: Arc::default(),
         kind: if drawn.is_reading { RecordKind::Reading } else { RecordKind::Decision },
         facts: Arc::default(),
+        caller: Arc::default(),
+        adapter: None,
     }
 }
 

@@ -106,6 +106,8 @@ pub(super) fn record(number: u64) -> DecisionRecord {
         purpose: Arc::default(),
         kind: RecordKind::Decision,
         facts: Arc::default(),
+        caller: Arc::default(),
+        adapter: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{
-    call::{Call, presented},
+    call::{Call, adapter, presented},
     convert::authorization as convert,
     search::{self, Parts},
     status,
@@ -14,7 +14,6 @@ use crate::{
     app::{
         App,
         authorize::Answer,
-        caller::Presented,
         error::{Error, Kind},
     },
     proto::v1::{self as pb, authorization_service_server::AuthorizationService},
@@ -31,11 +30,11 @@ impl AuthorizationService for Authorization {
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
         let call = Call::of(&request);
-        let presented = presented_at(&request, [request.get_ref().explain].into_iter());
+        let (presented, adapter) = (presented(&request), adapter(&request));
         let work = async {
             let mut question =
                 convert::question(request.into_inner(), call.request_id()).map_err(|error| status::of(&error, ""))?;
-            question.explain.presented = presented;
+            (question.presented, question.adapter) = (presented, adapter);
             let realm = Arc::clone(&question.realm);
             self.0.authorize(question).await.map(convert::answer).map_err(|error| status::of(&error, &realm))
         };
@@ -47,16 +46,13 @@ impl AuthorizationService for Authorization {
         request: Request<pb::BatchAuthorizeRequest>,
     ) -> Result<Response<pb::BatchAuthorizeResponse>, Status> {
         let call = Call::of(&request);
-        let pb::BatchAuthorizeRequest { defaults, items } = request.get_ref();
-        let presented = presented_at(&request, defaults.iter().chain(items).map(|item| item.explain));
+        let (presented, adapter) = (presented(&request), adapter(&request));
         let work = async {
             let failed = |error: Error| status::of(&error, "");
             let convert::Batch { mut questions, refused } =
                 convert::batch(request.into_inner(), call.request_id()).map_err(failed)?;
-            if presented.key.is_some() {
-                for question in &mut questions {
-                    question.explain.presented = presented.clone();
-                }
+            for question in &mut questions {
+                (question.presented, question.adapter) = (presented.clone(), adapter);
             }
             let answers = self.0.authorize_batch(questions).await.map_err(failed)?;
             Ok(pb::BatchAuthorizeResponse { results: in_order(refused, answers) })
@@ -68,7 +64,8 @@ impl AuthorizationService for Authorization {
 
     async fn search_resources(&self, request: Request<pb::SearchResourcesRequest>) -> Result<Response<Parts>, Status> {
         let call = Call::of(&request);
-        call.answer(search::answer(&self.0, request.into_inner(), &call)).await
+        let (presented, adapter) = (presented(&request), adapter(&request));
+        call.answer(search::answer(&self.0, request.into_inner(), &call, presented, adapter)).await
     }
 
     async fn get_token_info(
@@ -83,15 +80,6 @@ impl AuthorizationService for Authorization {
             info.map(convert::token_info).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
-    }
-}
-
-/// Who makes the call, where one of these levels asks for it.
-fn presented_at<T>(request: &Request<T>, mut levels: impl Iterator<Item = i32>) -> Presented {
-    if levels.any(|level| level == i32::from(pb::ExplainLevel::Full)) {
-        presented(request)
-    } else {
-        Presented::default()
     }
 }
 

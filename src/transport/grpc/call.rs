@@ -8,13 +8,11 @@ use tonic::{
 };
 
 use super::status;
-use crate::app::caller::Presented;
+use crate::{app::caller::Presented, domain::adapter::Adapter, transport::layer::caller};
 
 /// The metadata that carries the caller's own id of a request, there and back.
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
-/// The metadata that carries the key of who reads the decision log.
-const AUTHORIZATION: &str = "authorization";
 /// How long the caller waits (gRPC over HTTP/2, "Timeout").
 const TIMEOUT: &str = "grpc-timeout";
 
@@ -76,17 +74,14 @@ impl Call {
     }
 }
 
-/// What a call brings to show who makes it (RFC 6750 section 2.1). A key that comes twice is none.
+/// What a call brings to show who makes it.
 pub(super) fn presented<T>(request: &Request<T>) -> Presented {
-    let mut values = request.metadata().get_all(AUTHORIZATION).iter();
-    let only = values.next().filter(|_| values.next().is_none());
-    let key = only.and_then(|value| {
-        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        let key = key.trim();
-        (scheme.eq_ignore_ascii_case("Bearer") && !key.is_empty()).then(|| key.into())
-    });
-    let is_local = request.remote_addr().is_some_and(|address| address.ip().to_canonical().is_loopback());
-    Presented { key, is_local }
+    caller::presented(request.metadata().as_ref(), request.extensions())
+}
+
+/// The way by which the call came: gRPC, unless an adapter within this process says otherwise.
+pub(super) fn adapter<T>(request: &Request<T>) -> Adapter {
+    request.extensions().get().copied().unwrap_or_default()
 }
 
 /// The time for the work: a little less than the caller waits, so that the answer still arrives. At most eight digits
@@ -149,7 +144,7 @@ mod tests {
         ] {
             let mut request = Request::new(());
             for value in given {
-                request.metadata_mut().append(AUTHORIZATION, value.parse().unwrap());
+                request.metadata_mut().append("authorization", value.parse().unwrap());
             }
             let presented = presented(&request);
             assert_eq!(presented.key.as_deref(), expected, "{given:?}");

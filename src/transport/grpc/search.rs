@@ -18,9 +18,11 @@ use super::{
 use crate::{
     app::{
         App,
+        caller::Presented,
         error::{Error, Kind},
         search::{Part, Search},
     },
+    domain::adapter::Adapter,
     proto::v1 as pb,
 };
 
@@ -34,10 +36,17 @@ const WAITING_MAX: usize = 2;
 const CALLER_WAIT: Duration = Duration::from_secs(60);
 
 /// Starts a search and sends its parts as they come.
-pub(super) async fn answer(app: &Arc<App>, request: pb::SearchResourcesRequest, call: &Call) -> Result<Parts, Status> {
+pub(super) async fn answer(
+    app: &Arc<App>,
+    request: pb::SearchResourcesRequest,
+    call: &Call,
+    presented: Presented,
+    adapter: Adapter,
+) -> Result<Parts, Status> {
     let until = call.timeout().map(|timeout| Instant::now() + timeout);
-    let (request, binding) =
+    let (mut request, binding) =
         convert::search(request, call.request_id()).map_err(|error| status::of(&error, ""))?.into_parts();
+    (request.presented, request.adapter) = (presented, adapter);
     let realm = Arc::clone(&request.realm);
     let search = app.search(request).await.map_err(|error| status::of(&error, &realm))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);

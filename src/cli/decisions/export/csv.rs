@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The head; one name for each cell of [`cells`].
-const COLUMNS: [&str; 25] = [
+const COLUMNS: [&str; 27] = [
     "sequence",
     "decision_id",
     "time",
@@ -34,6 +34,8 @@ const COLUMNS: [&str; 25] = [
     "data_revision",
     "obligations",
     "duration_us",
+    "caller",
+    "adapter",
 ];
 
 pub(super) fn write_head(out: &mut impl Write) -> io::Result<()> {
@@ -45,7 +47,7 @@ pub(super) fn write(out: &mut impl Write, record: &DecisionRecord) -> io::Result
 }
 
 /// The cells of a decision. Several values stand in one cell with blanks between them.
-fn cells(record: &DecisionRecord) -> [String; 25] {
+fn cells(record: &DecisionRecord) -> [String; 27] {
     let kind = json::record(record);
     let kind = kind.get("kind").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     let part = |entity: Option<&EntityReference>| {
@@ -83,6 +85,8 @@ fn cells(record: &DecisionRecord) -> [String; 25] {
         record.data_revision.to_string(),
         record.obligations.join(" "),
         record.duration_us.to_string(),
+        record.caller.clone(),
+        record.adapter.clone(),
     ]
 }
 
@@ -144,13 +148,13 @@ mod tests {
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[0].split(',').count(), COLUMNS.len());
-        assert_eq!(lines[2], ",,,decision,UNSPECIFIED,UNSPECIFIED,,,,,,,,,,,,,,,,,0,,0".replacen("", "0", 1));
+        assert_eq!(lines[2], ",,,decision,UNSPECIFIED,UNSPECIFIED,,,,,,,,,,,,,,,,,0,,0,,".replacen("", "0", 1));
         assert_eq!(
             lines[1],
             "7,00000000-0000-0000-0000-000000000007,2026-08-04T10:30:00.250Z,decision,DENY,NOT_PERMITTED,\
              RELATIONSHIP_MISSING OTHER,\"The student, is at none of the \"\"schools\"\".\",Enrolled Other,Read,File,f-7,\
              student=Student:p7; proposed school=School:1,Client,\"'=client\",User,u-1,app,https://idp.example,complaint,\
-             r-7,v1,3,apply_profile,41"
+             r-7,v1,3,apply_profile,41,gateway,envoy"
         );
     }
 }

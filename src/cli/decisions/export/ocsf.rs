@@ -120,6 +120,8 @@ fn unmapped(record: &DecisionRecord) -> Json {
         "data_revision",
         "obligations",
         "duration_us",
+        "caller",
+        "adapter",
         "policy_version",
     ];
     let mut unmapped: Map<String, Json> =

@@ -58,6 +58,8 @@ message decision {
   required int64 data_revision;
   required group obligations (LIST) { repeated group list { required binary element (STRING); } }
   required int32 duration_us;
+  required binary caller (STRING);
+  required binary adapter (STRING);
 }";
 
 /// The values of a column's group, with the levels that say where a value is missing and where a list begins.
@@ -216,6 +218,8 @@ impl Columns {
         self.long(i64::try_from(record.data_revision).unwrap_or(i64::MAX));
         self.texts(&record.obligations);
         self.int(i32::try_from(record.duration_us).unwrap_or(i32::MAX));
+        self.text(&record.caller);
+        self.text(&record.adapter);
         self.rows += 1;
     }
 
@@ -325,7 +329,7 @@ mod tests {
                     "{attribute: \"school\", type: \"School\", id: \"1\", is_pseudonym: false, is_proposed: true}",
                     "principal: {type: \"Client\", id: \"=client\"}, actor: {type: \"User\", id: \"u-1\"}, client: \"app\"",
                     "issuer: \"https://idp.example\", purpose: \"complaint\", request_id: \"r-7\"",
-                    "policy_version: \"v1\", data_revision: 3, obligations: [\"apply_profile\"], duration_us: 41",
+                    "policy_version: \"v1\", data_revision: 3, obligations: [\"apply_profile\"], duration_us: 41, caller: \"gateway\", adapter: \"envoy\"",
                 ] {
                     assert!(text.contains(expected), "{expected} is not in {text}");
                 }

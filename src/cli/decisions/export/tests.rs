@@ -57,6 +57,8 @@ pub(super) fn sample(number: u64) -> DecisionRecord {
         client: "app".to_owned(),
         purpose: "complaint".to_owned(),
         kind: RecordKind::Decision.into(),
+        caller: "gateway".to_owned(),
+        adapter: "envoy".to_owned(),
     }
 }
 
@@ -125,5 +127,5 @@ fn ndjson_reads_back_as_what_was_exported() {
     let read = &lines[0];
     assert_eq!(read["reasons"][1]["hints"], json!(["Is the student enrolled?"]));
     assert_eq!(read["attributes"], json!({ "schools": ["1", "2"] }));
-    assert_eq!(read.as_object().unwrap().len(), 23, "a field for each of the record");
+    assert_eq!(read.as_object().unwrap().len(), 25, "a field for each of the record");
 }

@@ -106,7 +106,8 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         at_least_revision: Revision(at_least_revision),
         request_id: shared(request_id),
         purpose: faults.text("purpose", purpose, PURPOSE_BYTES_MAX),
-        explain: Explain { level: faults.explain_level(explain), ..Explain::default() },
+        explain: Explain { level: faults.explain_level(explain) },
+        ..AuthorizeRequest::default()
     }
 }
 
@@ -133,9 +134,19 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
             *text = Arc::clone(default);
         }
     }
-    let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose, explain } = item;
+    let AuthorizeRequest {
+        realm,
+        credentials,
+        question,
+        at_least_revision,
+        request_id,
+        purpose,
+        explain,
+        presented: _,
+        adapter: _,
+    } = item;
     explain.level = explain.level.or(defaults.explain.level);
-    let Credentials { token, scheme, query_token, proof } = credentials;
+    let Credentials { token, scheme, query_token, proof, subject: _ } = credentials;
     fill(realm, &defaults.realm);
     fill(&mut token.0, &defaults.credentials.token.0);
     fill(scheme, &defaults.credentials.scheme);
@@ -359,11 +370,20 @@ mod tests {
         assert!(refused.iter().all(Option::is_none) && refused.len() == 3);
         for (item, prefix, revision) in [(&questions[0], "d-", 2), (&questions[1], "item-", 5), (&questions[2], "", 2)]
         {
-            let AuthorizeRequest { realm, credentials, question, at_least_revision, request_id, purpose, explain } =
-                item;
+            let AuthorizeRequest {
+                realm,
+                credentials,
+                question,
+                at_least_revision,
+                request_id,
+                purpose,
+                explain,
+                presented: _,
+                adapter: _,
+            } = item;
             let level = if prefix == "item-" { ExplainLevel::Full } else { ExplainLevel::None };
             assert_eq!(explain.level, Some(level));
-            let Credentials { token, scheme, query_token, proof } = credentials;
+            let Credentials { token, scheme, query_token, proof, subject: _ } = credentials;
             let Question {
                 action,
                 resource_type,

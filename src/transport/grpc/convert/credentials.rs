@@ -21,6 +21,7 @@ impl Faults {
             scheme: shared(scheme),
             query_token: Secret(shared(query_token)),
             proof: proof.map(|proof| self.proof(proof)).unwrap_or_default(),
+            subject: None,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
         retention::Plan,
     },
     domain::{
+        adapter::Adapter,
         decision::{Effect, Outcome},
         decision_record::{DecisionRecord, LoggedDecision, RecordKind, RecordedSubject},
         id::{DecisionId, EntityId},
@@ -215,6 +216,8 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
         purpose,
         kind,
         facts: _,
+        caller,
+        adapter,
     } = record;
     pb::DecisionRecord {
         decision_id: id.to_string(),
@@ -244,6 +247,8 @@ fn record(decision: &LoggedDecision) -> pb::DecisionRecord {
             RecordKind::Reading => pb::RecordKind::Reading,
         }
         .into(),
+        caller: caller.to_string(),
+        adapter: adapter.map_or("", Adapter::as_str).to_owned(),
     }
 }
 

@@ -70,6 +70,7 @@ pub(crate) fn search(request: pb::SearchResourcesRequest, request_id: &str) -> R
         filter_only,
         request_id: if own_request_id.is_empty() { request_id.into() } else { shared(own_request_id) },
         purpose: faults.text("purpose", purpose, PURPOSE_BYTES_MAX),
+        ..SearchRequest::default()
     };
     // Only a search in pages needs its tokens bound, which takes a look at all of it.
     let has_pages = request.page_size.is_some() || !page_token.is_empty();
@@ -117,6 +118,8 @@ fn binding(request: &SearchRequest) -> Binding {
         filter_only,
         request_id: _,
         purpose: _,
+        presented: _,
+        adapter: _,
     } = request;
     // Debug is the same for the same values, whose maps are sorted; a token doesn't outlive the process's version.
     let mut text = String::new();

@@ -1,0 +1,115 @@
+//! Where the service listens, and within which limits.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+
+use crate::{
+    app::App,
+    config::Config,
+    transport::{grpc, http},
+};
+
+/// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
+/// whose deadlines pass together: the connection stays. (hyper ends it after 20 by default, the answers to others with it.)
+const STREAMS_MAX: u32 = 4_096;
+
+/// The longest headers of a request, in bytes. Tokens come in messages.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+
+/// A connection that has shown no sign of life for this long is asked for one.
+const PING_AFTER: Duration = Duration::from_secs(60);
+
+/// The sockets of a service that takes no connections yet.
+#[derive(Debug)]
+pub(super) struct Bound {
+    grpc: (TcpListener, SocketAddr),
+    http: Option<(TcpListener, SocketAddr)>,
+}
+
+/// The listeners at work.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// Where gRPC is spoken.
+    pub(super) grpc_address: SocketAddr,
+    /// What the service says of its health.
+    pub(super) health: grpc::Health,
+    /// The gRPC listener.
+    pub(super) grpc: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// The HTTP listener.
+    pub(super) http: Option<Http>,
+}
+
+/// The HTTP listener at work.
+#[derive(Debug)]
+pub(super) struct Http {
+    /// Where HTTP is spoken.
+    pub(super) address: SocketAddr,
+    /// The listener.
+    pub(super) serving: JoinHandle<()>,
+}
+
+/// Takes the ports.
+///
+/// # Errors
+/// A port that is in use.
+pub(super) async fn bind(config: &Config) -> Result<Bound> {
+    let grpc = listen(config.grpc_address, "--grpc-address").await?;
+    let http = match config.http_address {
+        Some(address) => Some(listen(address, "--http-address").await?),
+        None => None,
+    };
+    Ok(Bound { grpc, http })
+}
+
+impl Bound {
+    /// Takes connections until `accepting` is cancelled; then lets requests in flight finish.
+    ///
+    /// # Errors
+    /// Services that cannot be put together.
+    pub(super) async fn serve(
+        self,
+        app: &Arc<App>,
+        config: &Config,
+        extra: impl FnOnce(Routes) -> Routes,
+        accepting: &CancellationToken,
+    ) -> Result<Listening> {
+        let Self { grpc: (listener, grpc_address), http } = self;
+        let options = grpc::Options { message_bytes_max: config.message_bytes_max };
+        let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
+        let serving = Server::builder()
+            .max_concurrent_streams(STREAMS_MAX)
+            .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .http2_keepalive_interval(Some(PING_AFTER))
+            .initial_stream_window_size(1024 * 1024)
+            .initial_connection_window_size(4 * 1024 * 1024)
+            .add_routes(extra(routes))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                accepting.clone().cancelled_owned(),
+            );
+        let http = http.map(|(listener, address)| {
+            let limits = http::Limits::default();
+            let routes = http::routes(Arc::clone(app), limits);
+            let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
+            tracing::info!(http_address = %address, "taking requests over HTTP");
+            Http { address, serving }
+        });
+        Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http })
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; stop whatever uses the port, or choose another with {flag}")
+    })?;
+    let address = listener.local_addr().context("the listener has no address")?;
+    Ok((listener, address))
+}

@@ -1,0 +1,3 @@
+//! What every request passes on its way in, whatever listener it came by.
+
+pub mod caller;
