@@ -4,6 +4,7 @@
 
 mod callers;
 mod decision_log;
+mod envoy;
 mod listeners;
 mod policies;
 
@@ -38,7 +39,7 @@ use crate::{
         witness::{self},
     },
     storage::{segment_log, sled},
-    telemetry,
+    telemetry, transport,
 };
 
 /// The file that is read when none is named.
@@ -61,6 +62,8 @@ pub struct Config {
     pub realms: Vec<RealmConfig>,
     /// Who may read the decision log; none for the local admin alone.
     pub callers: Vec<KnownCaller>,
+    /// What is said of the requests that Envoy asks about; `None` where nothing is.
+    pub envoy: Option<transport::envoy::Options>,
     /// The service's own log.
     pub log: telemetry::Options,
     /// How decisions are kept.
@@ -110,6 +113,7 @@ impl Default for Config {
             watch: Some(policies::WATCH_DEFAULT),
             realms: Vec::new(),
             callers: Vec::new(),
+            envoy: None,
             log: telemetry::Options::default(),
             decision_log: segment_log::Options::default(),
             log_origin: None,
@@ -376,6 +380,7 @@ impl Layers<'_> {
             watch,
             realms: self.realms(root, decision_log, watch),
             callers: callers::read(root),
+            envoy: envoy::read(root),
             log,
             decision_log,
             log_origin,

@@ -23,7 +23,7 @@ use crate::{
         decision_record::{DecisionRecord, RecordKind},
         explain::{Explanation, People, explain_to},
         graph::Graph,
-        id::{DecisionId, PolicyVersion, Revision},
+        id::{DecisionId, EntityId, PolicyVersion, Revision},
         principal::Principal,
         replay::Judged,
         token,
@@ -63,6 +63,8 @@ pub struct Answer {
     pub decision_id: DecisionId,
     /// The relationships that were looked at.
     pub data_revision: Revision,
+    /// Who asked, as the log names it: of a person the pseudonym; `None` where the token was not good.
+    pub principal: Option<EntityId>,
     /// Why, to the single condition, where that was asked for.
     pub explanation: Option<Box<Explanation>>,
 }
@@ -227,8 +229,9 @@ impl App {
             decision.reasons.clear();
             decision.determining_policies.clear();
         }
-        let (decision_id, data_revision) = (record.id, record.data_revision);
-        Ok((Answer { decision, decision_id, data_revision, explanation: explanation.map(Box::new) }, record))
+        let (decision_id, data_revision, principal) = (record.id, record.data_revision, record.principal.clone());
+        let explanation = explanation.map(Box::new);
+        Ok((Answer { decision, decision_id, data_revision, principal, explanation }, record))
     }
 
     /// What the log keeps of a decision that was just made.

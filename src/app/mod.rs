@@ -27,6 +27,7 @@ pub mod replay;
 pub mod retention;
 mod revocation_index;
 pub mod revocations;
+pub mod route;
 pub mod search;
 pub mod secrets;
 pub mod shadow;

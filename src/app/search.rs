@@ -209,6 +209,7 @@ impl App {
             decision_id: record.id,
             decision,
             data_revision: record.data_revision,
+            principal: record.principal.clone(),
             explanation: None,
         });
         snapshot.state.log.append(vec![record]).await?;

@@ -15,6 +15,7 @@ mod audit_page;
 mod bad_input;
 mod decide;
 mod docs;
+mod envoy;
 mod exports;
 mod faults;
 mod grandbend;

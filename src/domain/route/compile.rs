@@ -39,6 +39,9 @@ pub(in crate::domain) struct Parts<'a> {
 /// The most operations that a realm's routes may have.
 const OPERATIONS_MAX: usize = 20_000;
 
+/// The most faults, and the most warnings, that are told of one by one: each is looked up in a document that may be long.
+const TOLD_MAX: usize = 100;
+
 /// Compiles the routes, where the realm has them.
 ///
 /// # Errors
@@ -56,6 +59,7 @@ pub(in crate::domain) fn compile(parts: &Parts<'_>) -> Result<Option<Routes>, Ve
         generic: settings.is_generic.then(|| work.generic()),
         warnings: Vec::new(),
     };
+    let mut unmapped = 0_usize;
     for described in &described {
         let Some(operation) = work.operation(described, base.as_deref(), &mappings) else { continue };
         let (method, number) = (Arc::from(described.method), routes.operations.len());
@@ -65,18 +69,32 @@ pub(in crate::domain) fn compile(parts: &Parts<'_>) -> Result<Option<Routes>, Ve
             let message = format!("{method} `{path}` fits the same paths as {method} `{other}`");
             work.faults.push(at(described.file, &described.path_place, message).coded(Code::DataFile));
         }
+        if work.faults.len() > TOLD_MAX {
+            break;
+        }
         if operation.meaning.is_none() && !settings.is_generic {
-            routes.warnings.push(unmapped(described, &operation.name));
+            unmapped += 1;
+            if unmapped <= TOLD_MAX {
+                routes.warnings.push(of_unmapped(described, &operation.name));
+            }
         }
         routes.operations.push(operation);
+    }
+    if let (Some(more @ 1..), Some(described)) = (unmapped.checked_sub(TOLD_MAX), described.last()) {
+        routes.warnings.push(of_unmapped_more(described, more));
     }
     if work.faults.is_empty() { Ok(Some(routes)) } else { Err(work.faults) }
 }
 
 /// Nothing says what an operation means, so it is always denied.
-fn unmapped(described: &Described<'_>, name: &str) -> Fault {
+fn of_unmapped(described: &Described<'_>, name: &str) -> Fault {
     let message = format!("nothing says what `{name}` asks for, so that it is always denied");
     at(described.file, &described.place, message).coded(Code::UnmappedOperation).helped(Code::UnmappedOperation.fix())
+}
+
+fn of_unmapped_more(described: &Described<'_>, more: usize) -> Fault {
+    let message = format!("nothing says what {more} more operations ask for, so that they are always denied");
+    Fault::in_file(&described.file.path, message).coded(Code::UnmappedOperation).helped(Code::UnmappedOperation.fix())
 }
 
 fn at(file: &SourceFile, place: &Range<usize>, message: impl Into<String>) -> Fault {
@@ -156,7 +174,10 @@ impl<'a> Work<'a> {
                 self.faults.push(at(described.file, &described.place, message).coded(Code::DataFile));
             }
         }
-        for (name, mapping) in self.settings.operations.iter().filter(|(name, _)| !known.contains(&**name)) {
+        // What a document says that could not be read is not known.
+        let has_faults = !self.faults.is_empty();
+        let unknown = self.settings.operations.iter().filter(|(name, _)| !has_faults && !known.contains(&**name));
+        for (name, mapping) in unknown {
             let message = format!("no document of `openapi` has an operation `{name}`");
             self.in_realm_file(&mapping.place, message, Code::UnknownName);
             let fault = self.faults.pop().map(|fault| fault.near(name, known.iter().copied()));

@@ -317,6 +317,9 @@ mod tests {
 
     /// The segments as a client would send them.
     fn rendered(segments: &[String]) -> String {
+        if segments.is_empty() {
+            return "/".to_owned();
+        }
         let mut raw = String::new();
         for segment in segments {
             raw.push('/');

@@ -316,6 +316,14 @@ fn generic_routes_need_their_type_and_actions() {
 }
 
 #[test]
+fn of_many_operations_that_ask_for_nothing_the_first_are_told_one_by_one() {
+    let many: String = (0..2_000).map(|n| format!("  /p{n}: {{ get: {{}} }}\n")).collect();
+    let routes = compiled("[routes]\nopenapi = \"openapi.yaml\"\n", &format!("openapi: 3.1.0\npaths:\n{many}"));
+    assert_eq!((routes.counts(), routes.warnings.len()), ((2_000, 0), 101));
+    assert!(routes.warnings[100].message.contains("1900 more operations"), "{}", routes.warnings[100]);
+}
+
+#[test]
 fn documents_are_limited() {
     let large = format!("{}# {}\n", openapi(), "x".repeat(openapi::DOCUMENT_BYTES_MAX));
     assert!(faults(ROUTES, &large)[0].contains("larger than 4 MiB"));
@@ -327,8 +335,8 @@ fn documents_are_limited() {
 #[test]
 fn a_gateway_may_say_itself_what_a_route_asks_for() {
     let say = |words: &[(&str, &str)], path: &str| {
-        let word = |name: &str| words.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
-        told(word, &Path::read(path.as_bytes()).unwrap())
+        let words = words.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        told(&words, &Path::read(path.as_bytes()).unwrap())
     };
     let both = [("action", "read"), ("resource_type", "Course")];
     let with = |more: &[(&'static str, &'static str)]| [&both[..], more].concat();
@@ -349,10 +357,14 @@ fn a_gateway_may_say_itself_what_a_route_asks_for() {
         (with(&[("resource_id", "{id}")]), "resource_id"),
         (with(&[("resource_id", "{")]), "resource_id"),
         (with(&[("path_template", "a")]), "path_template"),
+        (with(&[("attribute.level", "{level}")]), "attribute.level"),
         (with(&[("obligations", "body")]), "obligations"),
     ] {
         assert_eq!(say(&words, "/a").unwrap_err().key, key, "{words:?}");
     }
+    let level = with(&[("path_template", "/{of}/{level}"), ("attribute.level", "{level}"), ("other", "{")]);
+    let found = say(&level, "/a/3").unwrap().unwrap().unwrap();
+    assert_eq!(found.question.attributes.unwrap().get("level"), Some(&Value::String("3".into())));
     let header = say(&with(&[("obligations", "header")]), "/a").unwrap().unwrap().unwrap();
     assert_eq!(header.obligations, Obligations::Header);
 }

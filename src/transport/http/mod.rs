@@ -10,7 +10,7 @@ mod discovery;
 mod listener;
 mod metrics;
 mod oauth_token;
-mod problem;
+pub(in crate::transport) mod problem;
 mod token_info;
 
 use std::{sync::Arc, time::Duration};

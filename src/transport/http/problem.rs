@@ -205,6 +205,16 @@ impl Problem {
     }
 }
 
+/// The body of a refusal by the realm's words, as this listener would send it; `None` where the realm wants none. `request_id`
+/// is the caller's; where it is empty the problem has an id of its own.
+pub(in crate::transport) fn denial_body(denial: Denial, code: &str, request_id: &str) -> Option<String> {
+    let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::FORBIDDEN);
+    let mut problem = Problem::new(status, code, denial);
+    problem.name_request(HeaderValue::from_str(request_id).ok().filter(|id| !id.is_empty()).as_ref());
+    problem.log();
+    problem.body().map(|body| body.to_string())
+}
+
 /// Why no token is given (RFC 6749 section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OauthRefusal {
