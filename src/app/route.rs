@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::{
     App,
-    authorize::{Answer, AuthorizeRequest, Verified, decision_id},
+    authorize::{About, Answer, AuthorizeRequest, answer_of, decision_id, record_of},
     caller::Right,
     error::Error,
 };
 use crate::domain::{
     decide::refuse,
     decision::{Outcome, Reason},
-    decision_record::{DecisionRecord, RecordKind},
+    replay::Judged,
     route::GENERIC_TYPE,
 };
 
@@ -48,47 +48,22 @@ impl App {
         let started_us = self.clock.now_us();
         let snapshot = self.snapshot(&call).await?;
         let asker = self.may_authorize(&snapshot, &call, Right::Authorize).await?;
-        let (realm, state) = (&snapshot.loaded.realm, &snapshot.state);
-        let verified: Option<Verified> = match check {
-            Check::Token => Some(self.verify_for(&snapshot, &call, self.proofs.call()).await?),
-            Check::Nothing => None,
+        let realm = &snapshot.loaded.realm;
+        let (caller, outcome) = match check {
+            Check::Token => (self.verify_for(&snapshot, &call, self.proofs.call()).await?, Outcome::NotPermitted),
+            Check::Nothing => (Err(Box::new(reason.clone())), Outcome::Indeterminate),
         };
-        let (caller, decision) = match verified {
-            Some(Err(reason)) => (None, refuse(realm, Outcome::Unauthenticated, *reason)),
-            Some(Ok(caller)) => (Some(caller), refuse(realm, Outcome::NotPermitted, reason)),
-            None => (None, refuse(realm, Outcome::Indeterminate, reason)),
+        let decision = match &caller {
+            Err(reason) if check == Check::Token => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
+            _ => refuse(realm, outcome, reason),
         };
+        let about = About { action: method, resource_type: GENERIC_TYPE.into(), ..About::default() };
+        let remarks = call.remarks(asker, Judged::Resource);
         let decided_us = self.clock.now_us();
-        let good = caller.as_ref();
-        let mut record = DecisionRecord {
-            id: decision_id(decided_us),
-            time_us: decided_us,
-            outcome: decision.outcome,
-            reasons: decision.reasons.clone(),
-            determining_policies: Vec::new(),
-            action: method,
-            resource_type: GENERIC_TYPE.into(),
-            resource_id: Arc::default(),
-            subjects: Vec::new(),
-            principal: good.map(|caller| caller.recorded.entity.clone()),
-            issuer: good.map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
-            attributes: good.map(|caller| Arc::clone(&caller.recorded.attributes)).unwrap_or_default(),
-            policy_version: decision.policy_version.clone(),
-            data_revision: snapshot.graph.revision(),
-            request_id: Arc::clone(&call.request_id),
-            duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
-            obligations: Vec::new(),
-            actor: good.and_then(|caller| caller.recorded.actor.clone()),
-            client: good.and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
-            purpose: Arc::clone(&call.purpose),
-            kind: RecordKind::Decision,
-            facts: Arc::default(),
-            caller: asker,
-            adapter: Some(call.adapter),
-        };
-        state.people.mask.apply(&mut record, &state.people.hashes);
-        let (decision_id, data_revision, principal) = (record.id, record.data_revision, record.principal.clone());
-        state.log.append(vec![record]).await?;
-        Ok(Answer { decision, decision_id, data_revision, principal, explanation: None })
+        let times = (decision_id(decided_us), started_us, decided_us);
+        let record = record_of(&snapshot, &caller, about, &decision, &remarks, times);
+        let (answer, record) = answer_of(&call, (decision, record));
+        snapshot.state.log.append(vec![record]).await?;
+        Ok(answer)
     }
 }

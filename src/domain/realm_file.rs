@@ -1,6 +1,7 @@
 //! realm.toml: whose tokens, what they mean, which tables the policies look things up in.
 
 mod actions;
+mod authzen;
 mod denials;
 mod derived;
 mod grants;
@@ -26,6 +27,7 @@ pub(crate) use issuers::read_issuers;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
+    authzen::{AuthzenSettings, NamedType, PAGE_SIZE_MAX, SubjectSource},
     denials::{DenialList, DenialTemplate},
     derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
@@ -80,6 +82,8 @@ pub struct RealmFile {
     pub oauth_token: Option<OauthTokenSettings>,
     /// What requests of HTTP ask for, where gateways ask about them.
     pub routes: Option<RouteSettings>,
+    /// How questions of AuthZEN are understood, where the realm takes them.
+    pub authzen: Option<AuthzenSettings>,
 }
 
 impl RealmFile {
@@ -113,6 +117,8 @@ impl RealmFile {
             let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
             let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
             let routes = root.table("routes", routes::read_routes);
+            let entity = principal.as_ref().map(|principal| &principal.entity);
+            let authzen = root.table("authzen", |table| authzen::read(table, entity));
             Some(Self {
                 title: title?,
                 issuers,
@@ -132,6 +138,7 @@ impl RealmFile {
                 token_info: token_info.flatten(),
                 oauth_token,
                 routes,
+                authzen: authzen.flatten(),
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -175,7 +182,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, routes, settings, title, token_info, trusted",
+                "2: unknown key `titel`, expected one of actions, authzen, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, routes, settings, title, token_info, trusted",
             ]
         );
     }

@@ -176,8 +176,10 @@ async fn a_route_may_say_itself_what_it_asks_for_and_mistakes_there_are_failures
         assert_eq!(failed(envoy.check("GET", "/reports/ada", &token, wrong).await), 503, "{wrong:?}");
     }
     // What a client could bring about is never a failure, which a gateway may be set to let pass.
-    let unknown = [("action", "Read"), ("resource_type", "ed-fi/students")];
-    assert_eq!(denied(envoy.check("GET", "/reports/ada", &token, &unknown).await).0, 400);
+    let unfit = [("action", "Read"), ("resource_type", "ed-fi/schools"), ("attribute.schoolId", "{1}")];
+    assert_eq!(denied(envoy.check("GET", "/reports", &token, &unfit).await).0, 403);
+    let kept = service.decisions_after(0).await;
+    assert_eq!(kept.last().unwrap().reasons[0].code, "QUESTION_NOT_UNDERSTOOD");
 }
 
 #[tokio::test]
