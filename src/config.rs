@@ -664,7 +664,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, public_url, realms, relationships, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, envoy, grpc_address, http_address, limits, log, policies_dir, public_url, realms, relationships, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
