@@ -6,6 +6,8 @@ mod callers;
 mod decision_log;
 mod listeners;
 mod policies;
+mod public_url;
+mod tracing;
 
 use std::{
     cell::RefCell,
@@ -53,6 +55,8 @@ pub struct Config {
     pub grpc_address: SocketAddr,
     /// Where HTTP is spoken, likewise; `None` for nowhere.
     pub http_address: Option<SocketAddr>,
+    /// Where HTTP is found from outside, without a slash at the end; `None` for `http://` and the address itself.
+    pub public_url: Option<Arc<str>>,
     /// The folder of realms that is looked through when `realms` is empty.
     pub policies_dir: PathBuf,
     /// How often folders of policies are looked at, where a realm does not say; `None` for never.
@@ -63,6 +67,8 @@ pub struct Config {
     pub callers: Vec<KnownCaller>,
     /// The service's own log.
     pub log: telemetry::Options,
+    /// Where traces go; `None` for nowhere.
+    pub tracing: Option<telemetry::otlp::Options>,
     /// How decisions are kept.
     pub decision_log: segment_log::Options,
     /// What the logs' checkpoints are called by, before a slash and the realm's name; `None` for what is made at first.
@@ -106,11 +112,13 @@ impl Default for Config {
             data_dir: "hallpass-data".into(),
             grpc_address: SocketAddr::from(([127, 0, 0, 1], 50051)),
             http_address: None,
+            public_url: None,
             policies_dir: "policies".into(),
             watch: Some(policies::WATCH_DEFAULT),
             realms: Vec::new(),
             callers: Vec::new(),
             log: telemetry::Options::default(),
+            tracing: None,
             decision_log: segment_log::Options::default(),
             log_origin: None,
             witness: witness::Options::default(),
@@ -137,6 +145,9 @@ pub struct Flags {
     /// Where to listen for HTTP, loopback only; port 0 takes any free port [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub http_address: Option<String>,
+    /// Where HTTP is found from outside, for metadata that names its endpoints, such as `https://pdp.example` [default: http://HTTP_ADDRESS]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
     /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
     #[arg(long, value_name = "DIR")]
     pub policies_dir: Option<String>,
@@ -149,6 +160,12 @@ pub struct Flags {
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
+    /// Where traces go over OTLP: http:// on this machine, or https:// [default: nowhere]
+    #[arg(long, value_name = "URL")]
+    pub tracing_otlp_endpoint: Option<String>,
+    /// The share of requests without a trace of their own that are traced, 0 to 1 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub tracing_sample_ratio: Option<String>,
     /// strict: decisions are on disk before the answer; bounded: within about 20 ms; available: like bounded, and what cannot be kept is answered and counted [default: bounded]
     #[arg(long, value_name = "MODE")]
     pub decision_log_mode: Option<String>,
@@ -184,10 +201,13 @@ impl Flags {
             "data_dir" => &self.data_dir,
             "grpc_address" => &self.grpc_address,
             "http_address" => &self.http_address,
+            "public_url" => &self.public_url,
             "policies_dir" => &self.policies_dir,
             "watch" => &self.watch,
             "log.level" => &self.log_level,
             "log.format" => &self.log_format,
+            "tracing.otlp_endpoint" => &self.tracing_otlp_endpoint,
+            "tracing.sample_ratio" => &self.tracing_sample_ratio,
             "decision_log.mode" => &self.decision_log_mode,
             "decision_log.buffer_records" => &self.decision_log_buffer_records,
             "decision_log.full_wait_ms" => &self.decision_log_full_wait_ms,
@@ -372,11 +392,13 @@ impl Layers<'_> {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
             grpc_address: self.value(Some(root), "grpc_address", listeners::loopback).unwrap_or(default.grpc_address),
             http_address: self.value(Some(root), "http_address", listeners::loopback),
+            public_url: self.value(Some(root), "public_url", public_url::public_url),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             watch,
             realms: self.realms(root, decision_log, watch),
             callers: callers::read(root),
             log,
+            tracing: section(root, "tracing", |table| tracing::read(self, table)),
             decision_log,
             log_origin,
             witness,
@@ -637,7 +659,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, realms, relationships, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, public_url, realms, relationships, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]

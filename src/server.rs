@@ -2,6 +2,7 @@
 
 mod keys;
 mod listeners;
+mod observing;
 mod open;
 mod realms;
 mod tasks;
@@ -13,13 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use self::listeners::Listening;
 pub use self::open::Service;
 pub(crate) use self::{
     keys::RealmKeys,
     open::{keys_folder, signing},
-    realms::below,
+    realms::{below, kept_versions},
 };
+use self::{listeners::Listening, observing::Observing};
 use crate::{app::App, config::Config};
 
 /// The file of the data folder with the local admin token.
@@ -45,11 +46,12 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     let bound = listeners::bind(&config).await?;
     let service = Service::open(&config).await?;
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
-    let listening = bound.serve(&service.app, &config, extra, &accepting).await?;
+    let observing = Observing::start(&config)?;
+    let listening = bound.serve(&service.app, &config, extra, &observing, &accepting).await?;
     tasks::spawn(&service, &working);
     let grpc_address = listening.grpc_address;
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
-    Ok(Running { service, listening, accepting, working })
+    Ok(Running { service, listening, observing, accepting, working })
 }
 
 /// A service at work.
@@ -57,6 +59,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
 pub struct Running {
     service: Service,
     listening: Listening,
+    observing: Observing,
     accepting: CancellationToken,
     working: CancellationToken,
 }
@@ -101,7 +104,7 @@ impl Running {
     /// # Errors
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { service, listening, accepting, working } = self;
+        let Self { service, listening, observing, accepting, working } = self;
         let Listening { health, grpc: serving, http, grpc_address: _ } = listening;
         tracing::info!("stopping");
         health.drain().await;
@@ -114,6 +117,7 @@ impl Running {
             }
         });
         working.cancel();
+        observing.stop().await;
         let closed = service.close().await;
         tracing::info!("stopped");
         closed

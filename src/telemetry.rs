@@ -1,4 +1,6 @@
-//! The service's own log: what happens, on standard error. It holds no token and no person's id.
+//! What the service tells of its own work: its log, on standard error, and traces. Neither holds a token or a person's id.
+
+pub mod otlp;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -13,6 +13,7 @@ use crate::{
         proof_replays::Call,
     },
     domain::{
+        decision::Effect,
         decision_record::DecisionRecord,
         explain::People,
         id::{RealmName, Revision},
@@ -94,11 +95,16 @@ impl Batch {
 impl App {
     /// Decides many questions in order. A token is verified once, and realm, policies and relationships
     /// are taken once for all items of a realm. A proof of possession counts as used once, however many items show it:
-    /// a batch is asked for one request of the PEP's client.
+    /// a batch is asked for one request of the PEP's client. With `until`, nothing behind the first answer of this effect is
+    /// decided, and the results end with it.
     ///
     /// # Errors
     /// Too many items. An item's own failure is that item's result.
-    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
+    pub async fn authorize_batch(
+        &self,
+        requests: Vec<AuthorizeRequest>,
+        until: Option<Effect>,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
         if requests.len() > BATCH_ITEMS_MAX {
             let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
             return Err(Error::invalid_field("items", message));
@@ -126,7 +132,11 @@ impl App {
                 }
                 Err(error) => Err(error),
             };
+            let ends = answered.as_ref().is_ok_and(|answer| Some(answer.decision.outcome.effect()) == until);
             results.push(answered);
+            if ends {
+                break;
+            }
         }
         for Kept { snapshot, records, places } in batch.kept {
             if let Err(error) = snapshot.state.log.append(records).await {

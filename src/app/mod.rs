@@ -12,6 +12,7 @@ pub mod explain;
 pub mod export;
 pub mod log_proofs;
 pub mod oauth_token;
+mod open_question;
 pub mod people;
 pub mod policies;
 pub mod ports;
@@ -28,8 +29,11 @@ pub mod retention;
 mod revocation_index;
 pub mod revocations;
 pub mod search;
+pub mod search_actions;
+pub mod search_subjects;
 pub mod secrets;
 pub mod shadow;
+pub mod subject;
 pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
@@ -121,6 +125,11 @@ impl App {
     #[must_use]
     pub fn with_proofs(self, proofs: ProofReplays) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// Now, in seconds since the epoch.
+    pub fn now_seconds(&self) -> i64 {
+        self.clock.now_seconds()
     }
 
     /// Cancelled when the service is about to stop.

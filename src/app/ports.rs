@@ -1,6 +1,7 @@
 //! All that the service needs from outside, as traits.
 
 pub mod archive;
+pub mod trace;
 
 use std::sync::Arc;
 

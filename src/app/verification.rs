@@ -13,6 +13,7 @@ use crate::{
         ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
         proof_replays::Call,
         realm_state::RealmState,
+        subject::same_subject,
     },
     domain::{
         application::TokenDigest,
@@ -31,8 +32,6 @@ use crate::{
 /// What stands as the issuer of an opaque token in the decision log: the realm's own record of an application vouches
 /// for it.
 pub const APPLICATION_ISSUER: &str = "hallpass:application";
-
-const SUBJECT_NOT_TAKEN: &str = "the realm takes nobody whom the caller names, expected a token";
 
 /// Who a good token stands for.
 struct Proven {
@@ -60,8 +59,9 @@ impl App {
         credentials: &Credentials,
         call: Call,
     ) -> Result<Verified, Error> {
-        if credentials.subject.is_some() {
-            return Ok(Err(Box::new(Reason::plain("SUBJECT_NOT_TAKEN", SUBJECT_NOT_TAKEN))));
+        match self.authenticate_subject(state, realm, credentials)? {
+            None => {}
+            Some(named) => return Ok(named),
         }
         let presented = match credentials.presented() {
             Ok(presented) => presented,
@@ -70,7 +70,8 @@ impl App {
         match self.recognize(state, realm, presented).await? {
             Ok(caller) => {
                 let shown = self.check_possession(realm, &caller, presented, credentials, call)?;
-                Ok(shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error))))
+                let shown = shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error)));
+                Ok(same_subject(realm, shown, credentials))
             }
             refused @ Err(_) => Ok(refused),
         }
@@ -84,8 +85,14 @@ impl App {
         realm: &Realm,
         credentials: &Credentials,
     ) -> Result<Verified, Error> {
+        if let Some(named) = self.authenticate_subject(state, realm, credentials)? {
+            return Ok(named);
+        }
         match credentials.presented() {
-            Ok(presented) => self.recognize(state, realm, presented).await,
+            Ok(presented) => {
+                let verified = self.recognize(state, realm, presented).await?;
+                Ok(same_subject(realm, verified, credentials))
+            }
             Err(reason) => Ok(Err(Box::new(reason))),
         }
     }

@@ -11,6 +11,7 @@ mod completions;
 mod credentials;
 mod decisions;
 mod demo;
+mod doctor;
 mod explain;
 mod fmt;
 mod grants;
@@ -58,6 +59,8 @@ enum Verb {
     Serve(serve::Arguments),
     /// Says whether a running service can be asked; exit code 0 is that it can, 1 that it can't
     Health(health::Arguments),
+    /// Looks a deployment over and says what to do; exit code 0 is that all is fine, 1 that something isn't
+    Doctor(Box<doctor::Arguments>),
     /// Tells a story of a small district: starts a service, asks it, reads its log
     Demo(demo::Arguments),
     /// Checks the files of realms and shows every fault with its place and the likely fix
@@ -155,6 +158,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
     match verb {
         Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
         Verb::Health(arguments) => on_runtime(health::run(arguments, environment, screen)),
+        Verb::Doctor(arguments) => on_runtime(doctor::run(*arguments, environment, screen)),
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),
         Verb::Check(arguments) => check::run(&arguments, screen),
         Verb::Fmt(arguments) => fmt::run(&arguments, screen),

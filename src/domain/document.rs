@@ -166,6 +166,22 @@ impl<'a> Table<'a> {
         fits
     }
 
+    /// A number from 0 to 1, with or without a fraction.
+    pub(crate) fn share(&self, key: &str) -> Option<f64> {
+        let value = self.find(key)?;
+        let text = match value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) => number.as_str(),
+            _ => "",
+        };
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        if share.is_none() {
+            let message = format!("`{}` is not a number of 0 to 1", self.name(key));
+            self.faults.add_coded(Code::WrongType, Some(value.span()), message);
+        }
+        share
+    }
+
     pub(crate) fn texts(&self, key: &str) -> Option<Vec<Arc<str>>> {
         let value = self.find(key)?;
         let texts: Option<Vec<Arc<str>>> = value

@@ -47,6 +47,7 @@ pub mod token;
 pub mod token_error;
 pub mod token_facts;
 pub mod token_proof;
+pub mod traceparent;
 mod uri_syntax;
 pub mod verifying_key;
 

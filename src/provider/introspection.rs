@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use self::client_proof::ClientProof;
+use crate::app::ports::trace::carried;
 use crate::app::ports::{ActiveToken, Clock, Introspected, IntrospectionError, TokenIntrospector};
 use crate::domain::application::TokenDigest;
 use crate::domain::id::RealmName;
@@ -154,7 +155,8 @@ impl Endpoint {
                 None => {
                     let (sender, landing) = watch::channel(None);
                     flights.insert(digest, landing.clone());
-                    tokio::spawn(Arc::clone(self).fly(digest, token.to_owned(), Arc::clone(clock), sender));
+                    let flying = Arc::clone(self).fly(digest, token.to_owned(), Arc::clone(clock), sender);
+                    tokio::spawn(carried(flying));
                     landing
                 }
             }

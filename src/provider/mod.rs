@@ -8,7 +8,7 @@ mod discovery;
 pub mod introspection;
 pub mod jwks;
 mod key_fetch;
-mod outbound;
+pub(crate) mod outbound;
 pub mod priority;
 pub mod realm_files;
 pub mod signer;

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CACHE_CONTROL, HeaderMap};
-use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode, Url, redirect};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, DATE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, Identity, Request, RequestBuilder, StatusCode, Url, redirect};
 use tokio::sync::OnceCell;
 
+use crate::app::ports::trace::{self, Asking, Value};
 use crate::domain::issuer::Servers;
+use crate::domain::traceparent::TRACEPARENT;
 use crate::provider::addresses::PublicNames;
 
 /// How long a request may take, from connecting to the last byte.
@@ -31,6 +33,13 @@ pub(crate) struct Body {
     pub(crate) text: String,
     /// For how long it need not be fetched again.
     pub(crate) fresh_seconds: i64,
+}
+
+/// A server that answered.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// Its own time, as it writes it (RFC 9110 section 6.6.1).
+    pub(crate) date: Option<String>,
 }
 
 /// Why nothing usable was answered.
@@ -92,6 +101,18 @@ impl Outbound {
         }
     }
 
+    /// Asks for the head of a page alone, to see whether its server answers: any status will do.
+    ///
+    /// # Errors
+    /// A sentence that says what failed, without the URL.
+    pub(crate) async fn reach(&self, url: &str, what: &str) -> Result<Reached, String> {
+        let url = parse(url, what)?;
+        let answer = self.client(&url).await?.head(url).send().await;
+        let answer = answer.map_err(|fault| format!("{what}: {}", causes(fault)))?;
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        Ok(Reached { date })
+    }
+
     /// Begins a POST, to be filled and given to [`answer`].
     ///
     /// # Errors
@@ -148,14 +169,32 @@ pub(crate) fn parse(url: &str, what: &str) -> Result<Url, String> {
     }
 }
 
-/// Sends a request and reads the answer, of at most so many bytes.
+/// Sends a request and reads the answer, of at most so many bytes. What is asked for a request that is part of a trace is
+/// part of it too, and the server is told so.
 ///
 /// # Errors
 /// [`Failure`].
 pub(crate) async fn answer(request: RequestBuilder, what: &str, bytes_max: usize) -> Result<Body, Failure> {
     let failed = |fault: reqwest::Error| Failure::Other(format!("{what}: {}", causes(fault)));
-    let mut response = request.send().await.map_err(failed)?;
+    let (client, request) = request.build_split();
+    let mut request = request.map_err(failed)?;
+    let mut asked = Asked::begin(&mut request, what);
+    let answered = receive(&client, request, what, bytes_max, &mut asked).await;
+    asked.end(answered.as_ref().err());
+    answered
+}
+
+async fn receive(
+    client: &Client,
+    request: Request,
+    what: &str,
+    bytes_max: usize,
+    asked: &mut Asked,
+) -> Result<Body, Failure> {
+    let failed = |fault: reqwest::Error| Failure::Other(format!("{what}: {}", causes(fault)));
+    let mut response = client.execute(request).await.map_err(failed)?;
     let status = response.status();
+    asked.status = Some(status);
     match status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return Err(Failure::Refused(status)),
@@ -174,6 +213,45 @@ pub(crate) async fn answer(request: RequestBuilder, what: &str, bytes_max: usize
     }
     let text = String::from_utf8(body).map_err(|_| Failure::Other(format!("{what} is not UTF-8")))?;
     Ok(Body { text, fresh_seconds })
+}
+
+/// A question as it is shown in the trace of the request for which it is asked, if that has one. The URL's path and query
+/// stay out: they may hold something secret.
+struct Asked {
+    asking: Option<Asking>,
+    attributes: Vec<(&'static str, Value)>,
+    status: Option<StatusCode>,
+}
+
+impl Asked {
+    fn begin(request: &mut Request, what: &str) -> Self {
+        let asking = trace::ask(|| format!("{} {what}", request.method()));
+        let mut attributes = Vec::new();
+        if let Some(asking) = &asking {
+            let text = |text: &str| Value::Text(text.to_owned().into());
+            attributes.push(("http.request.method", text(request.method().as_str())));
+            let url = request.url();
+            attributes.extend(url.host_str().map(|host| ("server.address", text(host))));
+            attributes.extend(url.port_or_known_default().map(|port| ("server.port", Value::Number(port.into()))));
+            if let Ok(value) = HeaderValue::from_str(&asking.traceparent()) {
+                request.headers_mut().insert(TRACEPARENT, value);
+            }
+        }
+        Self { asking, attributes, status: None }
+    }
+
+    /// Whoever gives the question up before is not shown.
+    fn end(self, failure: Option<&Failure>) {
+        let Self { asking, mut attributes, status } = self;
+        let Some(asking) = asking else { return };
+        attributes.extend(status.map(|status| ("http.response.status_code", Value::Number(status.as_u16().into()))));
+        let error = failure.map(|_| match status {
+            Some(status) if status != StatusCode::OK => status.as_u16().to_string(),
+            _ => "_OTHER".to_owned(),
+        });
+        attributes.extend(error.clone().map(|error| ("error.type", Value::Text(error.into()))));
+        asking.done(attributes, error.map(Into::into));
+    }
 }
 
 /// For how long a response is fresh (RFC 9111 section 5.2.2), within bounds.

@@ -10,6 +10,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
+use super::observing::Observing;
 use crate::{
     app::App,
     config::Config,
@@ -78,11 +79,13 @@ impl Bound {
         app: &Arc<App>,
         config: &Config,
         extra: impl FnOnce(Routes) -> Routes,
+        observing: &Observing,
         accepting: &CancellationToken,
     ) -> Result<Listening> {
         let Self { grpc: (listener, grpc_address), http } = self;
         let options = grpc::Options { message_bytes_max: config.message_bytes_max };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
+        let services = routes.clone();
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
@@ -90,6 +93,7 @@ impl Bound {
             .http2_keepalive_interval(Some(PING_AFTER))
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(4 * 1024 * 1024)
+            .layer(observing.grpc(grpc_address))
             .add_routes(extra(routes))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
@@ -97,11 +101,14 @@ impl Bound {
             );
         let http = http.map(|(listener, address)| {
             let limits = http::Limits::default();
-            let routes = http::routes(Arc::clone(app), limits);
+            let public_url = config.public_url.as_deref().map_or_else(|| format!("http://{address}"), str::to_owned);
+            let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
+            let routes = routes.merge(http::json::routes(services, limits)).layer(observing.http(address));
             let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
             tracing::info!(http_address = %address, "taking requests over HTTP");
-            Http { address, serving }
+            anyhow::Ok(Http { address, serving })
         });
+        let http = http.transpose()?;
         Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http })
     }
 }

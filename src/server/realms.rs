@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The versions of a realm's policies that are kept.
-pub(super) fn kept_versions(data_dir: &Path, realm: &RealmName) -> PolicyFolders {
+pub(crate) fn kept_versions(data_dir: &Path, realm: &RealmName) -> PolicyFolders {
     PolicyFolders::in_folder(&data_dir.join("realms").join(realm.as_str()).join("policies"))
 }
 

@@ -4,6 +4,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use hallpass::domain::issuer::Algorithm;
 
+mod commands;
+mod embedded;
+mod links;
+mod page;
+
 /// The texts of the form `"UPPER_SNAKE_CASE"` in the sources below a folder, tests' own files left out.
 fn codes(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {

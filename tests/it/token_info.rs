@@ -411,7 +411,7 @@ impl Listener {
         let service = server::Service::open(&home.config()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let routes = routes(Arc::clone(service.app()), limits);
+        let routes = routes(Arc::clone(service.app()), limits, "http://127.0.0.1").unwrap();
         tokio::spawn(serve(listener, routes, limits, stop.clone()));
         Self { address, token: home.token("SISVendor", &[10]), _stop: stop.drop_guard(), _home: home }
     }

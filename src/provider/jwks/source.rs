@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::allowance::{Allowance, Need};
 use super::unknown_ids::UnknownIds;
 use super::{Outside, RotationListener};
+use crate::app::ports::trace::carried;
 use crate::domain::id::RealmName;
 use crate::domain::issuer::{Issuer, KeyLocation, Refetch, Servers};
 use crate::domain::key_set::KeySet;
@@ -218,7 +219,7 @@ impl Source {
         }
         // A task of its own, so that a caller who gives up does not waste the fetch.
         let (source, outside) = (Arc::clone(self), Arc::clone(outside));
-        let fetched = tokio::spawn(async move { source.fetch(fetching, &outside).await }).await;
+        let fetched = tokio::spawn(carried(async move { source.fetch(fetching, &outside).await })).await;
         match fetched {
             Ok(Ok(())) => Attempt::Done,
             Ok(Err(fault)) => Attempt::Failed(fault),

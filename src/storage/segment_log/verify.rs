@@ -4,6 +4,7 @@
 //! say of the tree is held against it; whether a checkpoint counts is a matter of the keys that the caller trusts.
 //! Entries that retention deleted are held against checkpoints by the hashes in the tiles.
 
+mod newest;
 mod notes;
 mod segments;
 mod tile_files;
@@ -15,6 +16,7 @@ use std::{
     sync::Arc,
 };
 
+pub use self::newest::{Newest, newest};
 use self::{notes::NoteCheck, segments::Segments, tile_files::TileCheck};
 use super::{checkpoint_files::CheckpointFiles, frame::Header, tiles};
 use crate::domain::{

@@ -54,7 +54,7 @@ impl AuthorizationService for Authorization {
             for question in &mut questions {
                 (question.presented, question.adapter) = (presented.clone(), adapter);
             }
-            let answers = self.0.authorize_batch(questions).await.map_err(failed)?;
+            let answers = self.0.authorize_batch(questions, None).await.map_err(failed)?;
             Ok(pb::BatchAuthorizeResponse { results: in_order(refused, answers) })
         };
         call.answer(work).await

@@ -1,3 +1,4 @@
 //! What every request passes on its way in, whatever listener it came by.
 
 pub mod caller;
+pub mod observed;

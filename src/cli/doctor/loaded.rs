@@ -1,0 +1,38 @@
+//! The realms' issuers, as the service would know them: those of realm.toml and of the configuration, with files where they
+//! are looked for.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Config, RealmConfig},
+    domain::{id::RealmName, issuer::Issuer, realm::Realm},
+};
+
+/// A realm whose files compile, with its issuers.
+#[derive(Debug)]
+pub(super) struct Trusting {
+    pub(super) realm: RealmName,
+    pub(super) issuers: Vec<Issuer>,
+}
+
+/// The issuers of all realms whose files are good; the others are told of elsewhere.
+pub(super) fn issuers(config: &Config) -> Vec<Trusting> {
+    config.realms.iter().filter_map(trusting).collect()
+}
+
+/// The same, read on a thread of its own.
+pub(super) async fn issuers_of(config: &Arc<Config>) -> Vec<Trusting> {
+    super::on_thread(config, issuers).await
+}
+
+/// The issuers of a realm; `None` when its files are not good.
+pub(super) fn trusting(RealmConfig { name, place, variant, issuers, .. }: &RealmConfig) -> Option<Trusting> {
+    let files = place.read().ok()?.files;
+    let mut realm = Realm::compile(&files, variant.as_deref()).ok()?;
+    realm.trust(issuers).ok()?;
+    let mut issuers = realm.file.issuers;
+    for file in issuers.iter_mut().flat_map(Issuer::files_mut) {
+        *file = place.folder().join(&*file);
+    }
+    Some(Trusting { realm: name.clone(), issuers })
+}

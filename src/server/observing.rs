@@ -1,0 +1,90 @@
+//! What watches the requests of all listeners, and hands their traces on.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Result;
+
+use crate::{
+    app::ports::{Clock, trace::Tracer},
+    config::Config,
+    proto::{ENVOY_DESCRIPTOR_SET, FILE_DESCRIPTOR_SET},
+    provider::clock::SystemClock,
+    telemetry::otlp::Traces,
+    transport::layer::observed::{Called, Methods, Observed, PathWords, Spoken},
+};
+
+/// The words of HTTP's paths; every other segment of a path is shown as `{}`.
+const PATH_WORDS: [&str; 17] = [
+    ".well-known",
+    "access",
+    "action",
+    "authzen-configuration",
+    "evaluation",
+    "evaluations",
+    "livez",
+    "metrics",
+    "oauth",
+    "openapi.json",
+    "readyz",
+    "resource",
+    "search",
+    "subject",
+    "token",
+    "token_info",
+    "v1",
+];
+
+/// Watches requests, and has their traces handed on where a collector is configured.
+#[derive(Debug)]
+pub(super) struct Observing {
+    traces: Option<Traces>,
+    tracer: Option<Arc<Tracer>>,
+    methods: Methods,
+    words: PathWords,
+}
+
+impl Observing {
+    /// Begins to hand traces on, if that is configured.
+    ///
+    /// # Errors
+    /// Certificates of the collector's authorities that cannot be read.
+    pub(super) fn start(config: &Config) -> Result<Self> {
+        let traces = config.tracing.as_ref().map(Traces::start).transpose()?;
+        let tracer = config.tracing.as_ref().zip(traces.as_ref()).map(|(options, traces)| {
+            let sink = Arc::clone(traces.queue()) as Arc<_>;
+            Arc::new(Tracer::new(sink, Arc::new(SystemClock), options.ratio))
+        });
+        let sets = [
+            FILE_DESCRIPTOR_SET,
+            ENVOY_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let (methods, words) = (Methods::of(&sets), PathWords::of(&PATH_WORDS, &[FILE_DESCRIPTOR_SET]));
+        Ok(Self { traces, tracer, methods, words })
+    }
+
+    /// What watches the gRPC listener with this address.
+    pub(super) fn grpc(&self, address: SocketAddr) -> Observed {
+        self.of(Spoken::Grpc(self.methods.clone()), address)
+    }
+
+    /// What watches the HTTP listener with this address.
+    pub(super) fn http(&self, address: SocketAddr) -> Observed {
+        self.of(Spoken::Http(self.words.clone()), address)
+    }
+
+    fn of(&self, spoken: Spoken, address: SocketAddr) -> Observed {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let called: Called = Arc::new(|_, _, _| ());
+        Observed::new(spoken, Some(address), clock).telling(self.tracer.clone(), called)
+    }
+
+    /// Hands on the traces that wait.
+    pub(super) async fn stop(self) {
+        if let Some(traces) = self.traces {
+            traces.stop().await;
+        }
+    }
+}
