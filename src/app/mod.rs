@@ -1,5 +1,6 @@
 //! The use cases, and the ports they need.
 
+pub mod allowance;
 pub mod application_index;
 pub mod applications;
 pub mod authorize;
@@ -21,6 +22,7 @@ pub mod privacy;
 pub mod proof_replays;
 pub mod prove;
 pub mod readers;
+pub mod readiness;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
@@ -49,13 +51,16 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    allowance::Allowance,
     authorize::Caller,
     caller::Callers,
     error::{Error, Kind},
     ports::{
         ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+        meter::{Meter, Uncounted},
     },
     proof_replays::ProofReplays,
+    readiness::Readiness,
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -82,6 +87,9 @@ pub struct App {
     /// Puts the calling thread behind those that answer.
     step_back: fn(),
     stopping: CancellationToken,
+    readiness: Readiness,
+    allowance: Allowance,
+    pub(crate) meter: Arc<dyn Meter>,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -113,6 +121,9 @@ impl App {
             searches: Searches::default(),
             step_back: || {},
             stopping: CancellationToken::new(),
+            readiness: Readiness::default(),
+            allowance: Allowance::default(),
+            meter: Arc::new(Uncounted),
             realms,
         };
         for realm in app.realms.values() {
@@ -152,6 +163,23 @@ impl App {
     #[must_use]
     pub fn with_step_back(self, step_back: fn()) -> Self {
         Self { step_back, ..self }
+    }
+
+    /// The same, with limits on how often is asked. Without, there are none.
+    #[must_use]
+    pub fn with_allowance(self, allowance: Allowance) -> Self {
+        Self { allowance, ..self }
+    }
+
+    /// The same, with somebody who counts. Without, nobody does.
+    #[must_use]
+    pub fn with_meter(self, meter: Arc<dyn Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// Who counts.
+    pub fn meter(&self) -> &Arc<dyn Meter> {
+        &self.meter
     }
 
     /// The same, with rules about how long decisions are kept. Without, they are kept for ever.
@@ -217,15 +245,6 @@ impl App {
 
     fn realm_names(&self) -> String {
         self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
-    }
-
-    /// Every realm can decide and keep its decisions, or may decide without, and relationships can be written.
-    pub fn is_ready(&self) -> bool {
-        let can_answer = |realm: &Arc<RealmState>| {
-            let status = realm.log.status();
-            status.is_writable || status.answers_without
-        };
-        !self.realms.is_empty() && self.is_store_writable() && self.realms.values().all(can_answer)
     }
 
     /// Every realm can keep its decisions.

@@ -10,7 +10,7 @@ use crate::{
         authorize::{Caller, Verified},
         credentials::{Credentials, Presented, Secret},
         error::Error,
-        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
+        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector, meter::Cache},
         proof_replays::Call,
         realm_state::RealmState,
         subject::same_subject,
@@ -53,6 +53,20 @@ impl App {
     /// Who asks: the holder of the request's one token. What counts against the token in this request is looked at each
     /// time, however often it was verified before. Bad credentials are an answer, not an error.
     pub(crate) async fn authenticate(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+        call: Call,
+    ) -> Result<Verified, Error> {
+        let verified = self.judge_credentials(state, realm, credentials, call).await?;
+        if let Err(reason) = &verified {
+            self.meter.token_refused(issuer_of(realm, credentials), &reason.code);
+        }
+        Ok(verified)
+    }
+
+    async fn judge_credentials(
         &self,
         state: &RealmState,
         realm: &Realm,
@@ -110,8 +124,14 @@ impl App {
         let now_seconds = self.clock.now_seconds();
         match self.tokens.get(&state.name, &token.0, now_seconds) {
             // What other rules made of the token doesn't count.
-            Some(caller) if caller.policy_version == realm.version => Ok(Ok(caller)),
-            _ => self.verify_anew(state, realm, &token.0, now_seconds).await,
+            Some(caller) if caller.policy_version == realm.version => {
+                self.meter.cache_hit(Cache::Tokens);
+                Ok(Ok(caller))
+            }
+            _ => {
+                self.meter.cache_missed(Cache::Tokens);
+                self.verify_anew(state, realm, &token.0, now_seconds).await
+            }
         }
     }
 
@@ -197,6 +217,13 @@ impl App {
         let principal = principal(realm, entity, claims, &application.attributes)?;
         Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
     }
+}
+
+/// The configured issuer that the first of the tokens names; `None` where it names none of the realm's, or can't be read.
+fn issuer_of<'r>(realm: &'r Realm, credentials: &Credentials) -> Option<&'r str> {
+    let token = credentials.tokens().next()?;
+    let issuer = realm.issuer(token::read(&token.0).ok()?.issuer())?;
+    Some(&issuer.issuer)
 }
 
 /// The digest of a token that is to be looked up: no JWT, in a realm that has applications.

@@ -30,7 +30,17 @@ mod tests {
         ] {
             assert_eq!(public_url(text).as_deref(), Ok(expected));
         }
-        for text in ["", "pdp.example", "ftp://pdp.example", "https://", "https:///x", "https://u@h", "https://h?x", "https://h#x", "https://h x"] {
+        for text in [
+            "",
+            "pdp.example",
+            "ftp://pdp.example",
+            "https://",
+            "https:///x",
+            "https://u@h",
+            "https://h?x",
+            "https://h#x",
+            "https://h x",
+        ] {
             assert!(public_url(text).is_err(), "{text}");
         }
     }

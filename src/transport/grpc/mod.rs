@@ -8,6 +8,7 @@ mod authorization;
 mod call;
 mod convert;
 mod decisions;
+mod door;
 mod health;
 mod page_token;
 mod policies;
@@ -25,11 +26,11 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
 pub(crate) use self::convert::authorization::answer as wire_answer;
-pub use self::health::Health;
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
     privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
 };
+pub use self::{door::door, health::Health};
 use crate::{
     app::App,
     proto::{

@@ -12,6 +12,7 @@ pub mod json;
 mod listener;
 mod metrics;
 mod oauth_token;
+mod ops;
 mod problem;
 mod token_info;
 
@@ -19,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::Request,
     http::{HeaderName, HeaderValue, Method},
     middleware::{self, Next},
@@ -27,9 +29,12 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-pub use self::listener::serve;
 use self::problem::Problem;
-use crate::app::App;
+pub use self::{listener::serve, ops::ops_routes};
+use crate::{
+    app::App,
+    transport::layer::admission::{Door, Entry},
+};
 
 /// The limits of the listener. Nothing here is for a deployment to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +93,8 @@ struct Shared {
 /// The system has no random bytes for the key of page tokens.
 pub fn routes(app: Arc<App>, limits: Limits, public_url: &str) -> Result<Router, getrandom::Error> {
     let authzen = Arc::new(authzen::Site::new(public_url)?);
-    let shared = Shared { app, limits, answers: Arc::new(Semaphore::new(limits.answers_max)), authzen };
+    let shared =
+        Shared { app: Arc::clone(&app), limits, answers: Arc::new(Semaphore::new(limits.answers_max)), authzen };
     let routes = Router::new()
         .route("/", only(get(discovery::of_service), "GET, HEAD"))
         .route("/metrics", only(get(metrics::of_service), "GET, HEAD"))
@@ -100,8 +106,21 @@ pub fn routes(app: Arc<App>, limits: Limits, public_url: &str) -> Result<Router,
         .merge(authzen::routes())
         .fallback(async || Problem::no_such_path())
         .layer(middleware::from_fn(with_request_id))
-        .with_state(shared);
+        .with_state(shared)
+        .merge(ops::probes(app));
     Ok(routes)
+}
+
+/// The way in for HTTP.
+pub fn door(body_bytes_max: usize) -> Door<Body, Body> {
+    Door {
+        listener: "http",
+        entry: |path| if ops::PATHS.contains(&path) { Entry::Free } else { Entry::Whole },
+        deadline_in: |_| None,
+        message_bytes_max: body_bytes_max,
+        body: Body::from,
+        refuse: |shed| Problem::of_shed(shed).into_response(),
+    }
 }
 
 /// Refuses all other methods, naming those that there are.

@@ -22,6 +22,7 @@ use super::answer;
 use crate::{
     app::error::{Error, Kind},
     domain::{access_request::FieldFault, decision::Denial, value::Value},
+    transport::layer::admission::Shed,
 };
 
 /// A refusal on its way to the client.
@@ -147,8 +148,13 @@ impl Problem {
         if status.is_server_error() {
             tracing::warn!(code = error.reason, "a use case failed: {error}");
         }
-        let problem = Self::new(status, error.reason, plain(status, detail));
-        let problem = if may_help { problem.with(RETRY_AFTER, "1") } else { problem };
+        let mut problem = Self::new(status, error.reason, plain(status, detail));
+        if may_help {
+            // Whole seconds (RFC 9110 section 10.2.3), and never too early.
+            let after = error.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).max(1));
+            let after = u64::try_from(after).unwrap_or(u64::MAX);
+            problem.0.headers.push((RETRY_AFTER, HeaderValue::from(after)));
+        }
         if status == StatusCode::UNAUTHORIZED { problem.with(WWW_AUTHENTICATE, "Bearer") } else { problem }
     }
 
@@ -166,6 +172,19 @@ impl Problem {
     #[cfg(test)]
     pub(super) fn detail(&self) -> &str {
         &self.0.denial.detail
+    }
+
+    /// The request was turned away before any work was done.
+    pub(super) fn of_shed(shed: Shed) -> Self {
+        match shed {
+            Shed::QueueFull | Shed::Waited | Shed::Late => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let denial = plain(status, "there are too many requests, try again later");
+                Self::new(status, OVERLOADED, denial).with(RETRY_AFTER, "1")
+            }
+            Shed::TooSlow => Self::of_body(BodyFault::TooSlow),
+            Shed::Broken => Self::of_body(BodyFault::Broken),
+        }
     }
 
     fn new(status: StatusCode, code: &str, denial: Denial) -> Self {
@@ -339,6 +358,8 @@ impl IntoResponse for OauthRefusal {
     }
 }
 
+/// Too many requests are under way.
+pub(super) const OVERLOADED: &str = "OVERLOADED";
 /// No `Authorization` header.
 pub(super) const ABSENT: &str = "TOKEN_MISSING";
 /// A scheme word without a token.

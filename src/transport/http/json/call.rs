@@ -212,7 +212,7 @@ impl Stream for Lines {
         let mut line = line.unwrap_or_else(|status| {
             self.is_over = true;
             let mut problem = Problem::of_status(&status).with_code();
-            problem.name_request(self.request_id.as_ref());
+            problem.name_request(self.request_id.as_ref().and_then(super::super::printable));
             problem.log();
             json!({ "error": problem.body() }).to_string().into_bytes()
         });

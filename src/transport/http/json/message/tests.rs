@@ -18,7 +18,7 @@ fn text(text: &str) -> pb::Value {
 
 /// The message is written as this JSON, and read from it again.
 #[track_caller]
-fn check<M: Message + Default + PartialEq>(name: &str, message: &M, expected: &Json) {
+fn check<M: Message + Default + PartialEq + std::fmt::Debug>(name: &str, message: &M, expected: &Json) {
     let bytes = message.encode_to_vec();
     let written = serde_json::to_value(Written(&DynamicMessage::decode(descriptor(name), &*bytes).unwrap())).unwrap();
     assert_eq!(&written, expected);
