@@ -128,7 +128,7 @@ impl App {
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         Ok(answer)
     }
 
@@ -161,7 +161,8 @@ impl App {
     }
 
     pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&request.realm, &request.credentials)?);
+        let named = self.realm_of(&request.realm, &request.credentials);
+        let state = Arc::clone(named.map_err(|error| self.refusal_to_ask(&request.presented, error))?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
             && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
