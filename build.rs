@@ -10,6 +10,9 @@ use std::{
 
 use prost::Message as _;
 
+/// What generated services and clients read and write messages with.
+const CODEC: &str = "crate::proto::codec::BoundedCodec";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=benches/proto");
@@ -30,12 +33,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["proto"],
     )?;
     fs::write(out.join("hallpass_descriptor.bin"), service.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(service)?;
+    tonic_prost_build::configure().codec_path(CODEC).compile_fds(service)?;
 
     // What Envoy asks, without what it says of itself otherwise.
     let envoy = protox::compile(["envoy/service/auth/v3/external_auth.proto"], ["proto"])?;
     fs::write(out.join("envoy_descriptor.bin"), envoy.encode_to_vec())?;
-    tonic_prost_build::configure().build_client(true).compile_fds(envoy)?;
+    tonic_prost_build::configure().codec_path(CODEC).build_client(true).compile_fds(envoy)?;
 
     embed(&out)?;
 

@@ -14,5 +14,6 @@ pub mod proto;
 
 pub mod cli;
 pub mod config;
+pub mod metrics;
 pub mod server;
 pub mod telemetry;

@@ -8,6 +8,8 @@
     reason = "generated; the comments are in the proto files"
 )]
 
+pub mod codec;
+
 /// `hallpass.v1`.
 pub mod v1 {
     tonic::include_proto!("hallpass.v1");

@@ -74,6 +74,11 @@ impl ApplicationIndex {
         }
     }
 
+    /// The applications.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Application>> {
+        self.applications.values()
+    }
+
     /// The application of this id, in canonical form.
     pub fn get(&self, id: &str) -> Option<&Arc<Application>> {
         self.applications.get(id)

@@ -9,6 +9,7 @@ use crate::{
         credentials::Credentials,
         error::{Error, Kind},
         explain::{Explain, ExplainLevel},
+        open_question::{Asked, held},
         people::RecordedPrincipal,
         ports::trace,
         proof_replays::Call,
@@ -21,12 +22,13 @@ use crate::{
         application::TokenDigest,
         decide::{decide, refuse},
         decision::{Decision, Outcome, Reason},
-        decision_record::{DecisionRecord, RecordKind},
+        decision_record::{DecisionRecord, RecordKind, RecordedSubject},
         explain::{Explanation, People, explain_to},
         graph::Graph,
         id::{DecisionId, PolicyVersion, Revision},
         principal::Principal,
         replay::Judged,
+        search::Ambiguous,
         token,
         token_facts::TokenFacts,
     },
@@ -126,7 +128,7 @@ impl App {
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         Ok(answer)
     }
 
@@ -142,7 +144,8 @@ impl App {
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
         trace::note_caller(&asker);
-        if request.credentials.subject.is_some() {
+        // A token of its subject speaks for itself.
+        if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
         }
         Ok(asker)
@@ -158,7 +161,8 @@ impl App {
     }
 
     pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&request.realm, &request.credentials)?);
+        let named = self.realm_of(&request.realm, &request.credentials);
+        let state = Arc::clone(named.map_err(|error| self.refusal_to_ask(&request.presented, error))?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
             && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
@@ -207,30 +211,32 @@ impl App {
         let started_us = self.clock.now_us();
         let realm = &snapshot.loaded.realm;
         let mut faults = request_id_fault(&request.request_id);
-        let checked = AccessRequest::check(realm, &request.question).map_err(|found| faults.extend(found)).ok();
-        let Some(checked) = checked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
-        let mut decision = match caller {
+        let asked = held(snapshot, &request.question, request.adapter).map_err(|found| faults.extend(found)).ok();
+        let Some(asked) = asked.filter(|_| faults.is_empty()) else { return Err(Error::invalid(faults)) };
+        let remarks = request.remarks(asker, Judged::Resource);
+        let (question, checked) = match asked {
+            Asked::Fit(question, checked) => (question, checked),
+            Asked::Unfit(reason) => {
+                let question = &request.question;
+                let denied = self.deny_unfit(snapshot, caller, question, *reason, &remarks, started_us)?;
+                return Ok(answer_of(request, denied));
+            }
+        };
+        let decision = match caller {
             Ok(caller) => decide(realm, &caller.principal, &checked, &snapshot.graph),
             Err(reason) => refuse(realm, Outcome::Unauthenticated, (**reason).clone()),
         };
-        let (request_id, purpose) = (Arc::clone(&request.request_id), Arc::clone(&request.purpose));
-        let remarks =
-            Remarks { request_id, purpose, judged: Judged::Resource, caller: asker, adapter: request.adapter };
         let record = self.record(snapshot, caller, &checked, &decision, &remarks, started_us)?;
         if let Ok(caller) = caller {
-            let seen = || Seen::of(snapshot, caller, &request.question, Judged::Resource, &decision, &record);
+            let seen = || Seen::of(snapshot, caller, &question, Judged::Resource, &decision, &record);
             snapshot.state.shadow.offer(seen);
         }
         let explanation = people.map(|people| match caller {
             Ok(caller) => explain_to(people, realm, &caller.principal, &checked, &snapshot.graph),
             Err(_) => Explanation::of_refusal(people, &decision),
         });
-        if request.explain.level() == ExplainLevel::None {
-            decision.reasons.clear();
-            decision.determining_policies.clear();
-        }
-        let (decision_id, data_revision) = (record.id, record.data_revision);
-        Ok((Answer { decision, decision_id, data_revision, explanation: explanation.map(Box::new) }, record))
+        let (answer, record) = answer_of(request, (decision, record));
+        Ok((Answer { explanation: explanation.map(Box::new), ..answer }, record))
     }
 
     /// What the log keeps of a decision that was just made.
@@ -249,47 +255,134 @@ impl App {
         let (people, realm) = (&snapshot.state.people, &snapshot.loaded.realm);
         let decided_us = self.clock.now_us();
         let (id, resource_id) = (decision_id(decided_us), people.resource_id(realm, checked)?);
-        let good = caller.as_ref().ok();
-        let facts = match good {
-            Some(caller) => people.facts(realm, id, remarks.judged, caller, checked, &resource_id)?,
-            None => Arc::default(),
+        let facts = match caller {
+            Ok(caller) => people.facts(realm, id, remarks.judged, caller, checked, &resource_id)?,
+            Err(_) => Arc::default(),
         };
-        let mut record = DecisionRecord {
-            id,
-            time_us: decided_us,
-            outcome: decision.outcome,
-            reasons: decision.reasons.clone(),
-            determining_policies: decision.determining_policies.clone(),
+        let about = About {
             action: Arc::clone(&checked.action),
             resource_type: Arc::clone(&checked.resource_type.name),
             resource_id,
             subjects: people.subjects(realm, checked)?,
-            principal: good.map(|caller| caller.recorded.entity.clone()),
-            issuer: good.map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
-            attributes: good.map(|caller| Arc::clone(&caller.recorded.attributes)).unwrap_or_default(),
-            policy_version: decision.policy_version.clone(),
-            data_revision: snapshot.graph.revision(),
-            request_id: Arc::clone(&remarks.request_id),
-            duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
-            obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
-            actor: good.and_then(|caller| caller.recorded.actor.clone()),
-            client: good.and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
-            purpose: Arc::clone(&remarks.purpose),
-            kind: RecordKind::Decision,
             facts,
-            caller: Arc::clone(&remarks.caller),
-            adapter: Some(remarks.adapter),
         };
-        people.mask.apply(&mut record, &people.hashes);
-        trace::note_decision(|| trace::Decided {
-            realm: snapshot.state.name.as_str().into(),
-            is_allowed: decision.outcome == Outcome::Allowed,
-            reason: decision.reasons.first().map(|reason| Arc::clone(&reason.code)).unwrap_or_default(),
-            policy_version: Arc::clone(&decision.policy_version.0),
-            adapter: remarks.adapter.as_str(),
-        });
-        Ok(record)
+        Ok(record_of(snapshot, caller, about, decision, remarks, (id, started_us, decided_us)))
     }
+
+    /// What the log keeps of a denial of what the realm has no words for: of the question what it has words for, and no id.
+    pub(super) fn record_unfit(
+        &self,
+        snapshot: &Snapshot,
+        caller: &Verified,
+        question: &Question,
+        decision: &Decision,
+        remarks: &Remarks,
+        started_us: i64,
+    ) -> DecisionRecord {
+        let realm = &snapshot.loaded.realm;
+        let decided_us = self.clock.now_us();
+        let about = About {
+            action: realm
+                .schema
+                .actions
+                .get_key_value(&question.action)
+                .map(|(name, _)| Arc::clone(name))
+                .unwrap_or_default(),
+            resource_type: realm
+                .resource_types
+                .get(&question.resource_type)
+                .map(|it| Arc::clone(&it.name))
+                .unwrap_or_default(),
+            ..About::default()
+        };
+        record_of(snapshot, caller, about, decision, remarks, (decision_id(decided_us), started_us, decided_us))
+    }
+}
+
+/// What a decision was about, as the log names it.
+#[derive(Debug, Default)]
+struct About {
+    action: Arc<str>,
+    resource_type: Arc<str>,
+    resource_id: Arc<str>,
+    subjects: Vec<RecordedSubject>,
+    facts: Arc<[u8]>,
+}
+
+impl AuthorizeRequest {
+    /// What its caller says beside the question.
+    pub(super) fn remarks(&self, caller: Arc<str>, judged: Judged) -> Remarks {
+        let (request_id, purpose) = (Arc::clone(&self.request_id), Arc::clone(&self.purpose));
+        Remarks { request_id, purpose, judged, caller, adapter: self.adapter }
+    }
+}
+
+/// The answer to a request, with as much of why as it asks for.
+fn answer_of(
+    request: &AuthorizeRequest,
+    (mut decision, record): (Decision, DecisionRecord),
+) -> (Answer, DecisionRecord) {
+    if request.explain.level() == ExplainLevel::None {
+        decision.reasons.clear();
+        decision.determining_policies.clear();
+    }
+    let (decision_id, data_revision) = (record.id, record.data_revision);
+    (Answer { decision, decision_id, data_revision, explanation: None }, record)
+}
+
+/// The record of a decision with this id, begun and made at these times.
+fn record_of(
+    snapshot: &Snapshot,
+    caller: &Verified,
+    about: About,
+    decision: &Decision,
+    remarks: &Remarks,
+    (id, started_us, decided_us): (DecisionId, i64, i64),
+) -> DecisionRecord {
+    let people = &snapshot.state.people;
+    let good = caller.as_ref().ok();
+    let About { action, resource_type, resource_id, subjects, facts } = about;
+    let mut record = DecisionRecord {
+        id,
+        time_us: decided_us,
+        outcome: decision.outcome,
+        reasons: decision.reasons.clone(),
+        determining_policies: decision.determining_policies.clone(),
+        action,
+        resource_type,
+        resource_id,
+        subjects,
+        principal: good.map(|caller| caller.recorded.entity.clone()),
+        issuer: good.map(|caller| Arc::clone(&caller.token.issuer)).unwrap_or_default(),
+        attributes: good.map(|caller| Arc::clone(&caller.recorded.attributes)).unwrap_or_default(),
+        policy_version: decision.policy_version.clone(),
+        data_revision: snapshot.graph.revision(),
+        request_id: Arc::clone(&remarks.request_id),
+        duration_us: u32::try_from(decided_us - started_us).unwrap_or(0),
+        obligations: decision.obligations.iter().map(|obligation| Arc::clone(&obligation.id)).collect(),
+        actor: good.and_then(|caller| caller.recorded.actor.clone()),
+        client: good.and_then(|caller| caller.token.client.clone()).unwrap_or_default(),
+        purpose: Arc::clone(&remarks.purpose),
+        kind: RecordKind::Decision,
+        facts,
+        caller: Arc::clone(&remarks.caller),
+        adapter: Some(remarks.adapter),
+    };
+    people.mask.apply(&mut record, &people.hashes);
+    trace::note_decision(|| trace::Decided {
+        realm: snapshot.state.name.as_str().into(),
+        is_allowed: decision.outcome == Outcome::Allowed,
+        reason: decision.reasons.first().map(|reason| Arc::clone(&reason.code)).unwrap_or_default(),
+        policy_version: Arc::clone(&decision.policy_version.0),
+        adapter: remarks.adapter.as_str(),
+    });
+    record
+}
+
+/// What a caller hears of a value that the store knows more than once.
+pub(super) fn several(Ambiguous { attribute }: Ambiguous) -> Vec<FieldFault> {
+    let message = "has several values in the store, expected one";
+    vec![FieldFault::new(format!("resource.attributes.{attribute}"), message)]
 }
 
 /// The fault of a request id that can't be kept, if it is one.

@@ -13,13 +13,14 @@ use crate::{
         proof_replays::Call,
     },
     domain::{
+        decision::Effect,
         decision_record::DecisionRecord,
         explain::People,
         id::{RealmName, Revision},
     },
 };
 
-/// The most questions of a batch.
+/// The most questions of a batch; a deployment may say fewer.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
 
 /// The most questions of a batch that ask for a whole explanation.
@@ -94,13 +95,19 @@ impl Batch {
 impl App {
     /// Decides many questions in order. A token is verified once, and realm, policies and relationships
     /// are taken once for all items of a realm. A proof of possession counts as used once, however many items show it:
-    /// a batch is asked for one request of the PEP's client.
+    /// a batch is asked for one request of the PEP's client. With `until`, nothing behind the first answer of this effect is
+    /// decided, and the results end with it.
     ///
     /// # Errors
     /// Too many items. An item's own failure is that item's result.
-    pub async fn authorize_batch(&self, requests: Vec<AuthorizeRequest>) -> Result<Vec<Result<Answer, Error>>, Error> {
-        if requests.len() > BATCH_ITEMS_MAX {
-            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
+    pub async fn authorize_batch(
+        &self,
+        requests: Vec<AuthorizeRequest>,
+        until: Option<Effect>,
+    ) -> Result<Vec<Result<Answer, Error>>, Error> {
+        let items_max = self.batch_items_max;
+        if requests.len() > items_max {
+            let message = format!("has {} items, expected at most {items_max}", requests.len());
             return Err(Error::invalid_field("items", message));
         }
         let explained = requests.iter().filter(|request| request.explain.level() == ExplainLevel::Full).count();
@@ -126,11 +133,19 @@ impl App {
                 }
                 Err(error) => Err(error),
             };
+            let ends = answered.as_ref().is_ok_and(|answer| Some(answer.decision.outcome.effect()) == until);
             results.push(answered);
+            if ends {
+                break;
+            }
         }
         for Kept { snapshot, records, places } in batch.kept {
-            if let Err(error) = snapshot.state.log.append(records).await {
-                let error = Error::from(error);
+            if let Some(first) = records.first() {
+                // The first one was let through; the others count for what is asked next.
+                let others = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
+                self.allowance.charge(&first.caller, &snapshot.state.name, others, self.clock.monotonic_us());
+            }
+            if let Err(error) = self.keep_all(&snapshot.state, records).await {
                 for place in places {
                     if let Some(result) = results.get_mut(place) {
                         *result = Err(error.clone());
@@ -177,8 +192,13 @@ impl App {
         let same = batch.kept.iter().map(|kept| &kept.snapshot).find(|snapshot| {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
+        let is_first = !batch.kept.iter().any(|kept| Arc::ptr_eq(&kept.snapshot.state, &fresh.state));
         let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
         let asker = self.may_authorize(&snapshot, request, Right::BatchAuthorize).await?;
+        if is_first {
+            // Its other items are charged when they are decided.
+            self.allow_rate(&asker, snapshot.state.name.as_str())?;
+        }
         let caller = self.verify_for(&snapshot, request, batch.call).await?;
         Ok(Shared { asker, snapshot, caller })
     }

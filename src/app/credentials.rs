@@ -34,6 +34,8 @@ pub struct Credentials {
 /// A subject that the caller names, with what it says of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamedSubject {
+    /// Its type, as the caller calls it.
+    pub subject_type: Arc<str>,
     /// Its id, as the realm's principals are called.
     pub id: Arc<str>,
     /// What the caller says of it, by names of claims.

@@ -1,5 +1,7 @@
 //! What can go wrong in a use case: a kind for transports, a sentence for callers.
 
+use std::time::Duration;
+
 use crate::{
     app::{
         ports::archive::ArchiveError,
@@ -41,23 +43,32 @@ pub struct Error {
     pub message: String,
     /// The faults of the request's fields, all of them.
     pub fields: Vec<FieldFault>,
+    /// After what time it makes sense to try again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     /// A failure without field faults.
     pub fn new(kind: Kind, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into(), fields: Vec::new() }
+        Self { kind, reason, message: message.into(), fields: Vec::new(), retry_after: None }
     }
 
     /// The request is wrong, in these fields.
     pub fn invalid(fields: Vec<FieldFault>) -> Self {
         let parts: Vec<String> = fields.iter().map(|fault| format!("`{}` {}", fault.field, fault.message)).collect();
-        Self { kind: Kind::InvalidArgument, reason: "INVALID_REQUEST", message: parts.join("; "), fields }
+        let message = parts.join("; ");
+        Self { kind: Kind::InvalidArgument, reason: "INVALID_REQUEST", message, fields, retry_after: None }
     }
 
     /// The request is wrong, in one field.
     pub fn invalid_field(field: &str, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldFault::new(field, message)])
+    }
+
+    /// The same, with the time after which it makes sense to try again.
+    #[must_use]
+    pub fn after(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The use cases, and the ports they need.
 
+pub mod allowance;
 pub mod application_index;
 pub mod applications;
 pub mod authorize;
 pub mod batch;
 pub mod caller;
+mod counted;
 pub mod credentials;
 pub mod decisions;
 pub mod error;
@@ -12,6 +14,7 @@ pub mod explain;
 pub mod export;
 pub mod log_proofs;
 pub mod oauth_token;
+mod open_question;
 pub mod people;
 pub mod policies;
 pub mod ports;
@@ -20,6 +23,7 @@ pub mod privacy;
 pub mod proof_replays;
 pub mod prove;
 pub mod readers;
+pub mod readiness;
 pub mod realm_state;
 mod recent;
 pub mod relationships;
@@ -28,8 +32,11 @@ pub mod retention;
 mod revocation_index;
 pub mod revocations;
 pub mod search;
+pub mod search_actions;
+pub mod search_subjects;
 pub mod secrets;
 pub mod shadow;
+pub mod subject;
 pub mod tail;
 #[cfg(test)]
 pub(crate) mod test_people;
@@ -45,13 +52,16 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    allowance::Allowance,
     authorize::Caller,
     caller::Callers,
     error::{Error, Kind},
     ports::{
         ApplicationStore, Clock, KeySource, RealmSource, RelationshipStore, RevocationStore, Stores, TokenIntrospector,
+        meter::{Meter, Uncounted},
     },
     proof_replays::ProofReplays,
+    readiness::Readiness,
     realm_state::RealmState,
     search::Searches,
     secrets::Secrets,
@@ -78,6 +88,10 @@ pub struct App {
     /// Puts the calling thread behind those that answer.
     step_back: fn(),
     stopping: CancellationToken,
+    readiness: Readiness,
+    pub(super) allowance: Allowance,
+    pub(crate) batch_items_max: usize,
+    pub(crate) meter: Arc<dyn Meter>,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
 
@@ -109,6 +123,10 @@ impl App {
             searches: Searches::default(),
             step_back: || {},
             stopping: CancellationToken::new(),
+            readiness: Readiness::default(),
+            allowance: Allowance::default(),
+            batch_items_max: batch::BATCH_ITEMS_MAX,
+            meter: Arc::new(Uncounted),
             realms,
         };
         for realm in app.realms.values() {
@@ -121,6 +139,11 @@ impl App {
     #[must_use]
     pub fn with_proofs(self, proofs: ProofReplays) -> Self {
         Self { proofs, ..self }
+    }
+
+    /// Now, in seconds since the epoch.
+    pub fn now_seconds(&self) -> i64 {
+        self.clock.now_seconds()
     }
 
     /// Cancelled when the service is about to stop.
@@ -143,6 +166,29 @@ impl App {
     #[must_use]
     pub fn with_step_back(self, step_back: fn()) -> Self {
         Self { step_back, ..self }
+    }
+
+    /// The same, with limits on how often is asked. Without, there are none.
+    #[must_use]
+    pub fn with_allowance(self, allowance: Allowance) -> Self {
+        Self { allowance, ..self }
+    }
+
+    /// The same, with at most so many questions in a batch, and never more than [`batch::BATCH_ITEMS_MAX`].
+    #[must_use]
+    pub fn with_batch_items_max(self, items_max: usize) -> Self {
+        Self { batch_items_max: items_max.min(batch::BATCH_ITEMS_MAX), ..self }
+    }
+
+    /// The same, with somebody who counts. Without, nobody does.
+    #[must_use]
+    pub fn with_meter(self, meter: Arc<dyn Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// Who counts.
+    pub fn meter(&self) -> &Arc<dyn Meter> {
+        &self.meter
     }
 
     /// The same, with rules about how long decisions are kept. Without, they are kept for ever.
@@ -175,11 +221,8 @@ impl App {
             if name.is_empty() {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
-            Error::new(
-                Kind::NotFound,
-                "REALM_UNKNOWN",
-                format!("there is no such realm, expected one of {}", self.realm_names()),
-            )
+            let expected = self.realm_names();
+            Error::new(Kind::NotFound, "REALM_UNKNOWN", format!("there is no such realm, expected one of {expected}"))
         })
     }
 
@@ -206,17 +249,12 @@ impl App {
         realms.next().filter(|_| realms.next().is_none())
     }
 
+    /// What a realm's name may be; where callers have names, each has its own realms, and hears nothing of others.
     fn realm_names(&self) -> String {
+        if self.callers.are_named() {
+            return "those that the caller may call about".to_owned();
+        }
         self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
-    }
-
-    /// Every realm can decide and keep its decisions, or may decide without, and relationships can be written.
-    pub fn is_ready(&self) -> bool {
-        let can_answer = |realm: &Arc<RealmState>| {
-            let status = realm.log.status();
-            status.is_writable || status.answers_without
-        };
-        !self.realms.is_empty() && self.is_store_writable() && self.realms.values().all(can_answer)
     }
 
     /// Every realm can keep its decisions.

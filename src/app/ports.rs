@@ -1,6 +1,7 @@
 //! All that the service needs from outside, as traits.
 
 pub mod archive;
+pub mod meter;
 pub mod trace;
 
 use std::sync::Arc;
@@ -492,8 +493,24 @@ pub trait KeySource: Send + Sync + std::fmt::Debug {
     /// [`KeyError::Unavailable`] when there are no usable keys at hand.
     async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError>;
 
+    /// How the keys of all issuers of all realms stand; of issuers that have none, nothing.
+    fn at_hand(&self) -> Vec<IssuerKeys> {
+        Vec::new()
+    }
+
     /// Replaces the issuers of a realm.
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]);
+}
+
+/// How the keys of one issuer stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerKeys {
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// How old they are, in microseconds; `None` where there are none that can be used.
+    pub age_us: Option<i64>,
+    /// They were asked for last in vain.
+    pub is_failing: bool,
 }
 
 /// What an issuer says about an opaque token.

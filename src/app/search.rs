@@ -2,6 +2,7 @@
 
 mod check;
 mod footing;
+mod page;
 mod work;
 
 use std::{sync::Arc, thread::available_parallelism};
@@ -11,12 +12,13 @@ use tokio::{
     task::spawn_blocking,
 };
 
-pub use self::work::FOUND_MAX;
+pub(in crate::app) use self::footing::{LIFE_US, outdated};
 use self::{
     check::Checked,
     footing::{Footing, good_until},
     work::{Piece, Source, Work},
 };
+pub use self::{page::Searched, work::FOUND_MAX};
 use crate::{
     app::{
         App,
@@ -25,18 +27,20 @@ use crate::{
         credentials::Credentials,
         error::{Error, Kind},
         explain::Explain,
+        open_question,
         realm_state::RealmState,
         recent::ItemsKey,
         shadow::Seen,
     },
     domain::{
-        access_request::{AccessRequest, Question},
+        access_request::{AccessRequest, FieldFault, Question},
         adapter::Adapter,
         decide::refuse,
         decision::{Effect, Outcome},
         id::{EntityId, PolicyVersion, Revision},
         replay::Judged,
-        search::{self, Opening},
+        row_filter::ROW_FILTER,
+        search::{self, AUTHORIZE_EACH, Opening},
         value::Attributes,
     },
 };
@@ -165,6 +169,19 @@ impl Default for Searches {
     }
 }
 
+impl Searches {
+    /// A place among the searches that are under way.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub(in crate::app) fn begin(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.under_way).try_acquire_owned().map_err(|_| {
+            let message = format!("there are {SEARCHES_MAX} searches under way");
+            Error::new(Kind::ResourceExhausted, "TOO_MANY_SEARCHES", message)
+        })
+    }
+}
+
 impl App {
     /// How many searches are under way.
     pub fn searches_under_way(&self) -> usize {
@@ -177,10 +194,7 @@ impl App {
     /// As [`App::authorize`]; a page token of other relationships or policies than can still be seen; too many searches
     /// at once.
     pub async fn search(self: &Arc<Self>, request: SearchRequest) -> Result<Search, Error> {
-        let under_way = Arc::clone(&self.searches.under_way).try_acquire_owned().map_err(|_| {
-            let message = format!("there are {SEARCHES_MAX} searches under way");
-            Error::new(Kind::ResourceExhausted, "TOO_MANY_SEARCHES", message)
-        })?;
+        let under_way = self.searches.begin()?;
         let started_us = self.clock.now_us();
         let asked = request.asked();
         let snapshot = match &request.after {
@@ -188,8 +202,17 @@ impl App {
             Some(cursor) => self.snapshot_again(&asked, cursor)?,
         };
         let asker = self.may_authorize(&snapshot, &asked, Right::SearchResources).await?;
-        let loaded = Arc::clone(&snapshot.loaded);
-        let checked = blocking(move || check::check(&loaded.realm, asker, request)).await??;
+        let open = open_question::is_open(asked.adapter).then(|| (request.question.clone(), Arc::clone(&asker)));
+        let (loaded, graph) = (Arc::clone(&snapshot.loaded), Arc::clone(&snapshot.graph));
+        let checked = blocking(move || check::check(&loaded.realm, &graph, asker, request)).await?;
+        let checked = match (checked, open) {
+            (Ok(checked), _) => checked,
+            (Err(error), Some((question, asker))) if !check::is_of_candidates(&error) => {
+                let remarks = asked.remarks(asker, Judged::Search);
+                return self.search_in_vain(under_way, snapshot, &asked, &question, error.fields, &remarks).await;
+            }
+            (Err(error), _) => return Err(error),
+        };
         let moment = self.moment_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let Opening { decision, filter } = self.opening(&snapshot, &verified, &checked.about).await?;
@@ -211,7 +234,7 @@ impl App {
             data_revision: record.data_revision,
             explanation: None,
         });
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         let rest = if is_allowed && !checked.filter_only {
             let key = items_key(&snapshot, &checked, holder);
             let source = match checked.candidates {
@@ -243,6 +266,27 @@ impl App {
         };
         let workers = Arc::clone(&self.searches.workers);
         Ok(Search { answer: Some(answer), rest: Some(rest), workers, _under_way: under_way })
+    }
+
+    /// A search that the realm has no words for: it is denied, which is kept, and finds nothing.
+    async fn search_in_vain(
+        &self,
+        under_way: OwnedSemaphorePermit,
+        snapshot: Snapshot,
+        asked: &AuthorizeRequest,
+        question: &Question,
+        faults: Vec<FieldFault>,
+        remarks: &Remarks,
+    ) -> Result<Search, Error> {
+        let started_us = self.clock.now_us();
+        let verified = self.verify_for(&snapshot, asked, self.proofs.call()).await?;
+        let reason = open_question::not_understood(faults);
+        let (decision, record) = self.deny_unfit(&snapshot, &verified, question, reason, remarks, started_us)?;
+        let (decision_id, data_revision) = (record.id, record.data_revision);
+        self.keep_one(&snapshot.state, record).await?;
+        let answer = Some(Box::new(Answer { decision, decision_id, data_revision, explanation: None }));
+        let rest = Some(Rest::End { next: None, is_complete: true });
+        Ok(Search { answer, rest, workers: Arc::clone(&self.searches.workers), _under_way: under_way })
     }
 
     /// Whether the token may search at all.
@@ -279,7 +323,7 @@ impl App {
     }
 
     /// The state that the pages before saw.
-    fn snapshot_again(&self, asked: &AuthorizeRequest, cursor: &Cursor) -> Result<Snapshot, Error> {
+    pub(super) fn snapshot_again(&self, asked: &AuthorizeRequest, cursor: &Cursor) -> Result<Snapshot, Error> {
         let state = Arc::clone(self.realm_of(&asked.realm, &asked.credentials)?);
         let expired = |message: &str| Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message.to_owned());
         if cursor.revision < asked.at_least_revision {
@@ -338,7 +382,7 @@ impl Search {
             });
             let Piece { work, found, records, is_last } = piece.await??;
             if !records.is_empty() {
-                work.snapshot.state.log.append(records).await?;
+                work.app.keep_all(&work.snapshot.state, records).await?;
             }
             self.rest = Some(if is_last {
                 let (next, is_complete) = work.end();

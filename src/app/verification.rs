@@ -10,9 +10,10 @@ use crate::{
         authorize::{Caller, Verified},
         credentials::{Credentials, Presented, Secret},
         error::Error,
-        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector},
+        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector, meter::Cache},
         proof_replays::Call,
         realm_state::RealmState,
+        subject::same_subject,
     },
     domain::{
         application::TokenDigest,
@@ -31,8 +32,6 @@ use crate::{
 /// What stands as the issuer of an opaque token in the decision log: the realm's own record of an application vouches
 /// for it.
 pub const APPLICATION_ISSUER: &str = "hallpass:application";
-
-const SUBJECT_NOT_TAKEN: &str = "the realm takes nobody whom the caller names, expected a token";
 
 /// Who a good token stands for.
 struct Proven {
@@ -60,8 +59,23 @@ impl App {
         credentials: &Credentials,
         call: Call,
     ) -> Result<Verified, Error> {
-        if credentials.subject.is_some() {
-            return Ok(Err(Box::new(Reason::plain("SUBJECT_NOT_TAKEN", SUBJECT_NOT_TAKEN))));
+        let verified = self.judge_credentials(state, realm, credentials, call).await?;
+        if let Err(reason) = &verified {
+            self.meter.token_refused(issuer_of(realm, credentials), &reason.code);
+        }
+        Ok(verified)
+    }
+
+    async fn judge_credentials(
+        &self,
+        state: &RealmState,
+        realm: &Realm,
+        credentials: &Credentials,
+        call: Call,
+    ) -> Result<Verified, Error> {
+        match self.authenticate_subject(state, realm, credentials)? {
+            None => {}
+            Some(named) => return Ok(named),
         }
         let presented = match credentials.presented() {
             Ok(presented) => presented,
@@ -70,7 +84,8 @@ impl App {
         match self.recognize(state, realm, presented).await? {
             Ok(caller) => {
                 let shown = self.check_possession(realm, &caller, presented, credentials, call)?;
-                Ok(shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error))))
+                let shown = shown.map(|()| caller).map_err(|error| Box::new(bad_token(&error)));
+                Ok(same_subject(realm, shown, credentials))
             }
             refused @ Err(_) => Ok(refused),
         }
@@ -84,8 +99,14 @@ impl App {
         realm: &Realm,
         credentials: &Credentials,
     ) -> Result<Verified, Error> {
+        if let Some(named) = self.authenticate_subject(state, realm, credentials)? {
+            return Ok(named);
+        }
         match credentials.presented() {
-            Ok(presented) => self.recognize(state, realm, presented).await,
+            Ok(presented) => {
+                let verified = self.recognize(state, realm, presented).await?;
+                Ok(same_subject(realm, verified, credentials))
+            }
             Err(reason) => Ok(Err(Box::new(reason))),
         }
     }
@@ -103,8 +124,14 @@ impl App {
         let now_seconds = self.clock.now_seconds();
         match self.tokens.get(&state.name, &token.0, now_seconds) {
             // What other rules made of the token doesn't count.
-            Some(caller) if caller.policy_version == realm.version => Ok(Ok(caller)),
-            _ => self.verify_anew(state, realm, &token.0, now_seconds).await,
+            Some(caller) if caller.policy_version == realm.version => {
+                self.meter.cache_hit(Cache::Tokens);
+                Ok(Ok(caller))
+            }
+            _ => {
+                self.meter.cache_missed(Cache::Tokens);
+                self.verify_anew(state, realm, &token.0, now_seconds).await
+            }
         }
     }
 
@@ -190,6 +217,13 @@ impl App {
         let principal = principal(realm, entity, claims, &application.attributes)?;
         Ok(Proven { principal, token, expires_at_seconds: application.until(expires_at_seconds) })
     }
+}
+
+/// The configured issuer that the first of the tokens names; `None` where it names none of the realm's, or can't be read.
+fn issuer_of<'r>(realm: &'r Realm, credentials: &Credentials) -> Option<&'r str> {
+    let token = credentials.tokens().next()?;
+    let issuer = realm.issuer(token::read(&token.0).ok()?.issuer())?;
+    Some(&issuer.issuer)
 }
 
 /// The digest of a token that is to be looked up: no JWT, in a realm that has applications.

@@ -32,6 +32,7 @@ mod render;
 mod report;
 mod revocations;
 mod search;
+mod secure;
 mod serve;
 mod target;
 mod test;

@@ -14,7 +14,7 @@ use super::{
     realm::Realm,
     realm_file::{RealmFile, SETTINGS},
     record_mapping::Relations,
-    resource_type::ResourceType,
+    resource_type::{ResourceType, Subject},
     schema::{AttributeType, Member},
     value::{Attributes, Value},
 };
@@ -51,6 +51,8 @@ pub struct Question {
     pub attributes: Option<Attributes>,
     /// The values of the request body.
     pub proposed: Option<Attributes>,
+    /// The values that the store knows of the resource, for the subjects that callers are not believed.
+    pub known: Attributes,
     /// Facts about the request.
     pub context: Attributes,
     /// The media type of the request; empty where there was none.
@@ -291,7 +293,7 @@ fn resource_entity(
     (Arc::clone(&id), EntityId { entity_type, id })
 }
 
-/// The values to be looked at, in order; those of a question without any are all missing.
+/// The values to be looked at, in order; those of a question without any are all missing but for what the store knows.
 fn phases(
     realm: &Realm,
     resource_type: &ResourceType,
@@ -304,13 +306,19 @@ fn phases(
     ];
     let given = given.into_iter().filter_map(|(phase, field, attributes)| Some((phase, field, attributes?)));
     let phases = given.map(|(phase, field, attributes)| {
-        let values = subject_values(resource_type, attributes, field, &realm.relations, faults);
+        let values = subject_values(resource_type, attributes, &question.known, field, &realm.relations, faults);
         let missing_parts = missing_parts(resource_type, &values, attributes, &realm.relations);
         PhaseValues { phase, values, missing_parts }
     });
     let mut phases: Vec<PhaseValues> = phases.collect();
-    if phases.is_empty() {
+    if phases.is_empty() && question.known.is_empty() {
         phases.push(PhaseValues::none(Phase::Existing, resource_type));
+    } else if phases.is_empty() {
+        let (none, field) = (Attributes::default(), "resource.attributes");
+        // Nothing was sent, so that nothing sent can be missing.
+        let mut unsent = Vec::new();
+        let values = subject_values(resource_type, &none, &question.known, field, &realm.relations, &mut unsent);
+        phases.push(PhaseValues { phase: Phase::Existing, values, missing_parts: Vec::new() });
     }
     phases
 }
@@ -318,30 +326,44 @@ fn phases(
 fn subject_values(
     resource_type: &ResourceType,
     attributes: &Attributes,
+    known: &Attributes,
     field: &str,
     relations: &Relations,
     faults: &mut Vec<FieldFault>,
 ) -> Vec<Option<Value>> {
-    let values = resource_type.subjects.iter().map(|subject| match given(attributes, subject, relations).as_deref() {
-        None => {
-            if subject.is_required && !resource_type.has_lacks {
-                faults.push(FieldFault::new(
-                    format!("{field}.{}", subject.path),
-                    "is missing, and the realm's schema requires it",
-                ));
-            }
-            None
-        }
-        Some(value) => match typed(value, &subject.value_type, relations) {
-            Ok(value) => Some(value),
-            Err(expected) => {
-                let message = format!("is {}, expected {expected}", value.kind());
-                faults.push(FieldFault::new(format!("{field}.{}", subject.path), message));
+    let source = |subject: &Subject| if subject.is_stored { known } else { attributes };
+    let values =
+        resource_type.subjects.iter().map(|subject| match given(source(subject), subject, relations).as_deref() {
+            None => {
+                if subject.is_required && !resource_type.has_lacks {
+                    faults.push(FieldFault::new(
+                        format!("{field}.{}", subject.path),
+                        "is missing, and the realm's schema requires it",
+                    ));
+                }
                 None
             }
-        },
-    });
+            Some(value) => match typed(value, &subject.value_type, relations) {
+                Ok(value) => Some(value),
+                Err(expected) => {
+                    let message = format!("is {}, expected {expected}", value.kind());
+                    faults.push(FieldFault::new(format!("{field}.{}", subject.path), message));
+                    None
+                }
+            },
+        });
     values.collect()
+}
+
+/// The members of a question's context that its action has and that callers are believed.
+pub fn understood_context(realm: &Realm, question: &Question) -> Attributes {
+    let declared = realm.schema.actions.get(judged_as(realm, question)).map(|shape| &shape.context);
+    let is_understood = |name: &Arc<str>| {
+        let is_callers = !is_hosts(&realm.file, name) && realm.file.trusted.takes_context(name);
+        is_callers && declared.is_some_and(|declared| declared.contains_key(name))
+    };
+    let understood = question.context.iter().filter(|(name, _)| is_understood(name));
+    understood.map(|(name, value)| (Arc::clone(name), value.clone())).collect()
 }
 
 fn context_values(

@@ -415,6 +415,7 @@ mod tests {
                 more: Vec::new(),
                 value_type: AttributeType::String,
                 is_required: false,
+                is_stored: false,
                 is_identity: None,
             };
             let resource_type = ResourceType {

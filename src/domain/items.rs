@@ -38,6 +38,14 @@ pub enum Origin<'a> {
 pub type Items = BTreeMap<Arc<str>, Item>;
 
 impl Item {
+    /// The store knows the value of this attribute of a resource type of this entity type, so that nobody else need say
+    /// it.
+    pub fn stores(&self, resource_entity: &str, attribute: &str, value_type: &AttributeType) -> bool {
+        let is_own =
+            || *self.entity != *resource_entity && *value_type == AttributeType::Entity(Arc::clone(&self.entity));
+        self.values.contains_key(attribute) || is_own()
+    }
+
     /// Where the value of a subject comes from.
     pub fn origin(&self, subject: &Subject) -> Origin<'_> {
         match self.values.get(&subject.attribute) {
@@ -128,7 +136,10 @@ fn check_values(
             fault(format!("the resource type has no subject `{attribute}`"));
             continue;
         };
-        let fits = |rule: &RelationRule| subject.value_type == AttributeType::Entity(Arc::clone(&rule.object));
+        let fits = |rule: &RelationRule| {
+            let object = AttributeType::Entity(Arc::clone(&rule.object));
+            subject.value_type == object || subject.value_type == AttributeType::Set(Box::new(object))
+        };
         if let Some(rule) = relations(relation).filter(|rule| !fits(rule)) {
             let object = &rule.object;
             fault(format!("the object of `{relation}` is of type `{object}`, which is not the type of `{attribute}`"));

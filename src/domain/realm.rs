@@ -1,6 +1,7 @@
 //! A realm: all that one source system needs, compiled from the files of its folder.
 
 mod answers;
+mod authzen;
 mod changed;
 mod claims;
 mod cross_check;
@@ -154,6 +155,7 @@ impl Realm {
         if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
             let ends = |relation: &str| relations.ends(relation).cloned();
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
+            faults.extend(file.iter().flat_map(|file| authzen::check(files, file, schema, types)));
         }
         let (Some(profiles), Some(grants), Some(aliases), Some(derived)) = (profiles, grants, aliases, derived) else {
             return Err(in_order(with_places(faults, files)));

@@ -1,6 +1,7 @@
 //! realm.toml: whose tokens, what they mean, which tables the policies look things up in.
 
 mod actions;
+mod authzen;
 mod denials;
 mod derived;
 mod grants;
@@ -25,6 +26,7 @@ pub(crate) use issuers::read_issuers;
 pub(super) use settings::{settings_for, undeclared};
 pub use {
     actions::ActionRule,
+    authzen::{AuthzenSettings, NamedType, PAGE_SIZE_MAX, SubjectSource},
     denials::{DenialList, DenialTemplate},
     derived::{DerivedRule, DerivedSource},
     grants::{Addressable, ClaimCase, GrantSettings, Inheritance, Unknown},
@@ -76,6 +78,8 @@ pub struct RealmFile {
     pub token_info: Option<TokenInfoSettings>,
     /// How applications get tokens over HTTP, where the realm issues them.
     pub oauth_token: Option<OauthTokenSettings>,
+    /// How questions of AuthZEN are understood, where the realm takes them.
+    pub authzen: Option<AuthzenSettings>,
 }
 
 impl RealmFile {
@@ -108,6 +112,8 @@ impl RealmFile {
             let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
             let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
             let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
+            let entity = principal.as_ref().map(|principal| &principal.entity);
+            let authzen = root.table("authzen", |table| authzen::read(table, entity));
             Some(Self {
                 title: title?,
                 issuers,
@@ -126,6 +132,7 @@ impl RealmFile {
                 denial_lists,
                 token_info: token_info.flatten(),
                 oauth_token,
+                authzen: authzen.flatten(),
             })
         })?;
         read.ok_or_else(|| vec![Fault::in_file(file, "is incomplete")])
@@ -169,7 +176,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
+                "2: unknown key `titel`, expected one of actions, authzen, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
             ]
         );
     }

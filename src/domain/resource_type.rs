@@ -26,6 +26,8 @@ pub struct Subject {
     pub value_type: AttributeType,
     /// The schema wants it to have a value.
     pub is_required: bool,
+    /// No caller is believed it: its value is the one that the store has, or none.
+    pub is_stored: bool,
     /// It is a part of what identifies the resource, so that no profile hides it; `None` where nobody says.
     pub is_identity: Option<bool>,
 }
@@ -84,7 +86,7 @@ pub const LACKS: &str = "lacks";
 pub type ResourceTypes = BTreeMap<Arc<str>, Arc<ResourceType>>;
 
 /// Without a table, every entity type that some action applies to is a resource type of the same name, and of its attributes
-/// those count that callers are believed.
+/// those count that callers are believed or that the store knows of its items.
 pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations, trusted: &Trusted) -> ResourceTypes {
     let applied = schema.actions.values().flat_map(|action| &action.resources);
     applied
@@ -94,15 +96,21 @@ pub(super) fn from_schema(schema: &RealmSchema, relations: &Relations, trusted: 
             let is_link =
                 |name: &Arc<str>| relations.entity(entity).is_some_and(|rules| rules.links.contains_key(name));
             let given = attributes.iter().filter(|(name, _)| ***name != *LACKS && !is_link(name));
-            let given = given.filter(|(name, _)| trusted.takes(entity, name));
-            let subjects = given.map(|(name, member)| Subject {
-                attribute: Arc::clone(name),
-                path: Arc::clone(name),
-                name: Arc::clone(name),
-                more: Vec::new(),
-                value_type: member.value_type.clone(),
-                is_required: member.is_required,
-                is_identity: None,
+            let stores = |name: &str, member: &Member| {
+                relations.item(entity).is_some_and(|item| item.stores(entity, name, &member.value_type))
+            };
+            let subjects = given.filter_map(|(name, member)| {
+                let is_believed = trusted.takes(entity, name);
+                (is_believed || stores(name, member)).then(|| Subject {
+                    attribute: Arc::clone(name),
+                    path: Arc::clone(name),
+                    name: Arc::clone(name),
+                    more: Vec::new(),
+                    value_type: member.value_type.clone(),
+                    is_required: member.is_required,
+                    is_stored: !is_believed,
+                    is_identity: None,
+                })
             });
             let resource_type = ResourceType {
                 name: Arc::clone(entity),
@@ -164,6 +172,7 @@ pub(super) fn parse(
                     more: Vec::new(),
                     value_type: member.value_type.clone(),
                     is_required: member.is_required,
+                    is_stored: false,
                     is_identity: None,
                 });
             }
@@ -199,7 +208,7 @@ fn read_subject(json: &Json, entity: &str, attributes: &BTreeMap<Arc<str>, Membe
         return Err(format!("`{attribute}` has several parts, which only the id of an entity can be made of"));
     }
     let is_identity = json.get("identity").and_then(Json::as_bool);
-    Ok(Subject { attribute, path, name, more, value_type, is_required, is_identity })
+    Ok(Subject { attribute, path, name, more, value_type, is_required, is_stored: false, is_identity })
 }
 
 /// The id that several values make together: joined by `|`, with a `\` before each `|` and `\` within a value, so that no

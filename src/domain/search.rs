@@ -6,14 +6,16 @@
 
 mod id_list;
 mod known;
+mod subjects;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 pub use self::{
     id_list::IdList,
     known::{ITEMS_MAX, Known, Scope, known_items},
+    subjects::known_principals,
 };
 use super::{
     access_request::{AccessRequest, Question},
@@ -27,6 +29,7 @@ use super::{
     realm::Realm,
     resource_type::ResourceType,
     row_filter::{self, Answer, Filter},
+    schema::AttributeType,
     value::{Attributes, Value},
 };
 
@@ -86,7 +89,7 @@ fn with_strategies(filter: Obligation, realm: &Realm, principal: &Principal, req
 
 /// The question about a known item: the search's own, with the item's id and the values that the service knows.
 ///
-/// `None` when a relation that gives one of its values has several objects: then the value isn't known.
+/// `None` when a relation that gives a single value has several objects: then the value isn't known.
 pub fn question_about(
     graph: &Graph,
     item: &Item,
@@ -95,31 +98,115 @@ pub fn question_about(
     search: &Question,
 ) -> Option<Question> {
     let own = EntityId::new(Arc::clone(&item.entity), id);
+    let known = known_values(graph, item, resource_type, &own).ok()?;
+    let values: Attributes = known.into_iter().filter_map(|(path, value)| Some((path, value?))).collect();
+    let (attributes, known) = (Some(values.clone()), values);
+    Some(Question { resource_id: own.id, attributes, known, proposed: None, ..search.clone() })
+}
+
+/// A question as it would be asked about any known item, whatever its values are.
+pub fn question_about_any(item: &Item, resource_type: &ResourceType, search: &Question) -> Question {
+    let values = resource_type.subjects.iter().filter_map(|subject| {
+        let any = |entity: &Arc<str>| Value::Entity(EntityId::new(Arc::clone(entity), "0"));
+        let value = match (item.origin(subject), &subject.value_type) {
+            (Origin::Own | Origin::Related(_), AttributeType::Entity(entity)) => any(entity),
+            (Origin::Related(_), AttributeType::Set(_)) => Value::List(Vec::new()),
+            _ => return None,
+        };
+        Some((Arc::clone(&subject.path), value))
+    });
+    let known: Attributes = values.collect();
+    Question { resource_id: "0".into(), attributes: Some(known.clone()), known, proposed: None, ..search.clone() }
+}
+
+/// A relation that gives a single value has several objects: which of them it is, isn't known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ambiguous {
+    /// The attribute whose value it is.
+    pub attribute: Arc<str>,
+}
+
+/// The values of a resource that the store knows, each `None` where it knows that there is none, by the subjects' paths.
+///
+/// # Errors
+/// A single value of which there are several.
+fn known_values(
+    graph: &Graph,
+    item: &Item,
+    resource_type: &ResourceType,
+    own: &EntityId,
+) -> Result<Vec<(Arc<str>, Option<Value>)>, Ambiguous> {
     let mut values = Vec::with_capacity(resource_type.subjects.len());
     for subject in &resource_type.subjects {
         let value = match item.origin(subject) {
-            Origin::Own => Some(own.clone()),
-            Origin::Related(relation) => only_object(graph, &own, relation)?,
-            Origin::Unknown => None,
+            Origin::Unknown => continue,
+            Origin::Own => Some(Value::Entity(own.clone())),
+            Origin::Related(relation) => {
+                let mut objects = objects(graph, own, relation).map(Value::Entity);
+                match subject.value_type {
+                    AttributeType::Set(_) => Some(Value::List(objects.collect())),
+                    _ => match (objects.next(), objects.next()) {
+                        (value, None) => value,
+                        _ => return Err(Ambiguous { attribute: Arc::clone(&subject.attribute) }),
+                    },
+                }
+            }
         };
-        values.extend(value.map(|value| (Arc::clone(&subject.path), Value::Entity(value))));
+        values.push((Arc::clone(&subject.path), value));
     }
-    Some(Question {
-        resource_id: own.id,
-        attributes: Some(values.into_iter().collect()),
-        proposed: None,
-        ..search.clone()
-    })
+    Ok(values)
 }
 
-/// The object of a relation, if there is one; `None` when there are several.
-#[expect(clippy::option_option, reason = "no object and several objects are different answers")]
-fn only_object(graph: &Graph, subject: &EntityId, relation: &str) -> Option<Option<EntityId>> {
+/// The objects of a relation of an entity.
+fn objects<'g>(graph: &'g Graph, subject: &EntityId, relation: &str) -> impl Iterator<Item = EntityId> + 'g {
     let found = graph.node(&subject.entity_type, &subject.id).zip(graph.relation_id(relation));
-    let Some((node, relation)) = found else { return Some(None) };
-    let mut objects = graph.parents(node).filter(|(by, _)| *by == relation).map(|(_, object)| object);
-    let object = objects.next();
-    objects.next().is_none().then(|| object.map(|object| graph.entity(object)))
+    let related = found.into_iter().flat_map(|(node, relation)| {
+        graph.parents(node).filter(move |(by, _)| *by == relation).map(|(_, object)| object)
+    });
+    related.map(|object| graph.entity(object))
+}
+
+/// Which of the values that a question brings and that the store knows too count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Believed {
+    /// Those of the question, where callers are believed them.
+    Sent,
+    /// Those of the store, of each resource that it knows.
+    Stored,
+}
+
+/// A question with the values of its resource that the store knows.
+///
+/// # Errors
+/// A single value of which the store knows several.
+pub fn with_known<'q>(
+    realm: &Realm,
+    graph: &Graph,
+    question: &'q Question,
+    believed: Believed,
+) -> Result<Cow<'q, Question>, Ambiguous> {
+    let about = realm.resource_types.get(&question.resource_type).zip(realm.relations.item(&question.resource_type));
+    let Some((resource_type, item)) = about else { return Ok(Cow::Borrowed(question)) };
+    let is_looked_at = believed == Believed::Stored || resource_type.subjects.iter().any(|subject| subject.is_stored);
+    let own = realm.relations.entity_id(&item.entity, &question.resource_id).ok();
+    let Some(own) = own.filter(|own| is_looked_at && !own.id.is_empty()) else { return Ok(Cow::Borrowed(question)) };
+    let node = graph.node(&own.entity_type, &own.id);
+    let said = node.and_then(|node| graph.facts(node)).map(|said| said.facts.as_slice()).unwrap_or_default();
+    if !item.facts.iter().all(|fact| said.contains(fact)) {
+        return Ok(Cow::Borrowed(question));
+    }
+    let known = known_values(graph, item, resource_type, &own)?;
+    let mut question = question.clone();
+    if believed == Believed::Stored && node.is_some_and(|node| graph.is_known(node)) {
+        let sent = question.attributes.unwrap_or_default();
+        let is_stored = |name: &Arc<str>| known.iter().any(|(path, _)| path == name);
+        let sent =
+            sent.iter().filter(|(name, _)| !is_stored(name)).map(|(name, value)| (Arc::clone(name), value.clone()));
+        let stored = known.iter().filter_map(|(path, value)| Some((Arc::clone(path), value.clone()?)));
+        question.attributes = Some(sent.chain(stored).collect());
+    }
+    question.known = known.into_iter().filter_map(|(path, value)| Some((path, value?))).collect();
+    Ok(Cow::Owned(question))
 }
 
 /// One of the resource's stored values is this entity or lies within it, by the relationships of now and by paths.

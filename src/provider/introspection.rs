@@ -17,6 +17,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 
 use self::client_proof::ClientProof;
+use crate::app::ports::meter::{Cache as Counted, Meter, Uncounted};
 use crate::app::ports::trace::carried;
 use crate::app::ports::{ActiveToken, Clock, Introspected, IntrospectionError, TokenIntrospector};
 use crate::domain::application::TokenDigest;
@@ -50,15 +51,27 @@ const LOGGED_EVERY_US: i64 = 10_000_000;
 
 /// The issuers that are asked about opaque tokens, one for each realm at most.
 pub struct Introspectors {
-    clock: Arc<dyn Clock>,
+    outside: Outside,
     endpoints: ArcSwap<HashMap<RealmName, Arc<Endpoint>>>,
 }
 
 impl Introspectors {
     /// Knows no issuers yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, endpoints: ArcSwap::default() }
+        Self::counted(clock, Arc::new(Uncounted))
     }
+
+    /// The same, with somebody who counts how long issuers take.
+    pub fn counted(clock: Arc<dyn Clock>, meter: Arc<dyn Meter>) -> Self {
+        Self { outside: Outside { clock, meter }, endpoints: ArcSwap::default() }
+    }
+}
+
+/// What asking needs beside the issuer.
+#[derive(Clone)]
+struct Outside {
+    clock: Arc<dyn Clock>,
+    meter: Arc<dyn Meter>,
 }
 
 #[async_trait]
@@ -72,7 +85,7 @@ impl TokenIntrospector for Introspectors {
         let failed = |reason: String| IntrospectionError { issuer: issuer.to_owned(), reason };
         let endpoint = self.endpoints.load().get(realm).filter(|known| *known.issuer == *issuer).map(Arc::clone);
         let endpoint = endpoint.ok_or_else(|| failed("the realm does not do so".to_owned()))?;
-        endpoint.ask(token, &self.clock).await.map_err(failed)
+        endpoint.ask(token, &self.outside).await.map_err(failed)
     }
 
     /// Replaces the issuers of a realm. What is known from an issuer that stays as it is is kept.
@@ -140,13 +153,17 @@ impl Endpoint {
     }
 
     /// What the issuer says about a token. Who asks about one that is asked about already waits for the same answer.
-    async fn ask(self: &Arc<Self>, token: &str, clock: &Arc<dyn Clock>) -> Outcome {
+    async fn ask(self: &Arc<Self>, token: &str, outside: &Outside) -> Outcome {
         let digest = TokenDigest::of(token);
         match self.answers.get(&digest) {
-            Some((answer, until_us)) if clock.now_us() < until_us => return Ok(answer),
+            Some((answer, until_us)) if outside.clock.now_us() < until_us => {
+                outside.meter.cache_hit(Counted::Introspection);
+                return Ok(answer);
+            }
             Some(_) => drop(self.answers.remove(&digest)),
             None => {}
         }
+        outside.meter.cache_missed(Counted::Introspection);
         let mut landing = {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
             match flights.get(&digest) {
@@ -155,7 +172,7 @@ impl Endpoint {
                 None => {
                     let (sender, landing) = watch::channel(None);
                     flights.insert(digest, landing.clone());
-                    let flying = Arc::clone(self).fly(digest, token.to_owned(), Arc::clone(clock), sender);
+                    let flying = Arc::clone(self).fly(digest, token.to_owned(), outside.clone(), sender);
                     tokio::spawn(carried(flying));
                     landing
                 }
@@ -171,10 +188,13 @@ impl Endpoint {
         self: Arc<Self>,
         digest: TokenDigest,
         token: String,
-        clock: Arc<dyn Clock>,
+        Outside { clock, meter }: Outside,
         sender: watch::Sender<Option<Outcome>>,
     ) {
+        let asked_at_us = clock.monotonic_us();
         let asked = tokio::time::timeout(TIMEOUT, self.call(&token, &*clock)).await;
+        let took_us = clock.monotonic_us().saturating_sub(asked_at_us);
+        meter.introspected(&self.issuer, u64::try_from(took_us).unwrap_or(0));
         let outcome = asked.unwrap_or_else(|_| Err("the answer took too long".to_owned()));
         let now_us = clock.now_us();
         match &outcome {

@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 
 use self::source::Source;
-use crate::app::ports::{Clock, KeyError, KeySource};
+use crate::app::ports::meter::{Meter, Uncounted};
+use crate::app::ports::{Clock, IssuerKeys, KeyError, KeySource};
 use crate::domain::id::RealmName;
 use crate::domain::issuer::Issuer;
 use crate::domain::key_set::KeySet;
@@ -43,13 +44,20 @@ struct Outside {
     clock: Arc<dyn Clock>,
     listener: RotationListener,
     patience: Duration,
+    meter: Arc<dyn Meter>,
 }
 
 impl Jwks {
     /// Knows no issuers yet. `listener` is called when a set that is in use was replaced by another one, or given up:
     /// what was verified with it should then be forgotten.
     pub fn new(clock: Arc<dyn Clock>, listener: RotationListener) -> Self {
-        Self { sources: ArcSwap::default(), outside: Arc::new(Outside { clock, listener, patience: PATIENCE }) }
+        Self::counted(clock, listener, Arc::new(Uncounted))
+    }
+
+    /// The same, with somebody who counts what is fetched.
+    pub fn counted(clock: Arc<dyn Clock>, listener: RotationListener, meter: Arc<dyn Meter>) -> Self {
+        let outside = Outside { clock, listener, patience: PATIENCE, meter };
+        Self { sources: ArcSwap::default(), outside: Arc::new(outside) }
     }
 
     /// Fetches again the sets in use that are about to be stale, and gives up those that can no longer be trusted.
@@ -80,6 +88,12 @@ impl KeySource for Jwks {
             Some(keys) => Ok(keys),
             None => source.ask(kid, &self.outside).await.map_err(unavailable),
         }
+    }
+
+    fn at_hand(&self) -> Vec<IssuerKeys> {
+        let sources = self.sources.load();
+        let now_us = self.outside.clock.now_us();
+        sources.values().flat_map(HashMap::values).filter_map(|source| source.standing(now_us)).collect()
     }
 
     /// Replaces the issuers of a realm; with none, the realm is forgotten. Keys fetched from a URL that is still the

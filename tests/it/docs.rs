@@ -4,6 +4,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use hallpass::domain::issuer::Algorithm;
 
+mod commands;
+mod embedded;
+mod links;
+mod page;
+
 /// The texts of the form `"UPPER_SNAKE_CASE"` in the sources below a folder, tests' own files left out.
 fn codes(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
@@ -53,4 +58,45 @@ fn every_check_of_a_token_is_in_the_table() {
     let unknown: Vec<_> =
         Algorithm::ALL.into_iter().filter(|known| !rows.iter().any(|row| row.contains(known.name()))).collect();
     assert!(unknown.is_empty(), "the table of docs/tokens.md lacks {unknown:?}");
+}
+
+/// The tests of the sources, each as `folder/file::name`.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_below(&path, found);
+            continue;
+        }
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let stem = path.with_extension("");
+        let (stem, mut is_test) = (stem.to_str().unwrap(), false);
+        for line in fs::read_to_string(&path).unwrap().lines().map(str::trim) {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+                let name = rest.split(['(', '<']).next().unwrap();
+                found.insert(format!("{}::{name}", stem.trim_end_matches("/mod")));
+                is_test = false;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/threat-model.md")).unwrap();
+    let mut tests = BTreeSet::new();
+    for folder in ["src", "tests/it"] {
+        tests_below(&root.join(folder), &mut tests);
+    }
+    let named: Vec<_> =
+        page.split('`').filter(|word| word.contains("::") && !word.contains(' ') && *word != "file::test").collect();
+    assert!(named.len() > 50 && tests.len() > 1_000, "{} named, {} known", named.len(), tests.len());
+    let is_there = |name: &str| tests.iter().any(|test| test.ends_with(&format!("/{name}")));
+    let missing: Vec<_> = named.into_iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "docs/threat-model.md names tests that are not there: {missing:#?}");
 }

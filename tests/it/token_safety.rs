@@ -13,8 +13,7 @@ use hallpass::domain::token;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-#[path = "../../fuzz/fuzz_targets/entry.rs"]
-mod entry;
+use crate::fuzz::entry;
 
 const NOW: i64 = 1_790_000_000;
 const ISSUER: &str = "https://issuer.example";

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
     app::{
-        authorize::{Remarks, request_id_fault},
+        authorize::{Remarks, request_id_fault, several},
         error::Error,
+        open_question::{is_open, understood},
     },
     domain::{
         access_request::{AccessRequest, FieldFault, Phase, Question},
@@ -14,7 +15,7 @@ use crate::{
         id::EntityId,
         realm::Realm,
         replay::Judged,
-        search::question_about,
+        search::{Believed, question_about_any, with_known},
     },
 };
 
@@ -41,17 +42,18 @@ pub(super) struct Checked {
 ///
 /// # Errors
 /// Every fault at once, of candidates the first hundred.
-pub(super) fn check(realm: &Realm, asker: Arc<str>, request: SearchRequest) -> Result<Checked, Error> {
+pub(super) fn check(realm: &Realm, graph: &Graph, asker: Arc<str>, request: SearchRequest) -> Result<Checked, Error> {
     let SearchRequest {
         question, candidates, within, page_size, after, filter_only, request_id, purpose, adapter, ..
     } = request;
+    let question = if is_open(adapter) { understood(realm, &question) } else { question };
     let mut faults = request_id_fault(&request_id);
     faults.extend(action_fault(realm, &question));
     let about = AccessRequest::without_values(realm, &question).map_err(|found| faults.extend(found)).ok();
     let within = within.and_then(|entity| self::within(realm, &entity).map_err(|fault| faults.push(fault)).ok());
     let candidates = match (candidates, &about) {
         (Some(candidates), Some(_)) if faults.is_empty() => {
-            Some(self::candidates(realm, &question, candidates, &mut faults))
+            Some(self::candidates(realm, graph, &question, candidates, &mut faults))
         }
         (None, Some(about)) if faults.is_empty() && !filter_only => {
             faults.extend(known_items_fault(realm, about, &question));
@@ -74,6 +76,12 @@ pub(super) fn check(realm: &Realm, asker: Arc<str>, request: SearchRequest) -> R
     }
 }
 
+/// The service doesn't know the items of the type, so that a search needs candidates: a fault of the realm, not of the
+/// question.
+pub(super) fn is_of_candidates(error: &Error) -> bool {
+    error.fields.iter().any(|fault| fault.field == "candidates")
+}
+
 /// What is not stored yet can't be found.
 fn action_fault(realm: &Realm, question: &Question) -> Option<FieldFault> {
     let rule = realm.file.action(&question.action)?;
@@ -91,6 +99,7 @@ fn within(realm: &Realm, entity: &EntityId) -> Result<EntityId, FieldFault> {
 
 fn candidates(
     realm: &Realm,
+    graph: &Graph,
     question: &Question,
     candidates: Vec<Candidate>,
     faults: &mut Vec<FieldFault>,
@@ -103,7 +112,10 @@ fn candidates(
     let mut checked = Vec::with_capacity(candidates.len());
     for (place, Candidate { id, attributes }) in candidates.into_iter().enumerate() {
         let question = Question { resource_id: id, attributes: Some(attributes), ..question.clone() };
-        match AccessRequest::check(realm, &question) {
+        match with_known(realm, graph, &question, Believed::Sent)
+            .map_err(several)
+            .and_then(|question| AccessRequest::check(realm, &question))
+        {
             Ok(request) => checked.push(request),
             Err(found) => {
                 let of_candidate = |fault: FieldFault| match fault.field.strip_prefix("resource.") {
@@ -133,7 +145,7 @@ fn known_items_fault(realm: &Realm, about: &AccessRequest, question: &Question) 
         return Some(FieldFault::new("candidates", message));
     };
     // A question as it would be asked about any of them.
-    let question = question_about(&Graph::new(), item, resource_type, "0", question)?;
+    let question = question_about_any(item, resource_type, question);
     let fault = AccessRequest::check(realm, &question).err()?.into_iter().next()?;
     let message = format!("cannot be searched for without candidates: `{}` {}", fault.field, fault.message);
     Some(FieldFault::new("action", message))

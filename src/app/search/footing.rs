@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long one search lasts at most, in microseconds.
-const LIFE_US: i64 = 5 * 60 * 1_000_000;
+pub(in crate::app) const LIFE_US: i64 = 5 * 60 * 1_000_000;
 
 /// What tokens of a realm are judged by: another one says that keys, applications, their tokens or the revocations have
 /// changed since.
@@ -100,6 +100,7 @@ fn is_same(one: &Principal, other: &Principal) -> bool {
     (&one.entity, &one.attributes, &one.claim_set) == (&other.entity, &other.attributes, &other.claim_set)
 }
 
-fn outdated(why: &str) -> Error {
+/// What a search stands on has changed.
+pub(in crate::app) fn outdated(why: &str) -> Error {
     Error::new(Kind::FailedPrecondition, "SEARCH_OUTDATED", format!("the search was ended: {why}"))
 }

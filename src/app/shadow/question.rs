@@ -86,6 +86,7 @@ fn bytes_of(question: &Question) -> usize {
         resource_id,
         attributes,
         proposed,
+        known,
         context,
         media_type,
         supported_obligations,
@@ -96,7 +97,7 @@ fn bytes_of(question: &Question) -> usize {
     for text in texts {
         bytes = bytes.saturating_add(size_of::<Arc<str>>() + text.len());
     }
-    for attributes in attributes.iter().chain(proposed).chain([context]) {
+    for attributes in attributes.iter().chain(proposed).chain([known, context]) {
         add_attributes(attributes, &mut bytes);
     }
     bytes

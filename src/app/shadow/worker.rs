@@ -15,6 +15,7 @@ use crate::{
         principal::Principal,
         realm::Realm,
         replay::{Cause, Change, ChangeExample, Judged, Made, Side, cause, change, decide_again},
+        search::{Believed, with_known},
     },
 };
 
@@ -169,7 +170,9 @@ pub(super) struct Changed {
 /// The code of why it doesn't.
 fn checked(seen: &Seen, realm: &Realm) -> Result<AccessRequest, &'static str> {
     let checked = match seen.judged {
-        Judged::Resource => AccessRequest::check(realm, &seen.question),
+        Judged::Resource => with_known(realm, &seen.graph, &seen.question, Believed::Sent)
+            .map_err(|_| Vec::new())
+            .and_then(|question| AccessRequest::check(realm, &question)),
         Judged::Search => AccessRequest::without_values(realm, &seen.question),
     };
     checked.map_err(|_| unfit(realm, &seen.question))

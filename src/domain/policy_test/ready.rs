@@ -18,6 +18,8 @@ use crate::domain::{
     principal::Principal,
     realm::Realm,
     relationship::{self, Record, settle},
+    search::{Ambiguous, Believed, with_known},
+    value::Attributes,
 };
 
 /// A question with all that it takes to decide it, and what its author expects.
@@ -132,10 +134,14 @@ fn asked(
         resource_id: text(of_resource("id")),
         attributes: values(of_resource("attributes")),
         proposed: values(of_resource("proposed")),
+        known: Attributes::default(),
         context: values(case.said.get("context")).unwrap_or_default(),
         media_type: text(case.said.get("media_type")),
         supported_obligations: None,
     };
+    let question = with_known(realm, &graph, &question, Believed::Sent).map_err(|Ambiguous { attribute }| {
+        format!("the facts have several values of `{attribute}`, which is a single one")
+    })?;
     let request = AccessRequest::check(realm, &question).map_err(|faults| {
         let faults: Vec<String> =
             faults.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();

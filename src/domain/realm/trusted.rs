@@ -99,7 +99,7 @@ impl<'a> Checked<'a> {
         let mut faults = Vec::new();
         for (entity, attributes) in self.types() {
             let missing = attributes.into_iter().filter(|(_, member)| member.is_required);
-            for (name, _) in missing.filter(|(name, _)| !self.file.trusted.takes(entity, name)) {
+            for (name, _) in missing.filter(|(name, member)| !self.is_given(entity, name, member)) {
                 let message = format!(
                     "the schema requires `{entity}.{name}`, but callers are not believed it: list it in `[trusted]`"
                 );
@@ -166,7 +166,15 @@ impl<'a> Checked<'a> {
         let types = self.types().into_iter();
         let having = types
             .filter(|(entity, attributes)| attributes.contains_key(attribute) && PolicySet::takes_type(policy, entity));
-        let mut having = having.map(|(entity, _)| self.file.trusted.takes(entity, attribute)).peekable();
-        having.peek().is_some() && !having.any(|is_trusted| is_trusted)
+        let given = having
+            .filter_map(|(entity, attributes)| Some(self.is_given(entity, attribute, attributes.get(attribute)?)));
+        let mut given = given.peekable();
+        given.peek().is_some() && !given.any(|is_given| is_given)
+    }
+
+    /// Callers are believed the attribute, or the store knows it.
+    fn is_given(&self, entity: &str, name: &str, member: &Member) -> bool {
+        let item = self.relations.item(entity);
+        self.file.trusted.takes(entity, name) || item.is_some_and(|it| it.stores(entity, name, &member.value_type))
     }
 }

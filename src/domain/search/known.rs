@@ -308,7 +308,11 @@ impl<'a> Walk<'a> {
         if !item.facts.iter().all(|fact| said.contains(fact)) {
             return;
         }
-        for relation in item.values.values() {
+        let is_single = |attribute: &Arc<str>| {
+            let mut subjects = self.scope.resource_type.subjects.iter();
+            subjects.any(|it| it.attribute == *attribute && !matches!(it.value_type, AttributeType::Set(_)))
+        };
+        for (_, relation) in item.values.iter().filter(|(attribute, _)| is_single(attribute)) {
             let relation = graph.relation_id(relation);
             if graph.parents(node).filter(|(by, _)| Some(*by) == relation).count() > 1 {
                 self.is_cut = true;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use super::allowance::{Allowance, Need};
 use super::unknown_ids::UnknownIds;
 use super::{Outside, RotationListener};
+use crate::app::ports::IssuerKeys;
+use crate::app::ports::meter::Fetched;
 use crate::app::ports::trace::carried;
 use crate::domain::id::RealmName;
 use crate::domain::issuer::{Issuer, KeyLocation, Refetch, Servers};
@@ -41,6 +43,8 @@ pub(super) struct Source {
     next_refresh_us: AtomicI64,
     /// Whoever holds this fetches; the others wait and take what it got.
     fetching: Arc<Mutex<Fetching>>,
+    /// The last fetch failed.
+    is_failing: AtomicBool,
     /// How many fetches have begun.
     begun: AtomicU64,
     /// How many fetches have ended.
@@ -55,6 +59,7 @@ pub(super) struct Source {
 struct Held {
     json: String,
     keys: Arc<KeySet>,
+    held_since_us: i64,
     usable_until_us: i64,
 }
 
@@ -92,6 +97,7 @@ impl Source {
             due_at_us: AtomicI64::new(i64::MIN),
             next_refresh_us: AtomicI64::new(i64::MAX),
             fetching: Arc::new(Mutex::new(Fetching { allowance, last: 0, last_good: 0, fault: None })),
+            is_failing: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             unknown: UnknownIds::new(),
@@ -235,6 +241,10 @@ impl Source {
         if result.is_ok() {
             fetching.last_good = number;
         }
+        let outcome = *result.as_ref().unwrap_or(&Fetched::Failed);
+        outside.meter.keys_fetched(&self.issuer, outcome);
+        self.is_failing.store(result.is_err(), Ordering::Release);
+        let result = result.map(|_| ());
         fetching.fault = result.clone().err();
         if let Err(fault) = &result {
             tracing::warn!(realm = %self.realm, issuer = &*self.issuer, %fault, "keys could not be fetched");
@@ -246,19 +256,19 @@ impl Source {
     }
 
     /// Puts a fetched set to use.
-    fn hold(&self, fetched: Body, outside: &Outside) -> Result<(), String> {
+    fn hold(&self, fetched: Body, outside: &Outside) -> Result<Fetched, String> {
         let Body { text: json, fresh_seconds } = fetched;
         let keys = Arc::new(KeySet::from_jwks(&json).map_err(|fault| fault.to_string())?);
         let now_us = outside.clock.now_us();
         let max_seconds = self.rules.max_stale_seconds;
         let due_at_us = now_us.saturating_add(fresh_seconds.min(max_seconds).saturating_mul(800_000));
         let usable_until_us = now_us.saturating_add(max_seconds.saturating_mul(1_000_000));
-        let held = Arc::new(Held { json, keys, usable_until_us });
+        let held = Arc::new(Held { json, keys, held_since_us: now_us, usable_until_us });
         let earlier = self.held.swap(Some(Arc::clone(&held)));
         self.due_at_us.store(due_at_us, Ordering::Release);
         self.next_refresh_us.store(due_at_us, Ordering::Relaxed);
         if earlier.as_ref().is_some_and(|earlier| earlier.json == held.json) {
-            return Ok(());
+            return Ok(Fetched::Unchanged);
         }
         for (kid, reason) in held.keys.rejected() {
             tracing::warn!(realm = %self.realm, issuer = &*self.issuer, ?kid, reason, "a key is not usable");
@@ -270,7 +280,18 @@ impl Source {
             tracing::info!(realm = %self.realm, issuer = &*self.issuer, keys = held.keys.len(), "keys have changed");
             self.tell(&outside.listener);
         }
-        Ok(())
+        Ok(Fetched::Changed)
+    }
+
+    /// How the keys stand; `None` for an issuer that has none.
+    pub(super) fn standing(&self, now_us: i64) -> Option<IssuerKeys> {
+        let age_us = self.usable(now_us).map(|held| now_us.saturating_sub(held.held_since_us).max(0));
+        let is_failing = self.is_failing.load(Ordering::Acquire);
+        (self.location != KeyLocation::Nowhere).then(|| IssuerKeys {
+            issuer: Arc::clone(&self.issuer),
+            age_us,
+            is_failing,
+        })
     }
 
     /// Lets go of a set that could not be renewed for too long.

@@ -75,8 +75,12 @@ impl House {
         let listener = move |_: &RealmName| {
             told.fetch_add(1, Ordering::SeqCst);
         };
-        let outside =
-            Outside { clock: Arc::clone(&clock) as _, listener: Box::new(listener), patience: Duration::ZERO };
+        let outside = Outside {
+            clock: Arc::clone(&clock) as _,
+            listener: Box::new(listener),
+            patience: Duration::ZERO,
+            meter: Arc::new(crate::app::ports::meter::Uncounted),
+        };
         let jwks = Jwks { sources: ArcSwap::default(), outside: Arc::new(outside) };
         jwks.set_issuers(&realm(), &[issuer(keys)]);
         Self { jwks, clock, rotations }

@@ -8,13 +8,20 @@ use tonic::{
 };
 
 use super::status;
-use crate::{app::caller::Presented, domain::adapter::Adapter, transport::layer::caller};
+use crate::{
+    app::{
+        App,
+        caller::{Presented, Right},
+    },
+    domain::adapter::Adapter,
+    transport::layer::{admission::Arrived, caller},
+};
 
 /// The metadata that carries the caller's own id of a request, there and back.
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long the caller waits (gRPC over HTTP/2, "Timeout").
-const TIMEOUT: &str = "grpc-timeout";
+pub(super) const TIMEOUT: &str = "grpc-timeout";
 
 /// A call under way.
 pub(super) struct Call {
@@ -30,9 +37,12 @@ impl Call {
             (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
                 && id.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte))
         };
+        let given = metadata.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?));
+        // The time runs since the call came, not since it has a place.
+        let gone = request.extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed()).unwrap_or_default();
         Self {
             request_id: metadata.get(REQUEST_ID).filter(is_printable).cloned(),
-            timeout: metadata.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?)),
+            timeout: given.map(|given| given.saturating_sub(gone)),
         }
     }
 
@@ -44,6 +54,12 @@ impl Call {
     /// How long the caller waits for all of the answer, if it says so.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// Lets the call through when its caller may make it in the realm of this name.
+    pub(super) async fn may(&self, app: &App, presented: &Presented, realm: &str, right: Right) -> Result<(), Status> {
+        let asked = app.may_ask(presented, realm, right, self.request_id()).await;
+        asked.map(drop).map_err(|error| status::of(&error, realm))
     }
 
     /// Does the work in the time there is, and sends the request id back with the answer.
@@ -86,7 +102,7 @@ pub(super) fn adapter<T>(request: &Request<T>) -> Adapter {
 
 /// The time for the work: a little less than the caller waits, so that the answer still arrives. At most eight digits
 /// and a unit.
-fn timeout(text: &str) -> Option<Duration> {
+pub(super) fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

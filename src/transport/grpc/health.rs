@@ -22,7 +22,8 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// What the names begin with under which health says how the policies of a realm stand.
 pub(super) const POLICIES: &str = "hallpass.v1.policies/";
 
-/// Keeps health up to date: `SERVING` while every realm can decide and everything can be kept, `NOT_SERVING` else.
+/// Keeps health up to date: `SERVING` while every realm can decide and everything can be kept, `NOT_SERVING` else, and until
+/// the keys of all issuers were asked for once.
 ///
 /// The service as a whole (the empty name) and each of [`SERVICES`] have the same status; but the decision log's service
 /// is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`), and when a
@@ -56,7 +57,13 @@ impl Health {
 
 async fn watch(app: Arc<App>, reporter: HealthReporter, draining: CancellationToken) {
     let mut last = Status::of(&app);
-    while draining.run_until_cancelled(tokio::time::sleep(PERIOD)).await.is_some() {
+    let pause = || async {
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = app.readiness_changed() => {}
+        }
+    };
+    while draining.run_until_cancelled(pause()).await.is_some() {
         let now = Status::of(&app);
         if now != last {
             tracing::warn!(status = %now.service, decision_log = %now.decision_log, "health changes");

@@ -22,6 +22,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use crate::{
     app::error::{Error, Kind},
     domain::{access_request::FieldFault, id::RealmName},
+    transport::layer::admission::Shed,
 };
 
 /// The domain of our reasons in `google.rpc.ErrorInfo`.
@@ -51,17 +52,46 @@ pub(super) fn code(kind: Kind) -> Code {
 
 /// The status of a failure. `realm` is the name that the caller gave, if any.
 pub(super) fn of(error: &Error, realm: &str) -> Status {
-    let Error { kind, reason, message, fields } = error;
+    let Error { kind, reason, message, fields, retry_after } = error;
     let violations = if *kind == Kind::InvalidArgument { fields.as_slice() } else { &[] };
-    build(code(*kind), reason, message, violations, realm)
+    build(code(*kind), reason, message, violations, realm, retry_after.unwrap_or(RETRY_DELAY))
+}
+
+/// A request that was turned away before any work was done.
+pub(super) fn shed(shed: Shed) -> Status {
+    match shed {
+        Shed::QueueFull | Shed::Waited | Shed::Late => {
+            let message = "there are too many requests, try again later";
+            build(Code::Unavailable, "OVERLOADED", message, &[], "", RETRY_DELAY)
+        }
+        Shed::TooSlow => {
+            let message = "the message did not come in time, nothing was answered";
+            build(Code::DeadlineExceeded, "MESSAGE_TOO_SLOW", message, &[], "", RETRY_DELAY)
+        }
+        Shed::Broken => build(Code::Cancelled, "CANCELLED", "the message broke off", &[], "", RETRY_DELAY),
+    }
 }
 
 /// The caller's time is over.
 pub(super) fn deadline_exceeded() -> Status {
-    build(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "the deadline has passed, nothing was answered", &[], "")
+    build(
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        "the deadline has passed, nothing was answered",
+        &[],
+        "",
+        RETRY_DELAY,
+    )
 }
 
-fn build(code: Code, reason: &str, message: &str, violations: &[FieldFault], realm: &str) -> Status {
+fn build(
+    code: Code,
+    reason: &str,
+    message: &str,
+    violations: &[FieldFault],
+    realm: &str,
+    retry_after: Duration,
+) -> Status {
     let mut metadata = HashMap::new();
     // A realm that isn't there is the caller's own word.
     if reason != "REALM_UNKNOWN" && realm.parse::<RealmName>().is_ok() {
@@ -79,7 +109,7 @@ fn build(code: Code, reason: &str, message: &str, violations: &[FieldFault], rea
         details.add_bad_request_violation(field, message);
     }
     if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
-        details.set_retry_info(Some(RETRY_DELAY));
+        details.set_retry_info(Some(retry_after));
     }
     Status::with_error_details(code, shortened(message, MESSAGE_BYTES_MAX), details)
 }
@@ -97,15 +127,15 @@ fn shortened(text: &str, bytes_max: usize) -> String {
 fn of_library(status: &Status) -> Status {
     let message = status.message();
     match status.code() {
-        Code::OutOfRange => build(Code::ResourceExhausted, "MESSAGE_TOO_LONG", message, &[], ""),
+        Code::OutOfRange => build(Code::ResourceExhausted, "MESSAGE_TOO_LONG", message, &[], "", RETRY_DELAY),
         // The library decodes what callers send, so its internal errors are theirs.
-        Code::Internal => build(Code::InvalidArgument, "MESSAGE_MALFORMED", message, &[], ""),
+        Code::Internal => build(Code::InvalidArgument, "MESSAGE_MALFORMED", message, &[], "", RETRY_DELAY),
         Code::Unimplemented => {
             let message = if message.is_empty() { "there is no such method" } else { message };
-            build(Code::Unimplemented, "NOT_IMPLEMENTED", message, &[], "")
+            build(Code::Unimplemented, "NOT_IMPLEMENTED", message, &[], "", RETRY_DELAY)
         }
-        Code::Cancelled => build(Code::Cancelled, "CANCELLED", message, &[], ""),
-        other => build(other, "TRANSPORT_FAILED", message, &[], ""),
+        Code::Cancelled => build(Code::Cancelled, "CANCELLED", message, &[], "", RETRY_DELAY),
+        other => build(other, "TRANSPORT_FAILED", message, &[], "", RETRY_DELAY),
     }
 }
 

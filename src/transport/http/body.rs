@@ -30,8 +30,16 @@ impl std::fmt::Debug for Content {
 /// Too long, too slow, broken off, or of a type that isn't read. What is too long is not read to its end.
 pub(super) async fn read(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Content, BodyFault> {
     let content = content_type(headers)?;
+    bytes(body, limits).await.map(content)
+}
+
+/// Reads a body, whatever it is.
+///
+/// # Errors
+/// Too long, too slow or broken off. What is too long is not read to its end.
+pub(super) async fn bytes(body: Body, limits: &Limits) -> Result<Bytes, BodyFault> {
     let bytes = tokio::time::timeout(limits.body_within, collect(body, limits.body_bytes_max));
-    bytes.await.unwrap_or(Err(BodyFault::TooSlow)).map(content)
+    bytes.await.unwrap_or(Err(BodyFault::TooSlow))
 }
 
 fn content_type(headers: &HeaderMap) -> Result<fn(Bytes) -> Content, BodyFault> {
@@ -45,7 +53,11 @@ fn content_type(headers: &HeaderMap) -> Result<fn(Bytes) -> Content, BodyFault> 
     }
 }
 
-async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, BodyFault> {
+/// Reads a body to its end.
+///
+/// # Errors
+/// Longer than that, or broken off.
+pub(super) async fn collect(body: Body, bytes_max: usize) -> Result<Bytes, BodyFault> {
     let mut parts = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(part) = parts.next().await {

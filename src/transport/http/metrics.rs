@@ -1,17 +1,20 @@
-//! `GET /metrics`: how the decision logs are doing, and how policies stand to their files, in the text format of Prometheus (`OpenMetrics` 1.0).
+//! `GET /metrics`: what was counted, how the decision logs are doing, and how policies stand to their files, as `OpenMetrics`
+//! 1.0 or in the text format of Prometheus 0.0.4, whichever is asked for.
 //!
-//! Values are read when they are asked for. Labels are the realm, the digest of its policies and what came of a reload:
-//! nothing here is about a person or a caller.
+//! Values are read when they are asked for. Labels are names of the configuration and words of policies and of this program:
+//! nothing here is about a person, and no value comes from a request.
 
+mod counted;
 mod policies;
+mod text_format;
 
 use std::{fmt, sync::Arc};
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     http::{
-        HeaderValue,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
+        HeaderMap, HeaderValue,
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
     },
     response::{IntoResponse as _, Response},
 };
@@ -23,15 +26,37 @@ use prometheus_client::{
 };
 
 use super::{Shared, problem::Problem};
-use crate::app::{App, ports::LogStatus};
+use crate::{
+    app::{App, caller::Right, ports::LogStatus},
+    transport::layer::caller::presented,
+};
 
-const CONTENT: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// `GET /metrics`.
-pub(super) async fn of_service(State(shared): State<Shared>) -> Result<Response, Problem> {
-    let text = render(&shared.app).map_err(|_| Problem::no_such_path())?;
+pub(super) async fn of_service(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let presented = presented(request.headers(), request.extensions());
+    shared.app.may_ask(&presented, "", Right::ReadMetrics, "").await.map_err(|error| Problem::of(&error))?;
+    answer(&shared.app, request.headers())
+}
+
+/// `GET /metrics` where nobody else than the same machine can ask.
+pub(super) async fn for_anybody(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    answer(&app, &headers)
+}
+
+fn answer(app: &Arc<App>, headers: &HeaderMap) -> Result<Response, Problem> {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_open_metrics = accepted.flat_map(|value| value.split(',')).any(|range| {
+        let media_type = range.split(';').next().unwrap_or_default().trim();
+        media_type.eq_ignore_ascii_case("application/openmetrics-text")
+    });
+    let text = render(app).map_err(|_| Problem::no_such_path())?;
+    let (text, content) = if is_open_metrics { (text, OPEN_METRICS) } else { (text_format::of(&text), TEXT_FORMAT) };
     let mut response = text.into_response();
-    response.headers_mut().insert(CONTENT_TYPE, CONTENT);
+    response.headers_mut().insert(CONTENT_TYPE, content);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
@@ -42,6 +67,7 @@ pub(super) async fn of_service(State(shared): State<Shared>) -> Result<Response,
 /// None: writing to a text cannot fail.
 fn render(app: &Arc<App>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
+    registry.register_collector(Box::new(counted::Counted(Arc::clone(app))));
     registry.register_collector(Box::new(Logs(Arc::clone(app))));
     registry.register_collector(Box::new(policies::Policies(Arc::clone(app))));
     let mut text = String::new();

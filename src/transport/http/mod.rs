@@ -4,12 +4,15 @@
 //! A failure becomes a [`problem`] (RFC 9457), and a status is chosen there and nowhere else.
 
 mod answer;
+mod authzen;
 mod body;
 mod credentials;
 mod discovery;
+pub mod json;
 mod listener;
 mod metrics;
 mod oauth_token;
+mod ops;
 mod problem;
 mod token_info;
 
@@ -17,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::Request,
     http::{HeaderName, HeaderValue, Method},
     middleware::{self, Next},
@@ -25,15 +29,20 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-pub use self::listener::serve;
 use self::problem::Problem;
-use crate::app::App;
+pub use self::{listener::serve, ops::ops_routes};
+use crate::{
+    app::App,
+    transport::layer::admission::{Door, Entry},
+};
 
 /// The limits of the listener. Nothing here is for a deployment to set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest body that is read, in bytes.
     pub body_bytes_max: usize,
+    /// The longest body with questions, in bytes.
+    pub question_bytes_max: usize,
     /// The longest request line with all headers, in bytes; more than the longest token.
     pub header_bytes_max: usize,
     /// The most headers.
@@ -56,6 +65,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes_max: 64 * 1024,
+            question_bytes_max: 1024 * 1024,
             header_bytes_max: 32 * 1024,
             headers_max: 64,
             headers_within: Duration::from_secs(10),
@@ -74,12 +84,18 @@ struct Shared {
     app: Arc<App>,
     limits: Limits,
     answers: Arc<Semaphore>,
+    authzen: Arc<authzen::Site>,
 }
 
-/// All routes of the HTTP listener.
-pub fn routes(app: Arc<App>, limits: Limits) -> Router {
-    let shared = Shared { app, limits, answers: Arc::new(Semaphore::new(limits.answers_max)) };
-    Router::new()
+/// All routes of the HTTP listener, which is found from outside at `public_url`.
+///
+/// # Errors
+/// The system has no random bytes for the key of page tokens.
+pub fn routes(app: Arc<App>, limits: Limits, public_url: &str) -> Result<Router, getrandom::Error> {
+    let authzen = Arc::new(authzen::Site::new(public_url)?);
+    let shared =
+        Shared { app: Arc::clone(&app), limits, answers: Arc::new(Semaphore::new(limits.answers_max)), authzen };
+    let routes = Router::new()
         .route("/", only(get(discovery::of_service), "GET, HEAD"))
         .route("/metrics", only(get(metrics::of_service), "GET, HEAD"))
         .route("/{realm}", only(get(discovery::of_realm), "GET, HEAD"))
@@ -87,9 +103,24 @@ pub fn routes(app: Arc<App>, limits: Limits) -> Router {
         .route("/{realm}/oauth/token", only(post(oauth_token::named), "POST"))
         .route("/oauth/token_info", only(post(token_info::nameless), "POST"))
         .route("/{realm}/oauth/token_info", only(post(token_info::named), "POST"))
+        .merge(authzen::routes())
         .fallback(async || Problem::no_such_path())
         .layer(middleware::from_fn(with_request_id))
         .with_state(shared)
+        .merge(ops::probes(app));
+    Ok(routes)
+}
+
+/// The way in for HTTP.
+pub fn door(body_bytes_max: usize) -> Door<Body, Body> {
+    Door {
+        listener: "http",
+        entry: |path| if ops::PATHS.contains(&path) { Entry::Free } else { Entry::Whole },
+        deadline_in: |_| None,
+        message_bytes_max: body_bytes_max,
+        body: Body::from,
+        refuse: |shed| Problem::of_shed(shed).into_response(),
+    }
 }
 
 /// Refuses all other methods, naming those that there are.
@@ -101,15 +132,18 @@ fn only(methods: MethodRouter<Shared>, allowed: &'static str) -> MethodRouter<Sh
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// Sends the caller's id of the request back, and names it in a problem; one that is malformed counts as not sent.
+/// An id of a request that can be logged and kept: short and printable.
+fn printable(id: &HeaderValue) -> Option<&str> {
+    let is_printable = id.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte));
+    ((1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && is_printable).then(|| id.to_str().ok()).flatten()
+}
+
+/// Sends the caller's id of the request back as it came, and names it in a problem if it is printable and short.
 async fn with_request_id(request: Request, next: Next) -> Response {
-    let is_printable = |id: &&HeaderValue| {
-        (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte))
-    };
-    let id = request.headers().get(REQUEST_ID).filter(is_printable).cloned();
+    let id = request.headers().get(REQUEST_ID).cloned();
     let mut response = next.run(request).await;
     if let Some(mut problem) = response.extensions_mut().remove::<Problem>() {
-        problem.name_request(id.as_ref());
+        problem.name_request(id.as_ref().and_then(printable));
         problem.log();
         response = problem.into_response();
     }

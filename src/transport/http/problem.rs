@@ -14,12 +14,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value as Json, json};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::answer;
 use crate::{
     app::error::{Error, Kind},
-    domain::{decision::Denial, value::Value},
+    domain::{access_request::FieldFault, decision::Denial, value::Value},
+    transport::layer::admission::Shed,
 };
 
 /// A refusal on its way to the client.
@@ -33,6 +36,8 @@ struct Content {
     denial: Denial,
     /// Members without content are there too.
     has_empty_members: bool,
+    /// It is said as one sentence of plain text.
+    is_text: bool,
     correlation_id: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -108,6 +113,12 @@ impl Problem {
         Self::new(status, "METHOD_NOT_ALLOWED", plain(status, &format!("expected {allowed}"))).with(ALLOW, allowed)
     }
 
+    /// The request is not what the interface wants; the sentence says what is wrong.
+    pub(super) fn malformed(message: &str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(status, "REQUEST_MALFORMED", plain(status, message))
+    }
+
     /// Too many answers are under way.
     pub(super) fn busy() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -137,8 +148,43 @@ impl Problem {
         if status.is_server_error() {
             tracing::warn!(code = error.reason, "a use case failed: {error}");
         }
-        let problem = Self::new(status, error.reason, plain(status, detail));
-        if may_help { problem.with(RETRY_AFTER, "1") } else { problem }
+        let mut problem = Self::new(status, error.reason, plain(status, detail));
+        if may_help {
+            // Whole seconds (RFC 9110 section 10.2.3), and never too early.
+            let after = error.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).max(1));
+            let after = u64::try_from(after).unwrap_or(u64::MAX);
+            problem.0.headers.push((RETRY_AFTER, HeaderValue::from(after)));
+        }
+        if status == StatusCode::UNAUTHORIZED { problem.with(WWW_AUTHENTICATE, "Bearer") } else { problem }
+    }
+
+    /// The same as the sentence alone, for interfaces that know no problems: `AuthZEN` 1.0 section 10.1.1. What has become
+    /// out of date is a fault of the request there.
+    pub(super) fn as_text(mut self) -> Self {
+        self.0.is_text = true;
+        if self.0.status == StatusCode::CONFLICT {
+            self.0.status = StatusCode::BAD_REQUEST;
+        }
+        self
+    }
+
+    /// What is said.
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.0.denial.detail
+    }
+
+    /// The request was turned away before any work was done.
+    pub(super) fn of_shed(shed: Shed) -> Self {
+        match shed {
+            Shed::QueueFull | Shed::Waited | Shed::Late => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let denial = plain(status, "there are too many requests, try again later");
+                Self::new(status, OVERLOADED, denial).with(RETRY_AFTER, "1")
+            }
+            Shed::TooSlow => Self::of_body(BodyFault::TooSlow),
+            Shed::Broken => Self::of_body(BodyFault::Broken),
+        }
     }
 
     fn new(status: StatusCode, code: &str, denial: Denial) -> Self {
@@ -147,6 +193,7 @@ impl Problem {
             code: code.into(),
             denial,
             has_empty_members: false,
+            is_text: false,
             correlation_id: String::new(),
             headers: Vec::new(),
         }))
@@ -164,8 +211,8 @@ impl Problem {
     }
 
     /// Takes the caller's id of the request as the problem's, or else one of its own.
-    pub(super) fn name_request(&mut self, id: Option<&HeaderValue>) {
-        let given = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+    pub(super) fn name_request(&mut self, id: Option<&str>) {
+        let given = id.map(str::to_owned);
         self.0.correlation_id = given.unwrap_or_else(|| Uuid::now_v7().to_string());
     }
 
@@ -181,7 +228,7 @@ impl Problem {
 
     /// The members, as far as they say something. A realm's words without type, title, detail and further members mean no
     /// body at all.
-    fn body(&self) -> Option<Json> {
+    pub(super) fn body(&self) -> Option<Json> {
         let Content { status, denial, has_empty_members, correlation_id, .. } = &*self.0;
         let Denial { status: _, problem_type, title, detail, errors, headers: _, members: further } = denial;
         if problem_type.is_empty() && title.is_empty() && detail.is_empty() && further.is_empty() {
@@ -202,6 +249,74 @@ impl Problem {
         // A realm may have a member `status` of its own.
         members.extend(further.iter().map(|(name, value)| (name.to_string(), member(value))));
         Some(Json::Object(members))
+    }
+}
+
+/// Refusals of the API as JSON.
+impl Problem {
+    /// A call that the services refused, or that failed.
+    pub(super) fn of_status(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let code = details.error_info().map_or("INTERNAL", |info| &info.reason);
+        let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
+        let errors = violations.iter().map(|violation| match &*violation.field {
+            "" => violation.description.clone(),
+            field => format!("{field} {}", violation.description),
+        });
+        let mut problem = Self::with_errors(http_status(status.code()), code, status.message(), errors.collect());
+        if status.code() == Code::Unauthenticated {
+            problem = problem.with(WWW_AUTHENTICATE, "Bearer");
+        }
+        if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+            let seconds = delay.as_millis().div_ceil(1_000).max(1);
+            problem.0.headers.extend(seconds.to_string().parse().map(|seconds| (RETRY_AFTER, seconds)));
+        }
+        problem
+    }
+
+    /// A message with members that are wrong; `what` is the text that it was read from.
+    pub(super) fn of_fields(what: &str, faults: &[FieldFault]) -> Self {
+        let errors = faults.iter().map(|FieldFault { field, message }| format!("{field} {message}"));
+        let detail = format!("{what} is not the message that was expected");
+        Self::with_errors(StatusCode::BAD_REQUEST, "INVALID_REQUEST", &detail, errors.collect())
+    }
+
+    /// A text that is not the JSON that is read.
+    pub(super) fn not_json(what: &str, reason: &str) -> Self {
+        Self::with_errors(StatusCode::BAD_REQUEST, "BODY_NOT_JSON", &format!("{what} {reason}"), Vec::new())
+    }
+
+    /// A body of another type than these.
+    pub(super) fn type_unknown(expected: &[&str]) -> Self {
+        let detail = format!("expected a body of type {}", expected.join(" or "));
+        Self::with_errors(StatusCode::UNSUPPORTED_MEDIA_TYPE, "BODY_TYPE_UNKNOWN", &detail, Vec::new())
+    }
+
+    fn with_errors(status: StatusCode, code: &str, detail: &str, errors: Vec<String>) -> Self {
+        Self::new(status, code, Denial { errors, ..plain(status, detail) })
+    }
+
+    /// With the member `code`, for programs, and no further one.
+    pub(super) fn with_code(mut self) -> Self {
+        let code = (Arc::from("code"), Value::String(Arc::clone(&self.0.code)));
+        self.0.denial.members = [code].into_iter().collect();
+        self
+    }
+}
+
+/// The status of a gRPC code (google.rpc.Code, "HTTP Mapping"); what the mapping has for nobody's use here is our fault.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Aborted | Code::FailedPrecondition => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -243,6 +358,8 @@ impl IntoResponse for OauthRefusal {
     }
 }
 
+/// Too many requests are under way.
+pub(super) const OVERLOADED: &str = "OVERLOADED";
 /// No `Authorization` header.
 pub(super) const ABSENT: &str = "TOKEN_MISSING";
 /// A scheme word without a token.
@@ -298,7 +415,10 @@ impl IntoResponse for Problem {
         for (name, value) in headers_of(&self.0.denial) {
             headers.insert(name, value);
         }
-        if let Some(body) = body {
+        if self.0.is_text {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            *response.body_mut() = Body::from(self.0.denial.detail.clone());
+        } else if let Some(body) = body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
             *response.body_mut() = Body::from(body.to_string());
         }

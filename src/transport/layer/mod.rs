@@ -1,4 +1,5 @@
 //! What every request passes on its way in, whatever listener it came by.
 
+pub mod admission;
 pub mod caller;
 pub mod observed;

@@ -95,6 +95,7 @@ fn read(faults: &mut Faults, request: pb::AuthorizeRequest) -> AuthorizeRequest 
         resource_id: faults.text("resource.id", id, EntityId::ID_BYTES_MAX),
         attributes: values(faults, "resource.attributes", attributes, has_attributes),
         proposed: values(faults, "resource.proposed", proposed, has_proposed),
+        known: Attributes::default(),
         context: faults.attributes("context", context),
         media_type: faults.text("media_type", media_type, MEDIA_TYPE_BYTES_MAX),
         supported_obligations: Some(supported(faults, supported_obligations)),
@@ -165,6 +166,7 @@ fn complete(item: &mut AuthorizeRequest, defaults: &AuthorizeRequest) {
         resource_id,
         attributes,
         proposed,
+        known: _,
         context,
         media_type,
         supported_obligations,
@@ -193,7 +195,7 @@ pub(crate) fn within(part: &str, error: Error) -> Error {
     if error.fields.is_empty() {
         return error;
     }
-    let Error { kind, reason, message: _, fields } = error;
+    let Error { kind, reason, message: _, fields, retry_after: _ } = error;
     let fields = fields
         .into_iter()
         .map(|FieldFault { field, message }| FieldFault { field: format!("{part}.{field}"), message });
@@ -227,7 +229,7 @@ fn obligation(obligation: &Obligation) -> pb::Obligation {
 pub(crate) fn item(result: Result<Answer, (i32, Error)>) -> pb::BatchAuthorizeResult {
     let result = match result {
         Ok(answer) => ItemResult::Response(self::answer(answer)),
-        Err((code, Error { kind: _, reason, message, fields: _ })) => {
+        Err((code, Error { kind: _, reason, message, fields: _, retry_after: _ })) => {
             ItemResult::Error(pb::BatchAuthorizeError { code, message, reason: reason.to_owned() })
         }
     };
@@ -393,6 +395,7 @@ mod tests {
                 context,
                 media_type,
                 supported_obligations,
+                known: _,
             } = question;
             let (attributes, proposed) = (attributes.as_ref().unwrap(), proposed.as_ref().unwrap());
             let name = |values: &Attributes| Arc::clone(values.iter().next().unwrap().0);

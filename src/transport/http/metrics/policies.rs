@@ -79,10 +79,16 @@ impl Collector for Policies {
             let value = ConstGauge::new(seconds(*loaded_at_us));
             value.encode(metric.encode_family(&[("realm", realm.as_str())])?)?;
         }
+        let help = "How often files of policies were refused since the start";
+        let mut metric = encoder.encode_descriptor("authz_policy_load_failures", help, None, MetricType::Counter)?;
+        for Reading { realm, status, .. } in &readings {
+            let count = ConstCounter::new(status.counts.refused);
+            count.encode(metric.encode_family(&[("realm", realm.as_str())])?)?;
+        }
         let help = "1, with the digest of the policies that decide";
-        let mut metric = encoder.encode_descriptor("authz_policy_info", help, None, MetricType::Gauge)?;
+        let mut metric = encoder.encode_descriptor("authz_policy_version_info", help, None, MetricType::Gauge)?;
         for Reading { realm, version, .. } in &readings {
-            let labels = [("realm", realm.as_str()), ("policy_version", &*version.0)];
+            let labels = [("realm", realm.as_str()), ("version", &*version.0)];
             ConstGauge::new(1_i64).encode(metric.encode_family(&labels)?)?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The readers of what strangers send, as fuzzers and tests enter them.
+//! Tokens and key sets.
 
 use std::path::PathBuf;
 

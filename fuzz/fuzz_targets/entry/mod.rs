@@ -1,0 +1,29 @@
+//! The readers of foreign bytes, as fuzzers and tests enter them: any bytes at all, and nothing but an answer may come of them.
+//!
+//! Each entry holds what must be so whatever the bytes are; what it asserts and what panics are findings.
+
+mod log;
+mod questions;
+mod realm;
+mod tokens;
+mod world;
+
+/// Takes bytes in.
+pub(crate) type Entry = fn(&[u8]);
+
+/// Every entry, by the name of its fuzz target and of its folder in `fuzz/corpus`.
+pub(crate) const ENTRIES: [(&str, Entry); 8] = [
+    ("token", token),
+    ("key_set", key_set),
+    ("realm_files", realm_files),
+    ("bundle", bundle),
+    ("records", records),
+    ("record_codec", record_codec),
+    ("segment_reader", segment_reader),
+    ("proto_conversion", proto_conversion),
+];
+
+pub(crate) use log::{record_codec, segment_reader};
+pub(crate) use questions::{number, proto_conversion};
+pub(crate) use realm::{BETWEEN, FILES, bundle, files, realm_files, records};
+pub(crate) use tokens::{key_set, token};

@@ -1,0 +1,167 @@
+//! The service within this process, with two realms that have the same small rules: one that is asked, one that is changed.
+
+use std::cell::RefCell;
+use std::fs;
+
+use hallpass::app::ports::Clock as _;
+use hallpass::config::{Config, Environment, Flags};
+use hallpass::proto::v1 as pb;
+use hallpass::provider::clock::SystemClock;
+use hallpass::provider::signer::LocalKey;
+use hallpass::server::{ADMIN_TOKEN, Service};
+use hallpass::transport::grpc;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, Full};
+use prost::bytes::Bytes;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+use tonic::service::Routes;
+use tower::ServiceExt as _;
+
+use super::realm::files;
+
+/// The realm that is asked and never changed: the student `ada` is enrolled at the school `1`.
+pub(crate) const ASKED: &str = "north";
+/// The realm that is changed.
+pub(crate) const CHANGED: &str = "south";
+
+const ISSUER: &str = "https://issuer.example";
+
+/// After so many calls another service is begun with: its log is as long as they made it.
+const CALLS_MAX: u32 = 20_000;
+
+/// What a gRPC call came to.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// The status (`grpc-status`); 0 is OK.
+    pub(crate) code: u32,
+    /// The bytes of the messages.
+    pub(crate) messages: Vec<Bytes>,
+}
+
+/// A service.
+pub(crate) struct World {
+    // Dropped in this order: the service goes before the runtime it works on, and its folder last.
+    service: Option<Service>,
+    routes: Routes,
+    _health: grpc::Health,
+    runtime: Runtime,
+    _folder: TempDir,
+    admin: String,
+    calls: u32,
+    /// A token of a teacher of the school `1`, good in both realms.
+    pub(crate) token: String,
+}
+
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+/// Does something with the service of this thread.
+pub(crate) fn with<T>(work: impl FnOnce(&mut World) -> T) -> T {
+    WORLD.with_borrow_mut(|world| {
+        if world.as_ref().is_some_and(|world| world.calls >= CALLS_MAX) {
+            *world = None;
+        }
+        work(world.get_or_insert_with(World::begin))
+    })
+}
+
+impl World {
+    fn begin() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the service");
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("rules/tests")).expect("a folder for the realm");
+        for file in files() {
+            fs::write(path("rules").join(file.path), file.content).expect("the realm can be written");
+        }
+        let key = LocalKey::generate().expect("a key");
+        fs::write(path("keys.json"), key.jwks()).expect("the keys can be written");
+        let realm = |name: &str| {
+            format!(
+                "[realms.{name}]\nfolder = \"rules\"\n[[realms.{name}.issuers]]\nissuer = \"{ISSUER}\"\naudiences = []\n\
+                 algorithms = [\"EdDSA\"]\nkeys = {{ file = \"keys.json\" }}\n"
+            )
+        };
+        let settings = format!("data_dir = \"data\"\nwatch = \"off\"\n{}{}", realm(ASKED), realm(CHANGED));
+        fs::write(path("hallpass.toml"), settings).expect("the configuration can be written");
+        let flags = Flags { config: Some(path("hallpass.toml")), ..Flags::default() };
+        let config = Config::load(&flags, &Environment::default()).unwrap_or_else(|error| panic!("{error}"));
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (service, routes, health) = runtime.block_on(async {
+            let service = Service::open(&config).await.expect("the service opens");
+            let app = std::sync::Arc::clone(service.app());
+            let (routes, health) = grpc::routes(app, &grpc::Options::default()).await.expect("the services");
+            (service, routes, health)
+        });
+        let now_seconds = SystemClock.now_seconds();
+        let claims = serde_json::json!({
+            "iss": ISSUER, "sub": "t-1", "schools": "1", "iat": now_seconds, "exp": now_seconds + 400_000,
+        });
+        let token = key.sign(&claims).expect("a token");
+        let admin = fs::read_to_string(path("data").join(ADMIN_TOKEN)).expect("a key").trim().to_owned();
+        let (service, folder) = (Some(service), folder);
+        let mut world = Self { service, routes, _health: health, runtime, _folder: folder, admin, calls: 0, token };
+        world.enrol();
+        world
+    }
+
+    fn enrol(&mut self) {
+        let end = |kind: &str, id: &str| Some(pb::EntityReference { r#type: kind.to_owned(), id: id.to_owned() });
+        let enrolled = pb::Relationship {
+            subject: end("Student", "ada"),
+            relation: "enrolled_at".to_owned(),
+            object: end("School", "1"),
+        };
+        let request = pb::WriteRelationshipsRequest {
+            realm: ASKED.to_owned(),
+            creates: vec![enrolled],
+            ..pb::WriteRelationshipsRequest::default()
+        };
+        let answered =
+            self.call("/hallpass.v1.RelationshipService/WriteRelationships", &prost::Message::encode_to_vec(&request));
+        assert_eq!(answered.code, 0, "{answered:?}");
+    }
+
+    /// Makes a gRPC call with these bytes as its only message, as the local admin.
+    pub(crate) fn call(&mut self, path: &str, message: &[u8]) -> Answered {
+        self.calls += 1;
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.len()).expect("a short message").to_be_bytes());
+        frame.extend(message);
+        let request = Request::post(path)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("authorization", format!("Bearer {}", self.admin))
+            .body(Full::new(Bytes::from(frame)))
+            .expect("a request");
+        let routes = self.routes.clone();
+        self.runtime.block_on(async {
+            let Ok(response) = routes.oneshot(request).await;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.expect("an answer in memory");
+            let code = |headers: &HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
+            let code = body.trailers().and_then(code).or_else(|| code(&head.headers)).expect("a status");
+            Answered { code, messages: messages(body.to_bytes()) }
+        })
+    }
+}
+
+/// The messages of a body.
+fn messages(mut body: Bytes) -> Vec<Bytes> {
+    let mut found = Vec::new();
+    while let Some(prefix) = body.split_at_checked(5).map(|(prefix, _)| prefix) {
+        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        drop(body.split_to(5));
+        found.push(body.split_to(length));
+    }
+    found
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(service) = self.service.take() {
+            drop(self.runtime.block_on(service.close()));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The numbers of this process: counted by many threads at once without waiting for each other, and added up when somebody asks.
+
+mod cells;
+mod process;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use self::cells::{Counter, Histogram, Series};
+use crate::app::ports::meter::{Cache, Decided, Family, FamilyKind, Fetched, Meter, Reader, Sample};
+
+/// Stands for what has no name of the configuration, and for all series beyond the most that are kept.
+pub const OTHER: &str = "OTHER";
+
+/// The label of a decision without a reason.
+const NO_REASON: &str = "NONE";
+
+/// Bounds of how long decisions take, in microseconds.
+const DECISION_BOUNDS_US: &[u64] =
+    &[25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
+
+/// Bounds of how long calls take, in microseconds.
+const CALL_BOUNDS_US: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000,
+];
+
+/// Bounds of how long issuers take to answer, in microseconds.
+const ASKING_BOUNDS_US: &[u64] =
+    &[1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000];
+
+/// All that is counted while the service works.
+#[derive(Debug)]
+pub struct Metrics {
+    decisions: Series<Counter, 4>,
+    decision_durations: Series<Histogram, 2>,
+    refused_tokens: Series<Counter, 2>,
+    key_fetches: Series<Counter, 2>,
+    introspections: Series<Histogram, 1>,
+    cache_hits: Series<Counter, 1>,
+    cache_misses: Series<Counter, 1>,
+    shed: Series<Counter, 2>,
+    limited: Series<Counter, 1>,
+    in_work: AtomicI64,
+    calls: Series<Histogram, 2>,
+    /// Numbers that others count.
+    readers: Mutex<Vec<Watched>>,
+}
+
+struct Watched(Reader);
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched(..)")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            decisions: Series::new(Counter::default),
+            decision_durations: Series::new(|| Histogram::new(DECISION_BOUNDS_US)),
+            refused_tokens: Series::new(Counter::default),
+            key_fetches: Series::new(Counter::default),
+            introspections: Series::new(|| Histogram::new(ASKING_BOUNDS_US)),
+            cache_hits: Series::new(Counter::default),
+            cache_misses: Series::new(Counter::default),
+            shed: Series::new(Counter::default),
+            limited: Series::new(Counter::default),
+            in_work: AtomicI64::new(0),
+            calls: Series::new(|| Histogram::new(CALL_BOUNDS_US)),
+            readers: Mutex::default(),
+        }
+    }
+}
+
+impl Meter for Metrics {
+    fn decided(&self, decided: &Decided<'_>) {
+        let Decided { realm, is_allowed, reason, adapter, duration_us } = *decided;
+        let decision = if is_allowed { "allow" } else { "deny" };
+        let reason = if reason.is_empty() { NO_REASON } else { reason };
+        self.decisions.with([realm.as_str(), decision, reason, adapter], Counter::add_one);
+        self.decision_durations.with([realm.as_str(), adapter], |durations| durations.observe(duration_us));
+    }
+
+    fn token_refused(&self, issuer: Option<&str>, reason: &str) {
+        self.refused_tokens.with([issuer.unwrap_or(OTHER), reason], Counter::add_one);
+    }
+
+    fn keys_fetched(&self, issuer: &str, outcome: Fetched) {
+        self.key_fetches.with([issuer, outcome.as_str()], Counter::add_one);
+    }
+
+    fn introspected(&self, issuer: &str, duration_us: u64) {
+        self.introspections.with([issuer], |durations| durations.observe(duration_us));
+    }
+
+    fn cache_hit(&self, cache: Cache) {
+        self.cache_hits.with([cache.as_str()], Counter::add_one);
+    }
+
+    fn cache_missed(&self, cache: Cache) {
+        self.cache_misses.with([cache.as_str()], Counter::add_one);
+    }
+
+    fn shed(&self, listener: &'static str, why: &'static str) {
+        self.shed.with([listener, why], Counter::add_one);
+    }
+
+    fn limited(&self, caller: Option<&str>) {
+        self.limited.with([caller.unwrap_or(OTHER)], Counter::add_one);
+    }
+
+    fn work_began(&self) {
+        self.in_work.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn work_ended(&self) {
+        self.in_work.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn watch(&self, reader: Reader) {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(Watched(reader));
+    }
+
+    fn called(&self, method: &str, status: &'static str, duration_us: u64) {
+        self.calls.with([method, status], |durations| durations.observe(duration_us));
+    }
+
+    fn families(&self) -> Vec<Family> {
+        let mut families = Vec::from(self.of_decisions());
+        families.extend(self.of_load());
+        for Watched(read) in &*self.readers.lock().unwrap_or_else(PoisonError::into_inner) {
+            families.extend(read());
+        }
+        families.extend(process::families());
+        families
+    }
+}
+
+impl Metrics {
+    fn of_decisions(&self) -> [Family; 7] {
+        [
+            counted(
+                "authz_decisions",
+                "Decisions that were made and kept, by their first reason",
+                &["realm", "decision", "reason", "adapter"],
+                &self.decisions,
+            ),
+            spread(
+                "authz_decision_duration_seconds",
+                "How long it took to decide, without the call around it",
+                &["realm", "adapter"],
+                &self.decision_durations,
+            ),
+            counted(
+                "authz_token_validation_failures",
+                "Tokens that were refused, by the reason",
+                &["issuer", "reason"],
+                &self.refused_tokens,
+            ),
+            counted(
+                "authz_jwks_refresh",
+                "How often an issuer's keys were fetched, and what came of it",
+                &["issuer", "outcome"],
+                &self.key_fetches,
+            ),
+            spread(
+                "authz_introspection_duration_seconds",
+                "How long an issuer took to answer about a token",
+                &["issuer"],
+                &self.introspections,
+            ),
+            counted("authz_cache_hits", "What was found in a cache", &["cache"], &self.cache_hits),
+            counted("authz_cache_misses", "What was looked for in a cache in vain", &["cache"], &self.cache_misses),
+        ]
+    }
+
+    fn of_load(&self) -> Vec<Family> {
+        vec![
+            counted(
+                "authz_requests_shed",
+                "Requests that were turned away because of too many others",
+                &["listener", "why"],
+                &self.shed,
+            ),
+            counted(
+                "authz_requests_limited",
+                "Requests that were turned away because their caller, or their realm, asks too often",
+                &["caller"],
+                &self.limited,
+            ),
+            one(
+                "authz_requests_in_work",
+                "Requests that are worked on",
+                FamilyKind::Gauge,
+                level(self.in_work.load(Ordering::Relaxed)),
+            ),
+            spread(
+                "rpc_server_call_duration_seconds",
+                "How long calls took, by method and status",
+                &["rpc_method", "rpc_status_code"],
+                &self.calls,
+            ),
+        ]
+    }
+}
+
+fn counted<const N: usize>(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str; N],
+    series: &Series<Counter, N>,
+) -> Family {
+    let samples = series.read(|counter| Sample::Count(counter.sum()));
+    Family { name, help, kind: FamilyKind::Counter, labels, samples }
+}
+
+fn spread<const N: usize>(
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str; N],
+    series: &Series<Histogram, N>,
+) -> Family {
+    Family { name, help, kind: FamilyKind::Histogram, labels, samples: series.read(Histogram::sample) }
+}
+
+fn level(number: i64) -> Sample {
+    Sample::Level(cells::float(number.max(0).unsigned_abs()))
+}
+
+fn one(name: &'static str, help: &'static str, kind: FamilyKind, sample: Sample) -> Family {
+    Family { name, help, kind, labels: &[], samples: vec![(Vec::new(), sample)] }
+}
+
+/// Numbers that count for a process that counts.
+pub fn new() -> Arc<dyn Meter> {
+    Arc::new(Metrics::default())
+}

@@ -1,0 +1,94 @@
+//! How gRPC requests are let in, and what those hear that are not.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+use tonic::body::Body;
+
+use super::{call, status};
+use crate::transport::layer::admission::{Door, Entry, Shed};
+
+/// The methods whose messages come one after the other.
+const STREAMED: [&str; 1] = ["/hallpass.v1.RelationshipService/ImportRecords"];
+
+/// The services whose messages are gathered before there is work to do; others keep their way.
+const GATHERED: [&str; 2] = ["/hallpass.v1.", "/envoy.service.auth.v3."];
+
+/// What comes before a message (gRPC over HTTP/2, "Length-Prefixed-Message"), in bytes.
+const PREFIX_BYTES: usize = 5;
+
+/// The way in for gRPC.
+pub fn door(message_bytes_max: usize) -> Door<Body, Body> {
+    Door {
+        listener: "grpc",
+        entry,
+        deadline_in,
+        message_bytes_max: message_bytes_max.saturating_add(PREFIX_BYTES),
+        body,
+        refuse,
+    }
+}
+
+fn entry(path: &str) -> Entry {
+    if path.starts_with("/grpc.health.v1.Health/") {
+        return Entry::Free;
+    }
+    let is_gathered = GATHERED.iter().any(|service| path.starts_with(service)) && !STREAMED.contains(&path);
+    if is_gathered { Entry::Whole } else { Entry::Stream }
+}
+
+fn deadline_in(headers: &HeaderMap) -> Option<Duration> {
+    call::timeout(headers.get(call::TIMEOUT)?.to_str().ok()?)
+}
+
+fn body(bytes: Bytes) -> Body {
+    Body::new(Full::new(bytes))
+}
+
+fn refuse(shed: Shed) -> Response<Body> {
+    status::shed(shed).into_http()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::proto::FILE_DESCRIPTOR_SET;
+
+    #[test]
+    fn what_is_let_in_one_by_one_are_the_methods_of_the_contract_that_say_so() {
+        let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
+        let mut streamed = Vec::new();
+        for file in &files {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    if method.client_streaming() && file.package() == "hallpass.v1" {
+                        streamed.push(path);
+                    }
+                }
+            }
+        }
+        assert_eq!(streamed, STREAMED);
+    }
+
+    #[test]
+    fn health_needs_no_place_and_what_is_not_ours_keeps_none() {
+        for (path, expected) in [
+            ("/grpc.health.v1.Health/Check", Entry::Free),
+            ("/grpc.health.v1.Health/Watch", Entry::Free),
+            ("/grpc.health.v1.Healthy/Check", Entry::Stream),
+            ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Entry::Stream),
+            ("/hallpass.v1.RelationshipService/ImportRecords", Entry::Stream),
+            ("/hallpass.v1.AuthorizationService/Authorize", Entry::Whole),
+            ("/envoy.service.auth.v3.Authorization/Check", Entry::Whole),
+            ("/nothing", Entry::Stream),
+        ] {
+            assert_eq!(entry(path), expected, "{path}");
+        }
+    }
+}
