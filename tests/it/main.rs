@@ -32,6 +32,7 @@ mod metrics;
 mod mistakes;
 mod oauth_token;
 mod openapi;
+mod overload;
 mod packaging;
 mod pages;
 mod policy_tests;
