@@ -14,7 +14,7 @@ use crate::{
     metrics::edges,
     provider::clock::SystemClock,
     transport::{
-        grpc, http,
+        envoy, grpc, http,
         layer::{
             admission::{Admission, Places},
             caller::WithCaller,
@@ -135,6 +135,7 @@ impl Bound {
         };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
         let services = routes.clone();
+        let routes = with_envoy(routes, app, config)?;
         let places = Arc::new(Places::new(config.limits.admission(), Arc::clone(app.meter())));
         let connections =
             Acceptor::start(listener, security(certificates.as_ref(), Protocol::Http2), connection_limits(config));
@@ -202,6 +203,22 @@ fn count_edges(app: &Arc<App>, open: Vec<(&'static str, Open)>, certificates: Op
     if let Some(certificates) = certificates.map(Arc::clone) {
         app.meter().watch(Box::new(move || edges::of_tls(&certificates)));
     }
+}
+
+/// The routes with those of Envoy, where the deployment or a realm says something of them.
+fn with_envoy(routes: Routes, app: &Arc<App>, config: &Config) -> Result<Routes> {
+    let has_routes = app.realms().any(|realm| realm.policies().realm.routes.is_some());
+    if config.envoy.is_none() && !has_routes {
+        return Ok(routes);
+    }
+    let options = config.envoy.clone().unwrap_or_default();
+    if let Some(name) = &options.realm {
+        app.realm(name).with_context(|| format!("`envoy.realm` is `{name}`"))?;
+    }
+    if options.is_dry_run {
+        tracing::warn!("`envoy.dry_run` is set: requests that are denied pass all the same");
+    }
+    Ok(routes.add_service(envoy::service(Arc::clone(app), options, config.message_bytes_max)))
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {

@@ -12,9 +12,11 @@
 mod applications;
 mod architecture;
 mod audit_page;
+mod authzen;
 mod bad_input;
 mod decide;
 mod docs;
+mod envoy;
 mod exports;
 mod faults;
 mod fuzz;
