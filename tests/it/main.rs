@@ -13,6 +13,7 @@ mod applications;
 mod architecture;
 mod audit_page;
 mod bad_input;
+mod callers;
 mod decide;
 mod docs;
 mod exports;
