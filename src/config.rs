@@ -4,6 +4,7 @@
 
 mod callers;
 mod decision_log;
+mod limits;
 mod listeners;
 mod policies;
 mod public_url;
@@ -44,6 +45,8 @@ use crate::{
     storage::{segment_log, sled},
     telemetry,
 };
+
+pub use self::limits::{Limits, Server};
 
 /// The file that is read when none is named.
 pub const FILE_DEFAULT: &str = "hallpass.toml";
@@ -87,6 +90,12 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// About how many verified tokens are remembered.
     pub tokens_cached_max: usize,
+    /// How much there may be of everything at once.
+    pub limits: Limits,
+    /// What depends on who reaches the service, where that is said.
+    pub server: Server,
+    /// Where monitors on the same machine ask how it is doing; a loopback address, `None` for nowhere.
+    pub ops_address: Option<SocketAddr>,
 }
 
 /// A realm of this deployment.
@@ -110,6 +119,8 @@ pub struct RealmConfig {
     pub mask: Mask,
     /// The folder of the candidate that is to decide in its shadow.
     pub shadow: Option<PathBuf>,
+    /// How many questions may be asked about it in a second; 0 for any number.
+    pub requests_per_second: u32,
 }
 
 impl Default for Config {
@@ -133,6 +144,9 @@ impl Default for Config {
             relationships: sled::Options::default(),
             message_bytes_max: 8 * 1024 * 1024,
             tokens_cached_max: TOKENS_MAX_DEFAULT,
+            limits: Limits::default(),
+            server: Server::default(),
+            ops_address: None,
         }
     }
 }
@@ -195,12 +209,12 @@ pub struct Flags {
     /// Relationships are not written when the disk has less room than this [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     pub relationships_free_bytes_min: Option<String>,
-    /// The longest gRPC message [default: 8388608]
-    #[arg(long, value_name = "BYTES")]
-    pub limits_message_bytes_max: Option<String>,
-    /// About how many verified tokens are remembered [default: 100000]
-    #[arg(long, value_name = "COUNT")]
-    pub limits_tokens_cached_max: Option<String>,
+    /// Where monitors on this machine ask how the service is doing, loopback only [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub ops_address: Option<String>,
+    /// Those of `[limits]`.
+    #[command(flatten)]
+    pub limits: limits::Flags,
 }
 
 impl Flags {
@@ -223,9 +237,8 @@ impl Flags {
             "decision_log.segment_seconds_max" => &self.decision_log_segment_seconds_max,
             "relationships.cache_bytes" => &self.relationships_cache_bytes,
             "relationships.free_bytes_min" => &self.relationships_free_bytes_min,
-            "limits.message_bytes_max" => &self.limits_message_bytes_max,
-            "limits.tokens_cached_max" => &self.limits_tokens_cached_max,
-            _ => &None,
+            "ops_address" => &self.ops_address,
+            _ => self.limits.get(key),
         };
         flag.as_deref()
     }
@@ -353,6 +366,7 @@ impl Config {
                 decision_log: None,
                 mask: Mask::default(),
                 shadow: None,
+                requests_per_second: 0,
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -391,9 +405,9 @@ impl Layers<'_> {
                 .number(table, "relationships.free_bytes_min", 0..=1024 * 1024 * MEBIBYTE)
                 .unwrap_or(kept.free_bytes_min),
         });
-        let (message_bytes_max, tokens_cached_max) = section(root, "limits", |table| {
+        let (message_bytes_max, tokens_cached_max, limits) = section(root, "limits", |table| {
             let message = self.number(table, "limits.message_bytes_max", 65_536..=1024 * MEBIBYTE);
-            (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000))
+            (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000), self.limits(table))
         });
         let watch = self.value(Some(root), "watch", policies::watch).unwrap_or(default.watch);
         let (tls, (required, issuers)) = (listeners::tls(root, self.base), callers::authentication(root, self.base));
@@ -421,6 +435,9 @@ impl Layers<'_> {
             relationships,
             message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
             tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
+            limits,
+            server: limits::server(root),
+            ops_address: self.value(Some(root), "ops_address", limits::loopback),
         }
     }
 
@@ -451,8 +468,20 @@ impl Layers<'_> {
                 .unzip();
             let retention = retention_rules(table);
             let shadow = table.text("shadow").map(|folder| self.base.join(&*folder));
+            let requests_per_second = limits::requests_per_second(table).unwrap_or_default();
             let (name, place, mask) = (name?, place?, mask.unwrap_or_default());
-            Some(RealmConfig { name, place, watch, variant, issuers, retention, decision_log, mask, shadow })
+            Some(RealmConfig {
+                name,
+                place,
+                watch,
+                variant,
+                issuers,
+                retention,
+                decision_log,
+                mask,
+                shadow,
+                requests_per_second,
+            })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -675,7 +704,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of authentication, callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, public_url, realms, relationships, tls, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of authentication, callers, data_dir, decision_log, grpc_address, http_address, limits, log, ops_address, policies_dir, public_url, realms, relationships, server, tls, tracing, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]

@@ -128,7 +128,7 @@ impl App {
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         Ok(answer)
     }
 

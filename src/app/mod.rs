@@ -6,6 +6,7 @@ pub mod applications;
 pub mod authorize;
 pub mod batch;
 pub mod caller;
+mod counted;
 pub mod credentials;
 pub mod decisions;
 pub mod error;
@@ -88,7 +89,8 @@ pub struct App {
     step_back: fn(),
     stopping: CancellationToken,
     readiness: Readiness,
-    allowance: Allowance,
+    pub(super) allowance: Allowance,
+    pub(crate) batch_items_max: usize,
     pub(crate) meter: Arc<dyn Meter>,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -123,6 +125,7 @@ impl App {
             stopping: CancellationToken::new(),
             readiness: Readiness::default(),
             allowance: Allowance::default(),
+            batch_items_max: batch::BATCH_ITEMS_MAX,
             meter: Arc::new(Uncounted),
             realms,
         };
@@ -169,6 +172,12 @@ impl App {
     #[must_use]
     pub fn with_allowance(self, allowance: Allowance) -> Self {
         Self { allowance, ..self }
+    }
+
+    /// The same, with at most so many questions in a batch, and never more than [`batch::BATCH_ITEMS_MAX`].
+    #[must_use]
+    pub fn with_batch_items_max(self, items_max: usize) -> Self {
+        Self { batch_items_max: items_max.min(batch::BATCH_ITEMS_MAX), ..self }
     }
 
     /// The same, with somebody who counts. Without, nobody does.

@@ -55,6 +55,7 @@ async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
         }
     }
     first.join_all().await;
+    app.keys_tried();
     let mut ticks = tokio::time::interval(KEYS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

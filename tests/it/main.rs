@@ -12,6 +12,7 @@
 mod applications;
 mod architecture;
 mod audit_page;
+mod authzen;
 mod bad_input;
 mod callers;
 mod decide;
