@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use hallpass::app::caller::Right;
 use hallpass::proto::FILE_DESCRIPTOR_SET;
 use hallpass::proto::v1 as pb;
+use hallpass::proto::v1::authorization_service_client::AuthorizationServiceClient;
 use hallpass::proto::v1::decision_log_service_client::DecisionLogServiceClient;
 use hallpass::proto::v1::policy_service_client::PolicyServiceClient;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -131,15 +133,17 @@ async fn every_method_has_a_right_and_each_role_opens_its_own() {
             assert_eq!(refused.code(), Code::Unauthenticated, "{name} {key:?}: {refused}");
             assert!(!refused.message().contains(REALM), "{name}: {refused}");
         }
-        let refused = call(channel.clone(), &method, Some("nobody")).await.unwrap_err();
-        assert_eq!(refused.code(), Code::PermissionDenied, "{name}: {refused}");
-        // The methods of logs and policies are judged as before; what each role may do there is tested beside the policies.
-        if !rights.contains(method.name()) {
-            assert!(is_of_log_or_policies(method.name()), "{name} is no right");
-            let refused = call(channel.clone(), &method, Some("enforcer")).await.unwrap_err();
-            assert_eq!(refused.code(), Code::PermissionDenied, "{name}: {refused}");
+        let is_question = QUESTIONS.contains(&method.name());
+        if !rights.contains(method.name()) || is_question {
+            // What each role may do with logs and policies is tested beside the policies that say so.
+            assert!(is_question || is_of_log_or_policies(method.name()), "{name} is no right");
+            let refused = call(channel.clone(), &method, Some("nobody")).await.unwrap_err();
+            assert!(matches!(refused.code(), Code::PermissionDenied | Code::InvalidArgument), "{name}: {refused}");
+            found.extend(is_question.then(|| method.name().to_owned()));
             continue;
         }
+        let refused = call(channel.clone(), &method, Some("nobody")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{name}: {refused}");
         found.insert(method.name().to_owned());
         for (role, opened) in &roles {
             let answered = call(channel.clone(), &method, Some(&role.replace('_', "-"))).await;
@@ -151,11 +155,53 @@ async fn every_method_has_a_right_and_each_role_opens_its_own() {
             }
         }
     }
+    for (role, opened) in &roles {
+        for (method, is_open) in questions(&channel, secured.question(), &role.replace('_', "-")).await {
+            assert_eq!(is_open, opened.contains(method), "{role} {method}");
+        }
+    }
     let elsewhere = ["AskForSubject", "SearchSubjects", "SearchActions", "CheckRequest", "ReadMetrics"];
     let expected: BTreeSet<String> =
         rights.into_iter().filter(|name| !elsewhere.contains(name)).map(str::to_owned).collect();
     assert_eq!(found, expected, "every right is that of a method, or is listed here");
     running.stop().await.unwrap();
+}
+
+/// Which questions a caller may ask. Each of them is a good one.
+async fn questions(channel: &Channel, question: pb::AuthorizeRequest, key: &str) -> Vec<(&'static str, bool)> {
+    let bearer: MetadataValue<Ascii> = format!("Bearer {key}").parse().unwrap();
+    let mut client = AuthorizationServiceClient::with_interceptor(channel.clone(), move |mut request: Request<()>| {
+        request.metadata_mut().insert("authorization", bearer.clone());
+        Ok(request)
+    });
+    let is_open = |code: Code| {
+        assert!(matches!(code, Code::Ok | Code::PermissionDenied), "{code}");
+        code == Code::Ok
+    };
+    let code = |status: Option<Status>| status.map_or(Code::Ok, |status| status.code());
+    let pb::AuthorizeRequest { realm, token, action, .. } = question.clone();
+    let one = client.authorize(question.clone()).await.err();
+    let batch = pb::BatchAuthorizeRequest { items: vec![question], ..pb::BatchAuthorizeRequest::default() };
+    let batch = client.batch_authorize(batch).await.unwrap().into_inner();
+    let of_item = match &batch.results[0].result {
+        Some(pb::batch_authorize_result::Result::Error(error)) => Code::from(error.code),
+        _ => Code::Ok,
+    };
+    let search = pb::SearchResourcesRequest {
+        realm: realm.clone(),
+        token: token.clone(),
+        action,
+        resource_type: "ed-fi/students".to_owned(),
+        ..pb::SearchResourcesRequest::default()
+    };
+    let search = client.search_resources(search).await.err();
+    let info = client.get_token_info(pb::GetTokenInfoRequest { realm, token, ..Default::default() }).await.err();
+    vec![
+        ("Authorize", is_open(code(one))),
+        ("BatchAuthorize", is_open(of_item)),
+        ("SearchResources", is_open(code(search))),
+        ("GetTokenInfo", is_open(code(info))),
+    ]
 }
 
 fn is_of_log_or_policies(method: &str) -> bool {

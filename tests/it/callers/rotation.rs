@@ -29,7 +29,14 @@ struct Tally {
 type Shown = Arc<RwLock<Arc<ClientConfig>>>;
 
 /// Calls over one connection that stays, or over a new one for each call.
-async fn call_on(secured: Arc<Secured>, port: u16, shown: Shown, stays: bool, tally: Arc<Tally>, is_over: Arc<AtomicBool>) {
+async fn call_on(
+    secured: Arc<Secured>,
+    port: u16,
+    shown: Shown,
+    stays: bool,
+    tally: Arc<Tally>,
+    is_over: Arc<AtomicBool>,
+) {
     let first = shown.read().await.clone();
     let kept = channel(port, &first).await.unwrap();
     while !is_over.load(Ordering::Relaxed) {
@@ -140,7 +147,10 @@ async fn a_pair_that_does_not_fit_leaves_the_old_one_at_work() {
 
 #[tokio::test]
 async fn a_session_of_before_is_not_resumed_when_its_authority_is_gone() {
-    let secured = Secured::new("client_certificates = \"required\"\nwatch = \"off\"", &caller_with_key("gateway", "\"enforcer\"", ""));
+    let secured = Secured::new(
+        "client_certificates = \"required\"\nwatch = \"off\"",
+        &caller_with_key("gateway", "\"enforcer\"", ""),
+    );
     let running = secured.start().await;
     let port = running.grpc_address().port();
     let client = secured.client("gateway", &[]);

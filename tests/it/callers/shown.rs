@@ -62,7 +62,8 @@ async fn a_caller_is_known_by_a_token_of_its_own_issuer() {
     let channel = channel(running.grpc_address().port(), &secured.anonymous()).await.unwrap();
     let now_seconds = SystemClock.now_seconds();
     let claims = |more: serde_json::Value| {
-        let mut claims = json!({ "iss": "https://callers.example", "aud": "pdp", "sub": "bus", "exp": now_seconds + 600 });
+        let mut claims =
+            json!({ "iss": "https://callers.example", "aud": "pdp", "sub": "bus", "exp": now_seconds + 600 });
         for (name, claim) in more.as_object().unwrap() {
             claims[name] = claim.clone();
         }

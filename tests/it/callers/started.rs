@@ -24,7 +24,8 @@ async fn certificates_that_cannot_be_used_are_told_with_their_line() {
         pki::put(path("").as_path(), pair);
         let error = format!("{:#}", server::start(secured.home.config()).await.unwrap_err());
         for expected in expected {
-            let line = error.lines().find(|line| line.contains(expected)).unwrap_or_else(|| panic!("{expected}: {error}"));
+            let line =
+                error.lines().find(|line| line.contains(expected)).unwrap_or_else(|| panic!("{expected}: {error}"));
             assert!(line.contains("hallpass.toml:"), "{line}");
         }
         assert!(!error.contains("BEGIN PRIVATE"), "{error}");
