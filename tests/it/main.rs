@@ -17,6 +17,7 @@ mod bad_input;
 mod callers;
 mod decide;
 mod docs;
+mod envoy;
 mod exports;
 mod faults;
 mod fuzz;
