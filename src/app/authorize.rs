@@ -150,7 +150,6 @@ impl App {
         if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
         }
-        self.allow_rate(&asker, &snapshot.state.name, 1)?;
         Ok(asker)
     }
 
