@@ -1,6 +1,7 @@
 //! The numbers of this process: counted by many threads at once without waiting for each other, and added up when somebody asks.
 
 mod cells;
+pub mod edges;
 mod process;
 
 use std::{

@@ -71,6 +71,7 @@ impl App {
         };
         let realm = snapshot.state.name.as_str();
         let asker = self.may_ask(&asked.presented, realm, Right::SearchSubjects, &asked.request_id).await?;
+        self.allow_rate(&asker, realm)?;
         self.may_ask(&asked.presented, realm, Right::AskForSubject, &asked.request_id).await?;
         let remarks = asked.remarks(asker, Judged::Resource);
         let takes = |subject_type: &str| {

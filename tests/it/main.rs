@@ -31,6 +31,7 @@ mod kill;
 mod log_status;
 mod manual;
 mod matrix;
+mod metrics;
 mod mistakes;
 mod oauth_token;
 mod openapi;
