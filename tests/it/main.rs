@@ -14,6 +14,7 @@ mod architecture;
 mod audit_page;
 mod authzen;
 mod bad_input;
+mod callers;
 mod decide;
 mod docs;
 mod envoy;
