@@ -130,7 +130,8 @@ impl Bound {
             let public_url =
                 config.public_url.as_deref().map_or_else(|| format!("{scheme}://{address}"), str::to_owned);
             let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
-            let routes = routes.merge(http::json::routes(services, limits)).layer(WithCaller::new(Arc::clone(app)));
+            let calls = http::json::routes(services, http::Limits { body_bytes_max: CALL_BYTES_MAX, ..limits });
+            let routes = routes.merge(calls).layer(WithCaller::new(Arc::clone(app)));
             let routes = routes.layer(observing.http(address));
             let security = security(certificates.as_ref(), Protocol::Http1);
             let places = Limits { connections_max: limits.connections_max, ..Limits::default() };
