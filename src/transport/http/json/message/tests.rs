@@ -171,7 +171,7 @@ fn a_member_comes_under_one_name_and_excludes_its_alternatives() {
     let twice = "is there beside another name for it, or beside a member that excludes it";
     for (name, json, member) in [
         ("AuthorizeRequest", json!({ "tokenScheme": "a", "token_scheme": "a" }), "token_scheme"),
-        ("BatchAuthorizeResult", json!({ "response": {}, "error": {} }), "response"),
+        ("BatchAuthorizeResult", json!({ "error": {}, "response": {} }), "response"),
     ] {
         assert_eq!(faults(name, &json), [format!("{member} {twice}")]);
     }
