@@ -26,6 +26,9 @@ const STREAMS_MAX: u32 = 4_096;
 /// The longest headers of a request, in bytes. Tokens come in messages.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 
+/// The longest call as JSON, in bytes.
+const CALL_BYTES_MAX: usize = 1024 * 1024;
+
 /// A connection that has shown no sign of life for this long is asked for one.
 const PING_AFTER: Duration = Duration::from_secs(60);
 

@@ -76,7 +76,8 @@ fn members(
             Some(rest) if rest.starts_with(MARK) => rest,
             None => name,
             Some(_) => {
-                let message = "has a name that begins with `@`, expected texts `@type` and `@id` alone, or another `@` before it";
+                let message =
+                    "has a name that begins with `@`, expected texts `@type` and `@id` alone, or another `@` before it";
                 return Err(FieldFault::new(object_path.to_string(), message));
             }
         };
