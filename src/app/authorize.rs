@@ -143,7 +143,6 @@ impl App {
         let realm = snapshot.state.name.as_str();
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
-        trace::note_caller(&asker);
         // A token of its subject speaks for itself.
         if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
