@@ -37,7 +37,8 @@ impl AuthorizationServer {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/introspect", listener.local_addr()?);
         let stop = CancellationToken::new();
-        tokio::spawn(http::serve(listener, routes, Limits::default(), stop.clone()));
+        let connections = Acceptor::start(listener, Security::Plain, listener::Limits::default());
+        tokio::spawn(http::serve(connections, routes, Limits::default(), stop.clone()));
         Ok(Self { url, answers, _stop: stop.drop_guard() })
     }
 

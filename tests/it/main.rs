@@ -56,3 +56,4 @@ mod token_canaries;
 mod token_info;
 mod token_safety;
 mod tokens;
+mod traces;
