@@ -4,6 +4,7 @@
 
 mod callers;
 mod decision_log;
+mod envoy;
 mod limits;
 mod listeners;
 mod policies;
@@ -43,7 +44,7 @@ use crate::{
         witness::{self},
     },
     storage::{segment_log, sled},
-    telemetry,
+    telemetry, transport,
 };
 
 pub use self::limits::{Limits, Server};
@@ -74,6 +75,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// How callers show who they are.
     pub authentication: Authentication,
+    /// What is said of the requests that Envoy asks about; `None` where nothing is.
+    pub envoy: Option<transport::envoy::Options>,
     /// The service's own log.
     pub log: telemetry::Options,
     /// Where traces go; `None` for nowhere.
@@ -136,6 +139,7 @@ impl Default for Config {
             callers: Vec::new(),
             tls: None,
             authentication: Authentication::default(),
+            envoy: None,
             log: telemetry::Options::default(),
             tracing: None,
             decision_log: segment_log::Options::default(),
@@ -427,6 +431,7 @@ impl Layers<'_> {
             callers,
             tls,
             authentication: Authentication { required, issuers },
+            envoy: envoy::read(root),
             log,
             tracing: section(root, "tracing", |table| tracing::read(self, table)),
             decision_log,
@@ -704,7 +709,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of authentication, callers, data_dir, decision_log, grpc_address, http_address, limits, log, ops_address, policies_dir, public_url, realms, relationships, server, tls, tracing, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of authentication, callers, data_dir, decision_log, envoy, grpc_address, http_address, limits, log, ops_address, policies_dir, public_url, realms, relationships, server, tls, tracing, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]

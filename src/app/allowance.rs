@@ -75,7 +75,10 @@ impl Allowance {
         };
         Self {
             callers: callers.iter().map(of_caller).collect(),
-            realms: realms.iter().filter_map(|(name, rate)| Some((Arc::from(name.as_str()), Bucket::new(*rate)?))).collect(),
+            realms: realms
+                .iter()
+                .filter_map(|(name, rate)| Some((Arc::from(name.as_str()), Bucket::new(*rate)?)))
+                .collect(),
             others: Bucket::new(*each_caller),
         }
     }

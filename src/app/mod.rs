@@ -31,6 +31,7 @@ pub mod replay;
 pub mod retention;
 mod revocation_index;
 pub mod revocations;
+pub mod route;
 pub mod search;
 pub mod search_actions;
 pub mod search_subjects;

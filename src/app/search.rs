@@ -232,6 +232,7 @@ impl App {
             decision_id: record.id,
             decision,
             data_revision: record.data_revision,
+            principal: record.principal.clone(),
             explanation: None,
         });
         self.keep_one(&snapshot.state, record).await?;
@@ -282,9 +283,9 @@ impl App {
         let verified = self.verify_for(&snapshot, asked, self.proofs.call()).await?;
         let reason = open_question::not_understood(faults);
         let (decision, record) = self.deny_unfit(&snapshot, &verified, question, reason, remarks, started_us)?;
-        let (decision_id, data_revision) = (record.id, record.data_revision);
+        let (decision_id, data_revision, principal) = (record.id, record.data_revision, record.principal.clone());
         self.keep_one(&snapshot.state, record).await?;
-        let answer = Some(Box::new(Answer { decision, decision_id, data_revision, explanation: None }));
+        let answer = Some(Box::new(Answer { decision, decision_id, data_revision, principal, explanation: None }));
         let rest = Some(Rest::End { next: None, is_complete: true });
         Ok(Search { answer, rest, workers: Arc::clone(&self.searches.workers), _under_way: under_way })
     }

@@ -165,7 +165,8 @@ fn of_case(folder: &Path, case: &str) -> Result<AuthorizeResponse> {
         bail!("`{file}` has no case `{name}` that can be asked; there are: {}", names.join("; "));
     };
     let (decision_id, data_revision) = (DecisionId(0), Revision::default());
-    let answer = Answer { decision, decision_id, data_revision, explanation: Some(Box::new(explanation)) };
+    let explanation = Some(Box::new(explanation));
+    let answer = Answer { decision, decision_id, data_revision, principal: None, explanation };
     // Nobody kept it, so it has no id.
     Ok(AuthorizeResponse { decision_id: String::new(), ..wire_answer(answer) })
 }

@@ -164,7 +164,8 @@ impl Layers<'_> {
         let kept = Limits::default();
         let number = |key: &str, range| self.number(table, &format!("limits.{key}"), range);
         let count = |key: &str, range, default| number(key, range).map_or(default, size);
-        let small = |key: &str, range, default| number(key, range).map_or(default, |n| u32::try_from(n).unwrap_or(default));
+        let small =
+            |key: &str, range, default| number(key, range).map_or(default, |n| u32::try_from(n).unwrap_or(default));
         let seconds = |key: &str, range, default| number(key, range).map_or(default, Duration::from_secs);
         Limits {
             body_bytes_max: count("body_bytes_max", 64 * KIBIBYTE..=16 * MEBIBYTE, kept.body_bytes_max),
@@ -289,7 +290,10 @@ mod tests {
         let (here, there) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([10, 0, 0, 1], 1)));
         let server = read("", &[]).unwrap().server;
         assert!(server.reflection(here) && !server.reflection(there));
-        assert_eq!((server.drain_announce(&[here]), server.drain_announce(&[here, there])), (Duration::ZERO, ANNOUNCED));
+        assert_eq!(
+            (server.drain_announce(&[here]), server.drain_announce(&[here, there])),
+            (Duration::ZERO, ANNOUNCED)
+        );
         let server = read("[server]\nreflection = false\ndrain_announce_ms = 7\n", &[]).unwrap().server;
         assert!(!server.reflection(here));
         assert_eq!(server.drain_announce(&[there]), Duration::from_millis(7));

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, ConfigError},
     provider::clock::SystemClock,
     transport::{
-        grpc, http,
+        envoy, grpc, http,
         layer::caller::WithCaller,
         listener::{Acceptor, Certificates, Limits, Protocol, Security},
     },
@@ -25,9 +25,6 @@ const STREAMS_MAX: u32 = 4_096;
 
 /// The longest headers of a request, in bytes. Tokens come in messages.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
-
-/// The longest call as JSON, in bytes.
-const CALL_BYTES_MAX: usize = 1024 * 1024;
 
 /// A connection that has shown no sign of life for this long is asked for one.
 const PING_AFTER: Duration = Duration::from_secs(60);
@@ -110,6 +107,7 @@ impl Bound {
         let options = grpc::Options { message_bytes_max: config.message_bytes_max };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
         let services = routes.clone();
+        let routes = with_envoy(routes, app, config)?;
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
@@ -142,6 +140,22 @@ impl Bound {
         let http = http.transpose()?;
         Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http, certificates })
     }
+}
+
+/// The routes with those of Envoy, where the deployment or a realm says something of them.
+fn with_envoy(routes: Routes, app: &Arc<App>, config: &Config) -> Result<Routes> {
+    let has_routes = app.realms().any(|realm| realm.policies().realm.routes.is_some());
+    if config.envoy.is_none() && !has_routes {
+        return Ok(routes);
+    }
+    let options = config.envoy.clone().unwrap_or_default();
+    if let Some(name) = &options.realm {
+        app.realm(name).with_context(|| format!("`envoy.realm` is `{name}`"))?;
+    }
+    if options.is_dry_run {
+        tracing::warn!("`envoy.dry_run` is set: requests that are denied pass all the same");
+    }
+    Ok(routes.add_service(envoy::service(Arc::clone(app), options, config.message_bytes_max)))
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {

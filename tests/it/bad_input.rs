@@ -189,6 +189,19 @@ async fn a_batch_of_more_than_ten_thousand_is_refused_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_message_that_would_become_a_large_one_is_not_read() {
+    let (_home, service, token) = service().await;
+    // Two bytes each, and hundreds in memory.
+    let items = vec![pb::AuthorizeRequest::default(); 40_000];
+    let refused = service.authorization().batch_authorize(pb::BatchAuthorizeRequest { defaults: None, items }).await;
+    let status = refused.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    let details = tonic_types::StatusExt::get_details_error_info(&status).unwrap();
+    assert_eq!(details.reason, "MESSAGE_TOO_LONG");
+    is_alive(&service, &token).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_tokens_are_recorded_denies_and_never_echoed() {
     let (home, service, token) = service().await;
     let (revision, number) = state(&service).await;

@@ -16,6 +16,7 @@ mod authzen;
 mod bad_input;
 mod decide;
 mod docs;
+mod envoy;
 mod exports;
 mod faults;
 mod fuzz;

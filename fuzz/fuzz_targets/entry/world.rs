@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 
+use hallpass::app::caller::Presented;
 use hallpass::app::ports::Clock as _;
 use hallpass::config::{Config, Environment, Flags};
 use hallpass::proto::v1 as pb;
@@ -132,7 +133,7 @@ impl World {
         let request = Request::post(path)
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .header("authorization", format!("Bearer {}", self.admin))
+            .extension(Presented { key: Some(self.admin.as_str().into()), is_local: true, ..Presented::default() })
             .body(Full::new(Bytes::from(frame)))
             .expect("a request");
         let routes = self.routes.clone();

@@ -177,7 +177,13 @@ async fn a_log_that_takes_nothing_is_an_error_and_no_decision() {
         (format!("http://{}", listener.local_addr().unwrap()), tokio_util::sync::CancellationToken::new());
     let limits = hallpass::transport::http::Limits::default();
     let routes = hallpass::transport::http::routes(std::sync::Arc::clone(service.app()), limits, &base).unwrap();
-    tokio::spawn(hallpass::transport::http::serve(listener, routes, limits, stop.clone()));
+    let places = hallpass::transport::listener::Limits::default();
+    let connections = hallpass::transport::listener::Acceptor::start(
+        listener,
+        hallpass::transport::listener::Security::Plain,
+        places,
+    );
+    tokio::spawn(hallpass::transport::http::serve(connections, routes, limits, stop.clone()));
     service.app().close().await;
     for path in ["evaluation", "evaluations", "search/resource", "search/action"] {
         let mut asked = question("ana", "look", "n-1");
