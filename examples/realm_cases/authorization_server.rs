@@ -7,6 +7,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use hallpass::transport::http::{self, Limits};
+use hallpass::transport::listener::{self, Acceptor, Security};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
