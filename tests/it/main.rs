@@ -15,6 +15,7 @@ mod audit_page;
 mod bad_input;
 mod decide;
 mod docs;
+mod edge_canaries;
 mod exports;
 mod faults;
 mod fuzz;
