@@ -4,10 +4,14 @@
 
 mod callers;
 mod decision_log;
+mod envoy;
+mod limits;
 mod listeners;
 mod policies;
 mod public_url;
 mod tracing;
+
+pub use self::{callers::Authentication, listeners::Tls};
 
 use std::{
     cell::RefCell,
@@ -40,8 +44,10 @@ use crate::{
         witness::{self},
     },
     storage::{segment_log, sled},
-    telemetry,
+    telemetry, transport,
 };
+
+pub use self::limits::{Limits, Server};
 
 /// The file that is read when none is named.
 pub const FILE_DEFAULT: &str = "hallpass.toml";
@@ -51,7 +57,7 @@ pub const FILE_DEFAULT: &str = "hallpass.toml";
 pub struct Config {
     /// Where relationships, decisions and their keys are kept; made when missing.
     pub data_dir: PathBuf,
-    /// Where the service listens; a loopback address, with port 0 any free port.
+    /// Where the service listens; with port 0 any free port. Other machines reach it only with TLS and callers.
     pub grpc_address: SocketAddr,
     /// Where HTTP is spoken, likewise; `None` for nowhere.
     pub http_address: Option<SocketAddr>,
@@ -63,8 +69,14 @@ pub struct Config {
     pub watch: Option<Duration>,
     /// The realms that are named one by one.
     pub realms: Vec<RealmConfig>,
-    /// Who may read the decision log; none for the local admin alone.
+    /// Who calls, by name; none for whoever is on this machine, and the local admin.
     pub callers: Vec<KnownCaller>,
+    /// The certificates of the listeners; `None` for none.
+    pub tls: Option<Tls>,
+    /// How callers show who they are.
+    pub authentication: Authentication,
+    /// What is said of the requests that Envoy asks about; `None` where nothing is.
+    pub envoy: Option<transport::envoy::Options>,
     /// The service's own log.
     pub log: telemetry::Options,
     /// Where traces go; `None` for nowhere.
@@ -81,6 +93,12 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// About how many verified tokens are remembered.
     pub tokens_cached_max: usize,
+    /// How much there may be of everything at once.
+    pub limits: Limits,
+    /// What depends on who reaches the service, where that is said.
+    pub server: Server,
+    /// Where monitors on the same machine ask how it is doing; a loopback address, `None` for nowhere.
+    pub ops_address: Option<SocketAddr>,
 }
 
 /// A realm of this deployment.
@@ -104,6 +122,8 @@ pub struct RealmConfig {
     pub mask: Mask,
     /// The folder of the candidate that is to decide in its shadow.
     pub shadow: Option<PathBuf>,
+    /// How many questions may be asked about it in a second; 0 for any number.
+    pub requests_per_second: u32,
 }
 
 impl Default for Config {
@@ -117,6 +137,9 @@ impl Default for Config {
             watch: Some(policies::WATCH_DEFAULT),
             realms: Vec::new(),
             callers: Vec::new(),
+            tls: None,
+            authentication: Authentication::default(),
+            envoy: None,
             log: telemetry::Options::default(),
             tracing: None,
             decision_log: segment_log::Options::default(),
@@ -125,6 +148,9 @@ impl Default for Config {
             relationships: sled::Options::default(),
             message_bytes_max: 8 * 1024 * 1024,
             tokens_cached_max: TOKENS_MAX_DEFAULT,
+            limits: Limits::default(),
+            server: Server::default(),
+            ops_address: None,
         }
     }
 }
@@ -139,10 +165,10 @@ pub struct Flags {
     /// Where relationships, decisions and their keys are kept [default: hallpass-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// Where to listen, loopback only; port 0 takes any free port [default: 127.0.0.1:50051]
+    /// Where to listen; other than loopback takes TLS and callers; port 0 takes any free port [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     pub grpc_address: Option<String>,
-    /// Where to listen for HTTP, loopback only; port 0 takes any free port [default: nowhere]
+    /// Where to listen for HTTP, likewise; port 0 takes any free port [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub http_address: Option<String>,
     /// Where HTTP is found from outside, for metadata that names its endpoints, such as `https://pdp.example` [default: http://HTTP_ADDRESS]
@@ -187,12 +213,12 @@ pub struct Flags {
     /// Relationships are not written when the disk has less room than this [default: 67108864]
     #[arg(long, value_name = "BYTES")]
     pub relationships_free_bytes_min: Option<String>,
-    /// The longest gRPC message [default: 8388608]
-    #[arg(long, value_name = "BYTES")]
-    pub limits_message_bytes_max: Option<String>,
-    /// About how many verified tokens are remembered [default: 100000]
-    #[arg(long, value_name = "COUNT")]
-    pub limits_tokens_cached_max: Option<String>,
+    /// Where monitors on this machine ask how the service is doing, loopback only [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub ops_address: Option<String>,
+    /// Those of `[limits]`.
+    #[command(flatten)]
+    pub limits: limits::Flags,
 }
 
 impl Flags {
@@ -215,9 +241,8 @@ impl Flags {
             "decision_log.segment_seconds_max" => &self.decision_log_segment_seconds_max,
             "relationships.cache_bytes" => &self.relationships_cache_bytes,
             "relationships.free_bytes_min" => &self.relationships_free_bytes_min,
-            "limits.message_bytes_max" => &self.limits_message_bytes_max,
-            "limits.tokens_cached_max" => &self.limits_tokens_cached_max,
-            _ => &None,
+            "ops_address" => &self.ops_address,
+            _ => self.limits.get(key),
         };
         flag.as_deref()
     }
@@ -345,6 +370,7 @@ impl Config {
                 decision_log: None,
                 mask: Mask::default(),
                 shadow: None,
+                requests_per_second: 0,
             })
         };
         let (realms, faults): (Vec<_>, Vec<_>) = folders.into_iter().map(realm).partition(Result::is_ok);
@@ -383,20 +409,29 @@ impl Layers<'_> {
                 .number(table, "relationships.free_bytes_min", 0..=1024 * 1024 * MEBIBYTE)
                 .unwrap_or(kept.free_bytes_min),
         });
-        let (message_bytes_max, tokens_cached_max) = section(root, "limits", |table| {
+        let (message_bytes_max, tokens_cached_max, limits) = section(root, "limits", |table| {
             let message = self.number(table, "limits.message_bytes_max", 65_536..=1024 * MEBIBYTE);
-            (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000))
+            (message, self.number(table, "limits.tokens_cached_max", 0..=100_000_000), self.limits(table))
         });
         let watch = self.value(Some(root), "watch", policies::watch).unwrap_or(default.watch);
+        let (tls, (required, issuers)) = (listeners::tls(root, self.base), callers::authentication(root, self.base));
+        let callers = callers::read(root, &issuers);
+        let grpc_address = self.value(Some(root), "grpc_address", listeners::address).unwrap_or(default.grpc_address);
+        let http_address = self.value(Some(root), "http_address", listeners::address);
+        let addresses = [("grpc_address", Some(grpc_address)), ("http_address", http_address)];
+        let required = self.check_open(root, &addresses, required, &callers, tls.as_ref());
         Config {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
-            grpc_address: self.value(Some(root), "grpc_address", listeners::loopback).unwrap_or(default.grpc_address),
-            http_address: self.value(Some(root), "http_address", listeners::loopback),
+            grpc_address,
+            http_address,
             public_url: self.value(Some(root), "public_url", public_url::public_url),
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             watch,
             realms: self.realms(root, decision_log, watch),
-            callers: callers::read(root),
+            callers,
+            tls,
+            authentication: Authentication { required, issuers },
+            envoy: envoy::read(root),
             log,
             tracing: section(root, "tracing", |table| tracing::read(self, table)),
             decision_log,
@@ -405,6 +440,9 @@ impl Layers<'_> {
             relationships,
             message_bytes_max: message_bytes_max.map_or(default.message_bytes_max, size),
             tokens_cached_max: tokens_cached_max.map_or(default.tokens_cached_max, size),
+            limits,
+            server: limits::server(root),
+            ops_address: self.value(Some(root), "ops_address", limits::loopback),
         }
     }
 
@@ -435,8 +473,20 @@ impl Layers<'_> {
                 .unzip();
             let retention = retention_rules(table);
             let shadow = table.text("shadow").map(|folder| self.base.join(&*folder));
+            let requests_per_second = limits::requests_per_second(table).unwrap_or_default();
             let (name, place, mask) = (name?, place?, mask.unwrap_or_default());
-            Some(RealmConfig { name, place, watch, variant, issuers, retention, decision_log, mask, shadow })
+            Some(RealmConfig {
+                name,
+                place,
+                watch,
+                variant,
+                issuers,
+                retention,
+                decision_log,
+                mask,
+                shadow,
+                requests_per_second,
+            })
         });
         realms.into_iter().map(|(_, realm)| realm).collect()
     }
@@ -659,7 +709,7 @@ tokens_cached_max = 0
                 "hallpass.toml:5: `limits.message_bytes_max` is not a whole number of 65536 to 1073741824",
                 "hallpass.toml:6: `Ed` is not a realm name, expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit",
                 "hallpass.toml:7: `realms.Ed.folder` is of type integer, expected a string",
-                "hallpass.toml:1: unknown key `data_dri`, expected one of callers, data_dir, decision_log, grpc_address, http_address, limits, log, policies_dir, public_url, realms, relationships, watch",
+                "hallpass.toml:1: unknown key `data_dri`, expected one of authentication, callers, data_dir, decision_log, envoy, grpc_address, http_address, limits, log, ops_address, policies_dir, public_url, realms, relationships, server, tls, tracing, watch",
                 "HALLPASS_DECISION_LOG_MODE:0: `lax` is no mode, expected `strict`, `bounded` or `available`",
                 "HALLPASS_RELATIONSHIPS_CACHE_BYTES:0: `much` is not a whole number of 1048576 to 1099511627776",
             ]
@@ -677,7 +727,7 @@ tokens_cached_max = 0
         );
         let callers = read(&content, &Flags::default(), &[]).unwrap().callers;
         let [ada, omar] = &callers[..] else { panic!("{callers:?}") };
-        assert_eq!((&*ada.name, ada.roles.len(), ada.realms.len(), ada.key), ("ada", 1, 0, digest));
+        assert_eq!((&*ada.name, ada.roles.len(), ada.realms.len(), ada.key), ("ada", 1, 0, Some(digest)));
         assert_eq!((&*omar.name, omar.roles.len(), omar.realms[0].as_str()), ("omar", 2, "edfi"));
 
         let content = format!(
@@ -728,27 +778,6 @@ tokens_cached_max = 0
         let names: Vec<_> = config.realms().unwrap().into_iter().map(|realm| realm.name.to_string()).collect();
         assert_eq!(names, ["one"]);
         assert_eq!(config.caller_policies(), Some(folder.path().join("hallpass")));
-    }
-
-    #[test]
-    fn only_loopback_addresses_are_taken_and_others_are_told_why() {
-        for (address, why) in [
-            ("0.0.0.0:50051", Some("callers cannot be authenticated yet")),
-            ("[::]:50051", Some("callers cannot be authenticated yet")),
-            ("192.0.2.1:50051", Some("callers cannot be authenticated yet")),
-            ("localhost:50051", Some("is no IP address with a port")),
-            ("127.0.0.1", Some("is no IP address with a port")),
-            ("127.0.0.1:0", None),
-            ("127.8.8.8:50051", None),
-            ("[::1]:50051", None),
-        ] {
-            for key in ["grpc_address", "http_address"] {
-                let found = read(&format!("{key} = \"{address}\""), &Flags::default(), &[]).err();
-                assert_eq!(found.is_some(), why.is_some(), "{key} {address}");
-                let is_told = |found: &str| found.contains("hallpass.toml:1:16: ") && found.contains(why.unwrap());
-                assert!(found.as_deref().is_none_or(is_told), "{found:?}");
-            }
-        }
     }
 
     #[test]

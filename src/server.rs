@@ -21,13 +21,14 @@ pub(crate) use self::{
     realms::{below, kept_versions},
 };
 use self::{listeners::Listening, observing::Observing};
-use crate::{app::App, config::Config};
+use crate::{
+    app::{App, realm_state::RealmState},
+    config::Config,
+    transport::listener::Certificates,
+};
 
 /// The file of the data folder with the local admin token.
 pub const ADMIN_TOKEN: &str = "admin.token";
-
-/// How long a stop waits for requests in flight.
-const STOP_WAIT: Duration = Duration::from_secs(30);
 
 /// Starts the service and returns when it takes requests.
 ///
@@ -45,13 +46,23 @@ pub async fn start(config: Config) -> Result<Running> {
 pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) -> Result<Running> {
     let bound = listeners::bind(&config).await?;
     let service = Service::open(&config).await?;
+    let has_issuers = |realm: &Arc<RealmState>| !realm.policies().realm.file.issuers.is_empty();
+    if service.app.realms().any(has_issuers) {
+        service.app.await_keys();
+    }
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
-    let observing = Observing::start(&config)?;
+    let observing = Observing::start(&config, Arc::clone(service.app.meter()))?;
     let listening = bound.serve(&service.app, &config, extra, &observing, &accepting).await?;
     tasks::spawn(&service, &working);
+    if let Some(certificates) = listening.certificates.clone() {
+        tokio::spawn(working.clone().run_until_cancelled_owned(certificates.follow()));
+    }
     let grpc_address = listening.grpc_address;
     tracing::info!(%grpc_address, data_dir = %config.data_dir.display(), "taking requests");
-    Ok(Running { service, listening, observing, accepting, working })
+    let addresses: Vec<_> = [Some(config.grpc_address), config.http_address].into_iter().flatten().collect();
+    let announce = config.server.drain_announce(&addresses);
+    let drain_max = config.limits.drain_max;
+    Ok(Running { service, listening, observing, accepting, working, announce, drain_max })
 }
 
 /// A service at work.
@@ -62,6 +73,10 @@ pub struct Running {
     observing: Observing,
     accepting: CancellationToken,
     working: CancellationToken,
+    /// How long a stop is announced before no more connections are taken.
+    announce: Duration,
+    /// How long a stop waits for requests in flight.
+    drain_max: Duration,
 }
 
 impl Running {
@@ -78,6 +93,11 @@ impl Running {
     /// The use cases, for callers within this process.
     pub fn app(&self) -> &Arc<App> {
         &self.service.app
+    }
+
+    /// The certificates of the listeners, if they have TLS.
+    pub fn certificates(&self) -> Option<&Arc<Certificates>> {
+        self.listening.certificates.as_ref()
     }
 
     /// Returns when the service ends by itself, which it does only when it can take no more connections.
@@ -98,22 +118,25 @@ impl Running {
         }
     }
 
-    /// Stops: says so to health checks, takes no more connections, lets requests in flight finish for at most 30 s, and
-    /// makes everything durable. Then the port and the data folder are free.
+    /// Stops: says so to health checks and goes on answering for a moment, so that callers go elsewhere; takes no more
+    /// connections, lets requests in flight finish for as long as the configuration says, and makes everything durable. Then
+    /// the ports and the data folder are free.
     ///
     /// # Errors
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
-        let Self { service, listening, observing, accepting, working } = self;
-        let Listening { health, grpc: serving, http, grpc_address: _ } = listening;
+        let Self { service, listening, observing, accepting, working, announce, drain_max } = self;
+        let Listening { health, grpc: serving, http, grpc_address: _, certificates: _ } = listening;
         tracing::info!("stopping");
+        service.app.begin_to_drain();
         health.drain().await;
+        tokio::time::sleep(announce).await;
         // Who follows a log would do so for ever.
         service.app.end_tails();
         accepting.cancel();
-        tokio::join!(finish(serving), async {
+        tokio::join!(finish(serving, drain_max), async {
             if let Some(http) = http {
-                finish(http.serving).await;
+                finish(http.serving, drain_max).await;
             }
         });
         working.cancel();
@@ -125,9 +148,9 @@ impl Running {
 }
 
 /// Lets a listener's requests in flight finish, for a while.
-async fn finish<T>(mut serving: JoinHandle<T>) {
-    if !serving.is_finished() && tokio::time::timeout(STOP_WAIT, &mut serving).await.is_err() {
-        tracing::warn!("some requests were still in flight after {} s and are cut off", STOP_WAIT.as_secs());
+async fn finish<T>(mut serving: JoinHandle<T>, drain_max: Duration) {
+    if !serving.is_finished() && tokio::time::timeout(drain_max, &mut serving).await.is_err() {
+        tracing::warn!("some requests were still in flight after {} s and are cut off", drain_max.as_secs());
         serving.abort();
     }
 }

@@ -27,6 +27,7 @@ pub(crate) fn config(folder: &Path, issuers: Vec<Issuer>) -> Config {
             mask: Mask::default(),
             retention: Rules::default(),
             shadow: None,
+            requests_per_second: 0,
         }],
         log: telemetry::Options { level: "warn".to_owned(), ..telemetry::Options::default() },
         ..Config::default()

@@ -31,7 +31,7 @@ const SECOND_NS: i64 = 1_000_000_000;
 pub struct Allowance {
     /// Of each caller that is configured; `None` where it has no limit.
     callers: HashMap<Arc<str>, Option<Bucket>>,
-    realms: HashMap<RealmName, Bucket>,
+    realms: HashMap<Arc<str>, Bucket>,
     /// Of all other callers together.
     others: Option<Bucket>,
 }
@@ -75,31 +75,42 @@ impl Allowance {
         };
         Self {
             callers: callers.iter().map(of_caller).collect(),
-            realms: realms.iter().filter_map(|(name, rate)| Some((name.clone(), Bucket::new(*rate)?))).collect(),
+            realms: realms
+                .iter()
+                .filter_map(|(name, rate)| Some((Arc::from(name.as_str()), Bucket::new(*rate)?)))
+                .collect(),
             others: Bucket::new(*each_caller),
         }
     }
 
-    /// Takes so many questions at once out of the buckets of a caller and a realm, if each has room for one: a batch is let
-    /// in or refused as a whole, and what it took too much is earned before the next question.
-    /// `now_us` is on a clock that only goes forward.
+    /// Takes one question out of the buckets of a caller and a realm. `now_us` is on a clock that only goes forward.
     ///
     /// # Errors
     /// There is no room; nothing was taken then.
-    pub fn take(&self, caller: &str, realm: &RealmName, questions: u32, now_us: i64) -> Result<(), Limited> {
+    pub fn take(&self, caller: &str, realm: &str, now_us: i64) -> Result<(), Limited> {
         let now_ns = now_us.saturating_mul(1_000);
         let of_caller = self.callers.get(caller).unwrap_or(&self.others).as_ref();
         let limited = |whose| move |retry_after| Limited { whose, retry_after };
         if let Some(bucket) = of_caller {
-            bucket.take(questions, now_ns).map_err(limited(Whose::Caller))?;
+            bucket.take(now_ns).map_err(limited(Whose::Caller))?;
         }
         let Some(bucket) = self.realms.get(realm) else { return Ok(()) };
-        bucket.take(questions, now_ns).map_err(|retry_after| {
+        bucket.take(now_ns).map_err(|retry_after| {
             if let Some(bucket) = of_caller {
-                bucket.put_back(questions);
+                bucket.put_back();
             }
             limited(Whose::Realm)(retry_after)
         })
+    }
+
+    /// Takes so many further questions of a batch, whether there is room or not: what was too much is earned before the next
+    /// question is let through.
+    pub fn charge(&self, caller: &str, realm: &RealmName, questions: u32, now_us: i64) {
+        let now_ns = now_us.saturating_mul(1_000);
+        let of_caller = self.callers.get(caller).unwrap_or(&self.others).as_ref();
+        for bucket in of_caller.into_iter().chain(self.realms.get(realm.as_str())) {
+            bucket.charge(questions, now_ns);
+        }
     }
 }
 
@@ -119,42 +130,39 @@ impl Bucket {
         Some(Self { cost_ns, full_at_ns: AtomicI64::new(i64::MIN) })
     }
 
-    fn take(&self, questions: u32, now_ns: i64) -> Result<(), Duration> {
-        // A bucket of one question's room is full at most so long after it is empty.
+    fn take(&self, now_ns: i64) -> Result<(), Duration> {
+        // With room for one question, the bucket is full in so long at most.
         let full_in_most_ns = SECOND_NS - self.cost_ns;
-        let cost_ns = self.cost(questions);
-        let mut full_at_ns = self.full_at_ns.load(Ordering::Relaxed);
-        loop {
-            let missing_ns = full_at_ns.saturating_sub(now_ns).max(0);
-            if missing_ns > full_in_most_ns {
-                let wait_ns = missing_ns - full_in_most_ns;
-                return Err(Duration::from_nanos(wait_ns.unsigned_abs()));
-            }
-            let next_ns = now_ns.saturating_add(missing_ns).saturating_add(cost_ns);
-            match self.full_at_ns.compare_exchange_weak(full_at_ns, next_ns, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(found) => full_at_ns = found,
-            }
-        }
+        let taken = self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
+            let full_at_ns = full_at_ns.max(now_ns);
+            (full_at_ns.saturating_sub(now_ns) <= full_in_most_ns).then(|| full_at_ns.saturating_add(self.cost_ns))
+        });
+        taken.map(|_| ()).map_err(|full_at_ns| {
+            let too_early_ns = full_at_ns.saturating_sub(now_ns).saturating_sub(full_in_most_ns);
+            Duration::from_nanos(too_early_ns.unsigned_abs())
+        })
     }
 
-    fn put_back(&self, questions: u32) {
-        self.full_at_ns.fetch_sub(self.cost(questions), Ordering::Relaxed);
+    fn charge(&self, questions: u32, now_ns: i64) {
+        let cost_ns = self.cost_ns.saturating_mul(i64::from(questions));
+        let charged = |full_at_ns: i64| Some(full_at_ns.max(now_ns).saturating_add(cost_ns));
+        // It never declines.
+        self.full_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged).ok();
     }
 
-    fn cost(&self, questions: u32) -> i64 {
-        self.cost_ns.saturating_mul(i64::from(questions))
+    fn put_back(&self) {
+        self.full_at_ns.fetch_sub(self.cost_ns, Ordering::Relaxed);
     }
 }
 
 impl App {
-    /// Lets so many questions of a caller about a realm through, or says when to come again. A refusal answers nothing, and so
-    /// never allows.
+    /// Lets a question of a caller about the realm of this name through, or says when to come again. A refusal answers nothing,
+    /// and so never allows.
     ///
     /// # Errors
     /// `ResourceExhausted` with the time to wait.
-    pub(crate) fn allow_rate(&self, caller: &str, realm: &RealmName, questions: u32) -> Result<(), Error> {
-        let taken = self.allowance.take(caller, realm, questions, self.clock.monotonic_us());
+    pub(crate) fn allow_rate(&self, caller: &str, realm: &str) -> Result<(), Error> {
+        let taken = self.allowance.take(caller, realm, self.clock.monotonic_us());
         taken.map_err(|Limited { whose, retry_after }| {
             self.meter.limited(self.allowance.callers.contains_key(caller).then_some(caller));
             let whose = match whose {
@@ -195,14 +203,14 @@ mod tests {
 
     /// How many of so many questions, one after the other at one moment, are let through.
     fn taken(allowance: &Allowance, caller: &str, about: &str, questions: usize, now_us: i64) -> usize {
-        (0..questions).filter(|_| allowance.take(caller, &realm(about), 1, now_us).is_ok()).count()
+        (0..questions).filter(|_| allowance.take(caller, about, now_us).is_ok()).count()
     }
 
     #[test]
     fn a_seconds_worth_comes_at_once_and_then_what_was_earned() {
         let allowance = rates(0, &[("gateway", Some(10))], &[]);
         assert_eq!(taken(&allowance, "gateway", "one", 50, 0), 10);
-        let limited = allowance.take("gateway", &realm("one"), 1, 0).unwrap_err();
+        let limited = allowance.take("gateway", "one", 0).unwrap_err();
         assert_eq!(limited, Limited { whose: Whose::Caller, retry_after: Duration::from_millis(100) });
         assert_eq!(taken(&allowance, "gateway", "one", 50, SECOND_US / 10), 1, "as the hint said");
         assert_eq!(taken(&allowance, "gateway", "one", 50, SECOND_US), 9);
@@ -223,7 +231,7 @@ mod tests {
             2,
             "what the realm refused was not taken from the caller"
         );
-        assert_eq!(allowance.take("quiet", &realm("other"), 1, 0).unwrap_err().whose, Whose::Caller);
+        assert_eq!(allowance.take("quiet", "other", 0).unwrap_err().whose, Whose::Caller);
         assert_eq!(taken(&allowance, "local", "other", 100, 0), 6, "the realm has what the others left");
     }
 
@@ -239,19 +247,22 @@ mod tests {
     #[test]
     fn a_batch_goes_through_whole_and_is_earned_afterwards() {
         let allowance = rates(0, &[("gateway", Some(10))], &[]);
-        assert!(allowance.take("gateway", &realm("one"), 100, 0).is_ok());
-        let limited = allowance.take("gateway", &realm("one"), 1, SECOND_US).unwrap_err();
+        assert!(allowance.take("gateway", "one", 0).is_ok());
+        allowance.charge("gateway", &realm("one"), 99, 0);
+        let limited = allowance.take("gateway", "one", SECOND_US).unwrap_err();
         assert_eq!(limited.retry_after, Duration::from_millis(8_100));
-        assert!(allowance.take("gateway", &realm("one"), 1, 9_099_999).is_err());
-        assert!(allowance.take("gateway", &realm("one"), 1, 9_100_000).is_ok());
+        assert!(allowance.take("gateway", "one", 9_099_999).is_err());
+        assert!(allowance.take("gateway", "one", 9_100_000).is_ok());
     }
 
     #[test]
     fn the_greatest_and_the_smallest_limit_hold() {
         for rate in [1, PER_SECOND_MAX, u32::MAX] {
             let allowance = rates(0, &[("gateway", Some(rate))], &[]);
-            assert!(allowance.take("gateway", &realm("one"), 1, i64::MAX / 1_000).is_ok());
-            assert!(allowance.take("gateway", &realm("one"), u32::MAX, i64::MAX / 1_000).is_ok() || rate == 1);
+            let end_of_time = i64::MAX / 1_000;
+            assert!(allowance.take("gateway", "one", end_of_time).is_ok());
+            assert_eq!(allowance.take("gateway", "one", end_of_time).is_ok(), rate > 1);
+            allowance.charge("gateway", &realm("one"), u32::MAX, end_of_time);
         }
     }
 

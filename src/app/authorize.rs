@@ -25,7 +25,7 @@ use crate::{
         decision_record::{DecisionRecord, RecordKind, RecordedSubject},
         explain::{Explanation, People, explain_to},
         graph::Graph,
-        id::{DecisionId, PolicyVersion, Revision},
+        id::{DecisionId, EntityId, PolicyVersion, Revision},
         principal::Principal,
         replay::Judged,
         search::Ambiguous,
@@ -66,6 +66,8 @@ pub struct Answer {
     pub decision_id: DecisionId,
     /// The relationships that were looked at.
     pub data_revision: Revision,
+    /// Who asked, as the log names it: of a person the pseudonym; `None` where the token was not good.
+    pub principal: Option<EntityId>,
     /// Why, to the single condition, where that was asked for.
     pub explanation: Option<Box<Explanation>>,
 }
@@ -128,7 +130,7 @@ impl App {
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         Ok(answer)
     }
 
@@ -161,7 +163,8 @@ impl App {
     }
 
     pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&request.realm, &request.credentials)?);
+        let named = self.realm_of(&request.realm, &request.credentials);
+        let state = Arc::clone(named.map_err(|error| self.refusal_to_ask(&request.presented, error))?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
             && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
@@ -300,12 +303,12 @@ impl App {
 
 /// What a decision was about, as the log names it.
 #[derive(Debug, Default)]
-struct About {
-    action: Arc<str>,
-    resource_type: Arc<str>,
-    resource_id: Arc<str>,
-    subjects: Vec<RecordedSubject>,
-    facts: Arc<[u8]>,
+pub(super) struct About {
+    pub(super) action: Arc<str>,
+    pub(super) resource_type: Arc<str>,
+    pub(super) resource_id: Arc<str>,
+    pub(super) subjects: Vec<RecordedSubject>,
+    pub(super) facts: Arc<[u8]>,
 }
 
 impl AuthorizeRequest {
@@ -317,7 +320,7 @@ impl AuthorizeRequest {
 }
 
 /// The answer to a request, with as much of why as it asks for.
-fn answer_of(
+pub(super) fn answer_of(
     request: &AuthorizeRequest,
     (mut decision, record): (Decision, DecisionRecord),
 ) -> (Answer, DecisionRecord) {
@@ -325,12 +328,12 @@ fn answer_of(
         decision.reasons.clear();
         decision.determining_policies.clear();
     }
-    let (decision_id, data_revision) = (record.id, record.data_revision);
-    (Answer { decision, decision_id, data_revision, explanation: None }, record)
+    let (decision_id, data_revision, principal) = (record.id, record.data_revision, record.principal.clone());
+    (Answer { decision, decision_id, data_revision, principal, explanation: None }, record)
 }
 
 /// The record of a decision with this id, begun and made at these times.
-fn record_of(
+pub(super) fn record_of(
     snapshot: &Snapshot,
     caller: &Verified,
     about: About,

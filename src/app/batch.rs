@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The most questions of a batch.
+/// The most questions of a batch; a deployment may say fewer.
 pub const BATCH_ITEMS_MAX: usize = 10_000;
 
 /// The most questions of a batch that ask for a whole explanation.
@@ -105,8 +105,9 @@ impl App {
         requests: Vec<AuthorizeRequest>,
         until: Option<Effect>,
     ) -> Result<Vec<Result<Answer, Error>>, Error> {
-        if requests.len() > BATCH_ITEMS_MAX {
-            let message = format!("has {} items, expected at most {BATCH_ITEMS_MAX}", requests.len());
+        let items_max = self.batch_items_max;
+        if requests.len() > items_max {
+            let message = format!("has {} items, expected at most {items_max}", requests.len());
             return Err(Error::invalid_field("items", message));
         }
         let explained = requests.iter().filter(|request| request.explain.level() == ExplainLevel::Full).count();
@@ -139,8 +140,12 @@ impl App {
             }
         }
         for Kept { snapshot, records, places } in batch.kept {
-            if let Err(error) = snapshot.state.log.append(records).await {
-                let error = Error::from(error);
+            if let Some(first) = records.first() {
+                // The first one was let through; the others count for what is asked next.
+                let others = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
+                self.allowance.charge(&first.caller, &snapshot.state.name, others, self.clock.monotonic_us());
+            }
+            if let Err(error) = self.keep_all(&snapshot.state, records).await {
                 for place in places {
                     if let Some(result) = results.get_mut(place) {
                         *result = Err(error.clone());
@@ -187,8 +192,13 @@ impl App {
         let same = batch.kept.iter().map(|kept| &kept.snapshot).find(|snapshot| {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
+        let is_first = !batch.kept.iter().any(|kept| Arc::ptr_eq(&kept.snapshot.state, &fresh.state));
         let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
         let asker = self.may_authorize(&snapshot, request, Right::BatchAuthorize).await?;
+        if is_first {
+            // Its other items are charged when they are decided.
+            self.allow_rate(&asker, snapshot.state.name.as_str())?;
+        }
         let caller = self.verify_for(&snapshot, request, batch.call).await?;
         Ok(Shared { asker, snapshot, caller })
     }

@@ -6,6 +6,7 @@ pub mod applications;
 pub mod authorize;
 pub mod batch;
 pub mod caller;
+mod counted;
 pub mod credentials;
 pub mod decisions;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod replay;
 pub mod retention;
 mod revocation_index;
 pub mod revocations;
+pub mod route;
 pub mod search;
 pub mod search_actions;
 pub mod search_subjects;
@@ -88,7 +90,8 @@ pub struct App {
     step_back: fn(),
     stopping: CancellationToken,
     readiness: Readiness,
-    allowance: Allowance,
+    pub(super) allowance: Allowance,
+    pub(crate) batch_items_max: usize,
     pub(crate) meter: Arc<dyn Meter>,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -123,6 +126,7 @@ impl App {
             stopping: CancellationToken::new(),
             readiness: Readiness::default(),
             allowance: Allowance::default(),
+            batch_items_max: batch::BATCH_ITEMS_MAX,
             meter: Arc::new(Uncounted),
             realms,
         };
@@ -171,6 +175,12 @@ impl App {
         Self { allowance, ..self }
     }
 
+    /// The same, with at most so many questions in a batch, and never more than [`batch::BATCH_ITEMS_MAX`].
+    #[must_use]
+    pub fn with_batch_items_max(self, items_max: usize) -> Self {
+        Self { batch_items_max: items_max.min(batch::BATCH_ITEMS_MAX), ..self }
+    }
+
     /// The same, with somebody who counts. Without, nobody does.
     #[must_use]
     pub fn with_meter(self, meter: Arc<dyn Meter>) -> Self {
@@ -212,11 +222,8 @@ impl App {
             if name.is_empty() {
                 return Error::invalid_field("realm", format!("is empty, expected one of {}", self.realm_names()));
             }
-            Error::new(
-                Kind::NotFound,
-                "REALM_UNKNOWN",
-                format!("there is no such realm, expected one of {}", self.realm_names()),
-            )
+            let expected = self.realm_names();
+            Error::new(Kind::NotFound, "REALM_UNKNOWN", format!("there is no such realm, expected one of {expected}"))
         })
     }
 
@@ -243,7 +250,11 @@ impl App {
         realms.next().filter(|_| realms.next().is_none())
     }
 
+    /// What a realm's name may be; where callers have names, each has its own realms, and hears nothing of others.
     fn realm_names(&self) -> String {
+        if self.callers.are_named() {
+            return "those that the caller may call about".to_owned();
+        }
         self.realms.keys().map(RealmName::as_str).collect::<Vec<_>>().join(", ")
     }
 

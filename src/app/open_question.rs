@@ -53,7 +53,10 @@ pub(super) fn held<'q>(
         let checked = AccessRequest::check(realm, &question)?;
         Ok(Asked::Fit(question, Box::new(checked)))
     });
-    checked.or_else(|faults| if is_open { Ok(Asked::Unfit(Box::new(not_understood(faults)))) } else { Err(faults) })
+    // What a gateway asks comes from a client's request as well: it has no fault of its own to mend.
+    let may_be_unfit = is_open || adapter == Adapter::Envoy;
+    checked
+        .or_else(|faults| if may_be_unfit { Ok(Asked::Unfit(Box::new(not_understood(faults)))) } else { Err(faults) })
 }
 
 /// The question without the members of the context that the action doesn't have or that callers are not believed.

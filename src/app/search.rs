@@ -232,9 +232,10 @@ impl App {
             decision_id: record.id,
             decision,
             data_revision: record.data_revision,
+            principal: record.principal.clone(),
             explanation: None,
         });
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         let rest = if is_allowed && !checked.filter_only {
             let key = items_key(&snapshot, &checked, holder);
             let source = match checked.candidates {
@@ -282,9 +283,9 @@ impl App {
         let verified = self.verify_for(&snapshot, asked, self.proofs.call()).await?;
         let reason = open_question::not_understood(faults);
         let (decision, record) = self.deny_unfit(&snapshot, &verified, question, reason, remarks, started_us)?;
-        let (decision_id, data_revision) = (record.id, record.data_revision);
-        snapshot.state.log.append(vec![record]).await?;
-        let answer = Some(Box::new(Answer { decision, decision_id, data_revision, explanation: None }));
+        let (decision_id, data_revision, principal) = (record.id, record.data_revision, record.principal.clone());
+        self.keep_one(&snapshot.state, record).await?;
+        let answer = Some(Box::new(Answer { decision, decision_id, data_revision, principal, explanation: None }));
         let rest = Some(Rest::End { next: None, is_complete: true });
         Ok(Search { answer, rest, workers: Arc::clone(&self.searches.workers), _under_way: under_way })
     }
@@ -382,7 +383,7 @@ impl Search {
             });
             let Piece { work, found, records, is_last } = piece.await??;
             if !records.is_empty() {
-                work.snapshot.state.log.append(records).await?;
+                work.app.keep_all(&work.snapshot.state, records).await?;
             }
             self.rest = Some(if is_last {
                 let (next, is_complete) = work.end();

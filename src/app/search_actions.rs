@@ -49,7 +49,7 @@ impl App {
         let Some(who) = caller.as_ref().ok().filter(|_| !actions.is_empty()) else {
             let reason = Reason::plain(NOT_UNDERSTOOD, "no action applies to the resource's type");
             let (_, record) = self.deny_unfit(&snapshot, &caller, &asked.question, reason, &remarks, started_us)?;
-            snapshot.state.log.append(vec![record]).await?;
+            self.keep_one(&snapshot.state, record).await?;
             return Ok(Searched::nothing());
         };
         let (mut page, mut records, mut judged) = (Searched::nothing(), Vec::new(), place);
@@ -74,7 +74,7 @@ impl App {
             page.next = Some(snapshot.cursor(judged));
         }
         if !records.is_empty() {
-            snapshot.state.log.append(records).await?;
+            self.keep_all(&snapshot.state, records).await?;
         }
         Ok(page)
     }

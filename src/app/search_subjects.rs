@@ -91,7 +91,7 @@ impl App {
                 let nobody = Err(reason.clone());
                 let (_, record) =
                     self.deny_unfit(&snapshot, &nobody, &asked.question, *reason, &remarks, started_us)?;
-                snapshot.state.log.append(vec![record]).await?;
+                self.keep_one(&snapshot.state, record).await?;
                 return Ok(Searched::nothing());
             }
         };
@@ -127,7 +127,7 @@ impl App {
             let records = records?;
             work = done;
             if !records.is_empty() {
-                work.snapshot.state.log.append(records).await?;
+                work.app.keep_all(&work.snapshot.state, records).await?;
             }
             if work.is_page_over() {
                 return Ok(work.end(is_first));

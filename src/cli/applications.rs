@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use prost_types::Timestamp;
-use tonic::transport::Channel;
 
 use super::{
     Outcome,
@@ -15,7 +14,7 @@ use super::{
     json,
     parse::{self, Named, wire_values},
     render::{Form, Screen, counted, note, plain},
-    target::{MESSAGE_BYTES_MAX, Target, failed},
+    target::{MESSAGE_BYTES_MAX, PolicyChannel, Target, failed},
 };
 use crate::{
     app::ports::Clock as _,
@@ -181,7 +180,10 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
 }
 
 /// The service's client, and the realm.
-async fn connect(target: &Target, environment: &Environment) -> Result<(ApplicationServiceClient<Channel>, String)> {
+async fn connect(
+    target: &Target,
+    environment: &Environment,
+) -> Result<(ApplicationServiceClient<PolicyChannel>, String)> {
     let channel = target.connect(environment).await?;
     let realm = target.realm(&channel).await?;
     Ok((ApplicationServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX), realm))

@@ -14,7 +14,13 @@ mod realms;
 mod system;
 mod witness;
 
-use std::{fs, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::oneshot;
@@ -22,7 +28,7 @@ use tokio::sync::oneshot;
 use self::finding::{Finding, State, as_json, show};
 use super::{
     Outcome,
-    render::{Form, Screen},
+    render::{Form, Screen, counted},
 };
 use crate::config::{Config, ConfigError, Environment, FILE_DEFAULT, Flags};
 
@@ -52,8 +58,9 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(arguments: Arguments, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     let Arguments { settings, output } = arguments;
+    let file = settings.config.clone().or_else(|| environment.get("HALLPASS_CONFIG").map(PathBuf::from));
     let findings = match read(&settings, environment)? {
-        Ok(config) => examine(config).await,
+        Ok(config) => examine(config, &file.unwrap_or_else(|| FILE_DEFAULT.into())).await,
         Err(error) => unreadable(&error),
     };
     match output {
@@ -83,11 +90,22 @@ fn unreadable(error: &ConfigError) -> Vec<Finding> {
     error.0.iter().map(finding).collect()
 }
 
+fn configuration(config: &Config, file: &Path) -> Finding {
+    let shown = if file.is_file() {
+        format!("`{}` can be read", file.display())
+    } else {
+        "no file, so defaults count".to_owned()
+    };
+    let realms = counted(config.realms.len() as u64, "realm", "realms");
+    Finding::fine("configuration", format!("{shown}; {realms}"))
+}
+
 type Looking = Pin<Box<dyn Future<Output = Vec<Finding>> + Send>>;
 
 /// Everything at once, each for as long as there is time.
-async fn examine(config: Config) -> Vec<Finding> {
-    let said = format!("{FILE_DEFAULT} or what stands in its place can be read, {} realms", config.realms.len());
+async fn examine(config: Config, file: &Path) -> Vec<Finding> {
+    let mut findings = vec![configuration(&config, file)];
+    findings.extend(files::of_configuration(file));
     let config = Arc::new(config);
     let checks: [(&'static str, Looking); 12] = [
         ("files", Box::pin(on_thread(&config, files::check))),
@@ -105,7 +123,6 @@ async fn examine(config: Config) -> Vec<Finding> {
     ];
     let until = tokio::time::Instant::now() + ALL_WITHIN;
     let looking = checks.map(|(name, looking)| tokio::spawn(async move { within(name, until, looking).await }));
-    let mut findings = vec![Finding::fine("configuration", said)];
     for looked in looking {
         findings.extend(looked.await.into_iter().flatten());
     }

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{ArgMatches, Command, FromArgMatches, error::Error as ClapError};
-use tonic::service::interceptor::InterceptedService;
 
 pub(super) use self::json::explanation as json;
 use self::tree::{Line, tree};
@@ -19,11 +18,11 @@ use super::{
     authorize::QuestionArguments,
     check, json as shown_json,
     render::{Form, Screen, Tone, plain},
-    target::{bearer, failed},
+    target::failed,
 };
 use crate::{
     app::authorize::Answer,
-    config::{Environment, Flags},
+    config::Environment,
     domain::{
         decide::decide,
         explain::explain,
@@ -50,12 +49,6 @@ enum Asked {
 /// Who asks for the explanation.
 #[derive(Debug, clap::Args)]
 struct KeyArguments {
-    /// The file with the caller's key, who may have decisions explained
-    #[arg(long, value_name = "FILE")]
-    #[arg(
-        help = "The file with the caller's key, who may have decisions explained [env: HALLPASS_TOKEN_FILE] [default: admin.token in the service's data folder]"
-    )]
-    key_file: Option<PathBuf>,
     /// The service's data folder, which has the local admin token [default: the `data_dir` of the configuration]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
@@ -139,13 +132,11 @@ async fn of_service(
     environment: &Environment,
 ) -> Result<AuthorizeResponse> {
     let (target, mut request) = question.read()?;
-    let KeyArguments { key_file, data_dir } = key;
-    let flags = Flags { config: target.config.clone(), data_dir, ..Flags::default() };
-    let bearer = bearer(key_file, "--key-file", &flags, environment)?;
-    let channel = target.connect(environment).await?;
+    let KeyArguments { data_dir } = key;
+    let channel = target.connect_as_log_reader("--key-file", data_dir, environment).await?;
     request.realm = target.realm_or_empty(&channel).await?;
     request.explain = ExplainLevel::Full.into();
-    let mut client = AuthorizationServiceClient::new(InterceptedService::new(channel, bearer));
+    let mut client = AuthorizationServiceClient::new(channel);
     Ok(client.authorize(request).await.map_err(|status| failed(&status))?.into_inner())
 }
 
@@ -174,7 +165,8 @@ fn of_case(folder: &Path, case: &str) -> Result<AuthorizeResponse> {
         bail!("`{file}` has no case `{name}` that can be asked; there are: {}", names.join("; "));
     };
     let (decision_id, data_revision) = (DecisionId(0), Revision::default());
-    let answer = Answer { decision, decision_id, data_revision, explanation: Some(Box::new(explanation)) };
+    let explanation = Some(Box::new(explanation));
+    let answer = Answer { decision, decision_id, data_revision, principal: None, explanation };
     // Nobody kept it, so it has no id.
     Ok(AuthorizeResponse { decision_id: String::new(), ..wire_answer(answer) })
 }

@@ -31,7 +31,9 @@ mod reload;
 mod render;
 mod report;
 mod revocations;
+mod route;
 mod search;
+mod secure;
 mod serve;
 mod target;
 mod test;
@@ -71,6 +73,8 @@ enum Verb {
     Test(test::Arguments),
     /// Shows who may do what with which kind of resource
     Matrix(matrix::Arguments),
+    /// Shows which operation, action and resource a request over HTTP asks for; exit code 0 is one, 1 is none
+    Route(route::Arguments),
     /// Proves what holds for every request: policies never fail, invariants hold, a change allows nothing new
     Prove(prove::Arguments),
     /// Shows what a candidate set of policies would have made of logged decisions
@@ -164,6 +168,7 @@ fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result
         Verb::Fmt(arguments) => fmt::run(&arguments, screen),
         Verb::Test(arguments) => test::run(&arguments, screen),
         Verb::Matrix(arguments) => matrix::run(&arguments, screen),
+        Verb::Route(arguments) => route::run(&arguments, screen),
         Verb::Prove(arguments) => on_runtime(prove::run(arguments, environment, screen)),
         Verb::Replay(arguments) => on_runtime(decisions::candidate::run(*arguments, environment, screen)),
         Verb::Reload(arguments) => on_runtime(reload::run(arguments, environment, screen)),

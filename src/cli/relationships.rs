@@ -210,11 +210,11 @@ async fn import_here(
     data_dir: String,
     environment: &Environment,
 ) -> Result<(ImportSummary, Report)> {
-    let flags = Flags { config: target.config.clone(), data_dir: Some(data_dir), ..Flags::default() };
+    let flags = Flags { config: target.config(), data_dir: Some(data_dir), ..Flags::default() };
     let service = Service::open(&Config::load(&flags, environment)?).await?;
     let mut names = service.app().realms().map(|realm| realm.name.to_string());
-    let realm = match (&target.realm, names.next(), names.next()) {
-        (Some(realm), ..) => realm.clone(),
+    let realm = match (target.named(), names.next(), names.next()) {
+        (Some(realm), ..) => realm.to_owned(),
         (None, Some(only), None) => only,
         (None, ..) => return Err(anyhow!("there are several realms; choose one with --realm")),
     };

@@ -2,13 +2,12 @@
 
 use anyhow::{Context as _, Result};
 use prost_types::Timestamp;
-use tonic::transport::Channel;
 
 use super::{
     Outcome, json,
     parse::{self, time},
     render::{Form, Screen, plain},
-    target::{MESSAGE_BYTES_MAX, Target, failed},
+    target::{MESSAGE_BYTES_MAX, PolicyChannel, Target, failed},
 };
 use crate::{
     app::ports::Clock as _,
@@ -109,7 +108,10 @@ pub(super) async fn run(verb: Verb, environment: &Environment, screen: &mut Scre
 }
 
 /// The service's client, and the realm.
-async fn connect(target: &Target, environment: &Environment) -> Result<(RevocationServiceClient<Channel>, String)> {
+async fn connect(
+    target: &Target,
+    environment: &Environment,
+) -> Result<(RevocationServiceClient<PolicyChannel>, String)> {
     let channel = target.connect(environment).await?;
     let realm = target.realm(&channel).await?;
     Ok((RevocationServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX), realm))

@@ -14,9 +14,9 @@ use crate::{
 const NOTES: &str = "\
 Every setting can stand in the configuration file, in a variable such as HALLPASS_DATA_DIR, or in a flag; the later one
 counts. Once requests are taken, standard output has one line: listening on ADDRESS, and a second one if HTTP is spoken:
-listening on http://ADDRESS. SIGTERM and SIGINT stop the service after the requests in flight. SIGHUP takes the files of
-all realms as they are now, as a change of the files does by itself within two looks (--watch); files with faults are
-refused and the last good ones go on deciding. The configuration itself is read at the start alone.";
+listening on http://ADDRESS, or https://ADDRESS with TLS. SIGTERM and SIGINT stop the service after the requests in flight. SIGHUP takes the files of
+all realms, and the certificates of the listeners, as they are now, as a change of the files does by itself within two
+looks (--watch; [tls] watch); files with faults are refused and the last good ones stay. The configuration itself is read at the start alone.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
@@ -33,14 +33,18 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     let mut interrupted = signal(SignalKind::interrupt()).context("signals cannot be received")?;
     let mut hung_up = signal(SignalKind::hangup()).context("signals cannot be received")?;
     let mut running = server::start(config).await?;
-    let http = running.http_address().map(|address| format!("listening on http://{address}\n")).unwrap_or_default();
+    let scheme = if running.certificates().is_some() { "https" } else { "http" };
+    let http = running.http_address().map(|address| format!("listening on {scheme}://{address}\n")).unwrap_or_default();
     // Both lines in one go: who waits for the first one need not stay to read the second.
     screen.out().write_all(format!("listening on {}\n{http}", running.grpc_address()).as_bytes())?;
     screen.out().flush()?;
     notify::tell(notify::READY, environment);
-    let app = Arc::clone(running.app());
+    let (app, certificates) = (Arc::clone(running.app()), running.certificates().cloned());
     let reloading = async move {
         while hung_up.recv().await.is_some() {
+            if let Some(certificates) = &certificates {
+                Arc::clone(certificates).look().await;
+            }
             app.reload_all().await;
         }
         std::future::pending::<()>().await;

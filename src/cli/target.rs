@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,6 +19,7 @@ use tonic::{
 };
 use tonic_types::StatusExt as _;
 
+use super::secure::{self, TlsFlags};
 use crate::{
     config::{Config, Environment, Flags},
     proto::v1::{ListRealmsRequest, policy_service_client::PolicyServiceClient},
@@ -31,8 +33,8 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Which service to speak to, and which of its realms.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Target {
-    /// Where the service listens [default: the `grpc_address` of the configuration]
+pub(super) struct Place {
+    /// Where the service listens; https:// for one with TLS [default: the `grpc_address` of the configuration]
     #[arg(long, value_name = "URL")]
     pub(super) address: Option<String>,
     /// The realm; not needed when the service has only one
@@ -44,9 +46,11 @@ pub(super) struct Target {
         help = "The configuration file that says where the service listens [env: HALLPASS_CONFIG] [default: hallpass.toml]"
     )]
     pub(super) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) tls: TlsFlags,
 }
 
-impl Target {
+impl Place {
     /// Connects to the service.
     pub(super) async fn connect(&self, environment: &Environment) -> Result<Channel> {
         let url = match &self.address {
@@ -54,15 +58,23 @@ impl Target {
             Some(address) => format!("http://{address}"),
             None => {
                 let flags = Flags { config: self.config.clone(), ..Flags::default() };
-                format!("http://{}", Config::load(&flags, environment)?.grpc_address)
+                own_url(&Config::load(&flags, environment)?)
             }
         };
-        let endpoint = Endpoint::from_shared(url.clone())
-            .with_context(|| format!("`{url}` is no address; expected for example 127.0.0.1:50051"))?;
-        if endpoint.uri().scheme_str() != Some("http") {
-            bail!("`{url}` asks for TLS, which the service does not offer; expected http://");
-        }
-        let connected = endpoint.connect_timeout(CONNECT_WAIT).tcp_nodelay(true).connect().await;
+        let no_address = || format!("`{url}` is no address; expected for example 127.0.0.1:50051");
+        let endpoint = Endpoint::from_shared(url.clone()).with_context(no_address)?;
+        let endpoint = endpoint.connect_timeout(CONNECT_WAIT).tcp_nodelay(true);
+        let connected = match endpoint.uri().scheme_str() {
+            Some("http") => endpoint.connect().await,
+            Some("https") => {
+                let connector = self.tls.connector(environment, b"h2")?;
+                let origin = endpoint.uri().clone();
+                // The library is given what it needs no TLS of its own for.
+                let plain = Endpoint::from_shared(url.replacen("https://", "http://", 1)).with_context(no_address)?;
+                secure::channel(connector, plain.origin(origin).connect_timeout(CONNECT_WAIT)).await
+            }
+            _ => bail!("`{url}` is no address of a service; expected http:// or https://"),
+        };
         connected.map_err(|error| {
             let cause = anyhow!(innermost(&error));
             cause.context(format!(
@@ -70,18 +82,68 @@ impl Target {
             ))
         })
     }
+}
+
+/// Where a service of this configuration is reached from its own machine.
+fn own_url(config: &Config) -> String {
+    let mut address = config.grpc_address;
+    if address.ip().is_unspecified() {
+        let own = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(own);
+    }
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
+/// The running service, and the key that it is shown if one is named.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Target {
+    #[command(flatten)]
+    place: Place,
+    /// The file with the caller's key.
+    #[arg(long, value_name = "FILE")]
+    #[arg(help = "The file with the caller's key, where the service takes one [env: HALLPASS_TOKEN_FILE]")]
+    pub(super) key_file: Option<PathBuf>,
+}
+
+impl Target {
+    /// The realm that was named.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.place.realm.as_deref()
+    }
+
+    /// The configuration file that was named.
+    pub(super) fn config(&self) -> Option<PathBuf> {
+        self.place.config.clone()
+    }
+
+    /// The same as who may read the log: with the key that is named, or else with the local admin token.
+    pub(super) async fn connect_as_log_reader(
+        &self,
+        flag: &str,
+        data_dir: Option<String>,
+        environment: &Environment,
+    ) -> Result<LogChannel> {
+        let shown = shown_to_log(&self.place, self.key_file.as_deref(), flag, data_dir, environment)?;
+        Ok(InterceptedService::new(self.place.connect(environment).await?, shown))
+    }
+
+    /// Reads the key, if one is named, and connects to the service.
+    pub(super) async fn connect(&self, environment: &Environment) -> Result<PolicyChannel> {
+        shown_to(&self.place, self.key_file.as_deref(), environment).await
+    }
 
     /// The realm that was named, or else the service's only one.
-    pub(super) async fn realm(&self, channel: &Channel) -> Result<String> {
-        match &self.realm {
+    pub(super) async fn realm(&self, channel: &PolicyChannel) -> Result<String> {
+        match &self.place.realm {
             Some(realm) => Ok(realm.clone()),
             None => only(&realms(channel.clone()).await?),
         }
     }
 
     /// The realm that was named, or else the service's only one; empty when the token's issuer has to say.
-    pub(super) async fn realm_or_empty(&self, channel: &Channel) -> Result<String> {
-        match &self.realm {
+    pub(super) async fn realm_or_empty(&self, channel: &PolicyChannel) -> Result<String> {
+        match &self.place.realm {
             Some(realm) => Ok(realm.clone()),
             None => match realms(channel.clone()).await?.as_slice() {
                 [only] => Ok(only.clone()),
@@ -95,7 +157,7 @@ impl Target {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct LogTarget {
     #[command(flatten)]
-    target: Target,
+    target: Place,
     /// The file with the caller's key.
     #[arg(long, value_name = "FILE")]
     #[arg(
@@ -107,14 +169,15 @@ pub(super) struct LogTarget {
     data_dir: Option<String>,
 }
 
-/// A connection whose every call shows the caller's key.
-pub(super) type LogChannel = InterceptedService<Channel, Bearer>;
+/// A connection whose every call shows the caller's key; without one its certificate says who calls.
+pub(super) type LogChannel = PolicyChannel;
 
 impl LogTarget {
     /// Reads the key and connects to the service.
     pub(super) async fn connect(&self, environment: &Environment) -> Result<LogChannel> {
-        let bearer = self.bearer(environment)?;
-        Ok(InterceptedService::new(self.target.connect(environment).await?, bearer))
+        let shown =
+            shown_to_log(&self.target, self.token_file.as_deref(), "--token-file", self.data_dir.clone(), environment)?;
+        Ok(InterceptedService::new(self.target.connect(environment).await?, shown))
     }
 
     /// The realm that was named, or else the service's only one.
@@ -124,17 +187,27 @@ impl LogTarget {
             None => only(&realms(channel.clone()).await?),
         }
     }
-
-    fn bearer(&self, environment: &Environment) -> Result<Bearer> {
-        let (config, data_dir) = (self.target.config.clone(), self.data_dir.clone());
-        let flags = Flags { config, data_dir, ..Flags::default() };
-        bearer(self.token_file.clone(), "--token-file", &flags, environment)
-    }
 }
 
-/// The caller's key: of the file that is named, by the flag or by the environment, or else the local admin token.
-pub(super) fn bearer(named: Option<PathBuf>, flag: &str, flags: &Flags, environment: &Environment) -> Result<Bearer> {
-    let named = named.or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
+/// What a reader of the log shows beside its certificate: the key in the file that is named, or else the local admin token,
+/// unless there is a certificate.
+fn shown_to_log(
+    place: &Place,
+    key_file: Option<&Path>,
+    flag: &str,
+    data_dir: Option<String>,
+    environment: &Environment,
+) -> Result<Shown> {
+    let named = key_file.map(Path::to_owned).or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
+    if named.is_none() && place.tls.has_certificate(environment) {
+        return Ok(Shown(None));
+    }
+    let flags = Flags { config: place.config.clone(), data_dir, ..Flags::default() };
+    bearer(named, flag, &flags, environment).map(|bearer| Shown(Some(bearer)))
+}
+
+/// The caller's key: of the file that is named, or else the local admin token.
+fn bearer(named: Option<PathBuf>, flag: &str, flags: &Flags, environment: &Environment) -> Result<Bearer> {
     let path = if let Some(path) = &named {
         path.clone()
     } else {
@@ -165,7 +238,7 @@ fn read_key(path: &Path) -> Result<Bearer> {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PolicyTarget {
     #[command(flatten)]
-    target: Target,
+    target: Place,
     /// The file with the caller's key, where the service knows callers.
     #[arg(long, value_name = "FILE")]
     #[arg(
@@ -180,9 +253,7 @@ pub(super) type PolicyChannel = InterceptedService<Channel, Shown>;
 impl PolicyTarget {
     /// Reads the key, if one is named, and connects to the service.
     pub(super) async fn connect(&self, environment: &Environment) -> Result<PolicyChannel> {
-        let named = self.token_file.clone().or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
-        let key = named.as_deref().map(read_key).transpose()?;
-        Ok(InterceptedService::new(self.target.connect(environment).await?, Shown(key)))
+        shown_to(&self.target, self.token_file.as_deref(), environment).await
     }
 
     /// The realm that was named, or else the service's only one.
@@ -197,6 +268,13 @@ impl PolicyTarget {
     pub(super) fn named(&self) -> Option<&str> {
         self.target.realm.as_deref()
     }
+}
+
+/// Connects to a service that is shown the key in this file, or in the one that the environment names.
+async fn shown_to(place: &Place, key_file: Option<&Path>, environment: &Environment) -> Result<PolicyChannel> {
+    let named = key_file.map(Path::to_owned).or_else(|| environment.get("HALLPASS_TOKEN_FILE").map(PathBuf::from));
+    let key = named.as_deref().map(read_key).transpose()?;
+    Ok(InterceptedService::new(place.connect(environment).await?, Shown(key)))
 }
 
 /// Adds a caller's key to every call, if there is one.

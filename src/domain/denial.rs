@@ -50,12 +50,14 @@ pub(super) fn render(realm: &Realm, asked: Option<Asked<'_>>, explained: Option<
 pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &Explained, details: &Details) -> Denial {
     let Explained { reason, strategies, template, obligations: _ } = explained;
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
-    // What is refused before it is a question is refused for its token.
+    let is_of_route = reason.code.starts_with("ROUTE_");
+    // What is refused before it is a question is refused for its token, unless for its path.
     let of_token = || if asked.is_none() { find("TOKEN") } else { None };
+    let of_all = || if is_of_route { None } else { of_token().or_else(|| find("default")) };
     let named = template.as_deref().and_then(find);
     let own = named.or_else(|| find(&reason.code));
-    let Some(template) = own.or_else(of_token).or_else(|| find("default")) else {
-        let status = if asked.is_none() { status_of_token(&reason.code).unwrap_or(401) } else { 403 };
+    let Some(template) = own.or_else(of_all) else {
+        let status = if asked.is_none() { status_of_request(&reason.code).unwrap_or(401) } else { 403 };
         return Denial {
             status,
             title: reason.code.to_string(),
@@ -80,7 +82,7 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
     let is_many = reason.subjects.len() > 1 || details.iter().any(names_many);
     let detail = detail_many.as_ref().filter(|_| is_many).unwrap_or(detail);
     let errors = errors_many.as_ref().filter(|_| is_many).unwrap_or(errors);
-    let unlike_others = if own.is_none() && asked.is_none() { status_of_token(&reason.code) } else { None };
+    let unlike_others = if own.is_none() && asked.is_none() { status_of_request(&reason.code) } else { None };
     Denial {
         status: unlike_others.unwrap_or(*status),
         problem_type: problem_type.to_string(),
@@ -97,9 +99,14 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
 }
 
 /// The status of a refusal for which the realm has no words of its own, where it is another than that of bad tokens: a
-/// request that is malformed (RFC 6750 section 3.1, `invalid_request`).
-fn status_of_token(code: &str) -> Option<u16> {
-    (code == "TOKEN_AMBIGUOUS").then_some(400)
+/// request that is malformed (RFC 6750 section 3.1, `invalid_request`), or that no route fits. That there is no such path is
+/// not told.
+fn status_of_request(code: &str) -> Option<u16> {
+    match code {
+        "ROUTE_UNKNOWN" => Some(403),
+        "TOKEN_AMBIGUOUS" | "ROUTE_AMBIGUOUS" | "ROUTE_TOKEN_IN_QUERY" | "ROUTE_VALUE_INVALID" => Some(400),
+        _ => None,
+    }
 }
 
 struct Filler<'a> {

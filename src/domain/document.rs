@@ -93,6 +93,11 @@ impl<'a> Table<'a> {
         self.faults.add(Some(value.map_or(self.span.clone(), |(_, value)| value.span())), message);
     }
 
+    /// A fault at one of its values, or at this table, for whatever is found only after the document was read.
+    pub(crate) fn unnoted_fault(&self, key: &str, message: impl Into<String>) -> Fault {
+        Fault::at(self.faults.file, self.faults.content, Some(self.place(key)), message)
+    }
+
     /// Where a value stands, for a fault that only shows beside other tables; the table itself if it has none.
     pub(crate) fn place(&self, key: &str) -> Range<usize> {
         let value = self.entries.iter().find(|(name, _)| name.get_ref() == key);

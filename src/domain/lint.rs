@@ -93,6 +93,7 @@ fn of_realm(realm: &Realm, files: &[SourceFile]) -> Vec<Found> {
     found.extend(conditions::check(realm));
     let whole = grants::check(realm).into_iter().chain(unused::check(realm, files));
     let profiles = realm.warnings().iter().map(|fault| fault.clone().coded(Code::InvalidProfile));
-    found.extend(whole.chain(profiles).map(|fault| (None, fault)));
+    let routes = realm.routes.iter().flat_map(|routes| routes.warnings.iter().cloned());
+    found.extend(whole.chain(profiles).chain(routes).map(|fault| (None, fault)));
     found
 }

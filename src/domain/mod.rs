@@ -27,6 +27,7 @@ pub mod profile;
 pub mod realm;
 pub mod realm_file;
 pub mod resource_type;
+pub mod route;
 pub mod schema;
 pub mod template;
 pub mod variant;

@@ -32,6 +32,7 @@ use super::{
     realm_file::{RealmFile, settings_for},
     record_mapping::Relations,
     resource_type::{self, ResourceTypes},
+    route::{self, Routes},
     schema::{AttributeType, RealmSchema},
     value::Value,
     variant,
@@ -57,6 +58,8 @@ pub struct Realm {
     pub grants: Option<Grants>,
     /// The profiles, where the realm has them.
     pub profiles: Option<Profiles>,
+    /// The routes of the API that gateways ask about, where the realm has them.
+    pub routes: Option<Arc<Routes>>,
     /// The digest of the files and the name of the variant.
     pub version: PolicyVersion,
     /// The variant of the files that this is; `None` for the files as they stand.
@@ -145,6 +148,9 @@ impl Realm {
             let parts = Parts { files, path: REALM_FILE, file, schema, relations, resource_types, cedar_types };
             derived::compile(&parts).map_err(&mut keep).ok()
         });
+        let routes = typed.zip(schema.as_ref()).and_then(|((file, types), schema)| {
+            route::compile(&route::Parts { files, path: REALM_FILE, file, schema, types }).map_err(&mut keep).ok()
+        });
         faults.extend(cross_check(file.as_ref(), relations.as_ref(), schema.as_ref()));
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
@@ -157,7 +163,9 @@ impl Realm {
             faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
             faults.extend(file.iter().flat_map(|file| authzen::check(files, file, schema, types)));
         }
-        let (Some(profiles), Some(grants), Some(aliases), Some(derived)) = (profiles, grants, aliases, derived) else {
+        let (Some(profiles), Some(grants), Some(aliases), Some(derived), Some(routes)) =
+            (profiles, grants, aliases, derived, routes)
+        else {
             return Err(in_order(with_places(faults, files)));
         };
         let (Some(file), Some(relations), Some(schema), Some(policies), Some(resource_types), true) =
@@ -184,6 +192,7 @@ impl Realm {
             resource_types,
             grants,
             profiles,
+            routes: routes.map(Arc::new),
         };
         let moot = moot_strategies(&realm);
         if moot.is_empty() { Ok(realm) } else { Err(in_order(with_places(moot, files))) }

@@ -13,6 +13,7 @@ mod principal;
 mod profiles;
 mod reasons;
 mod resources;
+mod routes;
 mod settings;
 mod token_info;
 mod token_rules;
@@ -36,6 +37,7 @@ pub use {
     profiles::{ExcludedChildren, HeaderForm, InvalidProfiles, MissingProfiles, ProfileSettings},
     reasons::{MissingPeople, NamedSubjects, ReasonSettings},
     resources::{CommonSubject, ResourceSettings},
+    routes::{Mapping, QUERY_TOKEN, RouteSettings, Words},
     settings::SETTINGS,
     token_info::TokenInfoSettings,
     trusted::{Trusted, TrustedList},
@@ -78,6 +80,8 @@ pub struct RealmFile {
     pub token_info: Option<TokenInfoSettings>,
     /// How applications get tokens over HTTP, where the realm issues them.
     pub oauth_token: Option<OauthTokenSettings>,
+    /// What requests of HTTP ask for, where gateways ask about them.
+    pub routes: Option<RouteSettings>,
     /// How questions of AuthZEN are understood, where the realm takes them.
     pub authzen: Option<AuthzenSettings>,
 }
@@ -112,6 +116,7 @@ impl RealmFile {
             let attributes: Vec<_> = attributes.map(|mapping| Arc::clone(&mapping.attribute)).collect();
             let token_info = root.table("token_info", |table| token_info::read(table, &attributes));
             let oauth_token = root.table("oauth_token", |table| oauth_token::read(table, &attributes));
+            let routes = root.table("routes", routes::read_routes);
             let entity = principal.as_ref().map(|principal| &principal.entity);
             let authzen = root.table("authzen", |table| authzen::read(table, entity));
             Some(Self {
@@ -132,6 +137,7 @@ impl RealmFile {
                 denial_lists,
                 token_info: token_info.flatten(),
                 oauth_token,
+                routes,
                 authzen: authzen.flatten(),
             })
         })?;
@@ -176,7 +182,7 @@ separator = ","
             [
                 "1: `title` is missing, expected a string",
                 "6: `other` is none of the principal's attributes",
-                "2: unknown key `titel`, expected one of actions, authzen, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, settings, title, token_info, trusted",
+                "2: unknown key `titel`, expected one of actions, authzen, context, denial_lists, denials, grants, issuers, oauth_token, obligations, principal, profiles, reasons, resources, routes, settings, title, token_info, trusted",
             ]
         );
     }

@@ -190,10 +190,14 @@ pub fn with_known<'q>(
     let is_looked_at = believed == Believed::Stored || resource_type.subjects.iter().any(|subject| subject.is_stored);
     let own = realm.relations.entity_id(&item.entity, &question.resource_id).ok();
     let Some(own) = own.filter(|own| is_looked_at && !own.id.is_empty()) else { return Ok(Cow::Borrowed(question)) };
+    let node = graph.node(&own.entity_type, &own.id);
+    let said = node.and_then(|node| graph.facts(node)).map(|said| said.facts.as_slice()).unwrap_or_default();
+    if !item.facts.iter().all(|fact| said.contains(fact)) {
+        return Ok(Cow::Borrowed(question));
+    }
     let known = known_values(graph, item, resource_type, &own)?;
     let mut question = question.clone();
-    let is_known = || graph.node(&own.entity_type, &own.id).is_some_and(|node| graph.is_known(node));
-    if believed == Believed::Stored && is_known() {
+    if believed == Believed::Stored && node.is_some_and(|node| graph.is_known(node)) {
         let sent = question.attributes.unwrap_or_default();
         let is_stored = |name: &Arc<str>| known.iter().any(|(path, _)| path == name);
         let sent =

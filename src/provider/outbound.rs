@@ -275,9 +275,14 @@ fn causes(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
+    use std::sync::Mutex;
 
     use super::*;
+    use crate::app::ports::trace::{SampleRatio, Span, SpanKind, SpanSink, Tracer, Watched, watched};
+    use crate::domain::traceparent::Traceparent;
+    use crate::provider::clock::FixedClock;
 
     #[tokio::test]
     async fn a_server_that_never_answers_is_given_up() {
@@ -286,6 +291,63 @@ mod tests {
         let outbound = Outbound::new(&Servers::default(), Duration::from_millis(20));
         let fault = outbound.get(&url, "the page", "text/html", 1).await.unwrap_err();
         assert!(fault.contains("timed out"), "{fault}");
+    }
+
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<Vec<Span>>);
+
+    impl SpanSink for Kept {
+        fn take(&self, span: Span) {
+            self.0.lock().unwrap().push(span);
+        }
+    }
+
+    /// Answers one request with a status, and hands on what it was asked.
+    fn server(status: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/secret-path?key=secret-query", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend_from_slice(&byte);
+            }
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}").unwrap();
+            String::from_utf8(head).unwrap()
+        });
+        (url, answering)
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_a_traced_request_is_part_of_its_trace_without_the_url() {
+        for (status, is_good) in [("200 OK", true), ("503 No", false)] {
+            let kept = Arc::new(Kept::default());
+            let tracer = Tracer::new(Arc::clone(&kept) as _, Arc::new(FixedClock::at_us(7)), SampleRatio::NONE);
+            let parent = Traceparent { trace_id: 0xab, span_id: 0xcd, is_sampled: true };
+            let request = Watched::new("r".into(), Arc::new(tracer).begin(Some(parent)));
+            let (url, answering) = server(status);
+            let outbound = Outbound::new(&Servers::default(), TIMEOUT);
+            let asking = outbound.get(&url, "the key set", "application/json", 64);
+            assert_eq!(watched(Arc::new(request), asking).await.is_ok(), is_good);
+            let spans = kept.0.lock().unwrap().clone();
+            let [span] = &spans[..] else { panic!("{spans:?}") };
+            assert_eq!((span.trace_id, span.kind, &*span.name), (0xab, SpanKind::Client, "GET the key set"));
+            assert_eq!(span.error.as_deref(), (!is_good).then_some("503"));
+            let told = Traceparent { span_id: span.span_id, ..parent };
+            assert!(answering.join().unwrap().contains(&format!("traceparent: {told}\r\n")));
+            let shown = format!("{span:?}");
+            assert!(shown.contains("127.0.0.1") && !shown.contains("secret"), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_no_request_names_no_trace() {
+        let (url, answering) = server("200 OK");
+        let outbound = Outbound::new(&Servers::default(), TIMEOUT);
+        outbound.get(&url, "the key set", "application/json", 64).await.unwrap();
+        assert!(!answering.join().unwrap().contains("traceparent"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use crate::{
-    app::ports::{Introspected, IntrospectionError, KeyError, KeySource, TokenIntrospector},
+    app::ports::{Introspected, IntrospectionError, IssuerKeys, KeyError, KeySource, TokenIntrospector},
     domain::{id::RealmName, issuer::Issuer, key_set::KeySet},
     provider::{introspection::Introspectors, jwks::Jwks},
 };
@@ -24,6 +24,10 @@ pub(crate) struct RealmKeys {
 impl KeySource for RealmKeys {
     async fn keys(&self, realm: &RealmName, issuer: &str, kid: Option<&str>) -> Result<Arc<KeySet>, KeyError> {
         self.jwks.keys(realm, issuer, kid).await
+    }
+
+    fn at_hand(&self) -> Vec<IssuerKeys> {
+        self.jwks.at_hand()
     }
 
     fn set_issuers(&self, realm: &RealmName, issuers: &[Issuer]) {

@@ -5,16 +5,18 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::Routes, transport::Server};
 
 use super::observing::Observing;
 use crate::{
     app::App,
-    config::Config,
-    transport::{grpc, http},
+    config::{Config, ConfigError},
+    provider::clock::SystemClock,
+    transport::{
+        envoy, grpc, http,
+        layer::caller::WithCaller,
+        listener::{Acceptor, Certificates, Limits, Protocol, Security},
+    },
 };
 
 /// The most requests that one connection may have in flight. A client may take all of them back at once, as one does
@@ -32,6 +34,7 @@ const PING_AFTER: Duration = Duration::from_secs(60);
 pub(super) struct Bound {
     grpc: (TcpListener, SocketAddr),
     http: Option<(TcpListener, SocketAddr)>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// The listeners at work.
@@ -45,6 +48,8 @@ pub(super) struct Listening {
     pub(super) grpc: JoinHandle<Result<(), tonic::transport::Error>>,
     /// The HTTP listener.
     pub(super) http: Option<Http>,
+    /// The certificates of both, if they have TLS.
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 /// The HTTP listener at work.
@@ -56,17 +61,33 @@ pub(super) struct Http {
     pub(super) serving: JoinHandle<()>,
 }
 
-/// Takes the ports.
+/// Reads the certificates and takes the ports.
 ///
 /// # Errors
-/// A port that is in use.
+/// Certificates that cannot be used, a port that is in use.
 pub(super) async fn bind(config: &Config) -> Result<Bound> {
+    let certificates = certificates(config).await?;
     let grpc = listen(config.grpc_address, "--grpc-address").await?;
     let http = match config.http_address {
         Some(address) => Some(listen(address, "--http-address").await?),
         None => None,
     };
-    Ok(Bound { grpc, http })
+    Ok(Bound { grpc, http, certificates })
+}
+
+/// The certificates of the listeners, if they have TLS.
+async fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let options = tls.options.clone();
+    let opened = tokio::task::spawn_blocking(move || Certificates::open(options, Arc::new(SystemClock))).await;
+    let opened = opened.context("the reading of the certificates was cut off")?;
+    let faults = |faults: Vec<_>| ConfigError(faults.iter().map(|fault| tls.fault(fault)).collect());
+    Ok(Some(Arc::new(opened.map_err(faults)?)))
+}
+
+/// How a listener's connections are secured.
+fn security(certificates: Option<&Arc<Certificates>>, protocol: Protocol) -> Security {
+    certificates.map_or(Security::Plain, |certificates| Security::Tls(Arc::clone(certificates), protocol))
 }
 
 impl Bound {
@@ -82,10 +103,11 @@ impl Bound {
         observing: &Observing,
         accepting: &CancellationToken,
     ) -> Result<Listening> {
-        let Self { grpc: (listener, grpc_address), http } = self;
+        let Self { grpc: (listener, grpc_address), http, certificates } = self;
         let options = grpc::Options { message_bytes_max: config.message_bytes_max };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
         let services = routes.clone();
+        let routes = with_envoy(routes, app, config)?;
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_MAX)
             .http2_max_pending_accept_reset_streams(Some(STREAMS_MAX as usize))
@@ -94,23 +116,46 @@ impl Bound {
             .initial_stream_window_size(1024 * 1024)
             .initial_connection_window_size(4 * 1024 * 1024)
             .layer(observing.grpc(grpc_address))
+            .layer(WithCaller::new(Arc::clone(app)))
             .add_routes(extra(routes))
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                Acceptor::start(listener, security(certificates.as_ref(), Protocol::Http2), Limits::default()),
                 accepting.clone().cancelled_owned(),
             );
         let http = http.map(|(listener, address)| {
             let limits = http::Limits::default();
-            let public_url = config.public_url.as_deref().map_or_else(|| format!("http://{address}"), str::to_owned);
+            let scheme = if certificates.is_some() { "https" } else { "http" };
+            let public_url =
+                config.public_url.as_deref().map_or_else(|| format!("{scheme}://{address}"), str::to_owned);
             let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
-            let routes = routes.merge(http::json::routes(services, limits)).layer(observing.http(address));
-            let serving = tokio::spawn(http::serve(listener, routes, limits, accepting.clone()));
+            let routes = routes.merge(http::json::routes(services, limits)).layer(WithCaller::new(Arc::clone(app)));
+            let routes = routes.layer(observing.http(address));
+            let security = security(certificates.as_ref(), Protocol::Http1);
+            let places = Limits { connections_max: limits.connections_max, ..Limits::default() };
+            let connections = Acceptor::start(listener, security, places);
+            let serving = tokio::spawn(http::serve(connections, routes, limits, accepting.clone()));
             tracing::info!(http_address = %address, "taking requests over HTTP");
             anyhow::Ok(Http { address, serving })
         });
         let http = http.transpose()?;
-        Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http })
+        Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http, certificates })
     }
+}
+
+/// The routes with those of Envoy, where the deployment or a realm says something of them.
+fn with_envoy(routes: Routes, app: &Arc<App>, config: &Config) -> Result<Routes> {
+    let has_routes = app.realms().any(|realm| realm.policies().realm.routes.is_some());
+    if config.envoy.is_none() && !has_routes {
+        return Ok(routes);
+    }
+    let options = config.envoy.clone().unwrap_or_default();
+    if let Some(name) = &options.realm {
+        app.realm(name).with_context(|| format!("`envoy.realm` is `{name}`"))?;
+    }
+    if options.is_dry_run {
+        tracing::warn!("`envoy.dry_run` is set: requests that are denied pass all the same");
+    }
+    Ok(routes.add_service(envoy::service(Arc::clone(app), options, config.message_bytes_max)))
 }
 
 async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr)> {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::Result;
 
 use crate::{
-    app::ports::{Clock, trace::Tracer},
+    app::ports::{Clock, meter::Meter, trace::Tracer},
     config::Config,
     proto::{ENVOY_DESCRIPTOR_SET, FILE_DESCRIPTOR_SET},
     provider::clock::SystemClock,
@@ -41,14 +41,15 @@ pub(super) struct Observing {
     tracer: Option<Arc<Tracer>>,
     methods: Methods,
     words: PathWords,
+    meter: Arc<dyn Meter>,
 }
 
 impl Observing {
-    /// Begins to hand traces on, if that is configured.
+    /// Begins to hand traces on, if that is configured. `meter` counts calls.
     ///
     /// # Errors
     /// Certificates of the collector's authorities that cannot be read.
-    pub(super) fn start(config: &Config) -> Result<Self> {
+    pub(super) fn start(config: &Config, meter: Arc<dyn Meter>) -> Result<Self> {
         let traces = config.tracing.as_ref().map(Traces::start).transpose()?;
         let tracer = config.tracing.as_ref().zip(traces.as_ref()).map(|(options, traces)| {
             let sink = Arc::clone(traces.queue()) as Arc<_>;
@@ -62,7 +63,7 @@ impl Observing {
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
         let (methods, words) = (Methods::of(&sets), PathWords::of(&PATH_WORDS, &[FILE_DESCRIPTOR_SET]));
-        Ok(Self { traces, tracer, methods, words })
+        Ok(Self { traces, tracer, methods, words, meter })
     }
 
     /// What watches the gRPC listener with this address.
@@ -77,7 +78,8 @@ impl Observing {
 
     fn of(&self, spoken: Spoken, address: SocketAddr) -> Observed {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let called: Called = Arc::new(|_, _, _| ());
+        let meter = Arc::clone(&self.meter);
+        let called: Called = Arc::new(move |method, status, duration_us| meter.called(method, status, duration_us));
         Observed::new(spoken, Some(address), clock).telling(self.tracer.clone(), called)
     }
 

@@ -18,15 +18,17 @@ use super::{
 use crate::{
     app::{
         App,
-        caller::{self, CallerPolicies, Callers, KeyDigest},
+        allowance::{Allowance, Rates},
+        caller::{self, CallerPolicies, Callers, KeyDigest, Tokens},
         people::People,
         ports::archive::Archive,
-        ports::{BeforeGroup, Clock, DecisionLog as _, Stores},
+        ports::{BeforeGroup, Clock, DecisionLog as _, KeySource as _, Stores},
         realm_state::{Deployed, RealmState},
         token_cache::TokenCache,
     },
-    config::{Config, ConfigError, RealmConfig},
+    config::{Authentication, Config, ConfigError, RealmConfig},
     domain::{id::RealmName, pseudonym::PseudonymKey},
+    metrics,
     provider::{
         clock::SystemClock,
         introspection::Introspectors,
@@ -74,9 +76,16 @@ impl Service {
         let admin = KeyDigest::of(&key_file::load_or_create_text(&config.data_dir.join(ADMIN_TOKEN))?);
         let log_secret = key_file::load_or_create(&keys_folder(&config.data_dir)?.join("log.key"))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let meter = metrics::new();
         let tokens = Arc::new(TokenCache::new(config.tokens_cached_max));
         let verified = Arc::clone(&tokens);
-        let jwks = Arc::new(Jwks::new(Arc::clone(&clock), Box::new(move |realm| verified.drop_realm(realm))));
+        let callers_tokens = Tokens::default();
+        let of_callers = Arc::clone(callers_tokens.seen());
+        let rotated = move |realm: &RealmName| {
+            verified.drop_realm(realm);
+            of_callers.drop_realm(realm);
+        };
+        let jwks = Arc::new(Jwks::counted(Arc::clone(&clock), Box::new(rotated), Arc::clone(&meter)));
         let mut places: BTreeMap<_, _> = realms.iter().map(|realm| (realm.name.clone(), realm.place.clone())).collect();
         let folders: BTreeMap<_, _> =
             places.iter().map(|(name, place)| (name.clone(), place.folder().to_owned())).collect();
@@ -88,6 +97,7 @@ impl Service {
             revocations: Arc::clone(&store) as Arc<_>,
         };
         let retention = realms.iter().map(|realm| (realm.name.clone(), realm.retention)).collect();
+        let allowance = allowance(config, &realms);
         let opening = Opening { config, secret, log_secret, clock: &clock, stores: &stores };
         let (mut witnesses, mut states) = (Vec::new(), Vec::new());
         for (realm, origin) in realms.into_iter().zip(origins) {
@@ -97,7 +107,7 @@ impl Service {
             states.push(state);
         }
         let keys = Arc::new(RealmKeys { jwks: Arc::clone(&jwks), folders: folders.clone() });
-        let introspectors = Introspectors::new(Arc::clone(&clock));
+        let introspectors = Introspectors::counted(Arc::clone(&clock), Arc::clone(&meter));
         let introspector = RealmIntrospector { introspectors, folders };
         if let Some(folder) = config.caller_policies() {
             let name: RealmName = caller::REALM.parse()?;
@@ -106,10 +116,14 @@ impl Service {
         }
         let source = Arc::new(RealmFolders::new(places).with_shadows(shadows));
         let caller_policies = CallerPolicies::start(&caller_policies, clock.now_us()).map_err(ConfigError)?;
+        let Authentication { required, issuers } = config.authentication.clone();
+        keys.set_issuers(&caller::REALM.parse()?, &issuers);
         let callers = Callers::new(config.callers.clone(), admin, caller_policies);
+        let callers = callers.requiring(required).with_issuers(issuers, callers_tokens);
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
-        let app = app.with_step_back(step_back);
+        let app = app.with_step_back(step_back).with_meter(meter).with_allowance(allowance);
+        let app = app.with_batch_items_max(config.limits.batch_items_max);
         let app = Arc::new(app);
         // What cannot be finished yet is tried again while the service runs.
         app.finish_erasures().await;
@@ -194,6 +208,16 @@ impl Opening<'_> {
         };
         Ok(Arc::new(blocking(open).await?))
     }
+}
+
+/// How often is asked, as the configuration says.
+fn allowance(config: &Config, realms: &[RealmConfig]) -> Allowance {
+    let callers = config.callers.iter().map(|caller| (Arc::clone(&caller.name), None));
+    Allowance::new(&Rates {
+        each_caller: config.limits.requests_per_second,
+        callers: callers.collect(),
+        realms: realms.iter().map(|realm| (realm.name.clone(), realm.requests_per_second)).collect(),
+    })
 }
 
 /// What signs the checkpoints of a realm's log.

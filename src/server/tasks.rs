@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use crate::{
-    app::{App, ports::KeySource as _},
+    app::{App, caller, ports::KeySource as _},
+    domain::id::RealmName,
     provider::jwks::Jwks,
 };
 
@@ -47,7 +48,14 @@ async fn keep_keys(app: Arc<App>, jwks: Arc<Jwks>) {
             first.spawn(async move { drop(jwks.keys(&realm, &issuer, None).await) });
         }
     }
+    if let Ok(realm) = caller::REALM.parse::<RealmName>() {
+        for issuer in app.callers().issuers() {
+            let (jwks, realm, issuer) = (Arc::clone(&jwks), realm.clone(), Arc::clone(&issuer.issuer));
+            first.spawn(async move { drop(jwks.keys(&realm, &issuer, None).await) });
+        }
+    }
     first.join_all().await;
+    app.keys_tried();
     let mut ticks = tokio::time::interval(KEYS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -77,7 +77,8 @@ fn enter(target: &str, changes: usize) {
     entry(&[]);
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     for _ in 0..changes {
-        let input = chance.changed(&kept[chance.below(kept.len())].clone(), &kept[chance.below(kept.len())].clone());
+        let (one, other) = (chance.below(kept.len()), chance.below(kept.len()));
+        let input = chance.changed(&kept[one], &kept[other]);
         entry(&input);
     }
 }

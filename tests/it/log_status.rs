@@ -25,7 +25,8 @@ async fn status_and_metrics_tell_what_the_log_holds_and_nothing_about_anybody() 
     assert!(status.entries >= 4 && status.first_sequence == 1 && status.flushed_at.is_some(), "{status:?}");
 
     let url = format!("{}/metrics", service.http.clone().unwrap());
-    let answer = reqwest::get(url).await.unwrap();
+    let request = reqwest::Client::new().get(url).header("accept", "application/openmetrics-text");
+    let answer = request.send().await.unwrap();
     assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
     let text = answer.text().await.unwrap();
     for line in [

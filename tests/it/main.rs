@@ -12,10 +12,12 @@
 mod applications;
 mod architecture;
 mod audit_page;
+mod authzen;
 mod bad_input;
 mod decide;
 mod docs;
 mod edge_canaries;
+mod envoy;
 mod exports;
 mod faults;
 mod fuzz;

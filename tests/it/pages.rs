@@ -14,8 +14,9 @@ use tempfile::TempDir;
 pub(crate) use self::page::{Step, steps};
 use self::page::{apply, is_shown};
 
-/// The address that pages name. A test takes a free one.
+/// The addresses that pages name. A test takes free ones.
 const ADDRESS: &str = "127.0.0.1:50051";
+const HTTP_ADDRESS: &str = "127.0.0.1:8080";
 
 /// Follows a page of `docs/` in a folder of its own, beside the repository's realms and examples, and holds what commands show against what the page says.
 pub(crate) fn follow(page: &str, steps_min: usize) {
@@ -35,6 +36,8 @@ pub(crate) fn follow(page: &str, steps_min: usize) {
 pub(crate) struct Reader {
     pub(crate) folder: TempDir,
     pub(crate) address: String,
+    /// Where HTTP is spoken, once it is.
+    http_address: String,
     service: Option<Child>,
 }
 
@@ -45,7 +48,7 @@ impl Reader {
             let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(shared);
             std::os::unix::fs::symlink(from, folder.path().join(shared)).unwrap();
         }
-        Self { folder, address: "127.0.0.1:0".to_owned(), service: None }
+        Self { folder, address: "127.0.0.1:0".to_owned(), http_address: "127.0.0.1:0".to_owned(), service: None }
     }
 
     /// A command line for the shell, which finds the program and is told nothing else by the environment.
@@ -67,6 +70,7 @@ impl Reader {
     pub(crate) fn follow(&mut self, step: &Step) -> Option<String> {
         apply(step, self.folder.path());
         let Step::Run { command, .. } = step else { return None };
+        let command = &command.replace(HTTP_ADDRESS, &self.http_address);
         if let Some(service) = command.strip_suffix(" &") {
             return Some(self.start(service));
         }
@@ -74,17 +78,24 @@ impl Reader {
         Some(String::from_utf8(output.stdout).unwrap())
     }
 
-    /// Starts a service and takes the first line that it shows.
+    /// Starts a service and takes what it shows first: where it listens.
     pub(crate) fn start(&mut self, command: &str) -> String {
         let log = fs::File::create(self.folder.path().join("service.log")).unwrap();
         let mut service = self.shell(&format!("exec {command}")).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(service.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (mut line, mut second) = (String::new(), String::new());
+        let mut lines = BufReader::new(service.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        if command.contains("--http-address") {
+            lines.read_line(&mut second).unwrap();
+            if let Some(address) = second.trim().strip_prefix("listening on http://") {
+                address.clone_into(&mut self.http_address);
+            }
+        }
         self.service = Some(service);
         let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
         let log = || fs::read_to_string(self.folder.path().join("service.log")).unwrap();
         self.address = address.unwrap_or_else(|| panic!("the service did not start:\n{}", log()));
-        line.replace(&self.address, ADDRESS)
+        line.replace(&self.address, ADDRESS) + &second.replace(&self.http_address, HTTP_ADDRESS)
     }
 }
 

@@ -217,7 +217,7 @@ async fn metrics_tell_how_policies_stand_to_their_files() {
     let version = shown(&service).await.policy_version;
     let refused = |value: u8| format!("authz_policy_reload_refused{{realm=\"edfi\"}} {value}");
     assert!(has(refused(0)).await);
-    assert!(has(format!("authz_policy_info{{realm=\"edfi\",policy_version=\"{version}\"}} 1")).await);
+    assert!(has(format!("authz_policy_version_info{{realm=\"edfi\",version=\"{version}\"}} 1")).await);
     write(&folder, &files("B"));
     reaches(&service, "a change", "B", Current).await;
     edit(&folder, "realm.toml", |content| format!("x = 1\n{content}"));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use hallpass::config::Config;
 use hallpass::server;
 use hallpass::transport::http::{Limits, routes, serve};
+use hallpass::transport::listener::{self, Acceptor, Security};
 use reqwest::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
@@ -412,7 +413,9 @@ impl Listener {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let routes = routes(Arc::clone(service.app()), limits, "http://127.0.0.1").unwrap();
-        tokio::spawn(serve(listener, routes, limits, stop.clone()));
+        let places = listener::Limits { connections_max: limits.connections_max, ..listener::Limits::default() };
+        let acceptor = Acceptor::start(listener, Security::Plain, places);
+        tokio::spawn(serve(acceptor, routes, limits, stop.clone()));
         Self { address, token: home.token("SISVendor", &[10]), _stop: stop.drop_guard(), _home: home }
     }
 

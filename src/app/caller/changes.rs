@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{ADMIN, About, Presented, REALM, Reading};
+use super::{ADMIN, About, LOCAL, Presented, REALM, Reading};
 use crate::app::{App, error::Error};
-
-/// Who does something to policies where the deployment names no callers, and the local admin token is not shown.
-pub(super) const LOCAL: &str = "local";
 
 impl App {
     /// Lets a call through that does something to a realm's policies, or to those that judge callers, and says who makes
@@ -22,8 +19,8 @@ impl App {
         action: &'static str,
         request_id: &str,
     ) -> Result<Arc<str>, Error> {
-        let identified = self.callers.identify(presented);
-        if self.callers.known.is_empty() {
+        let identified = self.identify(presented);
+        if self.callers.are_unnamed() {
             return Ok(identified.map_or(LOCAL, |_| ADMIN).into());
         }
         let reading = of_policies(action, request_id);
@@ -46,7 +43,7 @@ impl App {
         action: &'static str,
         request_id: &str,
     ) -> Result<(), Error> {
-        if self.callers.known.is_empty() {
+        if self.callers.are_unnamed() {
             return Ok(());
         }
         self.permit_unrecorded(realm, presented, &of_policies(action, request_id)).map(drop)

@@ -91,6 +91,36 @@ impl Right {
         Self::ValidatePolicies,
     ];
 
+    /// The type of what the policies are asked about.
+    pub(super) fn resource_type(self) -> &'static str {
+        match self {
+            Self::Authorize
+            | Self::BatchAuthorize
+            | Self::SearchResources
+            | Self::GetTokenInfo
+            | Self::AskForSubject
+            | Self::SearchSubjects
+            | Self::SearchActions
+            | Self::CheckRequest => "Questions",
+            Self::WriteRelationships
+            | Self::ImportRecords
+            | Self::DeleteRecords
+            | Self::ReadRelationships
+            | Self::GetRevision
+            | Self::PutApplication
+            | Self::GetApplication
+            | Self::ListApplications
+            | Self::DeleteApplication
+            | Self::IssueToken
+            | Self::RegisterToken
+            | Self::RevokeToken
+            | Self::Revoke
+            | Self::Reinstate
+            | Self::ListRevocations => "Facts",
+            Self::ReadMetrics | Self::ListRealms | Self::GetRealm | Self::ValidatePolicies => "Operations",
+        }
+    }
+
     /// The policies' action.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,12 +3,12 @@
 use super::*;
 
 fn caller(name: &str, key: &str) -> KnownCaller {
-    KnownCaller { name: name.into(), roles: Vec::new(), realms: Vec::new(), key: KeyDigest::of(key) }
+    KnownCaller { name: name.into(), key: Some(KeyDigest::of(key)), ..KnownCaller::default() }
 }
 
 fn callers(known: &[(&str, &str)]) -> Callers {
     let known = known.iter().map(|(name, key)| caller(name, key)).collect();
-    Callers { known, admin: Some(KeyDigest::of("admin key")), policies: None, ..Callers::default() }
+    Callers::without_policies(known, KeyDigest::of("admin key"))
 }
 
 #[test]
@@ -46,10 +46,10 @@ fn who_comes_is_told_by_the_key() {
         (&none, None, true, Err("CALLER_KEY_MISSING")),
     ] {
         let presented = Presented { key: key.map(Arc::from), is_local, ..Presented::default() };
-        let found = callers.identify(&presented);
+        let found = callers.identify(&presented, 0);
         let found = found.as_ref().map(Identified::name).map_err(|reason| &*reason.code);
         assert_eq!(found, expected, "{key:?} {is_local}");
     }
     let presented = Presented { key: Some("key 1".into()), is_local: true, ..Presented::default() };
-    assert!(Callers::default().identify(&presented).is_err(), "where nobody is known nobody comes");
+    assert!(Callers::default().identify(&presented, 0).is_err(), "where nobody is known nobody comes");
 }

@@ -10,11 +10,7 @@ use super::{
     finding::{Finding, State},
     loaded,
 };
-use crate::{
-    config::{Config, FILE_DEFAULT},
-    domain::issuer::Issuer,
-    server::ADMIN_TOKEN,
-};
+use crate::{config::Config, domain::issuer::Issuer, server::ADMIN_TOKEN};
 
 const FILES: &str = "files";
 
@@ -103,15 +99,23 @@ fn owners(folder: &Path, metadata: &Metadata) -> Option<Finding> {
 
 /// Who can write these decides what is allowed.
 fn policies(config: &Config) -> Vec<Finding> {
-    let mut paths: Vec<&Path> = vec![Path::new(FILE_DEFAULT), &config.policies_dir];
+    let mut paths: Vec<&Path> = vec![&config.policies_dir];
     paths.extend(config.realms.iter().map(|realm| realm.place.shown()));
-    let is_open = |path: &&&Path| fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_WRITE != 0);
-    let open = |path: &&Path| {
-        let shown = path.display();
+    paths.into_iter().filter_map(open_to_all).collect()
+}
+
+/// The configuration itself.
+pub(super) fn of_configuration(file: &Path) -> Option<Finding> {
+    open_to_all(file)
+}
+
+fn open_to_all(path: &Path) -> Option<Finding> {
+    let is_open = fs::metadata(path).is_ok_and(|found| found.mode() & OTHERS_WRITE != 0);
+    let shown = path.display();
+    is_open.then(|| {
         let what = format!("anybody on this machine can change `{shown}`, and with it what is allowed");
         Finding::fault(FILES, what, format!("chmod -R o-w {shown}"))
-    };
-    paths.iter().filter(is_open).map(open).collect()
+    })
 }
 
 /// What this service proves itself with to issuers.

@@ -197,6 +197,9 @@ codes! {
     UnusedAlias "unused-alias" Warning
         "an alias stands for a name that nothing in the realm mentions"
         "mend the name, or take the alias out"
+    UnmappedOperation "unmapped-operation" Warning
+        "an operation of the API of which nothing says what it asks for, so that it is always denied"
+        "name it in `[routes.operations.NAME]`, or call an action of the schema as its operationId"
     UnreadFile "unread-file" Warning
         "a file of the realm's folder that nothing reads"
         "mend its name or its place, or take it out"

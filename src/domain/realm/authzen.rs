@@ -101,3 +101,54 @@ fn subject_properties(file: &RealmFile, settings: &AuthzenSettings) -> Vec<(Code
 fn names<'a>(names: impl Iterator<Item = &'a Arc<str>>) -> String {
     names.map(|name| &**name).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::{policy_set::SourceFile, realm::Realm};
+
+    const REALM: &str = "title = \"Files\"\n[principal]\nentity = \"Clerk\"\nid = \"sub\"\n[principal.attributes.rank]\n\
+        claim = \"rank\"\n[trusted]\nFile = [\"owner\"]\ncontext = [\"softly\"]\n[authzen]\n";
+    const SCHEMA: &str = "entity Clerk { rank?: String }; entity File { owner?: Clerk }; entity Sheet;
+        action read, write appliesTo { principal: [Clerk], resource: [File, Sheet], context: { softly?: Bool, hour?: Long } };";
+
+    fn faults(section: &str) -> String {
+        let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
+        let rules = "@id(\"all\") permit (principal is Clerk, action, resource);";
+        let files = [
+            file("realm.toml", &format!("{REALM}{section}")),
+            file("schema.cedarschema", SCHEMA),
+            file("rules.cedar", rules),
+        ];
+        let faults = Realm::compile(&files, None).err().unwrap_or_default();
+        faults.iter().map(|fault| format!("{}: {}", fault.line, fault.message)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn names_that_are_there_and_believed_are_good() {
+        let good = "subject_properties = [\"rank\"]\naction_properties = [\"softly\"]\n[authzen.actions]\nview = \"read\"\n\
+            write = \"write\"\n[authzen.resource_types]\nfile = { type = \"File\", id = \"owner\" }\nsheet = \"Sheet\"\n";
+        assert_eq!(faults(good), "");
+    }
+
+    #[test]
+    fn names_that_are_not_there_or_mean_two_things_are_faults_where_they_stand() {
+        for (section, expected) in [
+            ("subject_properties = [\"role\"]", "is no claim of `[principal.attributes]`, expected some of rank"),
+            ("subject_properties = [\"sub\"]", "is the principal's id"),
+            ("subject_properties = [\"act\"]", "only tokens can have"),
+            ("action_properties = [\"hard\"]", "declared by no action's context"),
+            ("action_properties = [\"hour\"]", "list it in `trusted.context`"),
+            ("actions = { view = \"look\" }", "has no action `look`, expected one of read, write"),
+            ("actions = { write = \"read\" }", "`write` is an action of the schema"),
+            ("resource_types = { file = \"Folder\" }", "no resource type `Folder`, expected one of File, Sheet"),
+            ("resource_types = { Sheet = \"File\" }", "`Sheet` is a resource type of the realm"),
+            ("resource_types = { file = { type = \"File\", id = \"number\" } }", "look at no property `number`"),
+        ] {
+            let found = faults(section);
+            assert!(
+                found.starts_with("12: ") && found.contains(expected) && found.lines().count() == 1,
+                "{section}\n{found}"
+            );
+        }
+    }
+}

@@ -16,6 +16,7 @@ impl Realm {
             resource_types: self.resource_types.clone(),
             grants: self.grants.clone(),
             profiles: self.profiles.clone(),
+            routes: self.routes.clone(),
             version: self.version.clone(),
             variant: self.variant.clone(),
             aliases: self.aliases.clone(),

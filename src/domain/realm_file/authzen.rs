@@ -140,3 +140,52 @@ pub(super) fn read(table: &Table<'_>, principal: Option<&Arc<str>>) -> Option<Au
         places: PLACES.map(|key| (key, table.place(key))).into(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::RealmFile, *};
+
+    const REALM: &str = "title = \"Small\"\n[principal]\nentity = \"Clerk\"\nid = \"sub\"\n[authzen]\n";
+
+    fn read(section: &str) -> Result<AuthzenSettings, Vec<String>> {
+        let read = RealmFile::parse("realm.toml", &format!("{REALM}{section}"));
+        let told = |fault: crate::domain::fault::Fault| format!("{}: {}", fault.line, fault.message);
+        read.map(|file| file.authzen.unwrap()).map_err(|faults| faults.into_iter().map(told).collect())
+    }
+
+    #[test]
+    fn an_empty_section_is_enough() {
+        let settings = read("").unwrap();
+        assert!(settings.takes_subject("Clerk") && !settings.takes_subject("clerk"));
+        assert_eq!((settings.subject, settings.page_size, settings.has_reasons), (SubjectSource::Named, 100, false));
+        assert_eq!((settings.action("read"), settings.resource_type("File")), ("read", ("File", None)));
+    }
+
+    #[test]
+    fn names_stand_for_actions_and_types_and_others_for_themselves() {
+        let settings = read(
+            "subjects = [\"user\", \"service\"]\n[authzen.actions]\nview = \"read\"\nsee = \"read\"\n\
+             [authzen.resource_types]\n\"a file\" = \"File\"\nsheet = { type = \"Sheet\", id = \"number\" }\n",
+        );
+        let settings = settings.unwrap();
+        assert_eq!((settings.action("view"), settings.action("write")), ("read", "write"));
+        let (read, write): (Arc<str>, Arc<str>) = ("read".into(), "write".into());
+        let names = |action| settings.names_of_action(action).into_iter().map(|name| &**name).collect::<Vec<_>>();
+        assert_eq!((names(&read), names(&write)), (vec!["see", "view"], vec!["write"]));
+        let number: Arc<str> = "number".into();
+        assert_eq!(settings.resource_type("a file"), ("File", None));
+        assert_eq!(settings.resource_type("sheet"), ("Sheet", Some(&number)));
+        assert!(settings.takes_subject("service") && !settings.takes_subject("Clerk"));
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once_with_its_line() {
+        let faults = read(
+            "subject = \"guess\"\nsubjects = []\nsubject_properties = [\"role\"]\npage_size = 0\nmore = 1\n\
+             [authzen.actions]\nview = 1\n[authzen.resource_types]\nsheet = { id = \"number\" }\n",
+        );
+        let faults = faults.unwrap_err();
+        let lines: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
+        assert_eq!(lines, ["6", "7", "8", "9", "12", "14", "10"], "{faults:#?}");
+    }
+}

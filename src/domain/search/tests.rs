@@ -306,3 +306,113 @@ fn every_fault_of_known_items_is_told() {
         "items.`rooms`: the object of `friend_of` is of type `Person`, which is not the type of `part`"
     );
 }
+
+/// A realm whose resources have values that only the store says.
+fn archive() -> (Realm, Graph) {
+    let file = |path: &str, content: &str| SourceFile { path: path.to_owned(), content: content.to_owned() };
+    let files = [
+        file(
+            "realm.toml",
+            "title = \"Archive\"\n[principal]\nentity = \"Clerk\"\nid = \"sub\"\n[trusted]\nSheet = [\"state\", \"pages\"]\n",
+        ),
+        file(
+            "schema.cedarschema",
+            "entity State; entity Room; entity Clerk in [Room];
+             entity Sheet in [Room, State, Clerk] { room: Room, state?: State, readers?: Set<Clerk>, pages?: Long };
+             action read appliesTo { principal: [Clerk], resource: [Sheet] };",
+        ),
+        file(
+            "relations.toml",
+            "[relations.lies_in]\nsubject = \"Sheet\"\nobject = \"Room\"\n[relations.is]\nsubject = \"Sheet\"\nobject = \"State\"\n\
+             [relations.read_by]\nsubject = \"Sheet\"\nobject = \"Clerk\"\n[items.Sheet]\nentity = \"Sheet\"\n\
+             values = { room = \"lies_in\", state = \"is\", readers = \"read_by\" }\n",
+        ),
+        file(
+            "rules.cedar",
+            "@id(\"all\") permit (principal is Clerk, action, resource is Sheet) when {
+                 principal in resource.room && (resource has state && resource.state == State::\"open\"
+                     || resource has readers && resource.readers.contains(principal)) };",
+        ),
+    ];
+    let realm = Realm::compile(&files, None).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let mut graph = Graph::new();
+    for (sheet, relation, object_type, object) in [
+        ("1", "lies_in", "Room", "a"),
+        ("1", "is", "State", "shut"),
+        ("1", "read_by", "Clerk", "x"),
+        ("1", "read_by", "Clerk", "y"),
+        ("2", "lies_in", "Room", "a"),
+        ("3", "lies_in", "Room", "a"),
+        ("3", "lies_in", "Room", "b"),
+    ] {
+        let (subject, object) = (EntityId::new("Sheet", sheet), EntityId::new(object_type, object));
+        let written = Relationship { subject, relation: relation.into(), object };
+        graph.insert(&realm.relations.direct(&written).unwrap());
+    }
+    (realm, graph)
+}
+
+#[test]
+fn what_nobody_is_believed_is_what_the_store_has() {
+    let (realm, graph) = archive();
+    let value = |entity_type: &str, id: &str| Value::Entity(EntityId::new(entity_type, id));
+    let sent: Attributes = [("room", "b"), ("state", "open"), ("readers", "z")]
+        .into_iter()
+        .map(|(name, id)| (Arc::from(name), Value::String(id.into())))
+        .collect();
+    let values = |id: &str, attributes: Option<Attributes>, believed| {
+        let question = Question {
+            action: "read".into(),
+            resource_type: "Sheet".into(),
+            resource_id: id.into(),
+            attributes,
+            ..Question::default()
+        };
+        let question = with_known(&realm, &graph, &question, believed).ok()?;
+        let request = AccessRequest::check(&realm, &question).ok()?;
+        let names = request.resource_type.subjects.iter().map(|subject| subject.attribute.to_string());
+        let values = names.zip(request.phases[0].values.clone());
+        Some(values.filter_map(|(name, value)| Some((name, value?))).collect::<Vec<_>>())
+    };
+    let readers = Value::List(vec![value("Clerk", "x"), value("Clerk", "y")]);
+    let of_first = |state: &str| {
+        let all = [("readers", readers.clone()), ("room", value("Room", "a")), ("state", value("State", state))];
+        Some(all.map(|(name, value)| (name.to_owned(), value)).to_vec())
+    };
+    // Callers are believed the state, unless what the store has counts more.
+    assert_eq!(values("1", Some(sent.clone()), Believed::Sent), of_first("open"));
+    assert_eq!(values("1", Some(sent.clone()), Believed::Stored), of_first("shut"));
+    assert_eq!(values("1", None, Believed::Stored), of_first("shut"));
+    let of_second = values("2", Some(sent.clone()), Believed::Stored).unwrap();
+    assert_eq!(of_second.len(), 2, "the store knows that it has no state: {of_second:?}");
+    // Of which nothing is known, nothing that nobody is believed is said; of a room too many none is the room.
+    assert_eq!(values("9", Some(sent.clone()), Believed::Stored), None);
+    assert_eq!(values("3", Some(sent), Believed::Sent), None);
+}
+
+#[test]
+fn a_search_and_a_question_agree_about_what_the_store_says() {
+    let (realm, graph) = archive();
+    let item = realm.relations.item("Sheet").unwrap();
+    let claims = serde_json::json!({ "sub": "x" });
+    let principal = Principal::from_claims(&realm, claims.as_object().unwrap()).unwrap();
+    let question = Question { action: "read".into(), resource_type: "Sheet".into(), ..Question::default() };
+    let about = AccessRequest::without_values(&realm, &question).unwrap();
+    let filter = open(&realm, &principal, &about, &graph).filter;
+    let resource_type = &realm.resource_types["Sheet"];
+    let scope = Scope { item, resource_type, filter: filter.as_ref(), within: None };
+    let known = known_items(&realm, &principal, &graph, scope);
+    let ids: Vec<&str> = (0..known.ids.len()).filter_map(|place| known.ids.get(place)).collect();
+    assert_eq!(ids, [] as [&str; 0], "nobody knows in which room the clerk is");
+    let mut graph = graph;
+    let rule = realm.relations.direct(&Relationship {
+        subject: EntityId::new("Sheet", "4"),
+        relation: "lies_in".into(),
+        object: EntityId::new("Room", "c"),
+    });
+    graph.insert(&rule.unwrap());
+    let scope = Scope { item, resource_type, filter: None, within: None };
+    let known = known_items(&realm, &principal, &graph, scope);
+    let ids: Vec<&str> = (0..known.ids.len()).filter_map(|place| known.ids.get(place)).collect();
+    assert_eq!((ids, known.is_complete), (vec!["1", "2", "4"], false), "3 lies in two rooms, which cannot be");
+}

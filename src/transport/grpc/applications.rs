@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{call::Call, convert::applications as convert, status};
+use super::{
+    call::{Call, presented},
+    convert::applications as convert,
+    status,
+};
 use crate::{
-    app::App,
+    app::{App, caller::Right},
     proto::v1::{self as pb, application_service_server::ApplicationService},
 };
 
@@ -20,9 +24,10 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::PutApplicationRequest>,
     ) -> Result<Response<pb::PutApplicationResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (realm, put) = convert::put(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::PutApplication).await?;
             let created = self.0.put_application(&realm, put).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::PutApplicationResponse { created })
         };
@@ -33,9 +38,10 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::GetApplicationRequest>,
     ) -> Result<Response<pb::GetApplicationResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::GetApplicationRequest { realm, id } = request.into_inner();
+            call.may(&self.0, &presented, &realm, Right::GetApplication).await?;
             let found = self.0.get_application(&realm, &id).map_err(|error| status::of(&error, &realm))?;
             Ok(pb::GetApplicationResponse { application: Some(convert::application(&found)) })
         };
@@ -46,9 +52,10 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::ListApplicationsRequest>,
     ) -> Result<Response<pb::ListApplicationsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let list = convert::list(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &list.realm, Right::ListApplications).await?;
             let page = self.0.list_applications(&list.realm, list.after.as_deref(), list.size);
             page.map(|page| list.page(&page)).map_err(|error| status::of(&error, &list.realm))
         };
@@ -59,9 +66,10 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::DeleteApplicationRequest>,
     ) -> Result<Response<pb::DeleteApplicationResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::DeleteApplicationRequest { realm, id } = request.into_inner();
+            call.may(&self.0, &presented, &realm, Right::DeleteApplication).await?;
             let tokens = self.0.delete_application(&realm, &id).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::DeleteApplicationResponse { tokens })
         };
@@ -72,9 +80,10 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::IssueTokenRequest>,
     ) -> Result<Response<pb::IssueTokenResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (realm, asked) = convert::issue(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::IssueToken).await?;
             let issued = self.0.issue_token(&realm, asked).await;
             issued.map(convert::issued).map_err(|error| status::of(&error, &realm))
         };
@@ -85,10 +94,11 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::RegisterTokenRequest>,
     ) -> Result<Response<pb::RegisterTokenResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let convert::Register { realm, id, digest, expires_at_seconds, narrowed } =
                 convert::register(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::RegisterToken).await?;
             let registered = self.0.register_token(&realm, &id, digest, expires_at_seconds, narrowed).await;
             registered.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::RegisterTokenResponse {})
@@ -100,9 +110,10 @@ impl ApplicationService for Applications {
         &self,
         request: Request<pb::RevokeTokenRequest>,
     ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (realm, digest) = convert::revoke(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::RevokeToken).await?;
             let found = self.0.revoke_token(&realm, digest).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::RevokeTokenResponse { found })
         };

@@ -14,6 +14,7 @@ use crate::{
     app::{
         App,
         authorize::Answer,
+        caller::Right,
         error::{Error, Kind},
     },
     proto::v1::{self as pb, authorization_service_server::AuthorizationService},
@@ -72,10 +73,12 @@ impl AuthorizationService for Authorization {
         &self,
         request: Request<pb::GetTokenInfoRequest>,
     ) -> Result<Response<pb::GetTokenInfoResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (realm, credentials) =
                 convert::token_question(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            let state = self.0.realm_of(&realm, &credentials).map_err(|error| status::of(&error, &realm))?;
+            call.may(&self.0, &presented, state.name.as_str(), Right::GetTokenInfo).await?;
             let info = self.0.token_info(&realm, &credentials).await;
             info.map(convert::token_info).map_err(|error| status::of(&error, &realm))
         };

@@ -9,7 +9,10 @@ use tonic::{
 
 use super::status;
 use crate::{
-    app::caller::Presented,
+    app::{
+        App,
+        caller::{Presented, Right},
+    },
     domain::adapter::Adapter,
     transport::layer::{admission::Arrived, caller},
 };
@@ -51,6 +54,12 @@ impl Call {
     /// How long the caller waits for all of the answer, if it says so.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// Lets the call through when its caller may make it in the realm of this name.
+    pub(super) async fn may(&self, app: &App, presented: &Presented, realm: &str, right: Right) -> Result<(), Status> {
+        let asked = app.may_ask(presented, realm, right, self.request_id()).await;
+        asked.map(drop).map_err(|error| status::of(&error, realm))
     }
 
     /// Does the work in the time there is, and sends the request id back with the answer.

@@ -10,6 +10,7 @@ mod convert;
 mod decisions;
 mod door;
 mod health;
+mod known;
 mod page_token;
 mod policies;
 mod privacy;
@@ -27,8 +28,8 @@ use tonic_reflection::server::Builder;
 
 pub(crate) use self::convert::authorization::answer as wire_answer;
 use self::{
-    applications::Applications, authorization::Authorization, decisions::DecisionLog, policies::Policies,
-    privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
+    applications::Applications, authorization::Authorization, decisions::DecisionLog, known::ForKnown,
+    policies::Policies, privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
 };
 pub use self::{door::door, health::Health};
 use crate::{
@@ -91,14 +92,14 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let (health, health_service) = Health::start(app).await;
+    let (health, health_service) = Health::start(Arc::clone(&app)).await;
     let routes = Routes::default()
-        .add_service(WithDetails(authorization.max_decoding_message_size(max)))
-        .add_service(WithDetails(relationships.max_decoding_message_size(max)))
+        .add_service(WithDetails(ForKnown(Arc::clone(&app), authorization.max_decoding_message_size(max))))
+        .add_service(WithDetails(ForKnown(Arc::clone(&app), relationships.max_decoding_message_size(max))))
         .add_service(WithDetails(decisions.max_decoding_message_size(max)))
         .add_service(WithDetails(policies.max_decoding_message_size(max)))
-        .add_service(WithDetails(applications.max_decoding_message_size(max)))
-        .add_service(WithDetails(revocations.max_decoding_message_size(max)))
+        .add_service(WithDetails(ForKnown(Arc::clone(&app), applications.max_decoding_message_size(max))))
+        .add_service(WithDetails(ForKnown(Arc::clone(&app), revocations.max_decoding_message_size(max))))
         .add_service(WithDetails(privacy.max_decoding_message_size(max)))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

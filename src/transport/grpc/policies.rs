@@ -10,7 +10,10 @@ use super::{
     status,
 };
 use crate::{
-    app::{App, caller},
+    app::{
+        App,
+        caller::{self, Right},
+    },
     proto::v1::{self as pb, policy_service_server::PolicyService},
 };
 
@@ -24,18 +27,24 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::ListRealmsRequest>,
     ) -> Result<Response<pb::ListRealmsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::ListRealmsRequest {} = request.into_inner();
-            Ok(pb::ListRealmsResponse { realms: self.0.realms().map(|state| convert::realm(state)).collect() })
+            let may_see = |name: &str| self.0.may_see(&presented, name, Right::ListRealms);
+            let realms: Vec<_> = self.0.realms().filter(|state| may_see(state.name.as_str())).collect();
+            if realms.is_empty() {
+                call.may(&self.0, &presented, "", Right::ListRealms).await?;
+            }
+            Ok(pb::ListRealmsResponse { realms: realms.into_iter().map(|state| convert::realm(state)).collect() })
         };
         call.answer(work).await
     }
 
     async fn get_realm(&self, request: Request<pb::GetRealmRequest>) -> Result<Response<pb::GetRealmResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::GetRealmRequest { realm } = request.into_inner();
+            call.may(&self.0, &presented, &realm, Right::GetRealm).await?;
             if let Some(policies) = self.0.callers().policies().filter(|_| realm == caller::REALM) {
                 return Ok(pb::GetRealmResponse { realm: Some(convert::caller_realm(policies)) });
             }
@@ -49,8 +58,9 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::ValidatePoliciesRequest>,
     ) -> Result<Response<pb::ValidatePoliciesResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, "", Right::ValidatePolicies).await?;
             let found = self.0.validate_policies(convert::candidate(request.into_inner())).await;
             found.as_ref().map(convert::validation).map_err(|error| status::of(error, ""))
         };

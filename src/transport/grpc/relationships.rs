@@ -5,12 +5,16 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    call::Call,
+    call::{Call, presented},
     convert::relationships::{self as convert, Records},
     status,
 };
 use crate::{
-    app::{App, error::Error},
+    app::{
+        App,
+        caller::{Presented, Right},
+        error::Error,
+    },
     proto::v1::{self as pb, relationship_service_server::RelationshipService},
 };
 
@@ -24,10 +28,11 @@ impl RelationshipService for Relationships {
         &self,
         request: Request<pb::WriteRelationshipsRequest>,
     ) -> Result<Response<pb::WriteRelationshipsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let convert::Write { realm, creates, deletes, expected } =
                 convert::write(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::WriteRelationships).await?;
             let revision = self.0.write_relationships(&realm, &creates, &deletes, expected).await;
             revision.map(convert::written).map_err(|error| status::of(&error, &realm))
         };
@@ -38,17 +43,18 @@ impl RelationshipService for Relationships {
         &self,
         request: Request<Streaming<pb::ImportRecordsRequest>>,
     ) -> Result<Response<pb::ImportRecordsResponse>, Status> {
-        let call = Call::of(&request);
-        call.answer(import(&self.0, request.into_inner())).await
+        let (call, presented) = (Call::of(&request), presented(&request));
+        call.answer(import(&self.0, request.into_inner(), &call, &presented)).await
     }
 
     async fn delete_records(
         &self,
         request: Request<pb::DeleteRecordsRequest>,
     ) -> Result<Response<pb::DeleteRecordsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (Records { realm, resource, documents }, deletion) = convert::delete(request.into_inner());
+            call.may(&self.0, &presented, &realm, Right::DeleteRecords).await?;
             let summary = self.0.delete_records(&realm, &resource, &documents, deletion).await;
             summary.map(convert::deleted).map_err(|error| status::of(&error, &realm))
         };
@@ -59,9 +65,10 @@ impl RelationshipService for Relationships {
         &self,
         request: Request<pb::ReadRelationshipsRequest>,
     ) -> Result<Response<pb::ReadRelationshipsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let read = convert::read(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &read.realm, Right::ReadRelationships).await?;
             let (query, after) = (&read.query, read.after.as_ref());
             let page = self.0.read_relationships(&read.realm, query, after, read.size, read.as_of_us).await;
             page.map(|page| read.page(page)).map_err(|error| status::of(&error, &read.realm))
@@ -73,9 +80,10 @@ impl RelationshipService for Relationships {
         &self,
         request: Request<pb::GetRevisionRequest>,
     ) -> Result<Response<pb::GetRevisionResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let pb::GetRevisionRequest { realm } = request.into_inner();
+            call.may(&self.0, &presented, &realm, Right::GetRevision).await?;
             self.0.revision(&realm).map(convert::revision).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await
@@ -86,10 +94,13 @@ impl RelationshipService for Relationships {
 async fn import(
     app: &App,
     mut stream: Streaming<pb::ImportRecordsRequest>,
+    call: &Call,
+    presented: &Presented,
 ) -> Result<pb::ImportRecordsResponse, Status> {
     let first = next(&mut stream).await?.unwrap_or_default();
     let realm = first.realm.clone();
     let failed = |error: Error| status::of(&error, &realm);
+    call.may(app, presented, &realm, Right::ImportRecords).await?;
     let mut import = app.import(&realm).map_err(failed)?;
     let mut part = Some(first);
     while let Some(Records { realm: _, resource, documents }) = part {

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{call::Call, convert::revocations as convert, status};
+use super::{
+    call::{Call, presented},
+    convert::revocations as convert,
+    status,
+};
 use crate::{
-    app::App,
+    app::{App, caller::Right},
     proto::v1::{self as pb, revocation_service_server::RevocationService},
 };
 
@@ -17,9 +21,10 @@ pub(super) struct Revocations(pub(super) Arc<App>);
 #[tonic::async_trait]
 impl RevocationService for Revocations {
     async fn revoke(&self, request: Request<pb::RevokeRequest>) -> Result<Response<pb::RevokeResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (realm, asked) = convert::revoke(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::Revoke).await?;
             let kept = self.0.revoke(&realm, asked).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::RevokeResponse { revocation: Some(convert::revocation(&kept)) })
         };
@@ -30,9 +35,10 @@ impl RevocationService for Revocations {
         &self,
         request: Request<pb::ReinstateRequest>,
     ) -> Result<Response<pb::ReinstateResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let (realm, tokens) = convert::reinstate(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &realm, Right::Reinstate).await?;
             let reinstated = self.0.reinstate(&realm, tokens).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::ReinstateResponse { reinstated })
         };
@@ -43,9 +49,10 @@ impl RevocationService for Revocations {
         &self,
         request: Request<pb::ListRevocationsRequest>,
     ) -> Result<Response<pb::ListRevocationsResponse>, Status> {
-        let call = Call::of(&request);
+        let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
             let list = convert::list(request.into_inner()).map_err(|error| status::of(&error, ""))?;
+            call.may(&self.0, &presented, &list.realm, Right::ListRevocations).await?;
             let page = self.0.list_revocations(&list.realm, list.issuer.as_deref(), list.after.as_ref(), list.size);
             page.map(|page| list.page(&page)).map_err(|error| status::of(&error, &list.realm))
         };

@@ -1,63 +1,36 @@
 //! Connections of the HTTP listener: HTTP/1.1 within limits, and an orderly end.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::pin::pin;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1::Builder;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
 use super::Limits;
-
-/// How long nothing is accepted after accepting failed, for example because all file descriptors are taken.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use crate::transport::listener::{Acceptor, Connection};
 
 /// Takes connections until it is told to stop; then lets requests in flight finish, and returns when all have.
 ///
 /// Ends all connections at once when it is dropped.
-pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+pub async fn serve(mut acceptor: Acceptor, routes: Router, limits: Limits, stop: CancellationToken) {
     let mut connections = JoinSet::new();
-    while let Some(accepted) = stop.run_until_cancelled(accept(&listener, &places)).await {
+    while let Some(Some(connection)) = stop.run_until_cancelled(acceptor.next()).await {
         while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, place)) => {
-                connections.spawn(converse(stream, routes.clone(), limits, stop.clone(), place));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        connections.spawn(converse(connection, routes.clone(), limits, stop.clone()));
     }
-    drop(listener);
+    drop(acceptor);
     while connections.join_next().await.is_some() {}
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // A client that is gone again shows at the first reading.
-    stream.set_nodelay(true).ok();
-    Ok((stream, place))
-}
-
-/// Answers the requests of one connection, one after the other.
-async fn converse(
-    stream: TcpStream,
-    routes: Router,
-    limits: Limits,
-    stop: CancellationToken,
-    _place: OwnedSemaphorePermit,
-) {
+/// Answers the requests of one connection, one after the other. Each knows who is at the other end.
+async fn converse(stream: Connection, routes: Router, limits: Limits, stop: CancellationToken) {
+    let routes = Extension(stream.peer().clone()).layer(routes);
     let mut builder = Builder::new();
     builder
         .timer(TokioTimer::new())

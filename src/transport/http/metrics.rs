@@ -11,7 +11,7 @@ mod text_format;
 use std::{fmt, sync::Arc};
 
 use axum::{
-    extract::State,
+    extract::{Request, State},
     http::{
         HeaderMap, HeaderValue,
         header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
@@ -26,15 +26,20 @@ use prometheus_client::{
 };
 
 use super::{Shared, problem::Problem};
-use crate::app::{App, ports::LogStatus};
+use crate::{
+    app::{App, caller::Right, ports::LogStatus},
+    transport::layer::caller::presented,
+};
 
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT_FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// `GET /metrics`.
-pub(super) async fn of_service(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, Problem> {
-    answer(&shared.app, &headers)
+pub(super) async fn of_service(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    let presented = presented(request.headers(), request.extensions());
+    shared.app.may_ask(&presented, "", Right::ReadMetrics, "").await.map_err(|error| Problem::of(&error))?;
+    answer(&shared.app, request.headers())
 }
 
 /// `GET /metrics` where nobody else than the same machine can ask.

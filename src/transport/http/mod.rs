@@ -13,7 +13,7 @@ mod listener;
 mod metrics;
 mod oauth_token;
 mod ops;
-mod problem;
+pub(in crate::transport) mod problem;
 mod token_info;
 
 use std::{sync::Arc, time::Duration};

@@ -252,6 +252,16 @@ impl Problem {
     }
 }
 
+/// The body of a refusal by the realm's words, as this listener would send it; `None` where the realm wants none. `request_id`
+/// is the caller's; where it is empty the problem has an id of its own.
+pub(in crate::transport) fn denial_body(denial: Denial, code: &str, request_id: &str) -> Option<String> {
+    let status = StatusCode::from_u16(denial.status).unwrap_or(StatusCode::FORBIDDEN);
+    let mut problem = Problem::new(status, code, denial);
+    problem.name_request((!request_id.is_empty()).then_some(request_id));
+    problem.log();
+    problem.body().map(|body| body.to_string())
+}
+
 /// Refusals of the API as JSON.
 impl Problem {
     /// A call that the services refused, or that failed.

@@ -204,7 +204,7 @@ pub(crate) fn within(part: &str, error: Error) -> Error {
 
 /// An answer.
 pub(crate) fn answer(answer: Answer) -> pb::AuthorizeResponse {
-    let Answer { decision, decision_id, data_revision, explanation } = answer;
+    let Answer { decision, decision_id, data_revision, explanation, principal: _ } = answer;
     let Decision { outcome, reasons, determining_policies, denial, obligations, policy_version } = decision;
     pb::AuthorizeResponse {
         decision: effect(outcome.effect()).into(),

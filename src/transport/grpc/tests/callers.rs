@@ -33,7 +33,13 @@ const ELSEWHERE: &str = "the key of an auditor of another realm";
 
 fn caller(name: &str, role: &str, key: &str, realm: Option<&str>) -> KnownCaller {
     let realms = realm.into_iter().map(|realm| realm.parse().unwrap()).collect();
-    KnownCaller { name: name.into(), roles: vec![role.into()], realms, key: KeyDigest::of(key) }
+    KnownCaller {
+        name: name.into(),
+        roles: vec![role.into()],
+        realms,
+        key: Some(KeyDigest::of(key)),
+        ..KnownCaller::default()
+    }
 }
 
 async fn world() -> World {

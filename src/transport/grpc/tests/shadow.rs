@@ -184,7 +184,8 @@ async fn where_callers_are_named_shadows_take_a_role_and_auditors_look_on() {
         name: name.into(),
         roles: vec![role.into()],
         realms: Vec::new(),
-        key: KeyDigest::of(key),
+        key: Some(KeyDigest::of(key)),
+        ..KnownCaller::default()
     };
     let (author, auditor, officer) = ("the author's key", "the auditor's key", "the officer's key");
     let callers = vec![

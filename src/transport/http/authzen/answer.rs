@@ -19,6 +19,7 @@ pub(super) fn of_decision(answer: &Answer, has_reasons: bool) -> Json {
     let Decision { outcome, reasons, obligations, denial, .. } = &answer.decision;
     let is_allowed = outcome.effect() == Effect::Allow;
     let mut context = Map::new();
+    context.insert("id".to_owned(), json!(answer.decision_id.to_string()));
     if !obligations.is_empty() {
         context.insert("obligations".to_owned(), obligations.iter().map(of_obligation).collect());
     }
@@ -32,10 +33,10 @@ pub(super) fn of_decision(answer: &Answer, has_reasons: bool) -> Json {
             context.insert("reason_user".to_owned(), json!({ "en": detail }));
         }
     }
-    if context.is_empty() {
+    // The id alone says nothing that was asked for.
+    if context.len() == 1 {
         return json!({ "decision": is_allowed });
     }
-    context.insert("id".to_owned(), json!(answer.decision_id.to_string()));
     json!({ "decision": is_allowed, "context": context })
 }
 

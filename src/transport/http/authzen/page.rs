@@ -66,8 +66,11 @@ impl<'a> Binding<'a> {
         if let Some(Json::Object(context)) = request.get_mut("context") {
             context.remove(super::ACCESS_TOKEN);
         }
+        let mut request = Json::Object(request);
+        // The order of members means nothing.
+        request.sort_all_objects();
         let mut digest = Sha256::new();
-        for part in [endpoint, realm, caller, &Json::Object(request).to_string()] {
+        for part in [endpoint, realm, caller, &request.to_string()] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }
@@ -238,7 +241,7 @@ mod tests {
         let key = PageKey::new([1; 32]);
         let same = json!({ "page": {}, "subject": { "type": "clerk" }, "context": { "access_token": "b", "hour": 3 } });
         for request in
-            [same.clone(), json!({ "subject": { "type": "clerk" }, "context": { "hour": 3 }, "page": { "limit": 5 } })]
+            [same.clone(), json!({ "context": { "hour": 3 }, "subject": { "type": "clerk" }, "page": { "limit": 5 } })]
         {
             let page = asked(&key, "subject", "north", "api", &request, 299).unwrap();
             assert_eq!((page.after, page.limit), (Some(cursor()), 5));

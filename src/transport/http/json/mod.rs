@@ -54,12 +54,9 @@ struct Method {
     path: Uri,
 }
 
-/// The longest body of a call, in bytes.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-
 /// The routes, to stand beside the others of the listener. `services` are all that the gRPC listener has.
 pub fn routes(services: Routes, limits: Limits) -> Router {
-    let limits = Limits { body_bytes_max: BODY_BYTES_MAX, ..limits };
+    let limits = Limits { body_bytes_max: limits.question_bytes_max, ..limits };
     let api = Api { services, methods: Arc::new(methods()), limits };
     Router::new()
         .route("/v1/{rpc}", any(call::answer))

@@ -1,1 +1,312 @@
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Mutex, PoisonError},
+};
 
+use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Frame};
+use tower::{ServiceExt as _, service_fn};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::{
+    app::ports::trace::{Decided, SampleRatio, Span, SpanKind, SpanSink, Value, note_caller, note_decision},
+    proto::FILE_DESCRIPTOR_SET,
+};
+
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Span>>);
+
+impl SpanSink for Kept {
+    fn take(&self, span: Span) {
+        self.0.lock().unwrap().push(span);
+    }
+}
+
+/// A clock that goes on by a millisecond with each look.
+#[derive(Debug, Default)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now_us(&self) -> i64 {
+        1_790_000_000_000_000 + self.monotonic_us()
+    }
+
+    fn monotonic_us(&self) -> i64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap()
+    }
+}
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Written {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+const PATH: &str = "/hallpass.v1.AuthorizationService/Authorize";
+const TRACE: &str = "7f0a3b5c9d1e48620f1e2d3c4b5a6978";
+
+/// What watching one request told.
+struct Told {
+    response: Response<()>,
+    spans: Vec<Span>,
+    called: Vec<(String, &'static str)>,
+    log: String,
+    /// The id that the request had when it was answered.
+    inner_id: Option<HeaderValue>,
+}
+
+fn grpc() -> Spoken {
+    Spoken::Grpc(Methods::of(&[FILE_DESCRIPTOR_SET]))
+}
+
+type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// An answer whose status comes behind a message, as gRPC has it.
+fn with_trailers(status: &'static str) -> Response<AnyBody> {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static(status));
+    let frames = [Ok(Frame::data(Bytes::from_static(b"x"))), Ok(Frame::trailers(trailers))];
+    Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed_unsync())
+}
+
+fn without_body(head: http::response::Builder) -> Response<AnyBody> {
+    head.body(Empty::new().boxed_unsync()).unwrap()
+}
+
+async fn watch(spoken: Spoken, request: http::request::Builder, response: Response<AnyBody>, is_read: bool) -> Told {
+    let (kept, called, written) = (Arc::new(Kept::default()), Arc::new(Mutex::new(Vec::new())), Written::default());
+    let clock: Arc<dyn Clock> = Arc::new(Ticking::default());
+    let tracer = Tracer::new(Arc::clone(&kept) as _, Arc::clone(&clock), SampleRatio::NONE);
+    let counted = Arc::clone(&called);
+    let telling: Called = Arc::new(move |method, status, duration_us| {
+        assert!(duration_us > 0);
+        counted.lock().unwrap().push((method.to_owned(), status));
+    });
+    let address = Some("127.0.0.1:50051".parse().unwrap());
+    let layer = Observed::new(spoken, address, clock).telling(Some(Arc::new(tracer)), telling);
+    let inner_id = Arc::new(Mutex::new(None));
+    let (seen, response) = (Arc::clone(&inner_id), Arc::new(Mutex::new(Some(response))));
+    let inner = service_fn(move |request: Request<()>| {
+        *seen.lock().unwrap() = request.headers().get(REQUEST_ID).cloned();
+        let response = response.lock().unwrap().take().unwrap();
+        async move {
+            note_caller(&"gateway".into());
+            note_decision(|| Decided {
+                realm: "north".into(),
+                is_allowed: false,
+                reason: "NO_POLICY_PERMITS".into(),
+                policy_version: "abc".into(),
+                adapter: "grpc",
+            });
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let subscriber = tracing_subscriber::fmt().with_writer(written.clone()).json().flatten_event(true);
+    let subscriber = subscriber.with_max_level(tracing::Level::DEBUG).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let answered = layer.layer(inner).oneshot(request.body(()).unwrap()).await.unwrap();
+    let (head, body) = answered.into_parts();
+    if is_read {
+        body.collect().await.unwrap();
+    } else {
+        drop(body);
+    }
+    drop(guard);
+    let spans = kept.0.lock().unwrap().clone();
+    let called = called.lock().unwrap().clone();
+    let inner_id = inner_id.lock().unwrap().clone();
+    Told { response: Response::from_parts(head, ()), spans, called, log: written.text(), inner_id }
+}
+
+fn traced(path: &str) -> http::request::Builder {
+    Request::post(path).header("traceparent", format!("00-{TRACE}-0102030405060708-01"))
+}
+
+fn attribute(span: &Span, key: &str) -> Option<String> {
+    span.attributes.iter().find(|(known, _)| *known == key).map(|(_, value)| match value {
+        Value::Text(text) => text.to_string(),
+        Value::Number(number) => number.to_string(),
+    })
+}
+
+#[tokio::test]
+async fn a_call_is_a_span_within_its_senders_and_a_deny_is_no_error() {
+    let told = watch(grpc(), traced(PATH), with_trailers("0"), true).await;
+    let [span] = &told.spans[..] else { panic!("{:?}", told.spans) };
+    assert_eq!(format!("{:032x}", span.trace_id), TRACE);
+    assert_eq!((span.parent, span.is_parent_remote), (Some(0x0102_0304_0506_0708), true));
+    assert_eq!((span.kind, &*span.name), (SpanKind::Server, "hallpass.v1.AuthorizationService/Authorize"));
+    assert_eq!(span.error, None);
+    for (key, value) in [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", "hallpass.v1.AuthorizationService/Authorize"),
+        ("rpc.status_code", "OK"),
+        ("server.address", "127.0.0.1"),
+        ("server.port", "50051"),
+        ("authz.caller", "gateway"),
+        ("authz.realm", "north"),
+        ("authz.decision", "DENY"),
+        ("authz.reason", "NO_POLICY_PERMITS"),
+        ("authz.policy_version", "abc"),
+        ("authz.adapter", "grpc"),
+    ] {
+        assert_eq!(attribute(span, key).as_deref(), Some(value), "{key}");
+    }
+    assert_eq!(attribute(span, "error.type"), None);
+    assert_eq!(told.called, [("hallpass.v1.AuthorizationService/Authorize".to_owned(), "OK")]);
+}
+
+#[tokio::test]
+async fn only_failures_of_the_service_are_errors() {
+    for (status, word, is_error) in [
+        ("1", "CANCELLED", false),
+        ("2", "UNKNOWN", true),
+        ("3", "INVALID_ARGUMENT", false),
+        ("4", "DEADLINE_EXCEEDED", true),
+        ("5", "NOT_FOUND", false),
+        ("7", "PERMISSION_DENIED", false),
+        ("8", "RESOURCE_EXHAUSTED", false),
+        ("12", "UNIMPLEMENTED", true),
+        ("13", "INTERNAL", true),
+        ("14", "UNAVAILABLE", true),
+        ("15", "DATA_LOSS", true),
+        ("16", "UNAUTHENTICATED", false),
+    ] {
+        // Without a message the status stands in the head.
+        let alone = without_body(Response::builder().header("grpc-status", status));
+        for response in [with_trailers(status), alone] {
+            let told = watch(grpc(), traced(PATH), response, true).await;
+            let span = &told.spans[0];
+            assert_eq!(attribute(span, "rpc.status_code").as_deref(), Some(word));
+            assert_eq!(span.error.as_deref(), is_error.then_some(word), "{word}");
+            assert_eq!(attribute(span, "error.type").as_deref(), is_error.then_some(word), "{word}");
+            assert_eq!(told.log.contains("\"level\":\"WARN\""), is_error, "{}", told.log);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_end_has_cancelled() {
+    let told = watch(grpc(), traced(PATH), with_trailers("0"), false).await;
+    assert_eq!(told.called, [("hallpass.v1.AuthorizationService/Authorize".to_owned(), "CANCELLED")]);
+    assert_eq!((told.spans.len(), &told.spans[0].error), (1, &None));
+}
+
+#[tokio::test]
+async fn what_is_not_sampled_or_malformed_makes_no_span() {
+    for traceparent in [None, Some(format!("00-{TRACE}-0102030405060708-00")), Some("00-nonsense-01".to_owned())] {
+        let mut request = Request::post(PATH);
+        if let Some(value) = &traceparent {
+            request = request.header("traceparent", value);
+        }
+        let told = watch(grpc(), request, with_trailers("0"), true).await;
+        assert!(told.spans.is_empty(), "{traceparent:?}");
+        assert_eq!(told.log.contains(TRACE), traceparent.is_some_and(|value| value.ends_with("-00")));
+    }
+    let twice = traced(PATH).header("traceparent", format!("00-{TRACE}-0102030405060708-01"));
+    assert!(watch(grpc(), twice, with_trailers("0"), true).await.spans.is_empty());
+}
+
+#[tokio::test]
+async fn every_request_has_an_id_there_and_back() {
+    let own = watch(grpc(), Request::post(PATH).header(REQUEST_ID, "mine 7"), with_trailers("0"), true).await;
+    assert_eq!(own.response.headers()[REQUEST_ID], "mine 7");
+    assert!(own.log.contains("\"request_id\":\"mine 7\""), "{}", own.log);
+    let made = watch(grpc(), Request::post(PATH), with_trailers("0"), true).await;
+    let id = made.inner_id.clone().unwrap();
+    assert_eq!(Uuid::parse_str(id.to_str().unwrap()).unwrap().get_version_num(), 7);
+    assert_eq!(made.response.headers()[REQUEST_ID], id);
+    for bad in [&b"\xc3\xa9"[..], &[b'x'; 129]] {
+        let value = HeaderValue::from_bytes(bad).unwrap();
+        let told = watch(grpc(), Request::post(PATH).header(REQUEST_ID, &value), with_trailers("0"), true).await;
+        assert_eq!(told.inner_id.as_ref(), Some(&value), "it goes on as it came");
+        assert_eq!(told.response.headers().get(REQUEST_ID), None);
+        assert!(!told.log.contains("xxx") && !told.log.contains("\u{e9}"), "{}", told.log);
+    }
+    // Who answers with an id of its own has said enough.
+    let response = without_body(Response::builder().header(REQUEST_ID, "inner"));
+    let told = watch(grpc(), Request::post(PATH).header(REQUEST_ID, "outer"), response, true).await;
+    assert_eq!(told.response.headers().get_all(REQUEST_ID).iter().collect::<Vec<_>>(), ["inner"]);
+}
+
+#[tokio::test]
+async fn a_line_of_the_log_says_what_came_of_a_request_and_nothing_that_it_brought() {
+    let request =
+        traced(PATH).header(REQUEST_ID, "r-1").header("authorization", "Bearer canary").header("x-other", "canary");
+    let told = watch(grpc(), request, with_trailers("5"), true).await;
+    let line: serde_json::Value = serde_json::from_str(told.log.trim()).unwrap();
+    for (key, value) in [
+        ("level", "DEBUG"),
+        ("request_id", "r-1"),
+        ("trace_id", TRACE),
+        ("method", "hallpass.v1.AuthorizationService/Authorize"),
+        ("status", "NOT_FOUND"),
+        ("caller", "gateway"),
+    ] {
+        assert_eq!(line[key], value, "{key}: {line}");
+    }
+    assert!(line["duration_us"].as_u64().unwrap() > 0);
+    assert!(!told.log.contains("canary"), "{}", told.log);
+}
+
+#[tokio::test]
+async fn names_that_a_sender_made_up_are_shown_nowhere() {
+    let told = watch(grpc(), traced("/canary.v1.Service/Canary"), with_trailers("12"), true).await;
+    assert_eq!(&*told.spans[0].name, "_OTHER");
+    assert_eq!(told.called, [("_OTHER".to_owned(), "UNIMPLEMENTED")]);
+    let words = || Spoken::Http(PathWords::of(&["oauth", "token"], &[]));
+    let found = without_body(Response::builder());
+    let told_http = watch(words(), traced("/canary/oauth/token?canary=1"), found, true).await;
+    assert_eq!(&*told_http.spans[0].name, "POST /{}/oauth/token");
+    let missing = without_body(Response::builder().status(404));
+    let told_missing = watch(words(), traced("/canary").method("CANARY"), missing, true).await;
+    assert_eq!(&*told_missing.spans[0].name, "_OTHER _OTHER");
+    for told in [told, told_http, told_missing] {
+        assert!(!format!("{:?}", told.spans).to_lowercase().contains("canary"));
+        assert!(!told.log.to_lowercase().contains("canary"), "{}", told.log);
+    }
+}
+
+#[tokio::test]
+async fn over_http_a_failure_is_a_status_from_500_on() {
+    for (status, is_error) in [(200, false), (403, false), (429, false), (500, true), (503, true)] {
+        let words = Spoken::Http(PathWords::of(&["metrics"], &[]));
+        let told = watch(words, traced("/metrics"), without_body(Response::builder().status(status)), true).await;
+        let span = &told.spans[0];
+        assert_eq!(attribute(span, "http.response.status_code"), Some(status.to_string()));
+        assert_eq!(attribute(span, "http.route").as_deref(), Some("/metrics"));
+        assert_eq!(span.error.as_deref().map(str::to_owned), is_error.then(|| status.to_string()));
+        assert!(told.called.is_empty(), "calls of gRPC are counted");
+    }
+}
+
+#[test]
+fn warnings_about_single_requests_do_not_fill_the_log() {
+    let layer = Observed::new(grpc(), None, Arc::new(Ticking::default()));
+    let warned = |second: i64| (0..50).filter(|_| layer.0.may_warn(second * 1_000_000)).count();
+    assert_eq!((warned(7), warned(7), warned(8)), (WARNINGS_MAX as usize, 0, WARNINGS_MAX as usize));
+}

@@ -1,0 +1,85 @@
+//! What a gateway itself says of a route, in words beside the request.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Found, Obligations, RouteFault, path::Path, template::Template as PathTemplate};
+use crate::domain::{access_request::Question, template::Template, value::Value};
+
+/// Why what a gateway says cannot be meant. It is the gateway's configuration that is wrong, never the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the route's `{key}` {message}")]
+pub struct ToldFault {
+    /// The word at fault.
+    pub key: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// What words that name an attribute begin with.
+const ATTRIBUTE: &str = "attribute.";
+
+/// What a gateway says that a request asks for, by these words: `action` and `resource_type`, perhaps `resource_id` with
+/// `{1}` for the first segment of the path, `path_template` with names for segments, `attribute.NAME` with the text of a
+/// stored value, and `obligations`. `None` where it says neither of the first two; other words say nothing.
+///
+/// # Errors
+/// Words that cannot be meant; within `Ok`, a request whose path is not that of the route.
+pub fn told(words: &HashMap<String, String>, path: &Path) -> Result<Option<Result<Found, RouteFault>>, ToldFault> {
+    let word = |name: &str| words.get(name).map(String::as_str);
+    let (action, resource_type) = match (word("action"), word("resource_type")) {
+        (None, None) => return Ok(None),
+        (Some(action), Some(resource_type)) => (action, resource_type),
+        (None, Some(_)) => return Err(fault("action", "is missing, expected it beside `resource_type`")),
+        (Some(_), None) => return Err(fault("resource_type", "is missing, expected it beside `action`")),
+    };
+    let obligations = match word("obligations") {
+        None => Obligations::Unknown,
+        Some("header") => Obligations::Header,
+        Some(_) => return Err(fault("obligations", "is not `header`")),
+    };
+    let template = word("path_template").map(PathTemplate::parse).transpose();
+    let template = template.map_err(|message| fault("path_template", format!("is none: {message}")))?;
+    if template.as_ref().is_some_and(|template| !template.fits(path.segments())) {
+        return Ok(Some(Err(RouteFault::Unknown)));
+    }
+    let fill = |key: &str, text: &str| filled(key, text, template.as_ref(), path);
+    let Some(resource_id) = fill("resource_id", word("resource_id").unwrap_or_default())? else {
+        return Ok(Some(Err(RouteFault::Unknown)));
+    };
+    let mut attributes = Vec::new();
+    for (key, text) in words {
+        let Some(name) = key.strip_prefix(ATTRIBUTE) else { continue };
+        let Some(value) = fill(key, text)? else { return Ok(Some(Err(RouteFault::Unknown))) };
+        attributes.push((Arc::from(name), Value::String(value.into())));
+    }
+    let question = Question {
+        action: action.into(),
+        resource_type: resource_type.into(),
+        resource_id: resource_id.into(),
+        attributes: (!attributes.is_empty()).then(|| attributes.into_iter().collect()),
+        ..Question::default()
+    };
+    let template = word("path_template").unwrap_or_default().into();
+    Ok(Some(Ok(Found { operation: Arc::default(), template, question: obligations.of(question), obligations })))
+}
+
+/// The text with the segments that it names; `None` where the path has no such segment.
+fn filled(key: &str, text: &str, template: Option<&PathTemplate>, path: &Path) -> Result<Option<String>, ToldFault> {
+    let text = Template::parse(text).map_err(|message| fault(key, message))?;
+    let known = |name: &str| template.and_then(|template| template.position(name)).or_else(|| number(name));
+    if let Some(name) = text.names().find(|name| known(name).is_none()) {
+        let message = format!("has `{{{name}}}`, expected the number of a segment or a name of `path_template`");
+        return Err(fault(key, message));
+    }
+    let segment = |name: &str| path.segments().get(known(name)?).filter(|segment| !segment.is_empty());
+    Ok(text.fill(|name| segment(name).map(|segment| segment.as_str().into())))
+}
+
+fn fault(key: &str, message: impl Into<String>) -> ToldFault {
+    ToldFault { key: key.to_owned(), message: message.into() }
+}
+
+/// The position of the segment with this number, which counts from 1.
+fn number(name: &str) -> Option<usize> {
+    name.parse::<usize>().ok()?.checked_sub(1)
+}

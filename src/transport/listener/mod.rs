@@ -1,0 +1,19 @@
+//! Connections of every listener: accepted within limits, with TLS where the deployment has it, each with who is at its
+//! other end. There is one way in, with TLS and without.
+
+mod acceptor;
+mod certificates;
+mod connection;
+mod handshakes;
+mod peer;
+mod subject;
+mod tls;
+
+pub use self::{
+    acceptor::{Acceptor, Limits, Security},
+    certificates::Certificates,
+    connection::Connection,
+    handshakes::{Failure, Handshakes},
+    peer::Peer,
+    tls::{ClientCertificates, Options, Protocol, TlsFault},
+};

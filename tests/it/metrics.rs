@@ -1,0 +1,203 @@
+//! Metrics and probes of a running service: every name that is promised, and nothing that a request brought.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hallpass::proto::v1 as pb;
+use reqwest::header::ACCEPT;
+use serde_json::{Value, json};
+
+use crate::support::{Home, ISSUER, REALM, Service, eventually, reading_student};
+
+/// Every metric that is promised, with its kind and its labels; those that only show under other circumstances are below.
+const PROMISED: &[(&str, &str, &[&str])] = &[
+    ("authz_decisions_total", "counter", &["adapter", "decision", "realm", "reason"]),
+    ("authz_decision_duration_seconds", "histogram", &["adapter", "realm"]),
+    ("authz_token_validation_failures_total", "counter", &["issuer", "reason"]),
+    ("authz_jwks_refresh_total", "counter", &["issuer", "outcome"]),
+    ("authz_jwks_age_seconds", "gauge", &["issuer"]),
+    ("authz_cache_hits_total", "counter", &["cache"]),
+    ("authz_cache_misses_total", "counter", &["cache"]),
+    ("authz_policy_version_info", "gauge", &["realm", "version"]),
+    ("authz_policy_load_failures_total", "counter", &["realm"]),
+    ("authz_policy_loaded_timestamp_seconds", "gauge", &["realm"]),
+    ("authz_policy_reload_refused", "gauge", &["realm"]),
+    ("authz_policy_reloads_total", "counter", &["realm", "result"]),
+    ("authz_policy_rolled_back", "gauge", &["realm"]),
+    ("authz_audit_checkpoint_failures_total", "counter", &["realm"]),
+    ("authz_audit_dropped_total", "counter", &["realm"]),
+    ("authz_audit_entries_total", "counter", &["realm"]),
+    ("authz_audit_gaps_total", "counter", &["realm"]),
+    ("authz_audit_last_flush_timestamp_seconds", "gauge", &["realm"]),
+    ("authz_audit_queue_depth", "gauge", &["realm"]),
+    ("authz_audit_refusals_left_out_total", "counter", &["realm"]),
+    ("authz_audit_signable", "gauge", &["realm"]),
+    ("authz_audit_undamaged", "gauge", &["realm"]),
+    ("authz_audit_unsigned_entries", "gauge", &["realm"]),
+    ("authz_audit_writable", "gauge", &["realm"]),
+    ("authz_connections", "gauge", &["listener"]),
+    ("authz_requests_in_work", "gauge", &[]),
+    ("authz_requests_limited_total", "counter", &["caller"]),
+    ("process_cpu_seconds_total", "counter", &[]),
+    ("process_max_fds", "gauge", &[]),
+    ("process_open_fds", "gauge", &[]),
+    ("process_resident_memory_bytes", "gauge", &[]),
+    ("process_start_time_seconds", "gauge", &[]),
+    ("process_threads", "gauge", &[]),
+    ("process_virtual_memory_bytes", "gauge", &[]),
+    ("rpc_server_call_duration_seconds", "histogram", &["rpc_method", "rpc_status_code"]),
+];
+
+/// Metrics that need an issuer of opaque tokens, TLS, a witness or too many requests to show.
+const ELSEWHERE: &[&str] = &[
+    "authz_introspection_duration_seconds",
+    "authz_requests_shed_total",
+    "authz_tls_certificate_expiry_timestamp_seconds",
+    "authz_tls_handshake_failures_total",
+    "authz_tls_reload_failures_total",
+    "authz_audit_witness_failures_total",
+    "authz_audit_witness_lag_entries",
+];
+
+/// What requests of this test bring along and no metric may tell.
+const CANARIES: &[&str] = &["604822", "255901", "canary", "SISVendor", "eyJ", "hidden-by"];
+
+/// The metrics of a text: the kind and the names of the labels of each.
+fn metrics_of(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut found: BTreeMap<String, (String, BTreeSet<String>)> = BTreeMap::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            found.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if !line.starts_with('#') {
+            let (name, rest) = line.split_once(['{', ' ']).unwrap();
+            let labels = line.contains('{').then(|| rest.rsplit_once('}').unwrap().0).unwrap_or_default();
+            let of_histogram = ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| name.strip_suffix(ending));
+            let family = of_histogram.filter(|family| found.contains_key(*family)).unwrap_or(name);
+            let (_, names) = found.get_mut(family).unwrap_or_else(|| panic!("{line} is of no metric"));
+            let label_names = labels.split("\",").filter(|label| !label.is_empty());
+            names.extend(label_names.map(|label| label.split('=').next().unwrap().to_owned()).filter(|name| name != "le"));
+        }
+    }
+    found
+}
+
+async fn get(url: &str) -> (u16, String) {
+    let answer = reqwest::get(url).await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+/// Questions of all sorts: allowed, denied, not understood, with tokens that are no good.
+async fn ask_around(home: &Home, service: &Service) {
+    let token = home.token("SISVendor", &[255_901]);
+    let mut client = service.authorization();
+    for token in [&token, &token, "eyJhbGciOiJub25lIn0.e30.", "canary-token", &format!("{token}x")] {
+        let mut question = reading_student(token, "604822");
+        question.request_id = "canary-request".to_owned();
+        question.purpose = "canary-purpose".to_owned();
+        client.authorize(question).await.unwrap();
+    }
+    let unknown = pb::AuthorizeRequest { action: "canary-action".to_owned(), ..reading_student(&token, "604822") };
+    client.authorize(unknown).await.unwrap_err();
+    let nowhere = pb::AuthorizeRequest { realm: "canary-realm".to_owned(), ..reading_student(&token, "604822") };
+    client.authorize(nowhere).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_brought() {
+    let mut home = Home::new();
+    home.keys.push_str("http_address = \"127.0.0.1:0\"\n");
+    home.realm_keys.push_str("requests_per_second = 7\n");
+    let service = home.start().await;
+    ask_around(&home, &service).await;
+    let url = format!("{}/metrics", service.http.clone().unwrap());
+    let mut limited = service.authorization();
+    for _ in 0..20 {
+        // Until the realm has no more for this second.
+        if limited.authorize(reading_student(&home.token("SISVendor", &[]), "604822")).await.is_err() {
+            break;
+        }
+    }
+    let (status, text) = get(&url).await;
+    assert_eq!(status, 200);
+    let found = metrics_of(&text);
+    for (name, kind, labels) in PROMISED {
+        let (found_kind, found_labels) = found.get(*name).unwrap_or_else(|| panic!("{name} is not in\n{text}"));
+        let found_labels: Vec<_> = found_labels.iter().map(String::as_str).collect();
+        assert_eq!((found_kind.as_str(), found_labels.as_slice()), (*kind, *labels), "{name}");
+    }
+    let promised: BTreeSet<_> = PROMISED.iter().map(|(name, ..)| *name).chain(ELSEWHERE.iter().copied()).collect();
+    let others: Vec<_> = found.keys().filter(|name| !promised.contains(name.as_str())).collect();
+    assert!(others.is_empty(), "nobody promises {others:?}");
+    for canary in CANARIES {
+        assert!(!text.contains(canary), "`{canary}` is in\n{text}");
+    }
+    for line in [
+        format!("authz_token_validation_failures_total{{issuer=\"OTHER\",reason=\"TOKEN_FORMAT\"}}"),
+        format!("authz_jwks_refresh_total{{issuer=\"{ISSUER}\",outcome=\"changed\"}} 1"),
+        format!("authz_decisions_total{{realm=\"{REALM}\",decision=\"deny\",reason="),
+        "rpc_server_call_duration_seconds_count{rpc_method=\"hallpass.v1.AuthorizationService/Authorize\",rpc_status_code=\"OK\"}"
+            .to_owned(),
+        "authz_requests_in_work 0".to_owned(),
+        "authz_connections{listener=\"grpc\"} 1".to_owned(),
+        "authz_connections{listener=\"http\"} 1".to_owned(),
+    ] {
+        assert!(text.lines().any(|found| found.starts_with(&line)), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_text_format_is_given_to_who_does_not_ask_for_open_metrics() {
+    let mut home = Home::new();
+    home.keys.push_str("http_address = \"127.0.0.1:0\"\n");
+    let service = home.start().await;
+    let url = format!("{}/metrics", service.http.clone().unwrap());
+    let client = reqwest::Client::new();
+    let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    for (accept, expected, is_open) in [
+        (Some(prometheus), "application/openmetrics-text; version=1.0.0; charset=utf-8", true),
+        (Some("text/plain"), "text/plain; version=0.0.4; charset=utf-8", false),
+        (None, "text/plain; version=0.0.4; charset=utf-8", false),
+    ] {
+        let request = client.get(&url);
+        let answer = accept.map_or(request.try_clone().unwrap(), |accept| request.header(ACCEPT, accept)).send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], expected);
+        let text = answer.text().await.unwrap();
+        assert_eq!(text.ends_with("# EOF\n"), is_open, "{text}");
+        let counter = if is_open { "# TYPE authz_audit_gaps counter" } else { "# TYPE authz_audit_gaps_total counter" };
+        assert!(text.lines().any(|line| line == counter), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn probes_and_metrics_have_a_listener_of_their_own() {
+    let mut home = Home::new();
+    home.keys.push_str("ops_address = \"127.0.0.1:0\"\n");
+    let service = home.start().await;
+    let ops = service.monitored.clone().unwrap();
+    assert_eq!(service.http, None);
+    let (status, text) = get(&format!("{ops}/livez")).await;
+    assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (200, json!({ "status": "alive" })));
+    let (status, text) = get(&format!("{ops}/readyz")).await;
+    let ready: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, ready), (200, json!({ "status": "serving", "reasons": [] })));
+    assert!(get(&format!("{ops}/metrics")).await.1.contains("authz_requests_in_work"));
+    for path in ["", "/edfi", "/oauth/token", "/v1/Authorize", "/edfi/access/v1/evaluation"] {
+        assert_eq!(get(&format!("{ops}{path}")).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_is_told_and_keeps_nobody_from_asking() {
+    let mut home = Home::new();
+    home.keys.push_str("ops_address = \"127.0.0.1:0\"\n");
+    // Nobody listens on port 1.
+    home.issuer = "keys = { url = \"http://127.0.0.1:1/keys\" }\nhttp = true\nprivate_addresses = true\n".to_owned();
+    let service = home.start().await;
+    let ops = service.monitored.clone().unwrap();
+    let told = || async { get(&format!("{ops}/readyz")).await.1.contains("ISSUER_FAILING") };
+    eventually("the failing issuer is told", told).await;
+    let (status, text) = get(&format!("{ops}/readyz")).await;
+    assert_eq!((status, text.contains("\"serving\"")), (200, true), "{text}");
+    let answer = service.authorization().authorize(reading_student(&home.token("SISVendor", &[]), "1")).await;
+    assert_eq!(answer.unwrap_err().code(), tonic::Code::Unavailable);
+}
