@@ -17,6 +17,7 @@ mod bad_input;
 mod callers;
 mod decide;
 mod docs;
+mod edge_canaries;
 mod envoy;
 mod exports;
 mod faults;
