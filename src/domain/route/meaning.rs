@@ -13,7 +13,7 @@ use crate::domain::{
     fault::Code,
     policy_set::SourceFile,
     realm_file::{Mapping, Words},
-    resource_type::ResourceType,
+    resource_type::{ResourceType, Subject},
     schema::{ActionShape, AttributeType, Member},
     template::Template,
 };
@@ -50,7 +50,8 @@ impl<'a> Work<'a> {
             subject
                 .map(|subject| if subject.more.is_empty() { subject.value_type.clone() } else { AttributeType::String })
         };
-        let known: Vec<&str> = resource_type.subjects.iter().flat_map(|it| it.paths()).map(|path| &**path).collect();
+        let known: Vec<&str> = resource_type.subjects.iter().flat_map(Subject::paths).map(|path| &**path).collect();
+        let place_of = said.place.clone();
         let (mut attributes, mut proposed) = (None, None);
         for (phase, said, filled) in
             [(Phase::Existing, &said.attributes, &mut attributes), (Phase::Proposed, &said.proposed, &mut proposed)]
@@ -61,7 +62,7 @@ impl<'a> Work<'a> {
             } else if self.parts.file.action(&action).is_some_and(|rule| rule.needs.contains(&phase)) {
                 let key = if phase == Phase::Existing { "attributes" } else { "proposed" };
                 let message = format!("`{action}` is judged by the {} values, expected `{key}`", phase.name());
-                self.wrong(place, &mapping.map_or(&nothing, |it| it).place, &message, Code::Unmet);
+                self.wrong(place, &place_of, &message, Code::Unmet);
                 return None;
             }
         }
