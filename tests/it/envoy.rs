@@ -33,7 +33,7 @@ fn home() -> Home {
 /// Ada is at school 101, and Fay at 102.
 async fn enrol(service: &Service) {
     let records = [enrolment("ada", 101), enrolment("fay", 102)];
-    service.import("ed-fi/studentSchoolAssociations", &records).await;
+    service.import("studentSchoolAssociations", &records).await;
 }
 
 const STUDENTS: &str = "/data/v3/ed-fi/students";
