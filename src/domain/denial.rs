@@ -51,8 +51,9 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
     let Explained { reason, strategies, template, obligations: _ } = explained;
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
     let is_of_route = asked.is_none() && reason.code.starts_with("ROUTE");
-    // What is refused before it is a question is refused for its token, unless for its path.
-    let of_token = || if asked.is_none() { find("TOKEN") } else { None };
+    // What is refused before it is a question is refused for its token, unless for its path or for what it asks.
+    let is_of_token = asked.is_none() && !is_of_route && *reason.code != *"QUESTION_NOT_UNDERSTOOD";
+    let of_token = || if is_of_token { find("TOKEN") } else { None };
     let of_all = || if is_of_route { None } else { of_token().or_else(|| find("default")) };
     let named = template.as_deref().and_then(find);
     let own = named.or_else(|| find(&reason.code));
@@ -103,7 +104,7 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
 /// not told.
 fn status_of_request(code: &str) -> Option<u16> {
     match code {
-        "ROUTE_UNKNOWN" => Some(403),
+        "ROUTE_UNKNOWN" | "QUESTION_NOT_UNDERSTOOD" => Some(403),
         "TOKEN_AMBIGUOUS" | "ROUTE_AMBIGUOUS" | "ROUTE_TOKEN_IN_QUERY" | "ROUTE_VALUE_INVALID" => Some(400),
         _ => None,
     }
