@@ -21,11 +21,7 @@ pub(crate) use self::{
     realms::{below, kept_versions},
 };
 use self::{listeners::Listening, observing::Observing};
-use crate::{
-    app::App,
-    config::Config,
-    transport::listener::Certificates,
-};
+use crate::{app::App, config::Config, transport::listener::Certificates};
 
 /// The file of the data folder with the local admin token.
 pub const ADMIN_TOKEN: &str = "admin.token";
