@@ -146,7 +146,6 @@ impl App {
         let is_one = right != Right::BatchAuthorize;
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
-        trace::note_caller(&asker);
         if is_one {
             self.allow_rate(&asker, realm)?;
         }
