@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Identified, KEY_UNKNOWN, Presented, Recorded, Right, policies::Judged, unauthenticated};
 use crate::{
-    app::{App, error::Error},
+    app::{App, error::Error, ports::trace},
     domain::{
         decision::{Effect, Reason},
         decision_record::DecisionRecord,
@@ -44,6 +44,7 @@ impl App {
                 return Err(unauthenticated(&reason));
             }
         };
+        trace::note_caller(&identified.shared_name());
         let Some(judged) = self.judge_right(identified, realm, right)? else { return Ok(identified.shared_name()) };
         let permit = judged.permit().map(|permit| permit.caller);
         if permit.is_err() {

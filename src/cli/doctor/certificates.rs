@@ -31,6 +31,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
             pairs.insert((file.clone(), file));
         }
     }
+    authorities.extend(config.tracing.iter().filter_map(|tracing| tracing.ca.clone()));
+    if let Some(tls) = &config.tls {
+        authorities.extend(tls.options.client_ca.clone());
+        pairs.insert((tls.options.certificate.clone(), tls.options.key.clone()));
+    }
     let mut findings: Vec<Finding> = authorities.iter().flat_map(|file| dates(file, now)).collect();
     for (certificate, key) in &pairs {
         findings.extend(dates(certificate, now));

@@ -118,19 +118,19 @@ fn open_to_all(path: &Path) -> Option<Finding> {
     })
 }
 
-/// What this service proves itself with to issuers.
+/// What this service proves itself with, to issuers and to callers.
 fn secrets(config: &Config) -> Vec<Finding> {
     let issuers = loaded::issuers(config).into_iter().flat_map(|trusting| trusting.issuers);
     let secret = |issuer: Issuer| Some(issuer.introspection?.authentication.file().clone());
     let mut files: Vec<PathBuf> = issuers.filter_map(secret).collect();
+    files.extend(config.tls.as_ref().map(|tls| tls.options.key.clone()));
     files.sort();
     files.dedup();
     let finding = |file: PathBuf| {
         let shown = file.display();
         match fs::metadata(&file) {
             Err(error) => {
-                let what =
-                    format!("`{shown}`, by which this service proves itself to an issuer, cannot be read: {error}");
+                let what = format!("`{shown}`, by which this service proves itself, cannot be read: {error}");
                 Some(Finding::fault(FILES, what, "put it there, readable for the service's user"))
             }
             Ok(found) if found.mode() & OTHERS != 0 => {

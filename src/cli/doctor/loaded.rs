@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
+    app::caller,
     config::{Config, RealmConfig},
     domain::{id::RealmName, issuer::Issuer, realm::Realm},
 };
@@ -15,9 +16,11 @@ pub(super) struct Trusting {
     pub(super) issuers: Vec<Issuer>,
 }
 
-/// The issuers of all realms whose files are good; the others are told of elsewhere.
+/// The issuers of all realms whose files are good, and those of callers; realms with faults are told of elsewhere.
 pub(super) fn issuers(config: &Config) -> Vec<Trusting> {
-    config.realms.iter().filter_map(trusting).collect()
+    let of_callers = caller::REALM.parse().ok().filter(|_| !config.authentication.issuers.is_empty());
+    let of_callers = of_callers.map(|realm| Trusting { realm, issuers: config.authentication.issuers.clone() });
+    config.realms.iter().filter_map(trusting).chain(of_callers).collect()
 }
 
 /// The same, read on a thread of its own.

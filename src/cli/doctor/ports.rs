@@ -18,9 +18,13 @@ const PORTS: &str = "ports";
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn check(config: Arc<Config>) -> Vec<Finding> {
-    let mut findings = vec![of_grpc(config.grpc_address).await];
+    let has_tls = config.tls.is_some();
+    let mut findings = vec![of_grpc(config.grpc_address, has_tls).await];
     if let Some(address) = config.http_address {
-        findings.push(of_http("http_address", address).await);
+        findings.push(of_http("http_address", address, has_tls).await);
+    }
+    if let Some(address) = config.ops_address {
+        findings.push(of_http("ops_address", address, false).await);
     }
     findings
 }
@@ -57,9 +61,10 @@ fn from_here(address: SocketAddr) -> SocketAddr {
     reached
 }
 
-async fn of_grpc(address: SocketAddr) -> Finding {
+async fn of_grpc(address: SocketAddr, has_tls: bool) -> Finding {
     let key = "grpc_address";
     match look(address).await {
+        Seen::Taken if has_tls => secured(address),
         Seen::Taken => match tokio::time::timeout(ANSWER_WITHIN, health(from_here(address))).await {
             Ok(Ok(ServingStatus::Serving)) => Finding::fine(PORTS, format!("a service answers on {address}: serving")),
             Ok(Ok(_)) => {
@@ -78,8 +83,9 @@ async fn health(address: SocketAddr) -> anyhow::Result<ServingStatus> {
     Ok(answer.into_inner().status())
 }
 
-async fn of_http(key: &str, address: SocketAddr) -> Finding {
+async fn of_http(key: &str, address: SocketAddr, has_tls: bool) -> Finding {
     match look(address).await {
+        Seen::Taken if has_tls => secured(address),
         Seen::Taken => match tokio::time::timeout(ANSWER_WITHIN, speaks_http(from_here(address))).await {
             Ok(Ok(true)) => Finding::fine(PORTS, format!("HTTP is spoken on {address}")),
             _ => taken(key, address),
@@ -96,6 +102,11 @@ async fn speaks_http(address: SocketAddr) -> io::Result<bool> {
     // Of somebody else's listener anything may come, and no end.
     BufReader::new(connection.take(1_024)).read_line(&mut line).await?;
     Ok(line.starts_with("HTTP/1."))
+}
+
+/// What listens is not asked whether it is this service: that takes a certificate or key of a caller.
+fn secured(address: SocketAddr) -> Finding {
+    Finding::fine(PORTS, format!("something listens on {address}, over TLS; `hallpass health` asks whether it serves"))
 }
 
 fn taken(key: &str, address: SocketAddr) -> Finding {

@@ -311,6 +311,31 @@ async fn a_port_that_is_somebody_elses_is_found_and_one_of_a_service_is_fine() {
 }
 
 #[tokio::test]
+async fn a_collector_that_is_not_there_is_told_of() {
+    let mut deployment = Deployment::new();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    deployment.tables = format!("[tracing]\notlp_endpoint = \"http://{closed}\"\n");
+    deployment.has("traces", State::Warning, "cannot be reached").await;
+}
+
+#[tokio::test]
+async fn the_listeners_own_certificate_and_key_are_looked_at() {
+    let mut deployment = Deployment::new();
+    let write = |name: &str, text: String| fs::write(deployment.path(name), text).unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2027, 6, 1);
+    let [one, other] = [(); 2].map(|()| rcgen::KeyPair::generate().unwrap());
+    write("server.pem", params.self_signed(&one).unwrap().pem());
+    write("server.key", other.serialize_pem());
+    deployment.set_mode("server.key", 0o600);
+    deployment.tables = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n".to_owned();
+    deployment.has("certificates", State::Fault, "is not that of the certificate").await;
+    fs::write(deployment.path("server.key"), one.serialize_pem()).unwrap();
+    deployment.set_mode("server.key", 0o644);
+    deployment.has("files", State::Warning, "can read the secret").await;
+}
+
+#[tokio::test]
 async fn a_caller_of_a_realm_that_is_not_there_is_found() {
     let mut deployment = Deployment::new();
     deployment.tables =

@@ -34,6 +34,7 @@ use crate::{
         trace::{Tracer, Watched, watched},
     },
     domain::traceparent::{TRACEPARENT, Traceparent},
+    transport::listener::Peer,
 };
 
 /// The header that carries the caller's own id of a request, there and back.
@@ -234,7 +235,8 @@ fn parent(headers: &HeaderMap) -> Option<Traceparent> {
 
 /// Where a request came from.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    extensions.get::<TcpConnectInfo>()?.remote_addr()
+    let peer = extensions.get::<Peer>().map(|peer| peer.address);
+    peer.or_else(|| extensions.get::<TcpConnectInfo>()?.remote_addr())
 }
 
 #[cfg(test)]

@@ -1,0 +1,170 @@
+//! Traces of a running service, handed to a collector of ours; and what becomes of requests when it isn't there.
+
+use std::{
+    collections::BTreeMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    common::v1::any_value::Value,
+    trace::v1::Span,
+};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::support::{Home, reading_student};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const TRACE: &str = "3d1f6a7b8c9d4e5fa0b1c2d3e4f50617";
+const PARENT: &str = "00a1b2c3d4e5f607";
+
+#[derive(Debug)]
+struct Collector(Mutex<UnboundedSender<ExportTraceServiceRequest>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.0.lock().unwrap().send(request.into_inner()).unwrap();
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+/// A collector, as a table of the configuration, and what it is told.
+async fn collector(ratio: &str) -> (String, UnboundedReceiver<ExportTraceServiceRequest>) {
+    let (sender, told) = unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let table = table(&listener.local_addr().unwrap().to_string(), ratio);
+    let server = Server::builder().add_service(TraceServiceServer::new(Collector(Mutex::new(sender))));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    (table, told)
+}
+
+fn table(address: &str, ratio: &str) -> String {
+    format!("[tracing]\notlp_endpoint = \"http://{address}\"\nsample_ratio = {ratio}\n")
+}
+
+/// The next span of a call, others than the test's own left out.
+async fn next(told: &mut UnboundedReceiver<ExportTraceServiceRequest>, waiting: &mut Vec<Span>) -> Span {
+    while waiting.is_empty() {
+        let more = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+        let spans = more.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+        waiting.extend(spans.flat_map(|scope| scope.spans));
+    }
+    waiting.remove(0)
+}
+
+fn attributes(span: &Span) -> BTreeMap<String, String> {
+    let text = |value: Option<Value>| match value {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::IntValue(number)) => number.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let attribute = |known: &opentelemetry_proto::tonic::common::v1::KeyValue| {
+        (known.key.clone(), text(known.value.clone().unwrap().value))
+    };
+    span.attributes.iter().map(attribute).collect()
+}
+
+fn traced<T>(message: T, flags: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    let traceparent = format!("00-{TRACE}-{PARENT}-{flags}");
+    request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+    request.metadata_mut().insert("x-request-id", "request-7".parse().unwrap());
+    request
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_decision_is_a_span_in_its_callers_trace_without_a_word_of_the_question() {
+    let (table, mut told) = collector("0.0").await;
+    let mut home = Home::new();
+    home.keys = "http_address = \"127.0.0.1:0\"\n".to_owned();
+    home.tables.push_str(&table);
+    home.tables.push_str("[log]\nlevel = \"warn,hallpass=debug\"\nformat = \"json\"\n");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[100]);
+    let mut client = service.authorization();
+    // Neither of these is to be seen.
+    client.authorize(reading_student(&token, "604821")).await.unwrap();
+    client.authorize(traced(reading_student(&token, "604821"), "00")).await.unwrap();
+    let answer = client.authorize(traced(reading_student(&token, "604821"), "01")).await.unwrap();
+    assert_eq!(answer.metadata().get("x-request-id").unwrap(), "request-7");
+    let mut waiting = Vec::new();
+    let span = next(&mut told, &mut waiting).await;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+    assert_eq!((span.name.as_str(), span.kind), ("hallpass.v1.AuthorizationService/Authorize", 2));
+    assert_eq!(span.status.as_ref().map_or(0, |status| status.code), 0, "a deny is no error");
+    let found = attributes(&span);
+    for (key, value) in [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", "hallpass.v1.AuthorizationService/Authorize"),
+        ("rpc.status_code", "OK"),
+        ("server.address", "127.0.0.1"),
+        ("network.peer.address", "127.0.0.1"),
+        ("authz.realm", "edfi"),
+        ("authz.decision", "DENY"),
+        ("authz.adapter", "grpc"),
+        ("authz.caller", "local"),
+    ] {
+        assert_eq!(found.get(key).map(String::as_str), Some(value), "{key}: {found:?}");
+    }
+    assert_eq!(found["authz.reason"], answer.into_inner().reasons[0].code);
+    let unknown = crate::support::reading(&token, "nothing", "id", "604821");
+    client.authorize(traced(unknown, "01")).await.unwrap_err();
+    let refused = next(&mut told, &mut waiting).await;
+    assert_eq!(attributes(&refused)["rpc.status_code"], "INVALID_ARGUMENT");
+    assert!(refused.status.as_ref().is_none_or(|status| status.code == 0), "a wrong question is none of our failures");
+    let log = service.stderr();
+    let line = log.lines().find(|line| line.contains(TRACE) && line.contains("INVALID_ARGUMENT")).unwrap_or(&log);
+    for part in ["\"request_id\":\"request-7\"", "\"level\":\"DEBUG\"", "\"method\":\"hallpass.v1.Auth"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let shown = format!("{span:?}{refused:?}{log}");
+    let payload = token.split('.').nth(1).unwrap();
+    for secret in [payload, "604821", "SISVendor of"] {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_of_requests_is_traced_though_they_bring_no_trace() {
+    let (table, mut told) = collector("1.0").await;
+    let mut home = Home::new();
+    home.tables.push_str(&table);
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[100]);
+    service.authorization().authorize(reading_student(&token, "1")).await.unwrap();
+    let mut waiting = Vec::new();
+    let span = next(&mut told, &mut waiting).await;
+    assert_eq!((span.trace_id.len(), span.parent_span_id.len()), (16, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_collector_that_is_gone_or_hangs() {
+    // Takes connections and says nothing on them.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut home = Home::new();
+    home.tables.push_str(&table(&silent.local_addr().unwrap().to_string(), "1.0"));
+    let mut service = home.start().await;
+    let token = home.token("SISVendor", &[100]);
+    let mut client = service.authorization();
+    for _ in 0..200 {
+        let asked = Instant::now();
+        client.authorize(reading_student(&token, "1")).await.unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    }
+    service.signal("TERM");
+    assert!(service.ended().await.success());
+}
