@@ -17,6 +17,8 @@ mod imports;
 mod log;
 #[path = "ratios/measure.rs"]
 mod measure;
+#[path = "ratios/metrics.rs"]
+mod metrics;
 #[path = "ratios/policies.rs"]
 mod policies;
 #[path = "ratios/replay.rs"]
@@ -44,10 +46,11 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     ("sizes", decisions::sizes),
     ("wire", wire::run),
     ("parts", decisions::parts),
+    ("metrics", metrics::run),
     ("log", log::run),
     ("tokens", tokens::run),
     ("policies", policies::run),

@@ -242,7 +242,7 @@ impl Flags {
             "relationships.cache_bytes" => &self.relationships_cache_bytes,
             "relationships.free_bytes_min" => &self.relationships_free_bytes_min,
             "ops_address" => &self.ops_address,
-            _ => self.limits.get(key),
+            _ => return self.limits.get(key),
         };
         flag.as_deref()
     }

@@ -1,9 +1,11 @@
 //! The numbers of this process: counted by many threads at once without waiting for each other, and added up when somebody asks.
 
 mod cells;
+pub mod edges;
 mod process;
 
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -37,8 +39,8 @@ const ASKING_BOUNDS_US: &[u64] =
 /// All that is counted while the service works.
 #[derive(Debug)]
 pub struct Metrics {
-    decisions: Series<Counter, 4>,
-    decision_durations: Series<Histogram, 2>,
+    /// How long decisions took, by realm, decision, reason and adapter; how many there are follows from that.
+    decisions: Series<Histogram, 4>,
     refused_tokens: Series<Counter, 2>,
     key_fetches: Series<Counter, 2>,
     introspections: Series<Histogram, 1>,
@@ -63,8 +65,7 @@ impl fmt::Debug for Watched {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            decisions: Series::new(Counter::default),
-            decision_durations: Series::new(|| Histogram::new(DECISION_BOUNDS_US)),
+            decisions: Series::new(|| Histogram::new(DECISION_BOUNDS_US)),
             refused_tokens: Series::new(Counter::default),
             key_fetches: Series::new(Counter::default),
             introspections: Series::new(|| Histogram::new(ASKING_BOUNDS_US)),
@@ -84,8 +85,7 @@ impl Meter for Metrics {
         let Decided { realm, is_allowed, reason, adapter, duration_us } = *decided;
         let decision = if is_allowed { "allow" } else { "deny" };
         let reason = if reason.is_empty() { NO_REASON } else { reason };
-        self.decisions.with([realm.as_str(), decision, reason, adapter], Counter::add_one);
-        self.decision_durations.with([realm.as_str(), adapter], |durations| durations.observe(duration_us));
+        self.decisions.with([realm.as_str(), decision, reason, adapter], |durations| durations.observe(duration_us));
     }
 
     fn token_refused(&self, issuer: Option<&str>, reason: &str) {
@@ -145,19 +145,22 @@ impl Meter for Metrics {
 
 impl Metrics {
     fn of_decisions(&self) -> [Family; 7] {
+        let decided = self.decisions.read(Histogram::sample);
         [
-            counted(
-                "authz_decisions",
-                "Decisions that were made and kept, by their first reason",
-                &["realm", "decision", "reason", "adapter"],
-                &self.decisions,
-            ),
-            spread(
-                "authz_decision_duration_seconds",
-                "How long it took to decide, without the call around it",
-                &["realm", "adapter"],
-                &self.decision_durations,
-            ),
+            Family {
+                name: "authz_decisions",
+                help: "Decisions that were made and kept, by their first reason",
+                kind: FamilyKind::Counter,
+                labels: &["realm", "decision", "reason", "adapter"],
+                samples: decided.iter().map(|(values, durations)| (values.clone(), counted_in(durations))).collect(),
+            },
+            Family {
+                name: "authz_decision_duration_seconds",
+                help: "How long it took to decide, without the call around it",
+                kind: FamilyKind::Histogram,
+                labels: &["realm", "adapter"],
+                samples: by_realm_and_adapter(&decided),
+            },
             counted(
                 "authz_token_validation_failures",
                 "Tokens that were refused, by the reason",
@@ -211,6 +214,33 @@ impl Metrics {
     }
 }
 
+/// How many values a histogram has.
+fn counted_in(spread: &Sample) -> Sample {
+    match spread {
+        Sample::Spread { sum: _, buckets } => Sample::Count(buckets.iter().map(|(_, count)| count).sum()),
+        other => other.clone(),
+    }
+}
+
+/// The histograms of decisions and reasons, added up.
+fn by_realm_and_adapter(decided: &[(Vec<Arc<str>>, Sample)]) -> Vec<(Vec<Arc<str>>, Sample)> {
+    let mut added: BTreeMap<Vec<Arc<str>>, (f64, Vec<(f64, u64)>)> = BTreeMap::new();
+    for (values, sample) in decided {
+        let ([realm, _, _, adapter], Sample::Spread { sum, buckets }) = (values.as_slice(), sample) else { continue };
+        match added.entry(vec![Arc::clone(realm), Arc::clone(adapter)]) {
+            Entry::Vacant(vacant) => drop(vacant.insert((*sum, buckets.clone()))),
+            Entry::Occupied(mut known) => {
+                let (known_sum, known_buckets) = known.get_mut();
+                *known_sum += sum;
+                for ((_, known_count), (_, count)) in known_buckets.iter_mut().zip(buckets) {
+                    *known_count += count;
+                }
+            }
+        }
+    }
+    added.into_iter().map(|(values, (sum, buckets))| (values, Sample::Spread { sum, buckets })).collect()
+}
+
 fn counted<const N: usize>(
     name: &'static str,
     help: &'static str,
@@ -238,7 +268,58 @@ fn one(name: &'static str, help: &'static str, kind: FamilyKind, sample: Sample)
     Family { name, help, kind, labels: &[], samples: vec![(Vec::new(), sample)] }
 }
 
-/// Numbers that count for a process that counts.
+/// Numbers for a process that counts.
 pub fn new() -> Arc<dyn Meter> {
     Arc::new(Metrics::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family(metrics: &Metrics, name: &str) -> Family {
+        metrics.families().into_iter().find(|family| family.name == name).unwrap()
+    }
+
+    #[test]
+    fn decisions_are_counted_by_reason_and_their_times_by_realm_and_adapter() {
+        let metrics = Metrics::default();
+        let realm = "one".parse().unwrap();
+        for (is_allowed, reason, adapter, duration_us) in [
+            (true, "PERMITTED", "grpc", 20),
+            (true, "PERMITTED", "grpc", 40),
+            (false, "", "grpc", 60),
+            (false, "X", "json", 1),
+        ] {
+            metrics.decided(&Decided { realm: &realm, is_allowed, reason, adapter, duration_us });
+        }
+        let counts: Vec<_> = family(&metrics, "authz_decisions")
+            .samples
+            .into_iter()
+            .map(|(values, sample)| (values.join(" "), sample))
+            .collect();
+        let count = |values: &str, count| (values.to_owned(), Sample::Count(count));
+        let expected =
+            [count("one allow PERMITTED grpc", 2), count("one deny NONE grpc", 1), count("one deny X json", 1)];
+        assert_eq!(counts, expected);
+        let durations = family(&metrics, "authz_decision_duration_seconds").samples;
+        let [(over_grpc, Sample::Spread { sum, buckets }), (over_json, _)] = durations.as_slice() else { panic!() };
+        assert_eq!((over_grpc.join(" "), over_json.join(" ")), ("one grpc".to_owned(), "one json".to_owned()));
+        assert!((sum - 120e-6).abs() < 1e-12, "{sum}");
+        assert_eq!(buckets[..3], [(25e-6, 1), (50e-6, 1), (100e-6, 1)]);
+    }
+
+    #[test]
+    fn what_others_count_is_shown_too_and_work_that_ended_is_over() {
+        let metrics = Metrics::default();
+        metrics.watch(Box::new(|| vec![one("a", "b", FamilyKind::Gauge, Sample::Level(7.0))]));
+        assert_eq!(family(&metrics, "a").samples, [(Vec::new(), Sample::Level(7.0))]);
+        metrics.work_began();
+        metrics.work_began();
+        metrics.work_ended();
+        assert_eq!(family(&metrics, "authz_requests_in_work").samples, [(Vec::new(), Sample::Level(1.0))]);
+        metrics.token_refused(None, "TOKEN_FORMAT");
+        let refused = family(&metrics, "authz_token_validation_failures").samples;
+        assert_eq!(refused, [(vec![OTHER.into(), "TOKEN_FORMAT".into()], Sample::Count(1))]);
+    }
 }

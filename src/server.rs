@@ -30,6 +30,9 @@ use crate::{
 /// The file of the data folder with the local admin token.
 pub const ADMIN_TOKEN: &str = "admin.token";
 
+/// How long a stop waits for monitors to hear their answers.
+const OPS_WAIT: Duration = Duration::from_secs(1);
+
 /// Starts the service and returns when it takes requests.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) ->
     }
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
     let observing = Observing::start(&config, Arc::clone(service.app.meter()))?;
-    let listening = bound.serve(&service.app, &config, extra, &observing, &accepting).await?;
+    let listening = bound.serve(&service.app, &config, extra, &observing, [&accepting, &working]).await?;
     tasks::spawn(&service, &working);
     if let Some(certificates) = listening.certificates.clone() {
         tokio::spawn(working.clone().run_until_cancelled_owned(certificates.follow()));
@@ -88,6 +91,11 @@ impl Running {
     /// Where HTTP is spoken, if it is.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.listening.http.as_ref().map(|http| http.address)
+    }
+
+    /// Where monitors ask, if they may.
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.listening.ops.as_ref().map(|ops| ops.address)
     }
 
     /// The use cases, for callers within this process.
@@ -126,7 +134,7 @@ impl Running {
     /// A store whose last flush fails; what was acknowledged before is durable all the same.
     pub async fn stop(self) -> Result<()> {
         let Self { service, listening, observing, accepting, working, announce, drain_max } = self;
-        let Listening { health, grpc: serving, http, grpc_address: _, certificates: _ } = listening;
+        let Listening { health, grpc: serving, http, grpc_address: _, certificates: _, ops } = listening;
         tracing::info!("stopping");
         service.app.begin_to_drain();
         health.drain().await;
@@ -140,6 +148,9 @@ impl Running {
             }
         });
         working.cancel();
+        if let Some(ops) = ops {
+            finish(ops.serving, OPS_WAIT).await;
+        }
         observing.stop().await;
         let closed = service.close().await;
         tracing::info!("stopped");

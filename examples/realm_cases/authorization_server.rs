@@ -7,6 +7,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::post;
 use hallpass::transport::http::{self, Limits};
+use hallpass::transport::listener::{self, Acceptor, Security};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +38,8 @@ impl AuthorizationServer {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/introspect", listener.local_addr()?);
         let stop = CancellationToken::new();
-        tokio::spawn(http::serve(listener, routes, Limits::default(), stop.clone()));
+        let connections = Acceptor::start(listener, Security::Plain, listener::Limits::default());
+        tokio::spawn(http::serve(connections, routes, Limits::default(), stop.clone()));
         Ok(Self { url, answers, _stop: stop.drop_guard() })
     }
 

@@ -143,8 +143,12 @@ impl App {
     ) -> Result<Arc<str>, Error> {
         let AuthorizeRequest { presented, request_id, .. } = request;
         let realm = snapshot.state.name.as_str();
+        let is_one = right != Right::BatchAuthorize;
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
+        if is_one {
+            self.allow_rate(&asker, realm)?;
+        }
         // A token of its subject speaks for itself.
         if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;

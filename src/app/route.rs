@@ -63,7 +63,7 @@ impl App {
         let times = (decision_id(decided_us), started_us, decided_us);
         let record = record_of(&snapshot, &caller, about, &decision, &remarks, times);
         let (answer, record) = answer_of(&call, (decision, record));
-        snapshot.state.log.append(vec![record]).await?;
+        self.keep_one(&snapshot.state, record).await?;
         Ok(answer)
     }
 }

@@ -202,16 +202,11 @@ impl App {
             Some(cursor) => self.snapshot_again(&asked, cursor)?,
         };
         let asker = self.may_authorize(&snapshot, &asked, Right::SearchResources).await?;
-        let open = open_question::is_open(asked.adapter).then(|| (request.question.clone(), Arc::clone(&asker)));
-        let (loaded, graph) = (Arc::clone(&snapshot.loaded), Arc::clone(&snapshot.graph));
-        let checked = blocking(move || check::check(&loaded.realm, &graph, asker, request)).await?;
-        let checked = match (checked, open) {
-            (Ok(checked), _) => checked,
-            (Err(error), Some((question, asker))) if !check::is_of_candidates(&error) => {
-                let remarks = asked.remarks(asker, Judged::Search);
-                return self.search_in_vain(under_way, snapshot, &asked, &question, error.fields, &remarks).await;
-            }
-            (Err(error), _) => return Err(error),
+        let remarks = asked.remarks(Arc::clone(&asker), Judged::Search);
+        let question = request.question.clone();
+        let checked = match checked(&snapshot, asker, request).await? {
+            Ok(checked) => checked,
+            Err(faults) => return self.search_in_vain(under_way, snapshot, &asked, &question, faults, &remarks).await,
         };
         let moment = self.moment_of(&snapshot);
         let verified = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
@@ -220,7 +215,6 @@ impl App {
         if verified.is_ok() && checked.after.as_ref().is_some_and(|cursor| cursor.holder != holder) {
             return Err(Error::invalid_field("page_token", "belongs to another principal than the token"));
         }
-        let remarks = Remarks { judged: Judged::Search, ..checked.remarks.clone() };
         let record = self.record(&snapshot, &verified, &checked.about, &decision, &remarks, started_us)?;
         if let Ok(caller) = &verified {
             let seen = || Seen::of(&snapshot, caller, &checked.question, Judged::Search, &decision, &record);
@@ -424,6 +418,20 @@ fn items_key(snapshot: &Snapshot, checked: &Checked, holder: Arc<str>) -> ItemsK
         context: checked.about.context.clone(),
         within: checked.within.clone(),
         holder,
+    }
+}
+
+/// The request held against the realm; of a question that may be about anything, the faults apart.
+async fn checked(
+    snapshot: &Snapshot,
+    asker: Arc<str>,
+    request: SearchRequest,
+) -> Result<Result<Checked, Vec<FieldFault>>, Error> {
+    let is_open = open_question::is_open(request.adapter);
+    let (loaded, graph) = (Arc::clone(&snapshot.loaded), Arc::clone(&snapshot.graph));
+    match blocking(move || check::check(&loaded.realm, &graph, asker, request)).await? {
+        Err(error) if is_open && !error.fields.is_empty() => Ok(Err(error.fields)),
+        checked => checked.map(Ok),
     }
 }
 

@@ -69,8 +69,8 @@ impl App {
             None => self.snapshot(&asked).await?,
             Some(cursor) => self.snapshot_again(&asked, cursor)?,
         };
+        let asker = self.may_authorize(&snapshot, &asked, Right::SearchSubjects).await?;
         let realm = snapshot.state.name.as_str();
-        let asker = self.may_ask(&asked.presented, realm, Right::SearchSubjects, &asked.request_id).await?;
         self.may_ask(&asked.presented, realm, Right::AskForSubject, &asked.request_id).await?;
         let remarks = asked.remarks(asker, Judged::Resource);
         let takes = |subject_type: &str| {

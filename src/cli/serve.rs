@@ -14,7 +14,7 @@ use crate::{
 const NOTES: &str = "\
 Every setting can stand in the configuration file, in a variable such as HALLPASS_DATA_DIR, or in a flag; the later one
 counts. Once requests are taken, standard output has one line: listening on ADDRESS, and a second one if HTTP is spoken:
-listening on http://ADDRESS, or https://ADDRESS with TLS. SIGTERM and SIGINT stop the service after the requests in flight. SIGHUP takes the files of
+listening on http://ADDRESS, or https://ADDRESS with TLS; with --ops-address a last one: monitored on http://ADDRESS. SIGTERM and SIGINT stop the service after the requests in flight. SIGHUP takes the files of
 all realms, and the certificates of the listeners, as they are now, as a change of the files does by itself within two
 looks (--watch; [tls] watch); files with faults are refused and the last good ones stay. The configuration itself is read at the start alone.";
 
@@ -35,8 +35,9 @@ pub(super) async fn run(arguments: Arguments, environment: &Environment, screen:
     let mut running = server::start(config).await?;
     let scheme = if running.certificates().is_some() { "https" } else { "http" };
     let http = running.http_address().map(|address| format!("listening on {scheme}://{address}\n")).unwrap_or_default();
-    // Both lines in one go: who waits for the first one need not stay to read the second.
-    screen.out().write_all(format!("listening on {}\n{http}", running.grpc_address()).as_bytes())?;
+    let ops = running.ops_address().map(|address| format!("monitored on http://{address}\n")).unwrap_or_default();
+    // All lines in one go: who waits for the first one need not stay to read the second.
+    screen.out().write_all(format!("listening on {}\n{http}{ops}", running.grpc_address()).as_bytes())?;
     screen.out().flush()?;
     notify::tell(notify::READY, environment);
     let (app, certificates) = (Arc::clone(running.app()), running.certificates().cloned());

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
+use super::limits;
 use crate::{
     app::caller::{self, KeyDigest, KnownCaller, VerifiedCaller},
     domain::{
@@ -85,7 +86,8 @@ pub(super) fn read(root: &Table<'_>, issuers: &[Issuer]) -> Vec<KnownCaller> {
                            `token`; `hallpass callers new` prints the lines";
             table.fault(None, format!("caller `{name}` {message}"));
         }
-        Some(KnownCaller { name: name.into(), roles: roles?, realms, key, spiffe, subject, token })
+        let requests_per_second = limits::requests_per_second(table);
+        Some(KnownCaller { name: name.into(), roles: roles?, realms, key, spiffe, subject, token, requests_per_second })
     });
     let callers: Vec<KnownCaller> = named.into_iter().map(|(_, caller)| caller).collect();
     check_different(root, &callers);

@@ -12,7 +12,7 @@ use crate::{
 /// How much there may be of everything at once. Lengths are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest body of `AuthZEN` and JSON.
+    /// The longest body with questions over HTTP.
     pub body_bytes_max: usize,
     /// The most questions of a batch.
     pub batch_items_max: usize,
@@ -98,7 +98,7 @@ pub struct Flags {
     /// About how many verified tokens are remembered [default: 100000]
     #[arg(long, value_name = "COUNT")]
     pub limits_tokens_cached_max: Option<String>,
-    /// The longest body of `AuthZEN` and JSON [default: 1048576]
+    /// The longest body with questions over HTTP [default: 1048576]
     #[arg(long, value_name = "BYTES")]
     pub limits_body_bytes_max: Option<String>,
     /// The most questions of a batch [default: 10000]
@@ -135,8 +135,8 @@ pub struct Flags {
 
 impl Flags {
     /// The flag of a key.
-    pub(super) fn get(&self, key: &str) -> &Option<String> {
-        match key {
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        let flag = match key {
             "limits.message_bytes_max" => &self.limits_message_bytes_max,
             "limits.tokens_cached_max" => &self.limits_tokens_cached_max,
             "limits.body_bytes_max" => &self.limits_body_bytes_max,
@@ -151,12 +151,17 @@ impl Flags {
             "limits.idle_seconds_max" => &self.limits_idle_seconds_max,
             "limits.drain_seconds_max" => &self.limits_drain_seconds_max,
             _ => &None,
-        }
+        };
+        flag.as_deref()
     }
 }
 
 const KIBIBYTE: i64 = 1024;
-const PER_SECOND: RangeInclusive<i64> = 0..=PER_SECOND_MAX as i64;
+
+/// What a rate may be.
+fn rates() -> RangeInclusive<i64> {
+    0..=i64::from(PER_SECOND_MAX)
+}
 
 impl Layers<'_> {
     /// `[limits]`, but for the two that [`super::Config`] has itself.
@@ -175,7 +180,7 @@ impl Layers<'_> {
             header_bytes_max: small("header_bytes_max", 4 * KIBIBYTE..=MEBIBYTE, kept.header_bytes_max),
             requests_max: count("requests_max", 1..=1_000_000, kept.requests_max),
             wait_max: number("wait_ms_max", 0..=10_000).map_or(kept.wait_max, Duration::from_millis),
-            requests_per_second: small("requests_per_second", PER_SECOND, kept.requests_per_second),
+            requests_per_second: small("requests_per_second", rates(), kept.requests_per_second),
             connection_max: seconds("connection_seconds_max", 10..=86_400, kept.connection_max),
             idle_max: seconds("idle_seconds_max", 1..=86_400, kept.idle_max),
             drain_max: seconds("drain_seconds_max", 0..=3_600, kept.drain_max),
@@ -212,7 +217,7 @@ pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
 
 /// The `requests_per_second` of a realm or a caller; 0 for any number.
 pub(super) fn requests_per_second(table: &Table<'_>) -> Option<u32> {
-    table.integer("requests_per_second", PER_SECOND).and_then(|number| u32::try_from(number).ok())
+    table.integer("requests_per_second", rates()).and_then(|number| u32::try_from(number).ok())
 }
 
 #[cfg(test)]

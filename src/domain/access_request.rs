@@ -3,12 +3,13 @@
 mod again;
 mod anew;
 mod given;
+mod understood;
 mod without_values;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::given::{given, missing_parts};
-pub use self::{again::Kept, anew::Unfit};
+pub use self::{again::Kept, anew::Unfit, understood::understood_context};
 use super::{
     id::EntityId,
     realm::Realm,
@@ -353,17 +354,6 @@ fn subject_values(
             },
         });
     values.collect()
-}
-
-/// The members of a question's context that its action has and that callers are believed.
-pub fn understood_context(realm: &Realm, question: &Question) -> Attributes {
-    let declared = realm.schema.actions.get(judged_as(realm, question)).map(|shape| &shape.context);
-    let is_understood = |name: &Arc<str>| {
-        let is_callers = !is_hosts(&realm.file, name) && realm.file.trusted.takes_context(name);
-        is_callers && declared.is_some_and(|declared| declared.contains_key(name))
-    };
-    let understood = question.context.iter().filter(|(name, _)| is_understood(name));
-    understood.map(|(name, value)| (Arc::clone(name), value.clone())).collect()
 }
 
 fn context_values(

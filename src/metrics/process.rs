@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::app::ports::meter::{Family, FamilyKind, Sample};
 
-/// Ticks of the kernel's clock in a second, as it shows them to programs (USER_HZ; 100 on all processors that we are built
+/// Ticks of the kernel's clock in a second, as it shows them to programs (`USER_HZ`; 100 on all processors that we are built
 /// for).
 const TICKS: f64 = 100.0;
 

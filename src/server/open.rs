@@ -212,7 +212,7 @@ impl Opening<'_> {
 
 /// How often is asked, as the configuration says.
 fn allowance(config: &Config, realms: &[RealmConfig]) -> Allowance {
-    let callers = config.callers.iter().map(|caller| (Arc::clone(&caller.name), None));
+    let callers = config.callers.iter().map(|caller| (Arc::clone(&caller.name), caller.requests_per_second));
     Allowance::new(&Rates {
         each_caller: config.limits.requests_per_second,
         callers: callers.collect(),

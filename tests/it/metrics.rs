@@ -74,7 +74,9 @@ fn metrics_of(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
             let family = of_histogram.filter(|family| found.contains_key(*family)).unwrap_or(name);
             let (_, names) = found.get_mut(family).unwrap_or_else(|| panic!("{line} is of no metric"));
             let label_names = labels.split("\",").filter(|label| !label.is_empty());
-            names.extend(label_names.map(|label| label.split('=').next().unwrap().to_owned()).filter(|name| name != "le"));
+            names.extend(
+                label_names.map(|label| label.split('=').next().unwrap().to_owned()).filter(|name| name != "le"),
+            );
         }
     }
     found
@@ -159,7 +161,8 @@ async fn the_text_format_is_given_to_who_does_not_ask_for_open_metrics() {
         (None, "text/plain; version=0.0.4; charset=utf-8", false),
     ] {
         let request = client.get(&url);
-        let answer = accept.map_or(request.try_clone().unwrap(), |accept| request.header(ACCEPT, accept)).send().await.unwrap();
+        let answer =
+            accept.map_or(request.try_clone().unwrap(), |accept| request.header(ACCEPT, accept)).send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], expected);
         let text = answer.text().await.unwrap();
         assert_eq!(text.ends_with("# EOF\n"), is_open, "{text}");
@@ -191,7 +194,7 @@ async fn an_issuer_that_fails_is_told_and_keeps_nobody_from_asking() {
     let mut home = Home::new();
     home.keys.push_str("ops_address = \"127.0.0.1:0\"\n");
     // Nobody listens on port 1.
-    home.issuer = "keys = { url = \"http://127.0.0.1:1/keys\" }\nhttp = true\nprivate_addresses = true\n".to_owned();
+    home.issuer = "keys = { url = \"https://127.0.0.1:1/keys\" }\nprivate_addresses = true\n".to_owned();
     let service = home.start().await;
     let ops = service.monitored.clone().unwrap();
     let told = || async { get(&format!("{ops}/readyz")).await.1.contains("ISSUER_FAILING") };

@@ -74,6 +74,8 @@ pub(crate) struct Service {
     pub(crate) address: String,
     /// Where HTTP is spoken, if it is: `http://` with host and port.
     pub(crate) http: Option<String>,
+    /// Where monitors ask, if they may, likewise.
+    pub(crate) monitored: Option<String>,
     channel: Channel,
     /// The local admin token.
     pub(crate) admin: Bearer,
@@ -177,11 +179,11 @@ impl Home {
     /// Starts the service and waits until it listens.
     pub(crate) async fn start(&self) -> Service {
         match self.spawn() {
-            Ok((process, address, http, log)) => {
+            Ok((process, address, [http, monitored], log)) => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
                 let channel = endpoint.connect().await.unwrap();
                 let admin = Bearer::new(&fs::read_to_string(self.data.join("admin.token")).unwrap());
-                Service { process, address, http, channel, admin, log }
+                Service { process, address, http, monitored, channel, admin, log }
             }
             Err(Refusal { code, stderr }) => panic!("the service did not start, exit code {code:?}:\n{stderr}"),
         }
@@ -208,7 +210,7 @@ impl Home {
         }
     }
 
-    fn spawn(&self) -> Result<(Child, String, Option<String>, PathBuf), Refusal> {
+    fn spawn(&self) -> Result<(Child, String, [Option<String>; 2], PathBuf), Refusal> {
         let log = self.path(&format!("stderr-{}.txt", SystemClock.now_us()));
         let mut command = self.command("serve");
         let mut process = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
@@ -221,7 +223,12 @@ impl Home {
                 lines.read_line(&mut second).unwrap();
             }
             let http = second.trim_end().strip_prefix("listening on ").map(str::to_owned);
-            return Ok((process, address.to_owned(), http, log));
+            let mut last = String::new();
+            if self.keys.contains("ops_address") {
+                lines.read_line(&mut last).unwrap();
+            }
+            let monitored = last.trim_end().strip_prefix("monitored on ").map(str::to_owned);
+            return Ok((process, address.to_owned(), [http, monitored], log));
         }
         let status = process.wait().unwrap();
         let stderr = fs::read_to_string(&log).unwrap();

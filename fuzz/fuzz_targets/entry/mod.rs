@@ -2,6 +2,8 @@
 //!
 //! Each entry holds what must be so whatever the bytes are; what it asserts and what panics are findings.
 
+mod bodies;
+mod headers;
 mod log;
 mod questions;
 mod realm;
@@ -12,7 +14,7 @@ mod world;
 pub(crate) type Entry = fn(&[u8]);
 
 /// Every entry, by the name of its fuzz target and of its folder in `fuzz/corpus`.
-pub(crate) const ENTRIES: [(&str, Entry); 8] = [
+pub(crate) const ENTRIES: [(&str, Entry); 12] = [
     ("token", token),
     ("key_set", key_set),
     ("realm_files", realm_files),
@@ -21,8 +23,14 @@ pub(crate) const ENTRIES: [(&str, Entry); 8] = [
     ("record_codec", record_codec),
     ("segment_reader", segment_reader),
     ("proto_conversion", proto_conversion),
+    ("json_message", json_message),
+    ("authzen_body", authzen_body),
+    ("traceparent", traceparent),
+    ("certificate", certificate),
 ];
 
+pub(crate) use bodies::{ENDPOINTS, authzen_body, json_message};
+pub(crate) use headers::{certificate, traceparent};
 pub(crate) use log::{record_codec, segment_reader};
 pub(crate) use questions::{number, proto_conversion};
 pub(crate) use realm::{BETWEEN, FILES, bundle, files, realm_files, records};

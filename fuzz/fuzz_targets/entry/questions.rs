@@ -13,13 +13,13 @@ use super::world::{self, ASKED, Answered, CHANGED, World};
 const LEFT_OUT: [&str; 4] = ["TailDecisions", "ReloadPolicies", "RollbackPolicies", "ResumePolicies"];
 
 /// A call of the service, and bytes that put the realm into its message: what comes last of a field counts.
-struct Call {
-    path: String,
+pub(super) struct Call {
+    pub(super) path: String,
     realm: Vec<u8>,
 }
 
 /// All calls of the service but those that are left out.
-static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
+pub(super) static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
     let known = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("descriptors");
     let files = || known.file.iter().filter(|file| file.package() == "hallpass.v1");
     let first_field = |message: &str| {

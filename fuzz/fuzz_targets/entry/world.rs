@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::sync::Arc;
 
+use axum::Router;
 use hallpass::app::caller::Presented;
 use hallpass::app::ports::Clock as _;
 use hallpass::config::{Config, Environment, Flags};
@@ -10,7 +12,7 @@ use hallpass::proto::v1 as pb;
 use hallpass::provider::clock::SystemClock;
 use hallpass::provider::signer::LocalKey;
 use hallpass::server::{ADMIN_TOKEN, Service};
-use hallpass::transport::grpc;
+use hallpass::transport::{grpc, http as web};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
 use prost::bytes::Bytes;
@@ -40,11 +42,21 @@ pub(crate) struct Answered {
     pub(crate) messages: Vec<Bytes>,
 }
 
+/// What an HTTP request came to.
+#[derive(Debug)]
+pub(crate) struct Responded {
+    /// The status.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
 /// A service.
 pub(crate) struct World {
     // Dropped in this order: the service goes before the runtime it works on, and its folder last.
     service: Option<Service>,
     routes: Routes,
+    web: Router,
     _health: grpc::Health,
     runtime: Runtime,
     _folder: TempDir,
@@ -89,11 +101,15 @@ impl World {
         let flags = Flags { config: Some(path("hallpass.toml")), ..Flags::default() };
         let config = Config::load(&flags, &Environment::default()).unwrap_or_else(|error| panic!("{error}"));
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (service, routes, health) = runtime.block_on(async {
+        let (service, routes, web, health) = runtime.block_on(async {
             let service = Service::open(&config).await.expect("the service opens");
-            let app = std::sync::Arc::clone(service.app());
-            let (routes, health) = grpc::routes(app, &grpc::Options::default()).await.expect("the services");
-            (service, routes, health)
+            let app = Arc::clone(service.app());
+            let (routes, health) =
+                grpc::routes(Arc::clone(&app), &grpc::Options::default()).await.expect("the services");
+            let limits = web::Limits::default();
+            let web = web::routes(app, limits, "http://127.0.0.1:1").expect("random bytes");
+            let web = web.merge(web::json::routes(routes.clone(), limits));
+            (service, routes, web, health)
         });
         let now_seconds = SystemClock.now_seconds();
         let claims = serde_json::json!({
@@ -102,7 +118,8 @@ impl World {
         let token = key.sign(&claims).expect("a token");
         let admin = fs::read_to_string(path("data").join(ADMIN_TOKEN)).expect("a key").trim().to_owned();
         let (service, folder) = (Some(service), folder);
-        let mut world = Self { service, routes, _health: health, runtime, _folder: folder, admin, calls: 0, token };
+        let mut world =
+            Self { service, routes, web, _health: health, runtime, _folder: folder, admin, calls: 0, token };
         world.enrol();
         world
     }
@@ -133,7 +150,7 @@ impl World {
         let request = Request::post(path)
             .header("content-type", "application/grpc")
             .header("te", "trailers")
-            .extension(Presented { key: Some(self.admin.as_str().into()), is_local: true, ..Presented::default() })
+            .extension(self.presented())
             .body(Full::new(Bytes::from(frame)))
             .expect("a request");
         let routes = self.routes.clone();
@@ -144,6 +161,30 @@ impl World {
             let code = |headers: &HeaderMap| headers.get("grpc-status")?.to_str().ok()?.parse().ok();
             let code = body.trailers().and_then(code).or_else(|| code(&head.headers)).expect("a status");
             Answered { code, messages: messages(body.to_bytes()) }
+        })
+    }
+}
+
+impl World {
+    /// Whoever calls is the local admin.
+    fn presented(&self) -> Presented {
+        Presented { key: Some(self.admin.as_str().into()), is_local: true, ..Presented::default() }
+    }
+
+    /// Makes an HTTP request with this body as JSON, as the local admin.
+    pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> Responded {
+        self.calls += 1;
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .extension(self.presented())
+            .body(Full::new(Bytes::copy_from_slice(body)))
+            .expect("a request");
+        let routes = self.web.clone();
+        self.runtime.block_on(async {
+            let Ok(response) = routes.oneshot(request).await;
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.expect("an answer in memory").to_bytes();
+            Responded { status, body }
         })
     }
 }

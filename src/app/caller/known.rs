@@ -77,6 +77,8 @@ pub struct KnownCaller {
     pub subject: Option<Arc<str>>,
     /// Whom its token names.
     pub token: Option<VerifiedCaller>,
+    /// How many questions it may ask in a second; 0 for any number, `None` for as many as any caller.
+    pub requests_per_second: Option<u32>,
 }
 
 /// Everybody who may come: the deployment's callers, or else the local admin; and where nothing must be shown, whoever is on

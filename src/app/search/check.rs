@@ -6,7 +6,7 @@ use super::{CANDIDATES_MAX, Candidate, Cursor, SearchRequest};
 use crate::{
     app::{
         authorize::{Remarks, request_id_fault, several},
-        error::Error,
+        error::{Error, Kind},
         open_question::{is_open, understood},
     },
     domain::{
@@ -56,7 +56,11 @@ pub(super) fn check(realm: &Realm, graph: &Graph, asker: Arc<str>, request: Sear
             Some(self::candidates(realm, graph, &question, candidates, &mut faults))
         }
         (None, Some(about)) if faults.is_empty() && !filter_only => {
-            faults.extend(known_items_fault(realm, about, &question));
+            let fault = known_items_fault(realm, about, &question);
+            if is_open(adapter) && fault.is_some() {
+                return Err(items_not_known(about));
+            }
+            faults.extend(fault);
             None
         }
         _ => None,
@@ -74,12 +78,6 @@ pub(super) fn check(realm: &Realm, graph: &Graph, asker: Arc<str>, request: Sear
         }),
         _ => Err(Error::invalid(faults)),
     }
-}
-
-/// The service doesn't know the items of the type, so that a search needs candidates: a fault of the realm, not of the
-/// question.
-pub(super) fn is_of_candidates(error: &Error) -> bool {
-    error.fields.iter().any(|fault| fault.field == "candidates")
 }
 
 /// What is not stored yet can't be found.
@@ -130,6 +128,16 @@ fn candidates(
         }
     }
     checked
+}
+
+/// What a caller hears who cannot name candidates: it is a fault of the realm, not of the question.
+fn items_not_known(about: &AccessRequest) -> Error {
+    let name = &about.resource_type.name;
+    let message = format!(
+        "resources of the type `{name}` cannot be searched for: the realm's relations.toml does not say in `[items.{name}]` how they \
+         are known, or not all that the schema requires of them"
+    );
+    Error::new(Kind::FailedPrecondition, "ITEMS_NOT_KNOWN", message)
 }
 
 /// Why a search over known items can't be made: the service doesn't know them, or what it knows of them is too little

@@ -107,12 +107,13 @@ impl From<Error> for NoDecision {
 /// Why a request is no question.
 struct Refusal {
     reason: Reason,
-    check: Check,
+    /// What shows who asks, where that is looked at first.
+    credentials: Option<Box<Credentials>>,
 }
 
 impl Refusal {
     fn of_request(code: &str, message: impl fmt::Display) -> Self {
-        Self { reason: Reason::plain(code, message.to_string()), check: Check::Nothing }
+        Self { reason: Reason::plain(code, message.to_string()), credentials: None }
     }
 }
 
@@ -140,10 +141,9 @@ impl Checks {
     /// Decides a request, or refuses one that is no question; both are kept in the log.
     async fn decide(&self, held: &Held, presented: Presented) -> Result<(Answer, Obligations), NoDecision> {
         let credentials = held.credentials();
-        let (realm, known) = (self.realm(held, credentials.as_ref().ok())?, credentials.as_ref().ok());
+        let realm = self.realm(held, credentials.as_ref().ok())?;
         let call = AuthorizeRequest {
             realm: realm.name.as_str().into(),
-            credentials: known.cloned().unwrap_or_default(),
             request_id: held.request_id().into(),
             explain: Explain { level: Some(ExplainLevel::Reasons), ..Explain::default() },
             presented,
@@ -156,7 +156,9 @@ impl Checks {
                 let answer = self.app.authorize(AuthorizeRequest { question, credentials, ..call }).await?;
                 Ok((answer, obligations))
             }
-            Err(Refusal { reason, check }) => {
+            Err(Refusal { reason, credentials }) => {
+                let check = if credentials.is_some() { Check::Token } else { Check::Nothing };
+                let call = AuthorizeRequest { credentials: *credentials.unwrap_or_default(), ..call };
                 let misrouted = Misrouted { call, method: held.method_on_record(), reason, check };
                 Ok((self.app.refuse_request(misrouted).await?, Obligations::Unknown))
             }
@@ -189,7 +191,7 @@ fn question(
         Ok(path) => path,
         Err(fault) => return Ok(Err(Refusal::of_request("ROUTE_AMBIGUOUS", fault))),
     };
-    let credentials = match credentials.map_err(|reason| Refusal { reason, check: Check::Nothing }) {
+    let credentials = match credentials.map_err(|reason| Refusal { reason, credentials: None }) {
         Ok(credentials) => with_query_token(credentials, &path, routes),
         refused => refused,
     };
@@ -205,7 +207,10 @@ fn question(
     });
     Ok(match found {
         Ok(found) => Ok((found, credentials)),
-        Err(fault) => Err(Refusal { reason: Reason::plain(fault.code(), fault.to_string()), check: Check::Token }),
+        Err(fault) => {
+            let reason = Reason::plain(fault.code(), fault.to_string());
+            Err(Refusal { reason, credentials: Some(Box::new(credentials)) })
+        }
     })
 }
 

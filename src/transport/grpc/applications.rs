@@ -26,8 +26,8 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::PutApplicationResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::PutApplication).await?;
             let (realm, put) = convert::put(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::PutApplication).await?;
             let created = self.0.put_application(&realm, put).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::PutApplicationResponse { created })
         };
@@ -40,8 +40,8 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::GetApplicationResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::GetApplication).await?;
             let pb::GetApplicationRequest { realm, id } = request.into_inner();
-            call.may(&self.0, &presented, &realm, Right::GetApplication).await?;
             let found = self.0.get_application(&realm, &id).map_err(|error| status::of(&error, &realm))?;
             Ok(pb::GetApplicationResponse { application: Some(convert::application(&found)) })
         };
@@ -54,8 +54,8 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::ListApplicationsResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::ListApplications).await?;
             let list = convert::list(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &list.realm, Right::ListApplications).await?;
             let page = self.0.list_applications(&list.realm, list.after.as_deref(), list.size);
             page.map(|page| list.page(&page)).map_err(|error| status::of(&error, &list.realm))
         };
@@ -68,8 +68,8 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::DeleteApplicationResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::DeleteApplication).await?;
             let pb::DeleteApplicationRequest { realm, id } = request.into_inner();
-            call.may(&self.0, &presented, &realm, Right::DeleteApplication).await?;
             let tokens = self.0.delete_application(&realm, &id).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::DeleteApplicationResponse { tokens })
         };
@@ -82,8 +82,8 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::IssueTokenResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::IssueToken).await?;
             let (realm, asked) = convert::issue(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::IssueToken).await?;
             let issued = self.0.issue_token(&realm, asked).await;
             issued.map(convert::issued).map_err(|error| status::of(&error, &realm))
         };
@@ -96,9 +96,9 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::RegisterTokenResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::RegisterToken).await?;
             let convert::Register { realm, id, digest, expires_at_seconds, narrowed } =
                 convert::register(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::RegisterToken).await?;
             let registered = self.0.register_token(&realm, &id, digest, expires_at_seconds, narrowed).await;
             registered.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::RegisterTokenResponse {})
@@ -112,8 +112,8 @@ impl ApplicationService for Applications {
     ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::RevokeToken).await?;
             let (realm, digest) = convert::revoke(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::RevokeToken).await?;
             let found = self.0.revoke_token(&realm, digest).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::RevokeTokenResponse { found })
         };

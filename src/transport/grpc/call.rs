@@ -59,7 +59,7 @@ impl Call {
     /// Lets the call through when its caller may make it in the realm of this name.
     pub(super) async fn may(&self, app: &App, presented: &Presented, realm: &str, right: Right) -> Result<(), Status> {
         let asked = app.may_ask(presented, realm, right, self.request_id()).await;
-        asked.map(drop).map_err(|error| status::of(&error, realm))
+        asked.and_then(|caller| app.allow_rate(&caller, realm)).map_err(|error| status::of(&error, realm))
     }
 
     /// Does the work in the time there is, and sends the request id back with the answer.

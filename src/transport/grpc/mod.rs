@@ -64,11 +64,13 @@ pub const SERVICES: [&str; 7] = [
 pub struct Options {
     /// The longest message that is taken, in bytes, of any service of ours.
     pub message_bytes_max: usize,
+    /// The services are described to whoever asks.
+    pub reflection: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { message_bytes_max: 8 * 1024 * 1024 }
+        Self { message_bytes_max: 8 * 1024 * 1024, reflection: true }
     }
 }
 
@@ -101,9 +103,11 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
         .add_service(WithDetails(ForKnown(Arc::clone(&app), applications.max_decoding_message_size(max))))
         .add_service(WithDetails(ForKnown(Arc::clone(&app), revocations.max_decoding_message_size(max))))
         .add_service(WithDetails(privacy.max_decoding_message_size(max)))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .prepare();
-    Ok((routes, health))
+        .add_service(health_service);
+    let routes = if options.reflection {
+        routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?)
+    } else {
+        routes
+    };
+    Ok((routes.prepare(), health))
 }

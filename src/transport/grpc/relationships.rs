@@ -30,9 +30,9 @@ impl RelationshipService for Relationships {
     ) -> Result<Response<pb::WriteRelationshipsResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::WriteRelationships).await?;
             let convert::Write { realm, creates, deletes, expected } =
                 convert::write(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::WriteRelationships).await?;
             let revision = self.0.write_relationships(&realm, &creates, &deletes, expected).await;
             revision.map(convert::written).map_err(|error| status::of(&error, &realm))
         };
@@ -53,8 +53,8 @@ impl RelationshipService for Relationships {
     ) -> Result<Response<pb::DeleteRecordsResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::DeleteRecords).await?;
             let (Records { realm, resource, documents }, deletion) = convert::delete(request.into_inner());
-            call.may(&self.0, &presented, &realm, Right::DeleteRecords).await?;
             let summary = self.0.delete_records(&realm, &resource, &documents, deletion).await;
             summary.map(convert::deleted).map_err(|error| status::of(&error, &realm))
         };
@@ -67,8 +67,8 @@ impl RelationshipService for Relationships {
     ) -> Result<Response<pb::ReadRelationshipsResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::ReadRelationships).await?;
             let read = convert::read(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &read.realm, Right::ReadRelationships).await?;
             let (query, after) = (&read.query, read.after.as_ref());
             let page = self.0.read_relationships(&read.realm, query, after, read.size, read.as_of_us).await;
             page.map(|page| read.page(page)).map_err(|error| status::of(&error, &read.realm))
@@ -82,8 +82,8 @@ impl RelationshipService for Relationships {
     ) -> Result<Response<pb::GetRevisionResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::GetRevision).await?;
             let pb::GetRevisionRequest { realm } = request.into_inner();
-            call.may(&self.0, &presented, &realm, Right::GetRevision).await?;
             self.0.revision(&realm).map(convert::revision).map_err(|error| status::of(&error, &realm))
         };
         call.answer(work).await

@@ -23,8 +23,8 @@ impl RevocationService for Revocations {
     async fn revoke(&self, request: Request<pb::RevokeRequest>) -> Result<Response<pb::RevokeResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::Revoke).await?;
             let (realm, asked) = convert::revoke(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::Revoke).await?;
             let kept = self.0.revoke(&realm, asked).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::RevokeResponse { revocation: Some(convert::revocation(&kept)) })
         };
@@ -37,8 +37,8 @@ impl RevocationService for Revocations {
     ) -> Result<Response<pb::ReinstateResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::Reinstate).await?;
             let (realm, tokens) = convert::reinstate(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &realm, Right::Reinstate).await?;
             let reinstated = self.0.reinstate(&realm, tokens).await.map_err(|error| status::of(&error, &realm))?;
             Ok(pb::ReinstateResponse { reinstated })
         };
@@ -51,8 +51,8 @@ impl RevocationService for Revocations {
     ) -> Result<Response<pb::ListRevocationsResponse>, Status> {
         let (call, presented) = (Call::of(&request), presented(&request));
         let work = async {
+            call.may(&self.0, &presented, &request.get_ref().realm, Right::ListRevocations).await?;
             let list = convert::list(request.into_inner()).map_err(|error| status::of(&error, ""))?;
-            call.may(&self.0, &presented, &list.realm, Right::ListRevocations).await?;
             let page = self.0.list_revocations(&list.realm, list.issuer.as_deref(), list.after.as_ref(), list.size);
             page.map(|page| list.page(&page)).map_err(|error| status::of(&error, &list.realm))
         };

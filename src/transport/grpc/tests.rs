@@ -158,7 +158,7 @@ async fn reflection_lists_our_services_in_both_versions() {
 
 #[tokio::test]
 async fn what_the_grpc_library_refuses_has_details_too() {
-    let world = World::start_with(Options { message_bytes_max: 1_000 }).await;
+    let world = World::start_with(Options { message_bytes_max: 1_000, ..Options::default() }).await;
     let question = pb::AuthorizeRequest { token: "x".repeat(1_000), ..world.question("ada", "1") };
     let status = authorize(&world, question).await.unwrap_err();
     assert_eq!((status.code(), &*reason(&status)), (Code::ResourceExhausted, "MESSAGE_TOO_LONG"));

@@ -235,8 +235,8 @@ fn parent(headers: &HeaderMap) -> Option<Traceparent> {
 
 /// Where a request came from.
 fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    let of_ours = extensions.get::<Peer>().map(|peer| peer.address);
-    of_ours.or_else(|| extensions.get::<TcpConnectInfo>()?.remote_addr())
+    let peer = extensions.get::<Peer>().map(|peer| peer.address);
+    peer.or_else(|| extensions.get::<TcpConnectInfo>()?.remote_addr())
 }
 
 #[cfg(test)]

@@ -41,11 +41,18 @@ pub struct Limits {
     pub handshake_within: Duration,
     /// The most handshakes at once: the oldest makes room for the next one.
     pub handshakes_max: usize,
+    /// How long nothing may come over a connection.
+    pub idle_max: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 1_024, handshake_within: Duration::from_secs(10), handshakes_max: 256 }
+        Self {
+            connections_max: 1_024,
+            handshake_within: Duration::from_secs(10),
+            handshakes_max: 256,
+            idle_max: Duration::from_secs(300),
+        }
     }
 }
 
@@ -83,9 +90,32 @@ impl Acceptor {
         self.ready.recv().await
     }
 
+    /// Tells how many connections there are, for as long as somebody wants to know.
+    pub fn open(&self) -> Open {
+        Open { places: Arc::clone(&self.places), connections_max: self.limits.connections_max }
+    }
+
     /// How many connections there are now, those in their handshake among them.
     pub fn connections(&self) -> usize {
-        self.limits.connections_max.saturating_sub(self.places.available_permits())
+        self.open().connections()
+    }
+}
+
+/// Tells how many connections a listener has.
+#[derive(Clone, Debug)]
+pub struct Open {
+    places: Arc<Semaphore>,
+    connections_max: usize,
+}
+
+impl Open {
+    /// How many connections there are now, those in their handshake among them.
+    pub fn connections(&self) -> usize {
+        match self.places.available_permits() {
+            0 => self.connections_max,
+            // One place is taken while the next connection is waited for.
+            free => self.connections_max.saturating_sub(free).saturating_sub(1),
+        }
     }
 }
 
@@ -110,7 +140,7 @@ async fn accept_all(
             Ok((stream, address, place)) => match &security {
                 Security::Plain => {
                     let peer = Peer { address, certificate: None };
-                    if ready.send(Connection::plain(stream, peer, place)).await.is_err() {
+                    if ready.send(Connection::plain(stream, peer, place, limits.idle_max)).await.is_err() {
                         return;
                     }
                 }
@@ -120,6 +150,7 @@ async fn accept_all(
                         within: limits.handshake_within,
                         counts: Arc::clone(certificates.handshakes()),
                         address,
+                        idle_max: limits.idle_max,
                     };
                     handshakes.begin(limits.handshakes_max, shake, stream, place, ready.clone());
                 }
@@ -190,6 +221,7 @@ struct Shake {
     within: Duration,
     counts: Arc<Handshakes>,
     address: SocketAddr,
+    idle_max: Duration,
 }
 
 impl Shake {
@@ -199,6 +231,6 @@ impl Shake {
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = leaf.map(peer::read).transpose().map_err(|_| Failure::BadCertificate)?;
         let peer = Peer { address: self.address, certificate: certificate.map(Arc::new) };
-        Ok(Connection::secured(stream, peer, place))
+        Ok(Connection::secured(stream, peer, place, self.idle_max))
     }
 }

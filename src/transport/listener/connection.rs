@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -14,11 +15,12 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use super::peer::Peer;
+use super::{peer::Peer, stalls::Stalls};
 
 /// A connection that is ready to be spoken over; its place among those there may be is free again with it.
 pub struct Connection {
     stream: Io,
+    stalls: Stalls,
     peer: Peer,
     _place: OwnedSemaphorePermit,
 }
@@ -35,12 +37,17 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn plain(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit) -> Self {
-        Self { stream: Io::Plain(stream), peer, _place: place }
+    pub(super) fn plain(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit, idle_max: Duration) -> Self {
+        Self { stream: Io::Plain(stream), stalls: Stalls::new(idle_max), peer, _place: place }
     }
 
-    pub(super) fn secured(stream: TlsStream<TcpStream>, peer: Peer, place: OwnedSemaphorePermit) -> Self {
-        Self { stream: Io::Tls(Box::new(stream)), peer, _place: place }
+    pub(super) fn secured(
+        stream: TlsStream<TcpStream>,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+        idle_max: Duration,
+    ) -> Self {
+        Self { stream: Io::Tls(Box::new(stream)), stalls: Stalls::new(idle_max), peer, _place: place }
     }
 
     /// Who is at its other end.
@@ -63,19 +70,21 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+        };
+        self.stalls.reading(polled, context)
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        self.stalls.writing(polled, context)
     }
 
     fn poll_write_vectored(
@@ -83,10 +92,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
-        }
+        };
+        self.stalls.writing(polled, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -97,16 +107,18 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        };
+        self.stalls.writing(polled, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        };
+        self.stalls.writing(polled, context)
     }
 }

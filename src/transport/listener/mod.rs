@@ -6,11 +6,12 @@ mod certificates;
 mod connection;
 mod handshakes;
 mod peer;
+mod stalls;
 mod subject;
 mod tls;
 
 pub use self::{
-    acceptor::{Acceptor, Limits, Security},
+    acceptor::{Acceptor, Limits, Open, Security},
     certificates::Certificates,
     connection::Connection,
     handshakes::{Failure, Handshakes},

@@ -39,7 +39,7 @@ const SCHEMA: &str = r"
 entity role;
 entity branch;
 entity shelf;
-entity reader in [role, branch];
+entity reader in [role, branch] { roles: Set<role> };
 entity book in [branch, shelf] {
     branch: branch,
     shelf?: shelf,
@@ -47,7 +47,7 @@ entity book in [branch, shelf] {
     place?: { room: String },
 };
 entity leaflet;
-action look, read_aloud, borrow, burn, return_it appliesTo {
+action look, read_aloud, borrow, burn appliesTo {
     principal: [reader],
     resource: [book],
     context: { hour?: Long, quietly?: Bool },

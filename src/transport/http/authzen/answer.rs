@@ -75,19 +75,14 @@ impl Results {
 
     pub(super) fn into_response(self) -> Response {
         let Self { next_token, obligations, results } = self;
-        let mut text = String::from("{");
-        if let Some(token) = next_token {
-            let (token, count) = (Json::from(token), results.len());
-            text.push_str(&format!("\"page\":{{\"next_token\":{token},\"count\":{count}}},"));
-        }
-        text.push_str("\"results\":[");
-        text.push_str(&results.join(","));
-        text.push(']');
-        if !obligations.is_empty() {
-            let obligations: Vec<Json> = obligations.iter().map(|id| json!({ "id": &**id })).collect();
-            text.push_str(&format!(",\"context\":{}", json!({ "obligations": obligations })));
-        }
-        text.push('}');
+        let count = results.len();
+        let page =
+            next_token.map(|token| format!("\"page\":{{\"next_token\":{},\"count\":{count}}},", Json::from(token)));
+        let obligations: Vec<Json> = obligations.iter().map(|id| json!({ "id": &**id })).collect();
+        let context = (count > 0 && !obligations.is_empty()).then(|| json!({ "obligations": obligations }));
+        let context = context.map(|context| format!(",\"context\":{context}"));
+        let (page, context) = (page.unwrap_or_default(), context.unwrap_or_default());
+        let text = format!("{{{page}\"results\":[{}]{context}}}", results.join(","));
         with_body(Body::from(text))
     }
 }

@@ -66,18 +66,19 @@ fn reference(object: &Map<String, Json>) -> Option<pb::EntityReference> {
 }
 
 fn members(
-    path: &Path<'_>,
+    object_path: &Path<'_>,
     object: &Map<String, Json>,
     depth: usize,
 ) -> Result<HashMap<String, pb::Value>, FieldFault> {
     let read = object.iter().map(|(name, json)| {
-        let path = Path::Member(path, name);
+        let path = Path::Member(object_path, name);
         let own = match name.strip_prefix(MARK) {
             Some(rest) if rest.starts_with(MARK) => rest,
             None => name,
             Some(_) => {
-                let message = "begins with `@`, expected `@type` and `@id` alone, or a name with another `@` before it";
-                return Err(FieldFault::new(path.to_string(), message));
+                let message =
+                    "has a name that begins with `@`, expected texts `@type` and `@id` alone, or another `@` before it";
+                return Err(FieldFault::new(object_path.to_string(), message));
             }
         };
         Ok((own.to_owned(), read_at(&path, json, depth + 1)?))
@@ -185,10 +186,10 @@ mod tests {
         for (json, field) in [
             (json!({ "a": [0, 31.25] }), "context.a[1]".to_owned()),
             (json!(u64::MAX), "context".to_owned()),
-            (json!({ "@type": "School" }), "context.@type".to_owned()),
-            (json!({ "@type": "School", "@id": 3125 }), "context.@id".to_owned()),
-            (json!({ "@type": "School", "@id": "3125", "more": 1 }), "context.@id".to_owned()),
-            (json!({ "@": 3125 }), "context.@".to_owned()),
+            (json!({ "@type": "School" }), "context".to_owned()),
+            (json!({ "@type": "School", "@id": 3125 }), "context".to_owned()),
+            (json!({ "@type": "School", "@id": "3125", "more": 1 }), "context".to_owned()),
+            (json!({ "@": 3125 }), "context".to_owned()),
             (deep(DEPTH_MAX + 1), format!("context{}", "[0]".repeat(DEPTH_MAX))),
         ] {
             let fault = read(&at, &json).unwrap_err();

@@ -34,7 +34,12 @@ pub(in super::super) fn read(
 ) -> Result<DynamicMessage, Vec<FieldFault>> {
     let mut reader = Reader::default();
     let message = reader.members(&Path::Root, descriptor, object);
-    if reader.faults.is_empty() { Ok(message) } else { Err(reader.faults) }
+    if reader.faults.is_empty() {
+        return Ok(message);
+    }
+    // The same message is refused alike, in whatever order its members come.
+    reader.faults.sort_by(|a, b| a.field.cmp(&b.field));
+    Err(reader.faults)
 }
 
 #[derive(Default)]

@@ -74,7 +74,7 @@ fn times_maps_and_choices_are_as_proto3_has_them() {
     let expires_at = |seconds, nanos| Some(Timestamp { seconds, nanos });
     let register = |expires_at| pb::RegisterTokenRequest { expires_at, ..pb::RegisterTokenRequest::default() };
     for (time, expected) in [
-        (expires_at(1_795_339_200, 0), "2026-11-22T08:00:00Z"),
+        (expires_at(1_795_334_400, 0), "2026-11-22T08:00:00Z"),
         (expires_at(-1, 500_000_000), "1969-12-31T23:59:59.500Z"),
         (expires_at(253_402_300_799, 0), "9999-12-31T23:59:59Z"),
     ] {
@@ -171,7 +171,7 @@ fn a_member_comes_under_one_name_and_excludes_its_alternatives() {
     let twice = "is there beside another name for it, or beside a member that excludes it";
     for (name, json, member) in [
         ("AuthorizeRequest", json!({ "tokenScheme": "a", "token_scheme": "a" }), "token_scheme"),
-        ("BatchAuthorizeResult", json!({ "response": {}, "error": {} }), "response"),
+        ("BatchAuthorizeResult", json!({ "error": {}, "response": {} }), "response"),
     ] {
         assert_eq!(faults(name, &json), [format!("{member} {twice}")]);
     }

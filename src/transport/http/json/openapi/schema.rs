@@ -86,7 +86,6 @@ impl Schemas {
             "description": comment(&message.parent_file(), message.path()),
             "properties": properties,
         });
-        // Only one message has two; a test of the document walks over all of them.
         let choices: Vec<Json> =
             message.oneofs().filter(|oneof| !oneof.is_synthetic()).map(|oneof| choice(&oneof)).collect();
         if let Some(schema) = schema.as_object_mut().filter(|_| !choices.is_empty()) {

@@ -1,0 +1,45 @@
+//! What the listeners count themselves: connections, handshakes, certificates.
+
+use std::sync::Arc;
+
+use super::{cells::float, one};
+use crate::{
+    app::ports::meter::{Family, FamilyKind, Sample},
+    transport::listener::{Certificates, Open},
+};
+
+/// The connections of listeners, each by its word.
+pub fn connections(listeners: &[(&'static str, Open)]) -> Vec<Family> {
+    let count = |open: &Open| Sample::Level(float(u64::try_from(open.connections()).unwrap_or(u64::MAX)));
+    let samples = listeners.iter().map(|(name, open)| (vec![Arc::from(*name)], count(open))).collect();
+    let (name, help) = ("authz_connections", "Connections that are open");
+    vec![Family { name, help, kind: FamilyKind::Gauge, labels: &["listener"], samples }]
+}
+
+/// What came of handshakes and of new files of certificates.
+pub fn of_tls(certificates: &Certificates) -> Vec<Family> {
+    let failed = certificates.handshakes().failed().filter(|(_, count)| *count > 0);
+    let failed = failed.map(|(why, count)| (vec![Arc::from(why.as_str())], Sample::Count(count)));
+    let ends_at = u64::try_from(certificates.not_after_seconds()).unwrap_or(0);
+    vec![
+        Family {
+            name: "authz_tls_handshake_failures",
+            help: "TLS handshakes that failed, by the reason",
+            kind: FamilyKind::Counter,
+            labels: &["kind"],
+            samples: failed.collect(),
+        },
+        one(
+            "authz_tls_reload_failures",
+            "How often new files of certificates were not taken over",
+            FamilyKind::Counter,
+            Sample::Count(certificates.reload_failures()),
+        ),
+        one(
+            "authz_tls_certificate_expiry_timestamp_seconds",
+            "When the server certificate in use ends",
+            FamilyKind::Gauge,
+            Sample::Level(float(ends_at)),
+        ),
+    ]
+}

@@ -1,0 +1,268 @@
+//! More than the service takes: too many requests, too many connections, callers who ask too often, an end with calls under
+//! way. Whoever is turned away gets no answer, and so no allow.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use hallpass::{
+    proto::{
+        envoy::service::auth::v3::{CheckRequest, authorization_client::AuthorizationClient},
+        v1::{self as pb, authorization_service_client::AuthorizationServiceClient},
+    },
+    server,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_types::StatusExt as _;
+
+use crate::support::{Home, REALM, Service, eventually, reading_student};
+
+/// A configuration with few of everything that `limits` sets.
+fn home(limits: &str) -> Home {
+    let mut home = Home::new();
+    home.keys.push_str("http_address = \"127.0.0.1:0\"\nops_address = \"127.0.0.1:0\"\n");
+    home.tables.push_str(&format!("[limits]\n{limits}\n"));
+    home
+}
+
+/// A question that is answered when relationships are as fresh as they never get, or after five seconds.
+fn waiting_question(token: &str) -> pb::AuthorizeRequest {
+    pb::AuthorizeRequest { at_least_revision: u64::MAX >> 1, ..reading_student(token, "1") }
+}
+
+async fn channel(address: &str) -> Channel {
+    Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+}
+
+fn reason(status: &Status) -> String {
+    status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// Takes every place and fills the queue, until the returned tasks end.
+async fn busy(service: &Service, token: &str, places: usize) -> JoinSet<Result<(), Status>> {
+    let channel = channel(&service.address).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..places {
+        let (channel, token) = (channel.clone(), token.to_owned());
+        calls.spawn(async move {
+            let answer = AuthorizationServiceClient::new(channel).authorize(waiting_question(&token)).await;
+            answer.map(drop)
+        });
+    }
+    let full = format!("authz_requests_in_work {places}");
+    let metrics = format!("{}/metrics", service.monitored.clone().unwrap());
+    eventually("all places are taken", || async {
+        reqwest::get(&metrics).await.unwrap().text().await.unwrap().lines().any(|line| line == full)
+    })
+    .await;
+    calls
+}
+
+#[tokio::test]
+async fn who_finds_no_place_gets_no_answer_by_any_way_and_monitors_do() {
+    let home = home("requests_max = 2\nwait_ms_max = 1");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[255_901]);
+    let mut under_way = busy(&service, &token, 2).await;
+
+    let shed = service.authorization().authorize(reading_student(&token, "1")).await.unwrap_err();
+    assert_eq!((shed.code(), reason(&shed).as_str()), (Code::Unavailable, "OVERLOADED"));
+    let retry = shed.get_error_details().retry_info().unwrap().retry_delay.unwrap();
+    assert_eq!(retry, Duration::from_millis(100));
+    let batch = pb::BatchAuthorizeRequest { items: vec![reading_student(&token, "1")], ..Default::default() };
+    assert_eq!(reason(&service.authorization().batch_authorize(batch).await.unwrap_err()), "OVERLOADED");
+    let envoy = AuthorizationClient::new(channel(&service.address).await).check(CheckRequest::default()).await;
+    let envoy = envoy.unwrap_err();
+    assert_eq!((envoy.code(), reason(&envoy).as_str()), (Code::Unavailable, "OVERLOADED"));
+    let http = service.http.clone().unwrap();
+    let client = reqwest::Client::new();
+    for path in ["/v1/Authorize", "/edfi/access/v1/evaluation", "/edfi/access/v1/evaluations", "/edfi/oauth/token_info"]
+    {
+        let request = client.post(format!("{http}{path}")).header("content-type", "application/json").body("{}");
+        let answer = request.send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (503, &"1".parse().unwrap()),
+            "{path}"
+        );
+        let body = answer.text().await.unwrap();
+        assert!(!body.contains("decision") && !body.contains("ALLOWED"), "{path}: {body}");
+    }
+
+    assert_eq!(service.health().await.as_str_name(), "SERVING", "an answer, and no place");
+    for address in [http, service.monitored.clone().unwrap()] {
+        for path in ["/livez", "/readyz", "/metrics"] {
+            assert_eq!(reqwest::get(format!("{address}{path}")).await.unwrap().status().as_u16(), 200, "{path}");
+        }
+    }
+    let text =
+        reqwest::get(format!("{}/metrics", service.monitored.clone().unwrap())).await.unwrap().text().await.unwrap();
+    for listener in ["grpc", "http"] {
+        let line = format!("authz_requests_shed_total{{listener=\"{listener}\",why=\"waited\"}} ");
+        assert!(text.lines().any(|found| found.starts_with(&line)), "{line} is not in\n{text}");
+    }
+    under_way.abort_all();
+    eventually("there are places again", || async {
+        service.authorization().authorize(reading_student(&token, "1")).await.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_realm_that_is_asked_about_too_often_leaves_the_others_as_they_are() {
+    let mut home = home("");
+    let rules = serde_json::json!(home.rules);
+    home.tables.push_str(&format!("[realms.other]\nfolder = {rules}\n"));
+    home.realm_keys.push_str("requests_per_second = 5\n");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[255_901]);
+    let ask = async |realm: &str| {
+        let question = pb::AuthorizeRequest { realm: realm.to_owned(), ..reading_student(&token, "1") };
+        service.authorization().authorize(question).await
+    };
+    let mut limited = None;
+    for _ in 0..200 {
+        if let Err(status) = ask(REALM).await {
+            limited = Some(status);
+            break;
+        }
+    }
+    let limited = limited.expect("200 questions in a row are more than five a second");
+    assert_eq!((limited.code(), reason(&limited).as_str()), (Code::ResourceExhausted, "RATE_LIMITED"));
+    let retry = limited.get_error_details().retry_info().unwrap().retry_delay.unwrap();
+    assert!(retry > Duration::ZERO && retry <= Duration::from_millis(200), "{retry:?}");
+    for _ in 0..50 {
+        ask("other").await.unwrap();
+    }
+    tokio::time::sleep(retry).await;
+    ask(REALM).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_connections_than_the_limit_wait_and_those_that_there_are_go_on() {
+    let home = home("connections_max = 8");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[255_901]);
+    let idle: Vec<_> = (0..100).map(|_| TcpStream::connect(&service.address).unwrap()).collect();
+    for _ in 0..20 {
+        service.authorization().authorize(reading_student(&token, "1")).await.unwrap();
+    }
+    drop(idle);
+    let mut anew = AuthorizationServiceClient::new(channel(&service.address).await);
+    anew.authorize(reading_student(&token, "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_sent_slowly_holds_no_place() {
+    let home = home("requests_max = 1\nwait_ms_max = 1");
+    let service = home.start().await;
+    let address = service.http.clone().unwrap().trim_start_matches("http://").to_owned();
+    let slow: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            let head = "POST /v1/Authorize HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let half = "POST /v1/Authorize HTTP/1.1\r\nhost: x\r\n";
+    let halves: Vec<_> = (0..50)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(half.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let token = home.token("SISVendor", &[255_901]);
+    for _ in 0..20 {
+        service.authorization().authorize(reading_student(&token, "1")).await.unwrap();
+    }
+    drop((slow, halves));
+}
+
+#[tokio::test]
+async fn an_announced_end_lets_everything_finish_that_was_begun() {
+    let mut home = home("");
+    home.tables.push_str("[server]\ndrain_announce_ms = 400\n");
+    let running = server::start(home.config()).await.unwrap();
+    let (address, ops) = (running.grpc_address().to_string(), running.ops_address().unwrap());
+    let ready = async || {
+        let answer = reqwest::get(format!("http://{ops}/readyz")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    eventually("the service is ready", || async { ready().await.0 == 200 }).await;
+    let (sender, receiver) = mpsc::channel(1);
+    let mut client = pb::relationship_service_client::RelationshipServiceClient::new(channel(&address).await);
+    let import = tokio::spawn(async move { client.import_records(ReceiverStream::new(receiver)).await });
+    let message = || pb::ImportRecordsRequest {
+        realm: REALM.to_owned(),
+        resource: "stateEducationAgencies".to_owned(),
+        records: vec![r#"{"stateEducationAgencyId": 1, "nameOfInstitution": "One"}"#.to_owned()],
+    };
+    for _ in 0..3 {
+        sender.send(message()).await.unwrap();
+    }
+    let token = home.token("SISVendor", &[255_901]);
+    let open = channel(&address).await;
+    let began = Instant::now();
+    let stop = tokio::spawn(running.stop());
+    eventually("the end is announced", || async { ready().await.0 == 503 }).await;
+    let (_, said) = ready().await;
+    assert!(said.contains("\"DRAINING\"") && said.contains("not_serving"), "{said}");
+    let mut answered = 0;
+    while began.elapsed() < Duration::from_millis(250) {
+        // On a connection of before, and on new ones.
+        for channel in [open.clone(), channel(&address).await] {
+            AuthorizationServiceClient::new(channel).authorize(reading_student(&token, "1")).await.unwrap();
+            answered += 1;
+        }
+    }
+    assert!(
+        answered > 0 || began.elapsed() > Duration::from_millis(400),
+        "nothing was asked while the end was announced"
+    );
+    sender.send(message()).await.unwrap();
+    drop(sender);
+    assert_eq!(import.await.unwrap().unwrap().into_inner().accepted, 4);
+    stop.await.unwrap().unwrap();
+    assert!(TcpStream::connect(&address).is_err(), "the port is free");
+}
+
+#[tokio::test]
+async fn what_is_under_way_longer_than_the_limit_is_cut_off() {
+    let home = home("drain_seconds_max = 0");
+    let running = server::start(home.config()).await.unwrap();
+    let address = running.grpc_address().to_string();
+    let token = home.token("SISVendor", &[255_901]);
+    let mut client = AuthorizationServiceClient::new(channel(&address).await);
+    let mut waiting = Request::new(waiting_question(&token));
+    waiting.set_timeout(Duration::from_secs(60));
+    let call = tokio::spawn(async move { client.authorize(waiting).await });
+    let metrics = format!("http://{}/metrics", running.ops_address().unwrap());
+    eventually("the call is under way", || async {
+        reqwest::get(&metrics).await.unwrap().text().await.unwrap().contains("authz_requests_in_work 1")
+    })
+    .await;
+    running.stop().await.unwrap();
+    call.await.unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_and_not_read_to_its_end() {
+    let home = home("body_bytes_max = 65536");
+    let service = home.start().await;
+    let address = service.http.clone().unwrap().trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let head = "POST /v1/Authorize HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // Much more than is read, and much less than was promised.
+    stream.write_all(&vec![b' '; 200_000]).ok();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");
+}
