@@ -91,6 +91,7 @@ impl Server {
 
 /// The flags of `[limits]`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)] // Flags of the same name hold it.
 pub struct Flags {
     /// The longest gRPC message [default: 8388608]
     #[arg(long, value_name = "BYTES")]
