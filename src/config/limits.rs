@@ -91,6 +91,7 @@ impl Server {
 
 /// The flags of `[limits]`.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)] // its name would be that of the flags which it is a part of
 pub struct Flags {
     /// The longest gRPC message [default: 8388608]
     #[arg(long, value_name = "BYTES")]
