@@ -89,8 +89,21 @@ const FLOORS: [Floor; 5] = [
 ];
 
 /// The top floor puts the house together and may name everything.
-const TOP: [&str; 10] =
-    ["cli", "config", "config.rs", "lib.rs", "main.rs", "proto", "proto.rs", "server.rs", "telemetry", "telemetry.rs"];
+const TOP: [&str; 13] = [
+    "cli",
+    "config",
+    "config.rs",
+    "lib.rs",
+    "main.rs",
+    "metrics",
+    "metrics.rs",
+    "proto",
+    "proto.rs",
+    "server",
+    "server.rs",
+    "telemetry",
+    "telemetry.rs",
+];
 
 /// Modules of the standard library that reach outside.
 const REACHING_OUTSIDE: [&str; 6] = ["env", "fs", "net", "os", "process", "thread"];
