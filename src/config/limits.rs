@@ -91,8 +91,7 @@ impl Server {
 
 /// The flags of `[limits]`.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[group(skip)] // Flags of the same name hold it.
-pub struct Flags {
+pub struct LimitFlags {
     /// The longest gRPC message [default: 8388608]
     #[arg(long, value_name = "BYTES")]
     pub limits_message_bytes_max: Option<String>,
@@ -134,7 +133,7 @@ pub struct Flags {
     pub limits_drain_seconds_max: Option<String>,
 }
 
-impl Flags {
+impl LimitFlags {
     /// The flag of a key.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let flag = match key {

@@ -50,7 +50,7 @@ pub(super) fn render(realm: &Realm, asked: Option<Asked<'_>>, explained: Option<
 pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &Explained, details: &Details) -> Denial {
     let Explained { reason, strategies, template, obligations: _ } = explained;
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
-    let is_of_route = reason.code.starts_with("ROUTE_");
+    let is_of_route = asked.is_none() && reason.code.starts_with("ROUTE");
     // What is refused before it is a question is refused for its token, unless for its path.
     let of_token = || if asked.is_none() { find("TOKEN") } else { None };
     let of_all = || if is_of_route { None } else { of_token().or_else(|| find("default")) };

@@ -112,7 +112,7 @@ async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_br
     ask_around(&home, &service).await;
     let url = format!("{}/metrics", service.http.clone().unwrap());
     let mut limited = service.authorization();
-    for _ in 0..20 {
+    for _ in 0..300 {
         // Until the realm has no more for this second.
         if limited.authorize(reading_student(&home.token("SISVendor", &[]), "604822")).await.is_err() {
             break;

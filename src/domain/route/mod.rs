@@ -4,6 +4,7 @@
 //! is, and so what is asked. What no route fits is no question: it is denied.
 
 mod compile;
+mod meaning;
 mod openapi;
 pub mod path;
 mod template;

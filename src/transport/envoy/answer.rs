@@ -128,7 +128,7 @@ pub(super) fn of_no_realm() -> CheckResponse {
         detail: "a valid access token is needed".to_owned(),
         ..Denial::default()
     };
-    let body = problem::denial_body(denial, "TOKEN_ISSUER_UNKNOWN", "");
+    let body = problem::denial_body(denial, "ISSUER_UNKNOWN", "");
     let headers = vec![
         set("cache-control", "no-store".to_owned()),
         set("www-authenticate", "Bearer error=\"invalid_token\"".to_owned()),

@@ -106,9 +106,13 @@ impl Held {
         if known.contains(&self.method()) { self.method().into() } else { "OTHER".into() }
     }
 
-    /// The id that Envoy gives the request; empty for one that cannot be kept.
+    /// The id of the request: that of its header `x-request-id`, which Envoy sets where none came, or else the one by which Envoy
+    /// tells its requests apart; empty for one that cannot be kept.
     pub(super) fn request_id(&self) -> &str {
-        let id = self.http.id.as_str();
+        let id = match self.values("x-request-id") {
+            [only] if !only.is_empty() => only.as_str(),
+            _ => self.http.id.as_str(),
+        };
         let is_printable = id.len() <= REQUEST_ID_BYTES_MAX && id.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if is_printable { id } else { "" }
     }

@@ -169,6 +169,7 @@ fn a_header_that_names_another_path_makes_the_path_unclear() {
 #[test]
 fn what_is_kept_of_a_request_is_short_and_known() {
     assert_eq!((&*held("/a", &[]).method_on_record(), held("/a", &[]).request_id()), ("GET", "7a3e"));
+    assert_eq!(held("/a", &[("x-request-id", "mine")]).request_id(), "mine");
     let odd = HttpRequest { method: "ada@example".to_owned(), id: "é".to_owned(), ..request("/a", &[]) };
     let odd = Held::read(message(odd, "")).unwrap();
     assert_eq!((&*odd.method_on_record(), odd.request_id()), ("OTHER", ""));
