@@ -218,7 +218,7 @@ pub struct Flags {
     pub ops_address: Option<String>,
     /// Those of `[limits]`.
     #[command(flatten)]
-    pub limits: limits::Flags,
+    pub limits: limits::LimitFlags,
 }
 
 impl Flags {

@@ -21,11 +21,7 @@ pub(crate) use self::{
     realms::{below, kept_versions},
 };
 use self::{listeners::Listening, observing::Observing};
-use crate::{
-    app::{App, realm_state::RealmState},
-    config::Config,
-    transport::listener::Certificates,
-};
+use crate::{app::App, config::Config, transport::listener::Certificates};
 
 /// The file of the data folder with the local admin token.
 pub const ADMIN_TOKEN: &str = "admin.token";
@@ -49,10 +45,7 @@ pub async fn start(config: Config) -> Result<Running> {
 pub async fn start_with(config: Config, extra: impl FnOnce(Routes) -> Routes) -> Result<Running> {
     let bound = listeners::bind(&config).await?;
     let service = Service::open(&config).await?;
-    let has_issuers = |realm: &Arc<RealmState>| !realm.policies().realm.file.issuers.is_empty();
-    if service.app.realms().any(has_issuers) {
-        service.app.await_keys();
-    }
+    tasks::read_local_keys(&service).await;
     let (accepting, working) = (CancellationToken::new(), CancellationToken::new());
     let observing = Observing::start(&config, Arc::clone(service.app.meter()))?;
     let listening = bound.serve(&service.app, &config, extra, &observing, [&accepting, &working]).await?;
@@ -136,8 +129,8 @@ impl Running {
         let Self { service, listening, observing, accepting, working, announce, drain_max } = self;
         let Listening { health, grpc: serving, http, grpc_address: _, certificates: _, ops } = listening;
         tracing::info!("stopping");
-        service.app.begin_to_drain();
         health.drain().await;
+        service.app.begin_to_drain();
         tokio::time::sleep(announce).await;
         // Who follows a log would do so for ever.
         service.app.end_tails();

@@ -1,17 +1,17 @@
-//! `hallpass callers`: keys for who reads the decision log.
+//! `hallpass callers`: who may call, as lines for the configuration, and keys.
 
 use anyhow::{Result, anyhow, bail};
 
 use super::{Outcome, render::Screen, render::note};
 use crate::{
-    app::caller::{ADMIN, KeyDigest},
+    app::caller::{ADMIN, KeyDigest, LOCAL},
     domain::id::RealmName,
     storage::key_file,
 };
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
-    /// Makes a key for a caller and shows it, once, with the lines for the configuration
+    /// Shows the lines of a caller for the configuration; unless it shows a certificate or a token, with a new key, once
     New(New),
 }
 
@@ -29,12 +29,24 @@ pub(super) struct New {
     /// A role of the caller.
     #[arg(long = "role", value_name = "ROLE", default_value = "auditor")]
     #[arg(
-        help = "A role of the caller: operator, auditor, privacy_officer or author, unless your own policies know others"
+        help = "A role of the caller: enforcer, subject_enforcer, provisioner, monitor, operator, auditor, privacy_officer or author, unless your own policies know others"
     )]
     roles: Vec<String>,
-    /// A realm whose log the caller may read [default: all]
+    /// A realm that the caller may call about [default: all]
     #[arg(long = "realm", value_name = "NAME")]
     realms: Vec<String>,
+    /// The SPIFFE id of the certificate that it shows, in place of a key
+    #[arg(long, value_name = "URI")]
+    certificate: Option<String>,
+    /// The subject of the certificate that it shows, in place of a key: `CN=gateway,O=North`
+    #[arg(long, value_name = "TEXT")]
+    subject: Option<String>,
+    /// The issuer of the tokens that it brings, in place of a key
+    #[arg(long, value_name = "NAME", requires = "token_subject")]
+    issuer: Option<String>,
+    /// The subject of these tokens
+    #[arg(long, value_name = "TEXT", requires = "issuer")]
+    token_subject: Option<String>,
 }
 
 pub(super) fn run(verb: &Verb, screen: &mut Screen) -> Result<Outcome> {
@@ -43,7 +55,8 @@ pub(super) fn run(verb: &Verb, screen: &mut Screen) -> Result<Outcome> {
     }
 }
 
-fn new(New { name, roles, realms }: &New, screen: &mut Screen) -> Result<Outcome> {
+fn new(arguments: &New, screen: &mut Screen) -> Result<Outcome> {
+    let New { name, roles, realms, certificate, subject, issuer, token_subject } = arguments;
     for name in std::iter::once(name).chain(realms) {
         name.parse::<RealmName>().map_err(|_| {
             anyhow!("`{name}` is no name; expected 1 to 64 of a-z, 0-9, `-`, `_`, starting with a letter or digit")
@@ -52,16 +65,29 @@ fn new(New { name, roles, realms }: &New, screen: &mut Screen) -> Result<Outcome
     if name == ADMIN {
         bail!("`{ADMIN}` is who comes with the local admin token; choose another name");
     }
-    let key =
-        key_file::random_text().map_err(|error| anyhow!("the operating system gives no random bytes: {error}"))?;
-    let digest = KeyDigest::of(&key);
-    note("the caller's key, which is shown this once:");
-    screen.line(&key)?;
-    note("and these lines for hallpass.toml:");
+    if name == LOCAL {
+        bail!("`{LOCAL}` is who calls from the service's own machine and shows nothing; choose another name");
+    }
+    let quoted = |text: &String| serde_json::to_string(text);
+    let mut ways = Vec::new();
+    ways.extend(certificate.as_ref().map(quoted).transpose()?.map(|id| format!("certificate = {id}")));
+    ways.extend(subject.as_ref().map(quoted).transpose()?.map(|subject| format!("subject = {subject}")));
+    if let (Some(issuer), Some(subject)) = (issuer, token_subject) {
+        ways.push(format!("token = {{ issuer = {}, subject = {} }}", quoted(issuer)?, quoted(subject)?));
+    }
+    if ways.is_empty() {
+        let key =
+            key_file::random_text().map_err(|error| anyhow!("the operating system gives no random bytes: {error}"))?;
+        note("the caller's key, which is shown this once:");
+        screen.line(&key)?;
+        note("and these lines for hallpass.toml:");
+        ways.push(format!("key_sha256 = \"{}\"", KeyDigest::of(&key)));
+    }
     screen.line(format_args!(
-        "[callers.{name}]\nroles = {}\nrealms = {}\nkey_sha256 = \"{digest}\"",
+        "[callers.{name}]\nroles = {}\nrealms = {}\n{}",
         serde_json::to_string(roles)?,
-        serde_json::to_string(realms)?
+        serde_json::to_string(realms)?,
+        ways.join("\n")
     ))?;
     Ok(Outcome::Fine)
 }

@@ -1,6 +1,10 @@
 //! TLS as a client: which authority vouches for the service, and the certificate that the command line shows.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use hyper_util::rt::TokioIo;
@@ -74,7 +78,7 @@ impl TlsFlags {
     }
 }
 
-fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let shown = file.display();
     let content = std::fs::read(file).with_context(|| format!("`{shown}` cannot be read"))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();

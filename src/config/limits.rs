@@ -90,9 +90,9 @@ impl Server {
 }
 
 /// The flags of `[limits]`.
+#[expect(clippy::struct_field_names, reason = "a flag has the name of its field, and its section comes first")]
 #[derive(Clone, Debug, Default, clap::Args)]
-#[group(id = "limits")]
-pub struct Flags {
+pub struct LimitFlags {
     /// The longest gRPC message [default: 8388608]
     #[arg(long, value_name = "BYTES")]
     pub limits_message_bytes_max: Option<String>,
@@ -134,7 +134,7 @@ pub struct Flags {
     pub limits_drain_seconds_max: Option<String>,
 }
 
-impl Flags {
+impl LimitFlags {
     /// The flag of a key.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let flag = match key {

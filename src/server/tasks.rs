@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Service;
 use crate::{
     app::{App, caller, ports::KeySource as _},
-    domain::id::RealmName,
+    domain::{id::RealmName, issuer::KeyLocation},
     provider::jwks::Jwks,
 };
 
@@ -36,6 +36,28 @@ pub(super) fn spawn(service: &Service, working: &CancellationToken) {
     for (realm, every) in service.watches.clone() {
         let app = app();
         tokio::spawn(until().run_until_cancelled_owned(async move { app.watch_policies(&realm, every).await }));
+    }
+}
+
+/// Reads the keys that are in files. The service is not ready before those of other issuers were asked for once, which is
+/// done while it runs.
+pub(super) async fn read_local_keys(service: &Service) {
+    let of_realms = service.app.realms().map(|realm| (realm.name.clone(), realm.policies().realm.file.issuers.clone()));
+    let of_callers =
+        caller::REALM.parse().ok().map(|realm: RealmName| (realm, service.app.callers().issuers().to_vec()));
+    let mut are_all_read = true;
+    for (realm, issuers) in of_realms.chain(of_callers) {
+        for issuer in issuers {
+            match issuer.keys {
+                // What fails is logged where it is read.
+                KeyLocation::File(_) => drop(service.jwks.keys(&realm, &issuer.issuer, None).await),
+                KeyLocation::Nowhere => {}
+                KeyLocation::Url(_) | KeyLocation::Discovered => are_all_read = false,
+            }
+        }
+    }
+    if !are_all_read {
+        service.app.await_keys();
     }
 }
 

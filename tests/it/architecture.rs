@@ -89,8 +89,21 @@ const FLOORS: [Floor; 5] = [
 ];
 
 /// The top floor puts the house together and may name everything.
-const TOP: [&str; 10] =
-    ["cli", "config", "config.rs", "lib.rs", "main.rs", "proto", "proto.rs", "server.rs", "telemetry", "telemetry.rs"];
+const TOP: [&str; 13] = [
+    "cli",
+    "config",
+    "config.rs",
+    "lib.rs",
+    "main.rs",
+    "metrics",
+    "metrics.rs",
+    "proto",
+    "proto.rs",
+    "server",
+    "server.rs",
+    "telemetry",
+    "telemetry.rs",
+];
 
 /// Modules of the standard library that reach outside.
 const REACHING_OUTSIDE: [&str; 6] = ["env", "fs", "net", "os", "process", "thread"];
@@ -115,6 +128,37 @@ fn each_floor_names_only_the_floors_below_it() {
     faults.extend(without_floor(&names_in("src")));
     assert!(files > 10, "only {files} files were found: is this the package's folder?");
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// What the adapters of `transport` share. Beside that, none of them names another.
+const SHARED_BY_ADAPTERS: [&[&str]; 3] = [&["listener"], &["layer"], &["http", "problem"]];
+
+/// Adapters that name other adapters.
+fn neighbours(sources: &[(PathBuf, Source)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (file, source) in sources {
+        let own = module_of(file).get(1).cloned().unwrap_or_default();
+        for named in &source.paths {
+            let Path::Ours(path) = &named.path else { continue };
+            let Some((_, inside)) = path.split_first().filter(|(floor, _)| *floor == "transport") else { continue };
+            let is_shared = SHARED_BY_ADAPTERS.iter().any(|shared| shared.iter().eq(inside.iter().take(shared.len())));
+            if !is_shared && inside.first().is_some_and(|adapter| *adapter != own) {
+                faults.push(format!("{}:{}: names its neighbour `{}`", file.display(), named.line, path.join("::")));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn adapters_know_nothing_of_each_other_but_what_they_share() {
+    let faults = neighbours(&sources("transport"));
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+    let planted = "use crate::transport::{grpc::convert, http::problem, http::body, layer::caller, listener};";
+    let file = "src/transport/envoy/a.rs";
+    let found = neighbours(&[(file.into(), source::read(&module_of(FilePath::new(file)), planted))]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("transport::grpc::convert") && found[1].contains("transport::http::body"), "{found:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! AuthZEN 1.0 over real HTTP: what its sections demand, each as one sentence, asked of a library that lends books.
 
 mod batch;
+mod callers;
 mod library;
 mod pages;
 mod question;

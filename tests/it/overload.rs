@@ -56,7 +56,7 @@ async fn busy(service: &Service, token: &str, places: usize) -> JoinSet<Result<(
     let full = format!("authz_requests_in_work {places}");
     let metrics = format!("{}/metrics", service.monitored.clone().unwrap());
     eventually("all places are taken", || async {
-        reqwest::get(&metrics).await.unwrap().text().await.unwrap().lines().any(|line| line == full)
+        reqwest::get(&metrics).await.unwrap().text().await.unwrap().lines().any(|line| line.starts_with(&full))
     })
     .await;
     calls
@@ -138,8 +138,7 @@ async fn a_realm_that_is_asked_about_too_often_leaves_the_others_as_they_are() {
     for _ in 0..50 {
         ask("other").await.unwrap();
     }
-    tokio::time::sleep(retry).await;
-    ask(REALM).await.unwrap();
+    eventually("there is room again", || async { ask(REALM).await.is_ok() }).await;
 }
 
 #[tokio::test]
@@ -187,7 +186,7 @@ async fn what_is_sent_slowly_holds_no_place() {
 #[tokio::test]
 async fn an_announced_end_lets_everything_finish_that_was_begun() {
     let mut home = home("");
-    home.tables.push_str("[server]\ndrain_announce_ms = 400\n");
+    home.tables.push_str("[server]\ndrain_announce_ms = 3000\n");
     let running = server::start(home.config()).await.unwrap();
     let (address, ops) = (running.grpc_address().to_string(), running.ops_address().unwrap());
     let ready = async || {
@@ -214,17 +213,15 @@ async fn an_announced_end_lets_everything_finish_that_was_begun() {
     let (_, said) = ready().await;
     assert!(said.contains("\"DRAINING\"") && said.contains("not_serving"), "{said}");
     let mut answered = 0;
-    while began.elapsed() < Duration::from_millis(250) {
+    while began.elapsed() < Duration::from_millis(500) {
         // On a connection of before, and on new ones.
         for channel in [open.clone(), channel(&address).await] {
             AuthorizationServiceClient::new(channel).authorize(reading_student(&token, "1")).await.unwrap();
             answered += 1;
         }
     }
-    assert!(
-        answered > 0 || began.elapsed() > Duration::from_millis(400),
-        "nothing was asked while the end was announced"
-    );
+    assert!(answered > 0 || began.elapsed() > Duration::from_secs(1), "nothing was asked while the end was announced");
+    eventually("no more connections are taken", || async { TcpStream::connect(&address).is_err() }).await;
     sender.send(message()).await.unwrap();
     drop(sender);
     assert_eq!(import.await.unwrap().unwrap().into_inner().accepted, 4);
@@ -260,8 +257,8 @@ async fn a_body_that_is_too_long_is_refused_and_not_read_to_its_end() {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let head = "POST /v1/Authorize HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
-    // Much more than is read, and much less than was promised.
-    stream.write_all(&vec![b' '; 200_000]).ok();
+    // A little more than is read, and much less than was promised.
+    stream.write_all(&[b' '; 65_600]).unwrap();
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");

@@ -13,8 +13,7 @@ pub(crate) const ENDPOINTS: [&str; 5] =
 /// changed; for a question, the other one, with a good token, if it has none.
 pub(crate) fn json_message(bytes: &[u8]) {
     let Some((call, body)) = bytes.split_first() else { return };
-    let path = &CALLS[usize::from(*call) % CALLS.len()].path;
-    let name = path.rsplit('/').next().unwrap_or_default();
+    let name = CALLS[usize::from(*call) % CALLS.len()].name();
     world::with(|world| {
         let body = match serde_json::from_slice::<Map<String, Json>>(body) {
             Ok(mut message) => {

@@ -7,6 +7,7 @@ mod headers;
 mod log;
 mod questions;
 mod realm;
+mod routes;
 mod tokens;
 mod world;
 
@@ -14,7 +15,7 @@ mod world;
 pub(crate) type Entry = fn(&[u8]);
 
 /// Every entry, by the name of its fuzz target and of its folder in `fuzz/corpus`.
-pub(crate) const ENTRIES: [(&str, Entry); 12] = [
+pub(crate) const ENTRIES: [(&str, Entry); 15] = [
     ("token", token),
     ("key_set", key_set),
     ("realm_files", realm_files),
@@ -25,6 +26,9 @@ pub(crate) const ENTRIES: [(&str, Entry); 12] = [
     ("proto_conversion", proto_conversion),
     ("json_message", json_message),
     ("authzen_body", authzen_body),
+    ("route_path", route_path),
+    ("openapi", openapi),
+    ("envoy_check", envoy_check),
     ("traceparent", traceparent),
     ("certificate", certificate),
 ];
@@ -32,6 +36,7 @@ pub(crate) const ENTRIES: [(&str, Entry); 12] = [
 pub(crate) use bodies::{ENDPOINTS, authzen_body, json_message};
 pub(crate) use headers::{certificate, traceparent};
 pub(crate) use log::{record_codec, segment_reader};
-pub(crate) use questions::{number, proto_conversion};
-pub(crate) use realm::{BETWEEN, FILES, bundle, files, realm_files, records};
+pub(crate) use questions::proto_conversion;
+pub(crate) use realm::{bundle, files, realm_files, records};
+pub(crate) use routes::{envoy_check, openapi, route_path};
 pub(crate) use tokens::{key_set, token};

@@ -18,7 +18,14 @@ pub(super) struct Call {
     realm: Vec<u8>,
 }
 
-/// All calls of the service but those that are left out.
+impl Call {
+    /// Its name, which no other has.
+    pub(super) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// All calls of the service but those that are left out, in the order of their names.
 pub(super) static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
     let known = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("descriptors");
     let files = || known.file.iter().filter(|file| file.package() == "hallpass.v1");
@@ -43,16 +50,11 @@ pub(super) static CALLS: LazyLock<Vec<Call>> = LazyLock::new(|| {
             found.push(Call { path: format!("/hallpass.v1.{}/{}", service.name(), call.name()), realm });
         }
     }
+    found.sort_by(|a: &Call, b: &Call| a.name().cmp(b.name()));
     found
 });
 
 const AUTHORIZE: &str = "/hallpass.v1.AuthorizationService/Authorize";
-
-/// The place of a call among all, which an input begins with.
-pub(crate) fn number(call: &str) -> u8 {
-    let place = CALLS.iter().position(|known| known.path.ends_with(&format!("/{call}"))).expect("a call");
-    u8::try_from(place).expect("a few calls")
-}
 
 /// Reads the first byte as a call and the others as its message, and makes it: with the realm that may be changed, and for a
 /// question with a good token, so that it is decided. Whatever comes is answered, and not by a failure of our own.

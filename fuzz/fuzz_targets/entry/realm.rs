@@ -11,15 +11,16 @@ use hallpass::domain::{lint, policy_test};
 use hallpass::provider::bundle;
 
 /// Stands between the files of an input (the information separator that text editors and parsers leave alone).
-pub(crate) const BETWEEN: u8 = 0x1f;
+const BETWEEN: u8 = 0x1f;
 
 /// The files that an input may bring, in its order, with what stands there when it doesn't.
-pub(crate) const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("realm.toml", include_str!("../../realm/realm.toml")),
     ("relations.toml", include_str!("../../realm/relations.toml")),
     ("schema.cedarschema", include_str!("../../realm/schema.cedarschema")),
     ("policies.cedar", include_str!("../../realm/policies.cedar")),
     ("tests/files.yaml", include_str!("../../realm/tests/files.yaml")),
+    ("openapi.yaml", include_str!("../../realm/openapi.yaml")),
 ];
 
 /// The small realm as it stands.
@@ -42,16 +43,29 @@ pub(crate) fn realm_files(bytes: &[u8]) {
             _ => file(path, content),
         })
         .collect();
-    match Realm::compile(&files, None) {
+    compile(&files);
+}
+
+/// Compiles the small realm with another file in place of its own.
+pub(super) fn realm_with(path: &str, content: &str) {
+    let mut files = files();
+    files.retain(|file| file.path != path);
+    files.push(file(path, content));
+    compile(&files);
+}
+
+/// The files compile, and then its tests can be run, or each fault lies where it says.
+fn compile(files: &[SourceFile]) {
+    match Realm::compile(files, None) {
         Ok(_) => {
-            if let Err(faults) = policy_test::run(&files) {
-                check_places(&faults, &files);
+            if let Err(faults) = policy_test::run(files) {
+                check_places(&faults, files);
             }
-            check_places(&lint::check(&files).faults, &files);
+            check_places(&lint::check(files).faults, files);
         }
         Err(faults) => {
             assert!(!faults.is_empty(), "refused without a fault");
-            check_places(&faults, &files);
+            check_places(&faults, files);
         }
     }
 }
@@ -91,7 +105,7 @@ pub(crate) fn bundle(bytes: &[u8]) {
 }
 
 thread_local! {
-    static REALM: Realm = Realm::compile(&files(), None).expect("the small realm is sound");
+    pub(super) static REALM: Realm = Realm::compile(&files(), None).expect("the small realm is sound");
 }
 
 /// Reads lines as records of each resource of the realm: one that is taken can be found by its key, and related.
@@ -106,6 +120,6 @@ pub(crate) fn records(bytes: &[u8]) {
                 graph.insert(&record);
             }
         }
-        drop(graph.counts());
+        let _can_be_counted = graph.counts();
     });
 }

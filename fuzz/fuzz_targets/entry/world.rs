@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,7 +13,7 @@ use hallpass::proto::v1 as pb;
 use hallpass::provider::clock::SystemClock;
 use hallpass::provider::signer::LocalKey;
 use hallpass::server::{ADMIN_TOKEN, Service};
-use hallpass::transport::{grpc, http as web};
+use hallpass::transport::{envoy, grpc, http as web};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
 use prost::bytes::Bytes;
@@ -53,13 +54,11 @@ pub(crate) struct Responded {
 
 /// A service.
 pub(crate) struct World {
-    // Dropped in this order: the service goes before the runtime it works on, and its folder last.
-    service: Option<Service>,
+    service: Service,
     routes: Routes,
     web: Router,
     _health: grpc::Health,
     runtime: Runtime,
-    _folder: TempDir,
     admin: String,
     calls: u32,
     /// A token of a teacher of the school `1`, good in both realms.
@@ -67,16 +66,22 @@ pub(crate) struct World {
 }
 
 thread_local! {
-    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+    /// Never dropped by the end of its thread, where the runtime cannot be used any more.
+    static WORLD: RefCell<Option<ManuallyDrop<World>>> = const { RefCell::new(None) };
+    /// Its folder, which goes with the thread.
+    static FOLDER: RefCell<Option<TempDir>> = const { RefCell::new(None) };
 }
 
 /// Does something with the service of this thread.
 pub(crate) fn with<T>(work: impl FnOnce(&mut World) -> T) -> T {
     WORLD.with_borrow_mut(|world| {
-        if world.as_ref().is_some_and(|world| world.calls >= CALLS_MAX) {
-            *world = None;
+        if world.as_ref().is_some_and(|world| world.calls >= CALLS_MAX)
+            && let Some(old) = world.take()
+        {
+            let World { service, runtime, .. } = ManuallyDrop::into_inner(old);
+            drop(runtime.block_on(service.close()));
         }
-        work(world.get_or_insert_with(World::begin))
+        work(world.get_or_insert_with(|| ManuallyDrop::new(World::begin())))
     })
 }
 
@@ -106,10 +111,11 @@ impl World {
             let app = Arc::clone(service.app());
             let (routes, health) =
                 grpc::routes(Arc::clone(&app), &grpc::Options::default()).await.expect("the services");
+            let checks = envoy::service(Arc::clone(&app), envoy::Options::default(), 1 << 20);
             let limits = web::Limits::default();
             let web = web::routes(app, limits, "http://127.0.0.1:1").expect("random bytes");
             let web = web.merge(web::json::routes(routes.clone(), limits));
-            (service, routes, web, health)
+            (service, routes.add_service(checks), web, health)
         });
         let now_seconds = SystemClock.now_seconds();
         let claims = serde_json::json!({
@@ -117,9 +123,8 @@ impl World {
         });
         let token = key.sign(&claims).expect("a token");
         let admin = fs::read_to_string(path("data").join(ADMIN_TOKEN)).expect("a key").trim().to_owned();
-        let (service, folder) = (Some(service), folder);
-        let mut world =
-            Self { service, routes, web, _health: health, runtime, _folder: folder, admin, calls: 0, token };
+        FOLDER.set(Some(folder));
+        let mut world = Self { service, routes, web, _health: health, runtime, admin, calls: 0, token };
         world.enrol();
         world
     }
@@ -198,12 +203,4 @@ fn messages(mut body: Bytes) -> Vec<Bytes> {
         found.push(body.split_to(length));
     }
     found
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(service) = self.service.take() {
-            drop(self.runtime.block_on(service.close()));
-        }
-    }
 }

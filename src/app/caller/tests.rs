@@ -53,3 +53,71 @@ fn who_comes_is_told_by_the_key() {
     let presented = Presented { key: Some("key 1".into()), is_local: true, ..Presented::default() };
     assert!(Callers::default().identify(&presented, 0).is_err(), "where nobody is known nobody comes");
 }
+
+fn certificate(spiffe: Option<&str>, subject: &str) -> Option<Arc<PeerCertificate>> {
+    let spiffe = spiffe.map(Arc::from);
+    Some(Arc::new(PeerCertificate { spiffe, subject: subject.into(), not_after_seconds: 100, sha256: [7; 32] }))
+}
+
+#[test]
+fn who_comes_is_told_by_certificate_and_token_too() {
+    let token = VerifiedCaller { issuer: "https://idp.example".into(), subject: "three".into() };
+    let known = vec![
+        KnownCaller { spiffe: Some("spiffe://a/one".into()), ..caller("one", "key 1") },
+        KnownCaller { name: "two".into(), subject: Some("CN=two".into()), ..KnownCaller::default() },
+        KnownCaller { name: "three".into(), token: Some(token.clone()), ..KnownCaller::default() },
+    ];
+    let callers = Callers::without_policies(known, KeyDigest::of("admin key"));
+    let other = Arc::new(VerifiedCaller { subject: "four".into(), ..token.clone() });
+    let (one, token) = (Some("spiffe://a/one"), Some(Arc::new(token)));
+    for (certificate, verified, key, now_seconds, expected) in [
+        (certificate(one, "CN=x"), None, None, 99, Ok("one")),
+        (certificate(one, "CN=x"), None, None, 100, Err("CALLER_CERTIFICATE_EXPIRED")),
+        (certificate(one, "CN=x"), None, Some("key 1"), 99, Ok("one")),
+        (certificate(one, "CN=x"), None, Some("key 2"), 99, Err("CALLER_KEY_UNKNOWN")),
+        (certificate(one, "CN=two"), None, None, 99, Err("CALLER_AMBIGUOUS")),
+        (certificate(one, "CN=x"), token.clone(), None, 99, Err("CALLER_AMBIGUOUS")),
+        (certificate(None, "CN=two"), None, None, 99, Ok("two")),
+        (certificate(None, ""), None, None, 99, Err("CALLER_CERTIFICATE_UNKNOWN")),
+        (certificate(None, ""), None, Some("key 1"), 99, Ok("one")),
+        (certificate(None, "CN=two"), None, Some("key 1"), 99, Err("CALLER_AMBIGUOUS")),
+        (None, token.clone(), None, 0, Ok("three")),
+        (None, Some(other), None, 0, Err("CALLER_TOKEN_UNKNOWN")),
+    ] {
+        let presented = Presented { key: key.map(Arc::from), certificate, verified, ..Presented::default() };
+        let found = callers.identify(&presented, now_seconds);
+        let found = found.as_ref().map(Identified::name).map_err(|reason| &*reason.code);
+        assert_eq!(found, expected, "{presented:?} {key:?} {now_seconds}");
+    }
+    let refused = Some(Arc::new(Reason::plain("CALLER_TOKEN_INVALID", "it is past")));
+    let presented = Presented { refused, certificate: certificate(one, ""), ..Presented::default() };
+    let found = callers.identify_or_local(&presented, 0).map(|identified| identified.shared_name());
+    assert_eq!(found.map_err(|reason| reason.code.to_string()), Err("CALLER_TOKEN_INVALID".to_owned()));
+}
+
+#[test]
+fn who_shows_nothing_is_local_only_where_nothing_must_be_shown() {
+    let nothing = Presented { is_local: true, ..Presented::default() };
+    let wrong = Presented { key: Some("key 2".into()), ..nothing.clone() };
+    for known in [&[][..], &[("one", "key 1")]] {
+        let (open, closed) = (callers(known), callers(known).requiring(true));
+        assert_eq!(open.identify_or_local(&nothing, 0).unwrap().name(), LOCAL);
+        assert_eq!(&*open.identify_or_local(&wrong, 0).unwrap_err().code, "CALLER_KEY_UNKNOWN");
+        assert_eq!(&*open.identify(&nothing, 0).unwrap_err().code, "CALLER_KEY_MISSING");
+        assert_eq!(&*closed.identify_or_local(&nothing, 0).unwrap_err().code, "CALLER_KEY_MISSING");
+        assert!(!closed.are_unnamed(), "nobody changes policies without showing who it is");
+    }
+}
+
+#[test]
+fn nothing_that_is_shown_is_printed() {
+    let presented = Presented {
+        key: Some("secret".into()),
+        certificate: certificate(Some("spiffe://secret/a"), "CN=secret"),
+        verified: Some(Arc::new(VerifiedCaller { issuer: "here".into(), subject: "secret".into() })),
+        refused: Some(Arc::new(Reason::plain("A", "secret"))),
+        is_local: true,
+    };
+    let printed = format!("{presented:?} {:?} {:?}", presented.certificate, presented.verified);
+    assert!(!printed.contains("secret") && printed.contains("07070707"), "{printed}");
+}

@@ -67,10 +67,8 @@ impl Watched {
     }
 
     fn decide(&self, decided: impl FnOnce() -> Decided) {
-        if self.is_sampled() {
-            if self.decisions.fetch_add(1, Ordering::AcqRel) == 0 {
-                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided());
-            }
+        if self.is_sampled() && self.decisions.fetch_add(1, Ordering::AcqRel) == 0 {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided());
         }
     }
 }

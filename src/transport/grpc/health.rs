@@ -65,7 +65,10 @@ async fn watch(app: Arc<App>, reporter: HealthReporter, draining: CancellationTo
     };
     while draining.run_until_cancelled(pause()).await.is_some() {
         let now = Status::of(&app);
-        if now != last {
+        let is_fine = now.service == ServingStatus::Serving && now.decision_log == ServingStatus::Serving;
+        if now != last && is_fine {
+            tracing::info!(status = %now.service, decision_log = %now.decision_log, "health changes");
+        } else if now != last {
             tracing::warn!(status = %now.service, decision_log = %now.decision_log, "health changes");
         }
         report(&reporter, now).await;

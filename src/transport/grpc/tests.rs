@@ -120,6 +120,40 @@ async fn health_follows_the_log_and_says_when_the_service_drains() {
 }
 
 #[tokio::test]
+async fn a_service_is_ready_when_keys_were_asked_for_and_until_it_drains() {
+    use crate::app::readiness::Unready;
+
+    let world = World::start().await;
+    let mut client = HealthClient::new(world.channel.clone());
+    let request = HealthCheckRequest { service: String::new() };
+    let mut seen = client.watch(request).await.unwrap().into_inner();
+    let mut next = async || seen.next().await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Serving);
+    assert_eq!(world.app.unready(), []);
+    world.app.await_keys();
+    assert_eq!(next().await, ServingStatus::NotServing);
+    assert_eq!(world.app.unready(), [Unready::KeysNotTried]);
+    world.app.keys_tried();
+    assert_eq!(next().await, ServingStatus::Serving);
+    world.app.begin_to_drain();
+    assert_eq!(next().await, ServingStatus::NotServing);
+    world.log.is_full.store(true, Ordering::Relaxed);
+    assert_eq!(world.app.unready(), [Unready::Draining, Unready::LogNotWritable]);
+    assert!(world.app.unready().iter().all(|unready| unready.is_in_the_way()));
+}
+
+#[tokio::test]
+async fn reflection_is_there_only_where_it_is_asked_for() {
+    use tonic_reflection::pb::v1;
+
+    let world = World::start_with(Options { reflection: false, ..Options::default() }).await;
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(world.channel.clone());
+    let request = v1::ServerReflectionRequest::default();
+    let refused = client.server_reflection_info(tokio_stream::once(request)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
 async fn reflection_lists_our_services_in_both_versions() {
     use tonic_reflection::pb::{v1, v1alpha};
 

@@ -98,10 +98,15 @@ pub struct Places {
     limits: Limits,
     free: Semaphore,
     waiting: AtomicUsize,
-    /// Since when no request came through the runtime's queue quickly, in microseconds from `origin`; 0 for not.
+    meter: Arc<dyn Meter>,
+}
+
+/// How the requests of one listener come through the runtime's queue.
+#[derive(Debug)]
+struct Queue {
+    /// Since when none came through quickly, in microseconds from `origin`; 0 for not.
     late_since_us: AtomicI64,
     origin: Instant,
-    meter: Arc<dyn Meter>,
 }
 
 /// A place that is taken until it is dropped.
@@ -130,29 +135,12 @@ impl Places {
     /// Free places. `meter` counts who is turned away.
     pub fn new(limits: Limits, meter: Arc<dyn Meter>) -> Self {
         let free = Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        let origin = Instant::now();
-        Self { limits, free, waiting: AtomicUsize::new(0), late_since_us: AtomicI64::new(0), origin, meter }
+        Self { limits, free, waiting: AtomicUsize::new(0), meter }
     }
 
     /// How long this one may wait: a third of the time that its caller has, and never longer than others.
     fn patience(&self, deadline_in: Option<Duration>) -> Duration {
         deadline_in.map_or(self.limits.wait_max, |given| self.limits.wait_max.min(given / 3))
-    }
-
-    /// A request came through the runtime's queue, in which it was so long; `now` counts from a moment of its own.
-    fn came_through(&self, now: Duration, waited: Duration, patience: Duration) -> Result<(), Shed> {
-        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).max(1);
-        if waited <= self.limits.wait_max / 4 {
-            self.late_since_us.store(0, Ordering::Relaxed);
-            return Ok(());
-        }
-        let since_us = match self.late_since_us.compare_exchange(0, now_us, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => now_us,
-            Err(since_us) => since_us,
-        };
-        let for_us = now_us.saturating_sub(since_us).unsigned_abs();
-        let is_overloaded = Duration::from_micros(for_us) >= OVERLOADED_AFTER;
-        if is_overloaded && waited > patience { Err(Shed::Late) } else { Ok(()) }
     }
 
     /// A place, as soon as there is one.
@@ -174,6 +162,29 @@ impl Places {
         let acquired = timeout(patience, self.free.acquire()).await;
         // The semaphore is never closed.
         acquired.ok().and_then(Result::ok).ok_or(Shed::Waited)
+    }
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self { late_since_us: AtomicI64::new(0), origin: Instant::now() }
+    }
+
+    /// A request came through after so long in the queue; `now` counts from `origin`. `wait_max` is the limit of all, `patience`
+    /// that of this one.
+    fn pass(&self, now: Duration, waited: Duration, wait_max: Duration, patience: Duration) -> Result<(), Shed> {
+        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).max(1);
+        if waited <= wait_max / 4 {
+            self.late_since_us.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let since_us = match self.late_since_us.compare_exchange(0, now_us, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => now_us,
+            Err(since_us) => since_us,
+        };
+        let for_us = now_us.saturating_sub(since_us).unsigned_abs();
+        let is_overloaded = Duration::from_micros(for_us) >= OVERLOADED_AFTER;
+        if is_overloaded && waited > patience { Err(Shed::Late) } else { Ok(()) }
     }
 }
 
@@ -206,19 +217,20 @@ impl<B, R> Copy for Door<B, R> {}
 #[derive(Debug)]
 pub struct Admission<B, R> {
     places: Arc<Places>,
+    queue: Arc<Queue>,
     door: Door<B, R>,
 }
 
 impl<B, R> Admission<B, R> {
     /// Lets requests of a listener to the places.
     pub fn new(places: Arc<Places>, door: Door<B, R>) -> Self {
-        Self { places, door }
+        Self { places, queue: Arc::new(Queue::new()), door }
     }
 }
 
 impl<B, R> Clone for Admission<B, R> {
     fn clone(&self) -> Self {
-        Self { places: Arc::clone(&self.places), door: self.door }
+        Self { places: Arc::clone(&self.places), queue: Arc::clone(&self.queue), door: self.door }
     }
 }
 
@@ -270,11 +282,16 @@ where
         if entry == Entry::Free {
             return Box::pin(inner.call(request));
         }
-        let (Admission { places, door }, arrived) = (self.admission.clone(), Instant::now());
+        let (Admission { places, queue, door }, arrived) = (self.admission.clone(), Instant::now());
         Box::pin(async move {
             let waited = arrived.elapsed();
             let patience = places.patience((door.deadline_in)(request.headers()));
-            match admit(&places, &door, request, entry, waited, patience).await {
+            let passed = queue.pass(queue.origin.elapsed(), waited, places.limits.wait_max, patience);
+            let admitted = match passed {
+                Ok(()) => admit(&places, &door, request, entry, patience).await,
+                Err(shed) => Err(shed),
+            };
+            match admitted {
                 Ok((mut request, place)) => {
                     request.extensions_mut().insert(Arrived(arrived));
                     let answer = inner.call(request).await;
@@ -296,13 +313,11 @@ async fn admit<'a, B, R>(
     door: &Door<B, R>,
     request: Request<B>,
     entry: Entry,
-    waited: Duration,
     patience: Duration,
 ) -> Result<(Request<B>, Option<Place<'a>>), Shed>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
-    places.came_through(places.origin.elapsed(), waited, patience)?;
     if entry == Entry::Stream {
         drop(places.take(patience).await?);
         return Ok((request, None));

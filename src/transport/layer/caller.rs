@@ -2,17 +2,23 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::http::{Extensions, HeaderMap, Request, header::AUTHORIZATION};
+use axum::http::{
+    Extensions, HeaderMap, Request,
+    header::{AUTHORIZATION, HOST},
+    uri::Authority,
+};
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 
 use crate::{
     app::{App, caller::Presented},
+    domain::decision::Reason,
     transport::listener::Peer,
 };
 
@@ -27,12 +33,27 @@ pub(in crate::transport) fn presented(headers: &HeaderMap, extensions: &Extensio
     let address = || extensions.get::<TcpConnectInfo>()?.remote_addr();
     let is_local =
         peer.map_or_else(|| address().is_some_and(|address| address.ip().to_canonical().is_loopback()), Peer::is_local);
-    Presented {
-        key: key(headers),
-        is_local,
-        certificate: peer.and_then(|peer| peer.certificate.clone()),
-        ..Presented::default()
-    }
+    let (key, certificate) = (key(headers), peer.and_then(|peer| peer.certificate.clone()));
+    let is_nobody = key.is_none() && certificate.is_none();
+    let refused = (is_local && is_nobody && !is_for_this_machine(headers))
+        .then(|| Arc::new(Reason::plain("CALLER_NOT_LOCAL", HOST_IS_ANOTHER)));
+    Presented { key, is_local, certificate, refused, ..Presented::default() }
+}
+
+const HOST_IS_ANOTHER: &str = "the request is for another host than this machine: a proxy or a browser may have brought it from \
+                               elsewhere, so it takes a caller's key, as `authorization: Bearer KEY`";
+
+/// The request names this machine as its host, or none. A page that somebody looks at on this machine can have its own name
+/// lead here, and a proxy hands on what others asked it for: neither is somebody on this machine. Only HTTP/1 has the header.
+fn is_for_this_machine(headers: &HeaderMap) -> bool {
+    headers.get_all(HOST).iter().all(|host| {
+        let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+        host.is_some_and(|authority| {
+            let host = authority.host();
+            let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+            is_address || host.eq_ignore_ascii_case("localhost")
+        })
+    })
 }
 
 fn key(headers: &HeaderMap) -> Option<Arc<str>> {
@@ -93,5 +114,58 @@ where
             request.extensions_mut().insert(presented);
             inner.call(request).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn for_host(host: HeaderValue) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host);
+        headers
+    }
+
+    #[test]
+    fn who_comes_by_the_name_of_another_host_is_not_on_this_machine() {
+        for (host, is_ours) in [
+            ("127.0.0.1:8080", true),
+            ("127.0.0.1", true),
+            ("[::1]:8080", true),
+            ("10.0.0.7", true),
+            ("localhost:8080", true),
+            ("LocalHost", true),
+            ("rebound.example:8080", false),
+            ("localhost.rebound.example", false),
+            ("127.0.0.1.rebound.example", false),
+            ("a@localhost", true),
+            ("local host", false),
+            ("", false),
+        ] {
+            let headers = for_host(HeaderValue::from_str(host).unwrap());
+            assert_eq!(is_for_this_machine(&headers), is_ours, "{host}");
+        }
+        assert!(is_for_this_machine(&HeaderMap::new()));
+        let mut two = for_host(HeaderValue::from_static("localhost"));
+        two.append(HOST, HeaderValue::from_static("rebound.example"));
+        assert!(!is_for_this_machine(&two));
+    }
+
+    #[test]
+    fn a_key_counts_whatever_the_host() {
+        let peer = Peer { address: "127.0.0.1:7".parse().unwrap(), certificate: None };
+        let mut extensions = Extensions::new();
+        extensions.insert(peer);
+        let mut headers = for_host(HeaderValue::from_static("pdp.example"));
+        assert!(presented(&headers, &extensions).refused.is_some());
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
+        let shown = presented(&headers, &extensions);
+        assert!(shown.refused.is_none() && shown.key.as_deref() == Some("abc"));
+        headers.remove(AUTHORIZATION);
+        headers.insert(HOST, HeaderValue::from_static("127.0.0.1:8080"));
+        assert!(presented(&headers, &extensions).refused.is_none());
     }
 }

@@ -27,6 +27,9 @@ const STANDS_STILL: Duration = Duration::from_millis(50);
 /// So often files are read that go on changing.
 const READINGS_MAX: usize = 20;
 
+/// What came of reading the files, with their digest if they could be read.
+type Reading = (Result<Files, Vec<TlsFault>>, Option<[u8; 32]>);
+
 /// The certificates at work, and the files they come from.
 #[derive(Debug)]
 pub struct Certificates {
@@ -109,7 +112,7 @@ impl Certificates {
     }
 
     /// The files and their digest, when that is another one than what was seen and they stand still.
-    fn changed(&self, seen: Option<[u8; 32]>) -> Option<(Result<Files, Vec<TlsFault>>, Option<[u8; 32]>)> {
+    fn changed(&self, seen: Option<[u8; 32]>) -> Option<Reading> {
         let read = || {
             let files = Files::read(&self.options);
             let digest = files.as_ref().ok().map(Files::digest);

@@ -52,7 +52,7 @@ action look, read_aloud, borrow, burn appliesTo {
     resource: [book],
     context: { hour?: Long, quietly?: Bool },
 };
-action take appliesTo { principal: [reader], resource: [leaflet] };
+action take, throw_away appliesTo { principal: [reader], resource: [leaflet] };
 ";
 
 const RULES: &str = r#"
@@ -69,7 +69,7 @@ when { principal in resource.branch && resource has shelf && resource.shelf == s
 permit (principal in role::"keeper", action == Action::"burn", resource is book)
 when { resource has place && resource.place.room == "zero" && resource has lent && !resource.lent };
 @id("take") @title("who is known takes leaflets") @accept("unconditional-permit: they are free")
-permit (principal, action == Action::"take", resource is leaflet);
+permit (principal, action in [Action::"take", Action::"throw_away"], resource is leaflet);
 "#;
 
 const RELATIONS: &str = r#"

@@ -154,11 +154,8 @@ async fn a_session_of_before_is_not_resumed_when_its_authority_is_gone() {
     let running = secured.start().await;
     let port = running.grpc_address().port();
     let client = secured.client("gateway", &[]);
-    for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
-        let stays = channel(port, &client).await.unwrap();
-        ask(stays, secured.question(), Some("gateway")).await.unwrap();
-        let _ = expected;
-    }
+    let first = channel(port, &client).await.unwrap();
+    ask(first, secured.question(), Some("gateway")).await.unwrap();
     let resumed = connect(port, &client).await.unwrap();
     assert_eq!(resumed.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Resumed), "the test tests something");
     let stays = channel(port, &client).await.unwrap();

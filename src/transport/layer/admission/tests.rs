@@ -246,7 +246,9 @@ async fn slow_senders_take_no_place_and_are_told() {
     let quick = house.say("/", "quick");
     assert_eq!(house.finish().await, 1);
     assert_eq!(quick.await.unwrap(), echo("quick"));
-    slow.into_iter().for_each(|call| call.abort());
+    for call in slow {
+        call.abort();
+    }
 }
 
 #[tokio::test]
@@ -292,12 +294,14 @@ async fn a_stream_of_messages_waits_for_a_place_and_does_not_keep_it() {
     for call in side_by_side {
         assert_eq!(call.await.unwrap().0, StatusCode::OK);
     }
-    streams.into_iter().for_each(|call| call.abort());
+    for call in streams {
+        call.abort();
+    }
 }
 
-#[tokio::test]
-async fn a_wait_in_the_runtime_counts_only_when_it_does_not_go_away() {
-    let places = Places::new(Limits::default(), Arc::new(Counts::default()));
+#[test]
+fn a_wait_in_the_runtime_counts_only_when_it_does_not_go_away() {
+    let queue = Queue::new();
     let millis = Duration::from_millis;
     for (now, waited, expected) in [
         (500, 30, Ok(())),
@@ -310,7 +314,7 @@ async fn a_wait_in_the_runtime_counts_only_when_it_does_not_go_away() {
         (703, 300, Ok(())),
         (704, 300, Err(Shed::Late)),
     ] {
-        assert_eq!(places.came_through(millis(now), millis(waited), millis(20)), expected, "{now}");
+        assert_eq!(queue.pass(millis(now), millis(waited), millis(20), millis(20)), expected, "{now}");
     }
 }
 

@@ -216,17 +216,17 @@ fn transcode(descriptor: &MessageDescriptor, message: &impl prost::Message) -> O
     Some(transcoded)
 }
 
-/// The number, if it is whole, however it is written: `3`, `3.0` or `3e0`. Beyond 2^53 a number with a fraction or an exponent
-/// is none, because it may have been another one.
+/// The number, if it is whole, however it is written: `3`, `3.0` or `3e0`. From 2^53 on a number with a fraction or an
+/// exponent is none, because it may have been another one.
 pub(in super::super) fn whole_number(number: &Number) -> Option<i128> {
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
     if let Some(number) = number.as_i64() {
         return Some(number.into());
     }
     if let Some(number) = number.as_u64() {
         return Some(number.into());
     }
-    let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX)?;
+    let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT_BELOW)?;
     format!("{float:.0}").parse().ok()
 }
 

@@ -6,7 +6,7 @@ use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::{super::POOL, *};
-use crate::proto::v1::{self as pb, value::Kind};
+use crate::proto::v1::{self as pb, batch_authorize_result::Result as Outcome, value::Kind};
 
 fn descriptor(name: &str) -> prost_reflect::MessageDescriptor {
     POOL.get_message_by_name(&format!("hallpass.v1.{name}")).unwrap()
@@ -80,9 +80,8 @@ fn times_maps_and_choices_are_as_proto3_has_them() {
     ] {
         check("RegisterTokenRequest", &register(time), &json!({ "expiresAt": expected }));
     }
-    use pb::batch_authorize_result::Result::{Error, Response};
     let error = pb::BatchAuthorizeError { code: -3, ..pb::BatchAuthorizeError::default() };
-    let results = [Response(pb::AuthorizeResponse::default()), Error(error)];
+    let results = [Outcome::Response(pb::AuthorizeResponse::default()), Outcome::Error(error)];
     let results = results.map(|result| pb::BatchAuthorizeResult { result: Some(result) }).to_vec();
     check(
         "BatchAuthorizeResponse",
@@ -214,9 +213,9 @@ fn whole_numbers_are_exact_or_refused() {
         (json!("0"), Some(0)),
         (json!("-9223372036854775808"), Some(i64::MIN)),
         (json!(i64::MAX), Some(i64::MAX)),
-        (json!(9_007_199_254_740_992.0), Some(1 << 53)),
+        (json!(9_007_199_254_740_991.0), Some((1 << 53) - 1)),
         (json!(-1e3), Some(-1000)),
-        (json!(9_007_199_254_740_994.0), None),
+        (json!(9_007_199_254_740_992.0), None),
         (json!(0.5), None),
         (json!("9223372036854775808"), None),
         (json!("+1"), None),

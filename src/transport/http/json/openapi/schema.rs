@@ -1,6 +1,9 @@
 //! Messages and enums as JSON schemas (2020-12).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 use serde_json::{Map, Value as Json, json};
@@ -145,7 +148,8 @@ fn names(descriptor: &EnumDescriptor) -> Json {
     let mut names = Vec::new();
     for value in descriptor.values() {
         let said = comment(&value.parent_file(), value.path());
-        description.push_str(&format!("\n- `{}`: {said}", value.name()));
+        // Writing to a text cannot fail.
+        let _infallible = write!(description, "\n- `{}`: {said}", value.name());
         names.push(value.name().to_owned());
     }
     json!({ "type": "string", "enum": names, "description": description })
