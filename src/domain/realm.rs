@@ -125,13 +125,9 @@ impl Realm {
         let mut keep = |found: Vec<Fault>| faults.extend(found);
         let file = required(files, REALM_FILE).and_then(|file| RealmFile::parse(&file.path, &file.content));
         let schema = required(files, SCHEMA_FILE).and_then(|file| RealmSchema::parse(&file.path, &file.content));
-        let relations = match find(files, RELATIONS_FILE) {
-            Some(file) => Relations::parse(&file.path, &file.content),
-            None => Ok(Relations::default()),
-        };
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
-        let relations = relations.map_err(&mut keep).ok();
+        let relations = relations(files).map_err(&mut keep).ok();
         let policies = policies(files, schema.as_ref()).map_err(&mut keep).ok();
         let types =
             file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
@@ -148,9 +144,8 @@ impl Realm {
             let parts = Parts { files, path: REALM_FILE, file, schema, relations, resource_types, cedar_types };
             derived::compile(&parts).map_err(&mut keep).ok()
         });
-        let routes = typed.zip(schema.as_ref()).and_then(|((file, types), schema)| {
-            route::compile(&route::Parts { files, path: REALM_FILE, file, schema, types }).map_err(&mut keep).ok()
-        });
+        let routed = typed.zip(schema.as_ref());
+        let routes = routed.and_then(|(typed, schema)| routes(files, typed, schema).map_err(&mut keep).ok());
         faults.extend(cross_check(file.as_ref(), relations.as_ref(), schema.as_ref()));
         if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
             faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
@@ -173,13 +168,10 @@ impl Realm {
         else {
             return Err(in_order(with_places(faults, files)));
         };
-        let settings = schema.actions.iter().filter_map(|(action, shape)| {
-            Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
-        });
         let realm = Self {
             version: version_of(files, None),
             variant: None,
-            settings: settings.collect(),
+            settings: settings(&file, &schema),
             cedar_types,
             action_entities: action_entities(&schema),
             derived: Arc::new(derived),
@@ -192,7 +184,7 @@ impl Realm {
             resource_types,
             grants,
             profiles,
-            routes: routes.map(Arc::new),
+            routes,
         };
         let moot = moot_strategies(&realm);
         if moot.is_empty() { Ok(realm) } else { Err(in_order(with_places(moot, files))) }
@@ -294,6 +286,27 @@ fn find<'a>(files: &'a [SourceFile], path: &str) -> Option<&'a SourceFile> {
 fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, Vec<Fault>> {
     find(files, path)
         .ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
+}
+
+fn relations(files: &[SourceFile]) -> Result<Relations, Vec<Fault>> {
+    match find(files, RELATIONS_FILE) {
+        Some(file) => Relations::parse(&file.path, &file.content),
+        None => Ok(Relations::default()),
+    }
+}
+
+fn settings(file: &RealmFile, schema: &RealmSchema) -> BTreeMap<Arc<str>, Value> {
+    let of_action = |shape| settings_for(shape, &file.settings).ok().flatten();
+    schema.actions.iter().filter_map(|(action, shape)| Some((Arc::clone(action), of_action(shape)?))).collect()
+}
+
+fn routes(
+    files: &[SourceFile],
+    (file, types): (&RealmFile, &ResourceTypes),
+    schema: &RealmSchema,
+) -> Result<Option<Arc<Routes>>, Vec<Fault>> {
+    let parts = route::Parts { files, path: REALM_FILE, file, schema, types };
+    route::compile(&parts).map(|routes| routes.map(Arc::new))
 }
 
 /// The policies; without a schema what their files have wrong by themselves.

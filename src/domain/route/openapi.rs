@@ -1,4 +1,4 @@
-//! What an OpenAPI document (3.0 or 3.1) says of an API's operations: paths, methods, names and parameters, and no more.
+//! What an `OpenAPI` document (3.0 or 3.1) says of an API's operations: paths, methods, names and parameters, and no more.
 
 use std::{borrow::Cow, fmt, marker::PhantomData, ops::Range, sync::Arc};
 
@@ -72,7 +72,7 @@ pub(super) fn read(file: &SourceFile) -> Result<Vec<Described<'_>>, Vec<Fault>> 
             }
         };
         for (method, operation) in item.operations() {
-            let Operation { operation_id, parameters, servers, mapping } = &operation.value;
+            let Operation { id, parameters, servers, mapping } = &operation.value;
             let mut queries = Vec::new();
             for parameter in item.parameters.iter().chain(parameters) {
                 match document.parameter(parameter) {
@@ -84,10 +84,10 @@ pub(super) fn read(file: &SourceFile) -> Result<Vec<Described<'_>>, Vec<Fault>> 
                 }
             }
             let servers = [servers, &item.servers, &document.servers].into_iter().find_map(|servers| servers.first());
-            let place = operation_id.as_ref().map_or(operation.referenced, |id| id.referenced);
+            let place = id.as_ref().map_or(operation.referenced, |id| id.referenced);
             operations.push(Described {
                 file,
-                id: operation_id.as_ref().map(|id| id.value.as_str().into()),
+                id: id.as_ref().map(|id| id.value.as_str().into()),
                 method,
                 path: path.value.as_str().into(),
                 base: servers.map_or_else(|| Ok(String::new()), |server| base_of(&server.url)),
@@ -205,10 +205,9 @@ impl PathItem {
 }
 
 #[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Operation {
-    #[serde(default)]
-    operation_id: Option<Spanned<String>>,
+    #[serde(default, rename = "operationId")]
+    id: Option<Spanned<String>>,
     #[serde(default)]
     parameters: Vec<Parameter>,
     #[serde(default)]

@@ -142,13 +142,11 @@ impl Tree {
             }
         }
         let Some(node) = self.nodes.get_mut(at) else { return Ok(()) };
-        match node.ends.get(method) {
-            Some(other) => Err(*other),
-            None => {
-                node.ends.insert(Arc::clone(method), number);
-                Ok(())
-            }
+        if let Some(other) = node.ends.get(method) {
+            return Err(*other);
         }
+        node.ends.insert(Arc::clone(method), number);
+        Ok(())
     }
 
     /// What a method does at a path.

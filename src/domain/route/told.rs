@@ -1,6 +1,6 @@
 //! What a gateway itself says of a route, in words beside the request.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Found, Obligations, RouteFault, path::Path, template::Template as PathTemplate};
 use crate::domain::{access_request::Question, template::Template, value::Value};
@@ -24,7 +24,7 @@ const ATTRIBUTE: &str = "attribute.";
 ///
 /// # Errors
 /// Words that cannot be meant; within `Ok`, a request whose path is not that of the route.
-pub fn told(words: &HashMap<String, String>, path: &Path) -> Result<Option<Result<Found, RouteFault>>, ToldFault> {
+pub fn told(words: &BTreeMap<String, String>, path: &Path) -> Result<Option<Result<Found, RouteFault>>, ToldFault> {
     let word = |name: &str| words.get(name).map(String::as_str);
     let (action, resource_type) = match (word("action"), word("resource_type")) {
         (None, None) => return Ok(None),

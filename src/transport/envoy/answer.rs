@@ -96,7 +96,7 @@ impl Allow<'_> {
                 parameters.map(|(name, value)| (name.to_string(), json_value::json_of(value))).collect();
             json!({ "id": &*obligation.id, "parameters": parameters })
         });
-        let text = escaped(&serde_json::Value::from_iter(obligations).to_string());
+        let text = escaped(&obligations.collect::<serde_json::Value>().to_string());
         let is_told = self.obligations == Obligations::Header && text.len() <= HEADER_BYTES_MAX;
         let fault = || Error::new(Kind::Internal, "OBLIGATIONS_UNTOLD", "the obligations do not fit into a header");
         if is_told { Ok(text) } else { Err(fault()) }

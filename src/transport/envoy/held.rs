@@ -1,11 +1,6 @@
 //! A request that Envoy holds back, as Envoy tells it.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 
@@ -33,7 +28,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(super) struct Held {
     http: HttpRequest,
     headers: BTreeMap<String, Vec<String>>,
-    extensions: HashMap<String, String>,
+    extensions: BTreeMap<String, String>,
     /// As Envoy writes it: PEM, percent-encoded.
     certificate: String,
 }
@@ -82,7 +77,7 @@ impl Held {
             headers.entry(name.to_ascii_lowercase()).or_default().push(value);
         }
         let certificate = source.map(|Peer { certificate, .. }| certificate).unwrap_or_default();
-        Ok(Self { http, headers, extensions: context_extensions, certificate })
+        Ok(Self { http, headers, extensions: context_extensions.into_iter().collect(), certificate })
     }
 
     /// What the route's configuration says under this name.
@@ -91,7 +86,7 @@ impl Held {
     }
 
     /// All that it says.
-    pub(super) fn extensions(&self) -> &HashMap<String, String> {
+    pub(super) fn extensions(&self) -> &BTreeMap<String, String> {
         &self.extensions
     }
 

@@ -145,15 +145,15 @@ impl Checks {
         let call = AuthorizeRequest {
             realm: realm.name.as_str().into(),
             request_id: held.request_id().into(),
-            explain: Explain { level: Some(ExplainLevel::Reasons), ..Explain::default() },
+            explain: Explain { level: Some(ExplainLevel::Reasons) },
             presented,
             adapter: Adapter::Envoy,
             ..AuthorizeRequest::default()
         };
         let routes = realm.policies().realm.routes.clone();
         match question(held, credentials, routes.as_deref())? {
-            Ok((Found { question, obligations, .. }, credentials)) => {
-                let answer = self.app.authorize(AuthorizeRequest { question, credentials, ..call }).await?;
+            Ok((Found { question, obligations, operation: _, template: _ }, credentials)) => {
+                let answer = self.app.authorize(AuthorizeRequest { credentials, question, ..call }).await?;
                 Ok((answer, obligations))
             }
             Err(Refusal { reason, credentials }) => {
