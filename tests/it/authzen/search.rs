@@ -170,9 +170,9 @@ async fn whatever_is_found_may_be_done_and_whatever_may_be_done_is_found() {
 struct Drawn(u64);
 
 impl Drawn {
-    fn below(&mut self, bound: u64) -> u64 {
+    fn below(&mut self, bound: u64) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
+        usize::try_from((self.0 >> 33) % bound).unwrap()
     }
 }
 
@@ -184,16 +184,16 @@ async fn in_any_world_searches_find_what_questions_permit() {
         ((0..6).map(|n| format!("w-{n}")).collect(), (0..7).map(|n| format!("b-{n}")).collect());
     let mut permitted = 0;
     for _ in 0..6 {
-        let branch = |drawn: &mut Drawn| ["east", "west", "far"][drawn.below(3) as usize];
+        let branch = |drawn: &mut Drawn| ["east", "west", "far"][drawn.below(3)];
         let reader = |id: &String| {
-            let branches = vec![branch(&mut drawn); drawn.below(2) as usize];
+            let branches = vec![branch(&mut drawn); drawn.below(2)];
             let role = if drawn.below(3) == 0 { json!("keeper") } else { json!(null) };
             json!({ "id": id, "branches": branches, "role": role }).to_string()
         };
         let records: Vec<String> = readers.iter().map(reader).collect();
         library.service.import("readers", &records).await;
         let book = |id: &String| {
-            let shelf = [json!("open"), json!("closed"), json!(null)][drawn.below(3) as usize].clone();
+            let shelf = [json!("open"), json!("closed"), json!(null)][drawn.below(3)].clone();
             json!({ "id": id, "branch": branch(&mut drawn), "shelf": shelf }).to_string()
         };
         let records: Vec<String> = books.iter().map(book).collect();

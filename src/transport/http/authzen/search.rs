@@ -25,7 +25,7 @@ use crate::{
 pub(super) async fn subjects(call: &Call<'_>, body: &Object) -> Result<Response, Problem> {
     let parts =
         || Ok((read::entity(body, "subject", false)?, read::action(body)?, read::entity(body, "resource", true)?));
-    let (subject, action, resource) = parts().map_err(malformed)?;
+    let (subject, action, resource) = parts().map_err(|message: String| Problem::malformed(&message))?;
     let (binding, page) = page(call, body)?;
     let request = SubjectsRequest {
         asked: asked(call, body, None, &action, &resource)?,
@@ -42,7 +42,7 @@ pub(super) async fn subjects(call: &Call<'_>, body: &Object) -> Result<Response,
 pub(super) async fn resources(call: &Call<'_>, body: &Object) -> Result<Response, Problem> {
     let parts =
         || Ok((read::entity(body, "subject", true)?, read::action(body)?, read::entity(body, "resource", false)?));
-    let (subject, action, resource) = parts().map_err(malformed)?;
+    let (subject, action, resource) = parts().map_err(|message: String| Problem::malformed(&message))?;
     let (binding, page) = page(call, body)?;
     let searched = Entity { properties: None, ..resource };
     let AuthorizeRequest { realm, credentials, mut question, request_id, presented, adapter, .. } =
@@ -67,7 +67,7 @@ pub(super) async fn resources(call: &Call<'_>, body: &Object) -> Result<Response
 /// Which actions the subject may do to a resource.
 pub(super) async fn actions(call: &Call<'_>, body: &Object) -> Result<Response, Problem> {
     let parts = || Ok((read::entity(body, "subject", true)?, read::entity(body, "resource", true)?));
-    let (subject, resource) = parts().map_err(malformed)?;
+    let (subject, resource) = parts().map_err(|message: String| Problem::malformed(&message))?;
     let (binding, page) = page(call, body)?;
     let settings = call.settings()?;
     let request = ActionsRequest {
@@ -79,10 +79,6 @@ pub(super) async fn actions(call: &Call<'_>, body: &Object) -> Result<Response, 
     let names = found.found.iter().flat_map(|action| settings.names_of_action(action));
     let results = names.map(|name| Results::action(name)).collect();
     Ok(response(call, &binding, &page, &found, results))
-}
-
-fn malformed(message: String) -> Problem {
-    Problem::malformed(&message)
 }
 
 /// The page that is asked for, and what its token belongs to.
@@ -102,7 +98,7 @@ fn asked(
     resource: &Entity,
 ) -> Result<AuthorizeRequest, Problem> {
     let settings = call.settings()?;
-    let context = read::context(body).map_err(malformed)?;
+    let context = read::context(body).map_err(|message: String| Problem::malformed(&message))?;
     Ok(AuthorizeRequest {
         credentials: subject.map(|subject| credentials(settings, subject, &context)).unwrap_or_default(),
         question: question(settings, action, resource, &context),
