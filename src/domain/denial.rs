@@ -50,10 +50,12 @@ pub(super) fn render(realm: &Realm, asked: Option<Asked<'_>>, explained: Option<
 pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &Explained, details: &Details) -> Denial {
     let Explained { reason, strategies, template, obligations: _ } = explained;
     let find = |code: &str| realm.file.denials.iter().find(|(name, _)| **name == *code).map(|(_, template)| template);
-    let is_of_route = asked.is_none() && reason.code.starts_with("ROUTE");
-    // What is refused before it is a question is refused for its token, unless for its path.
+    // What is refused before it is a question is refused for its token, unless for its path or for what it asks: then no
+    // words but its own fit.
+    let code = &*reason.code;
+    let is_of_request = asked.is_none() && (code.starts_with("ROUTE") || code == "QUESTION_NOT_UNDERSTOOD");
     let of_token = || if asked.is_none() { find("TOKEN") } else { None };
-    let of_all = || if is_of_route { None } else { of_token().or_else(|| find("default")) };
+    let of_all = || if is_of_request { None } else { of_token().or_else(|| find("default")) };
     let named = template.as_deref().and_then(find);
     let own = named.or_else(|| find(&reason.code));
     let Some(template) = own.or_else(of_all) else {
@@ -103,7 +105,7 @@ pub(super) fn render_with(realm: &Realm, asked: Option<Asked<'_>>, explained: &E
 /// not told.
 fn status_of_request(code: &str) -> Option<u16> {
     match code {
-        "ROUTE_UNKNOWN" => Some(403),
+        "ROUTE_UNKNOWN" | "QUESTION_NOT_UNDERSTOOD" => Some(403),
         "TOKEN_AMBIGUOUS" | "ROUTE_AMBIGUOUS" | "ROUTE_TOKEN_IN_QUERY" | "ROUTE_VALUE_INVALID" => Some(400),
         _ => None,
     }

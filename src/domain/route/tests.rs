@@ -1,5 +1,11 @@
 use super::*;
-use crate::domain::{lint, policy_set::SourceFile, realm::Realm};
+use crate::domain::{
+    decide::refuse,
+    decision::{Outcome, Reason},
+    lint,
+    policy_set::SourceFile,
+    realm::Realm,
+};
 
 const SCHEMA: &str = "
 entity Client;
@@ -367,4 +373,26 @@ fn a_gateway_may_say_itself_what_a_route_asks_for() {
     assert_eq!(found.question.attributes.unwrap().get("level"), Some(&Value::String("3".into())));
     let header = say(&with(&[("obligations", "header")]), "/a").unwrap().unwrap().unwrap();
     assert_eq!(header.obligations, Obligations::Header);
+}
+
+#[test]
+fn what_is_no_question_is_refused_in_its_own_words_and_not_in_those_of_tokens() {
+    let words = "[denials.TOKEN]\nstatus = 401\ntitle = \"Token\"\n[denials.default]\nstatus = 409\ntitle = \"Any\"\n";
+    let refused = |words: &str, code: &str| {
+        let realm = Realm::compile(&files(&format!("{words}{ROUTES}"), &openapi()), None).unwrap();
+        let denial = refuse(&realm, Outcome::NotPermitted, Reason::plain(code, "why")).denial.unwrap();
+        (denial.status, denial.title)
+    };
+    for (code, status) in [
+        ("ROUTE_UNKNOWN", 403),
+        ("ROUTE_AMBIGUOUS", 400),
+        ("ROUTE_TOKEN_IN_QUERY", 400),
+        ("ROUTE_VALUE_INVALID", 400),
+        ("QUESTION_NOT_UNDERSTOOD", 403),
+    ] {
+        assert_eq!(refused(words, code), (status, code.to_owned()));
+    }
+    assert_eq!(refused(words, "TOKEN_EXPIRED"), (401, "Token".to_owned()));
+    let own = format!("{words}[denials.ROUTE_UNKNOWN]\nstatus = 404\ntitle = \"Nothing\"\n");
+    assert_eq!(refused(&own, "ROUTE_UNKNOWN"), (404, "Nothing".to_owned()));
 }
