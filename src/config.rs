@@ -186,7 +186,7 @@ pub struct Flags {
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Where traces go over OTLP: http:// on this machine, or https:// [default: nowhere]
+    /// Where traces go over OTLP, by http on this machine or by https [default: nowhere]
     #[arg(long, value_name = "URL")]
     pub tracing_otlp_endpoint: Option<String>,
     /// The share of requests without a trace of their own that are traced, 0 to 1 [default: 0]
