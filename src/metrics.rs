@@ -222,9 +222,12 @@ fn counted_in(spread: &Sample) -> Sample {
     }
 }
 
+/// Bounds, each with a number of values.
+type Buckets = Vec<(f64, u64)>;
+
 /// The histograms of decisions and reasons, added up.
 fn by_realm_and_adapter(decided: &[(Vec<Arc<str>>, Sample)]) -> Vec<(Vec<Arc<str>>, Sample)> {
-    let mut added: BTreeMap<Vec<Arc<str>>, (f64, Vec<(f64, u64)>)> = BTreeMap::new();
+    let mut added: BTreeMap<Vec<Arc<str>>, (f64, Buckets)> = BTreeMap::new();
     for (values, sample) in decided {
         let ([realm, _, _, adapter], Sample::Spread { sum, buckets }) = (values.as_slice(), sample) else { continue };
         match added.entry(vec![Arc::clone(realm), Arc::clone(adapter)]) {

@@ -60,7 +60,9 @@ impl App {
     pub(super) async fn keep_all(&self, state: &RealmState, records: Vec<DecisionRecord>) -> Result<(), Error> {
         let counted: Vec<_> = records.iter().map(Counted::of).collect();
         state.log.append(records).await?;
-        counted.iter().for_each(|counted| counted.note(&*self.meter, state));
+        for counted in counted {
+            counted.note(&*self.meter, state);
+        }
         Ok(())
     }
 }

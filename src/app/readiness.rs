@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-use crate::app::{App, realm_state::RealmState};
+use crate::app::{App, caller::CallerPolicies, realm_state::RealmState};
 
 /// Something that is not as it should be. Its code is told to monitors; it names no realm, no issuer and no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +95,7 @@ impl App {
         let Readiness { awaits_keys, is_draining, changed: _ } = &self.readiness;
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         let logs: Vec<_> = self.realms.values().map(|realm| realm.log.status()).collect();
-        let policies = self.callers.policies().map(|policies| policies.status());
+        let policies = self.callers.policies().map(CallerPolicies::status);
         let is_refused = |realm: &Arc<RealmState>| realm.policy_status().is_refused();
         let found = [
             (Unready::Draining, is(is_draining)),

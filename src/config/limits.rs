@@ -90,6 +90,7 @@ impl Server {
 }
 
 /// The flags of `[limits]`.
+#[expect(clippy::struct_field_names, reason = "a flag has the name of its field, and its section comes first")]
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LimitFlags {
     /// The longest gRPC message [default: 8388608]

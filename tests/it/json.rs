@@ -21,7 +21,7 @@ use crate::token_info::{JSON, client, home, json_of};
 
 const LINES: &str = "application/x-ndjson";
 
-/// A service with one student, whom SISVendor of school 100 may read.
+/// A service with one student, whom a system of school 100 may read.
 async fn start(home: &Home) -> (Service, String) {
     let service = home.start().await;
     service.import("studentSchoolAssociations", &[enrolment("1", 100)]).await;

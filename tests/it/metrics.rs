@@ -132,6 +132,8 @@ async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_br
     for canary in CANARIES {
         assert!(!text.contains(canary), "`{canary}` is in\n{text}");
     }
+    let whole = "authz_decision_duration_seconds_bucket{le=\"+Inf\",realm=\"edfi\",adapter=\"grpc\"} ";
+    assert!(text.lines().any(|line| line.starts_with(whole)), "{whole} is not in\n{text}");
     for line in [
         format!("authz_token_validation_failures_total{{issuer=\"OTHER\",reason=\"TOKEN_FORMAT\"}}"),
         format!("authz_jwks_refresh_total{{issuer=\"{ISSUER}\",outcome=\"changed\"}} 1"),

@@ -59,7 +59,7 @@ pub(super) struct Source {
 struct Held {
     json: String,
     keys: Arc<KeySet>,
-    held_since_us: i64,
+    since_us: i64,
     usable_until_us: i64,
 }
 
@@ -263,7 +263,7 @@ impl Source {
         let max_seconds = self.rules.max_stale_seconds;
         let due_at_us = now_us.saturating_add(fresh_seconds.min(max_seconds).saturating_mul(800_000));
         let usable_until_us = now_us.saturating_add(max_seconds.saturating_mul(1_000_000));
-        let held = Arc::new(Held { json, keys, held_since_us: now_us, usable_until_us });
+        let held = Arc::new(Held { json, keys, since_us: now_us, usable_until_us });
         let earlier = self.held.swap(Some(Arc::clone(&held)));
         self.due_at_us.store(due_at_us, Ordering::Release);
         self.next_refresh_us.store(due_at_us, Ordering::Relaxed);
@@ -285,7 +285,7 @@ impl Source {
 
     /// How the keys stand; `None` for an issuer that has none.
     pub(super) fn standing(&self, now_us: i64) -> Option<IssuerKeys> {
-        let age_us = self.usable(now_us).map(|held| now_us.saturating_sub(held.held_since_us).max(0));
+        let age_us = self.usable(now_us).map(|held| now_us.saturating_sub(held.since_us).max(0));
         let is_failing = self.is_failing.load(Ordering::Acquire);
         (self.location != KeyLocation::Nowhere).then(|| IssuerKeys {
             issuer: Arc::clone(&self.issuer),

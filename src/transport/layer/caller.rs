@@ -123,6 +123,12 @@ mod tests {
 
     use super::*;
 
+    fn for_host(host: HeaderValue) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host);
+        headers
+    }
+
     #[test]
     fn who_comes_by_the_name_of_another_host_is_not_on_this_machine() {
         for (host, is_ours) in [
@@ -139,11 +145,11 @@ mod tests {
             ("local host", false),
             ("", false),
         ] {
-            let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_str(host).unwrap())]);
+            let headers = for_host(HeaderValue::from_str(host).unwrap());
             assert_eq!(is_for_this_machine(&headers), is_ours, "{host}");
         }
         assert!(is_for_this_machine(&HeaderMap::new()));
-        let mut two = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        let mut two = for_host(HeaderValue::from_static("localhost"));
         two.append(HOST, HeaderValue::from_static("rebound.example"));
         assert!(!is_for_this_machine(&two));
     }
@@ -153,7 +159,7 @@ mod tests {
         let peer = Peer { address: "127.0.0.1:7".parse().unwrap(), certificate: None };
         let mut extensions = Extensions::new();
         extensions.insert(peer);
-        let mut headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("pdp.example"))]);
+        let mut headers = for_host(HeaderValue::from_static("pdp.example"));
         assert!(presented(&headers, &extensions).refused.is_some());
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer abc"));
         let shown = presented(&headers, &extensions);

@@ -139,9 +139,11 @@ async fn every_method_has_a_right_and_each_role_opens_its_own() {
         if !rights.contains(method.name()) || is_question {
             // What each role may do with logs and policies is tested beside the policies that say so.
             assert!(is_question || is_of_log_or_policies(method.name()), "{name} is no right");
-            let refused = call(channel.clone(), &method, Some("nobody")).await.unwrap_err();
-            assert!(matches!(refused.code(), Code::PermissionDenied | Code::InvalidArgument), "{name}: {refused}");
             found.extend(is_question.then(|| method.name().to_owned()));
+            if !is_question {
+                let refused = call(channel.clone(), &method, Some("nobody")).await.unwrap_err();
+                assert!(matches!(refused.code(), Code::PermissionDenied | Code::InvalidArgument), "{name}: {refused}");
+            }
             continue;
         }
         let refused = call(channel.clone(), &method, Some("nobody")).await.unwrap_err();
@@ -157,7 +159,8 @@ async fn every_method_has_a_right_and_each_role_opens_its_own() {
             }
         }
     }
-    for (role, opened) in &roles {
+    let nobody = ("nobody", BTreeSet::new());
+    for (role, opened) in roles.iter().chain([&nobody]) {
         for (method, is_open) in questions(&channel, secured.question(), &role.replace('_', "-")).await {
             assert_eq!(is_open, opened.contains(method), "{role} {method}");
         }

@@ -28,7 +28,8 @@ async fn certificates_that_cannot_be_used_are_told_with_their_line() {
                 error.lines().find(|line| line.contains(expected)).unwrap_or_else(|| panic!("{expected}: {error}"));
             assert!(line.contains("hallpass.toml:"), "{line}");
         }
-        assert!(!error.contains("BEGIN PRIVATE"), "{error}");
+        let secrets = pair.key.lines().filter(|line| line.len() > 30);
+        secrets.for_each(|line| assert!(!error.contains(line), "{error}"));
         assert!(!secured.home.data.exists(), "nothing was touched");
     }
     pki::put(path("").as_path(), &good);

@@ -177,9 +177,9 @@ fn with_type(body: Body, media_type: &'static str) -> Response {
 }
 
 fn text_of(message: &[u8], descriptor: &MessageDescriptor) -> Result<Vec<u8>, Status> {
-    let failed = |_| Status::internal("the answer could not be written");
-    let message = DynamicMessage::decode(descriptor.clone(), message).map_err(|_| failed(()))?;
-    serde_json::to_vec(&Written(&message)).map_err(|_| failed(()))
+    let failed = || Status::internal("the answer could not be written");
+    let message = DynamicMessage::decode(descriptor.clone(), message).map_err(|_| failed())?;
+    serde_json::to_vec(&Written(&message)).map_err(|_| failed())
 }
 
 /// The lines of a stream: taken when the client takes them, so that the service waits for who is slow.

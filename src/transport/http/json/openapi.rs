@@ -1,4 +1,4 @@
-//! The description of the API as JSON: OpenAPI 3.1, made from the descriptors and their comments.
+//! The description of the API as JSON: `OpenAPI` 3.1, made from the descriptors and their comments.
 
 mod examples;
 mod schema;

@@ -72,9 +72,7 @@ fn encode(metric: &mut MetricEncoder<'_>, kind: MetricType, sample: &Sample) -> 
         (Sample::Level(level), _) => metric.encode_gauge(level),
         (Sample::Spread { sum, buckets }, _) => {
             let count = buckets.iter().map(|(_, count)| count).sum();
-            // The library's word for the infinite bound.
-            let buckets: Vec<_> = buckets.iter().map(|(bound, count)| (bound.min(f64::MAX), *count)).collect();
-            metric.encode_histogram::<NoLabelSet>(*sum, count, &buckets, None)
+            metric.encode_histogram::<NoLabelSet>(*sum, count, buckets, None)
         }
     }
 }

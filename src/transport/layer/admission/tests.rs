@@ -246,7 +246,9 @@ async fn slow_senders_take_no_place_and_are_told() {
     let quick = house.say("/", "quick");
     assert_eq!(house.finish().await, 1);
     assert_eq!(quick.await.unwrap(), echo("quick"));
-    slow.into_iter().for_each(|call| call.abort());
+    for call in slow {
+        call.abort();
+    }
 }
 
 #[tokio::test]
@@ -292,7 +294,9 @@ async fn a_stream_of_messages_waits_for_a_place_and_does_not_keep_it() {
     for call in side_by_side {
         assert_eq!(call.await.unwrap().0, StatusCode::OK);
     }
-    streams.into_iter().for_each(|call| call.abort());
+    for call in streams {
+        call.abort();
+    }
 }
 
 #[test]

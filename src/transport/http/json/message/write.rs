@@ -42,7 +42,7 @@ impl Serialize for Field<'_> {
                 let kind = entry.map_entry_value_field().kind();
                 // The map has no order; its JSON has one, so that equal answers are equal texts.
                 let mut members: Vec<_> = members.iter().collect();
-                members.sort_by(|(a, _), (b, _)| a.cmp(b));
+                members.sort_by_key(|(name, _)| *name);
                 serializer
                     .collect_map(members.into_iter().map(|(name, value)| (key(name), Single { kind: &kind, value })))
             }
