@@ -151,18 +151,8 @@ impl Realm {
         let routes = typed.zip(schema.as_ref()).and_then(|((file, types), schema)| {
             route::compile(&route::Parts { files, path: REALM_FILE, file, schema, types }).map_err(&mut keep).ok()
         });
-        faults.extend(cross_check(file.as_ref(), relations.as_ref(), schema.as_ref()));
-        if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
-            faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
-            faults.extend(check_principal(files, file, relations, schema));
-            faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
-        }
-        faults.extend(schema.iter().filter_map(|schema| invariant::parse(files, schema).err()).flatten());
-        if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
-            let ends = |relation: &str| relations.ends(relation).cloned();
-            faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
-            faults.extend(file.iter().flat_map(|file| authzen::check(files, file, schema, types)));
-        }
+        let read = (file.as_ref(), relations.as_ref(), schema.as_ref());
+        faults.extend(of_each_other(files, read, policies.as_ref(), types.as_ref()));
         let (Some(profiles), Some(grants), Some(aliases), Some(derived), Some(routes)) =
             (profiles, grants, aliases, derived, routes)
         else {
@@ -294,6 +284,28 @@ fn find<'a>(files: &'a [SourceFile], path: &str) -> Option<&'a SourceFile> {
 fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, Vec<Fault>> {
     find(files, path)
         .ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
+}
+
+/// What the files say of each other, as far as they could be read.
+fn of_each_other(
+    files: &[SourceFile],
+    (file, relations, schema): (Option<&RealmFile>, Option<&Relations>, Option<&RealmSchema>),
+    policies: Option<&PolicySet>,
+    types: Option<&ResourceTypes>,
+) -> Vec<Fault> {
+    let mut faults = cross_check(file, relations, schema);
+    if let (Some(file), Some(relations), Some(schema)) = (file, relations, schema) {
+        faults.extend(answers::check(files, file, relations, schema, policies));
+        faults.extend(check_principal(files, file, relations, schema));
+        faults.extend(trusted::check(files, file, relations, schema, policies));
+    }
+    faults.extend(schema.and_then(|schema| invariant::parse(files, schema).err()).into_iter().flatten());
+    if let (Some(types), Some(relations), Some(schema)) = (types, relations, schema) {
+        let ends = |relation: &str| relations.ends(relation).cloned();
+        faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
+        faults.extend(file.iter().flat_map(|file| authzen::check(files, file, schema, types)));
+    }
+    faults
 }
 
 /// The policies; without a schema what their files have wrong by themselves.
