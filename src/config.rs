@@ -171,7 +171,7 @@ pub struct Flags {
     /// Where to listen for HTTP, likewise; port 0 takes any free port [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub http_address: Option<String>,
-    /// Where HTTP is found from outside, for metadata that names its endpoints, such as `https://pdp.example` [default: http://HTTP_ADDRESS]
+    /// Where HTTP is found from outside, for metadata that names its endpoints, such as `https://pdp.example` [default: the HTTP address]
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
     /// Without `[realms]` in the file, each folder below with a realm.toml is a realm [default: policies]
@@ -186,7 +186,7 @@ pub struct Flags {
     /// text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Where traces go over OTLP: http:// on this machine, or https:// [default: nowhere]
+    /// Where traces go over OTLP, by http on this machine or by https [default: nowhere]
     #[arg(long, value_name = "URL")]
     pub tracing_otlp_endpoint: Option<String>,
     /// The share of requests without a trace of their own that are traced, 0 to 1 [default: 0]

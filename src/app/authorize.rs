@@ -223,7 +223,7 @@ impl App {
             Asked::Fit(question, checked) => (question, checked),
             Asked::Unfit(reason) => {
                 let question = &request.question;
-                let denied = self.deny_unfit(snapshot, caller, question, *reason, &remarks, started_us)?;
+                let denied = self.deny_unfit(snapshot, caller, question, *reason, &remarks, started_us);
                 return Ok(answer_of(request, denied));
             }
         };

@@ -71,9 +71,6 @@ pub(super) fn not_understood(faults: Vec<FieldFault>) -> Reason {
 
 impl App {
     /// Denies what the realm has no words for, or a question of nobody. The record isn't kept yet.
-    ///
-    /// # Errors
-    /// People who cannot be named now.
     pub(super) fn deny_unfit(
         &self,
         snapshot: &Snapshot,
@@ -82,12 +79,12 @@ impl App {
         reason: Reason,
         remarks: &Remarks,
         started_us: i64,
-    ) -> Result<(Decision, DecisionRecord), Error> {
+    ) -> (Decision, DecisionRecord) {
         let decision = match caller {
             Ok(_) => refuse(&snapshot.loaded.realm, Outcome::Indeterminate, reason),
             Err(reason) => refuse(&snapshot.loaded.realm, Outcome::Unauthenticated, (**reason).clone()),
         };
         let record = self.record_unfit(snapshot, caller, question, &decision, remarks, started_us);
-        Ok((decision, record))
+        (decision, record)
     }
 }

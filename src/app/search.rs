@@ -276,7 +276,7 @@ impl App {
         let started_us = self.clock.now_us();
         let verified = self.verify_for(&snapshot, asked, self.proofs.call()).await?;
         let reason = open_question::not_understood(faults);
-        let (decision, record) = self.deny_unfit(&snapshot, &verified, question, reason, remarks, started_us)?;
+        let (decision, record) = self.deny_unfit(&snapshot, &verified, question, reason, remarks, started_us);
         let (decision_id, data_revision, principal) = (record.id, record.data_revision, record.principal.clone());
         self.keep_one(&snapshot.state, record).await?;
         let answer = Some(Box::new(Answer { decision, decision_id, data_revision, principal, explanation: None }));

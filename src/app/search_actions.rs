@@ -45,10 +45,10 @@ impl App {
         let asker = self.may_authorize(&snapshot, &asked, Right::SearchActions).await?;
         let caller = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let remarks = asked.remarks(asker, Judged::Resource);
-        let (actions, place) = (self.actions_for(&snapshot, &asked.question), after.map_or(0, |cursor| cursor.place));
+        let (actions, place) = (actions_for(&snapshot, &asked.question), after.map_or(0, |cursor| cursor.place));
         let Some(who) = caller.as_ref().ok().filter(|_| !actions.is_empty()) else {
             let reason = Reason::plain(NOT_UNDERSTOOD, "no action applies to the resource's type");
-            let (_, record) = self.deny_unfit(&snapshot, &caller, &asked.question, reason, &remarks, started_us)?;
+            let (_, record) = self.deny_unfit(&snapshot, &caller, &asked.question, reason, &remarks, started_us);
             self.keep_one(&snapshot.state, record).await?;
             return Ok(Searched::nothing());
         };
@@ -78,18 +78,18 @@ impl App {
         }
         Ok(page)
     }
+}
 
-    /// The actions that apply to principals and the question's resource type, in order.
-    fn actions_for(&self, snapshot: &Snapshot, question: &Question) -> Vec<Arc<str>> {
-        let realm = &snapshot.loaded.realm;
-        let Some(resource_type) = realm.resource_types.get(&question.resource_type) else { return Vec::new() };
-        let needs_body =
-            |action: &Arc<str>| realm.file.action(action).is_some_and(|rule| rule.needs.contains(&Phase::Proposed));
-        let applying = realm.schema.actions.iter().filter(|(action, shape)| {
-            let applies = shape.resources.contains(&resource_type.entity)
-                && shape.principals.contains(&realm.file.principal.entity);
-            applies && !needs_body(action)
-        });
-        applying.map(|(action, _)| Arc::clone(action)).collect()
-    }
+/// The actions that apply to principals and the question's resource type, in order.
+fn actions_for(snapshot: &Snapshot, question: &Question) -> Vec<Arc<str>> {
+    let realm = &snapshot.loaded.realm;
+    let Some(resource_type) = realm.resource_types.get(&question.resource_type) else { return Vec::new() };
+    let needs_body =
+        |action: &Arc<str>| realm.file.action(action).is_some_and(|rule| rule.needs.contains(&Phase::Proposed));
+    let applying = realm.schema.actions.iter().filter(|(action, shape)| {
+        let applies =
+            shape.resources.contains(&resource_type.entity) && shape.principals.contains(&realm.file.principal.entity);
+        applies && !needs_body(action)
+    });
+    applying.map(|(action, _)| Arc::clone(action)).collect()
 }

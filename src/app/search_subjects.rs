@@ -89,8 +89,7 @@ impl App {
             Ok(request) => request,
             Err(reason) => {
                 let nobody = Err(reason.clone());
-                let (_, record) =
-                    self.deny_unfit(&snapshot, &nobody, &asked.question, *reason, &remarks, started_us)?;
+                let (_, record) = self.deny_unfit(&snapshot, &nobody, &asked.question, *reason, &remarks, started_us);
                 self.keep_one(&snapshot.state, record).await?;
                 return Ok(Searched::nothing());
             }

@@ -36,7 +36,7 @@ pub(super) enum Verb {
     /// Lets the files of a realm that was rolled back decide again; with any fault the rollback stands
     Resume(running::Resume),
     /// Lets a candidate decide beside the policies of a running service, and shows what it would have decided otherwise
-    Shadow(shadow::Arguments),
+    Shadow(Box<shadow::Arguments>),
     /// Puts the files of a realm together to a bundle and signs it
     Bundle(bundle::Arguments),
     /// Shows the public half of a key that signs bundles; makes the key where there is none
@@ -73,7 +73,7 @@ pub(super) fn run(verb: Verb, environment: &Environment, screen: &mut Screen) ->
         Verb::Status(arguments) => on_runtime(running::status(arguments, environment, screen)),
         Verb::Rollback(arguments) => on_runtime(running::rollback(arguments, environment, screen)),
         Verb::Resume(arguments) => on_runtime(running::resume(arguments, environment, screen)),
-        Verb::Shadow(arguments) => on_runtime(shadow::run(arguments, environment, screen)),
+        Verb::Shadow(arguments) => on_runtime(shadow::run(*arguments, environment, screen)),
         Verb::Bundle(arguments) => bundle::run(&arguments, screen),
         Verb::Keys(arguments) => bundle::keys(&arguments, screen),
     }

@@ -203,18 +203,17 @@ fn shown_to_log(
         return Ok(Shown(None));
     }
     let flags = Flags { config: place.config.clone(), data_dir, ..Flags::default() };
-    bearer(named, flag, &flags, environment).map(|bearer| Shown(Some(bearer)))
+    bearer(named.as_deref(), flag, &flags, environment).map(|bearer| Shown(Some(bearer)))
 }
 
 /// The caller's key: of the file that is named, or else the local admin token.
-fn bearer(named: Option<PathBuf>, flag: &str, flags: &Flags, environment: &Environment) -> Result<Bearer> {
-    let path = if let Some(path) = &named {
-        path.clone()
-    } else {
-        Config::load(flags, environment)?.data_dir.join(ADMIN_TOKEN)
+fn bearer(named: Option<&Path>, flag: &str, flags: &Flags, environment: &Environment) -> Result<Bearer> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => Config::load(flags, environment)?.data_dir.join(ADMIN_TOKEN),
     };
     let shown = path.display();
-    read_key(&path).map_err(|error| match (&named, error.downcast_ref::<io::Error>().map(io::Error::kind)) {
+    read_key(&path).map_err(|error| match (named, error.downcast_ref::<io::Error>().map(io::Error::kind)) {
             (None, Some(io::ErrorKind::NotFound)) => anyhow!(
                 "there is no local admin token `{shown}`; say where the service keeps its data with --data-dir or \
                  --config, or name the file of a caller's key with {flag}"

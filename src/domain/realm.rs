@@ -125,9 +125,13 @@ impl Realm {
         let mut keep = |found: Vec<Fault>| faults.extend(found);
         let file = required(files, REALM_FILE).and_then(|file| RealmFile::parse(&file.path, &file.content));
         let schema = required(files, SCHEMA_FILE).and_then(|file| RealmSchema::parse(&file.path, &file.content));
+        let relations = match find(files, RELATIONS_FILE) {
+            Some(file) => Relations::parse(&file.path, &file.content),
+            None => Ok(Relations::default()),
+        };
         let file = file.map_err(&mut keep).ok();
         let schema = schema.map_err(&mut keep).ok();
-        let relations = relations(files).map_err(&mut keep).ok();
+        let relations = relations.map_err(&mut keep).ok();
         let policies = policies(files, schema.as_ref()).map_err(&mut keep).ok();
         let types =
             file.as_ref().zip(schema.as_ref()).zip(relations.as_ref()).and_then(|((file, schema), relations)| {
@@ -144,20 +148,11 @@ impl Realm {
             let parts = Parts { files, path: REALM_FILE, file, schema, relations, resource_types, cedar_types };
             derived::compile(&parts).map_err(&mut keep).ok()
         });
-        let routed = typed.zip(schema.as_ref());
-        let routes = routed.and_then(|(typed, schema)| routes(files, typed, schema).map_err(&mut keep).ok());
-        faults.extend(cross_check(file.as_ref(), relations.as_ref(), schema.as_ref()));
-        if let (Some(file), Some(relations), Some(schema)) = (&file, &relations, &schema) {
-            faults.extend(answers::check(files, file, relations, schema, policies.as_ref()));
-            faults.extend(check_principal(files, file, relations, schema));
-            faults.extend(trusted::check(files, file, relations, schema, policies.as_ref()));
-        }
-        faults.extend(schema.iter().filter_map(|schema| invariant::parse(files, schema).err()).flatten());
-        if let (Some(types), Some(relations), Some(schema)) = (&types, &relations, &schema) {
-            let ends = |relation: &str| relations.ends(relation).cloned();
-            faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
-            faults.extend(file.iter().flat_map(|file| authzen::check(files, file, schema, types)));
-        }
+        let routes = typed.zip(schema.as_ref()).and_then(|((file, types), schema)| {
+            route::compile(&route::Parts { files, path: REALM_FILE, file, schema, types }).map_err(&mut keep).ok()
+        });
+        let read = (file.as_ref(), relations.as_ref(), schema.as_ref());
+        faults.extend(of_each_other(files, read, policies.as_ref(), types.as_ref()));
         let (Some(profiles), Some(grants), Some(aliases), Some(derived), Some(routes)) =
             (profiles, grants, aliases, derived, routes)
         else {
@@ -168,10 +163,13 @@ impl Realm {
         else {
             return Err(in_order(with_places(faults, files)));
         };
+        let settings = schema.actions.iter().filter_map(|(action, shape)| {
+            Some((Arc::clone(action), settings_for(shape, &file.settings).ok().flatten()?))
+        });
         let realm = Self {
             version: version_of(files, None),
             variant: None,
-            settings: settings(&file, &schema),
+            settings: settings.collect(),
             cedar_types,
             action_entities: action_entities(&schema),
             derived: Arc::new(derived),
@@ -184,7 +182,7 @@ impl Realm {
             resource_types,
             grants,
             profiles,
-            routes,
+            routes: routes.map(Arc::new),
         };
         let moot = moot_strategies(&realm);
         if moot.is_empty() { Ok(realm) } else { Err(in_order(with_places(moot, files))) }
@@ -288,25 +286,26 @@ fn required<'a>(files: &'a [SourceFile], path: &str) -> Result<&'a SourceFile, V
         .ok_or_else(|| vec![Fault::in_file(path, "is missing, a realm's folder needs it").coded(Code::MissingFile)])
 }
 
-fn relations(files: &[SourceFile]) -> Result<Relations, Vec<Fault>> {
-    match find(files, RELATIONS_FILE) {
-        Some(file) => Relations::parse(&file.path, &file.content),
-        None => Ok(Relations::default()),
-    }
-}
-
-fn settings(file: &RealmFile, schema: &RealmSchema) -> BTreeMap<Arc<str>, Value> {
-    let of_action = |shape| settings_for(shape, &file.settings).ok().flatten();
-    schema.actions.iter().filter_map(|(action, shape)| Some((Arc::clone(action), of_action(shape)?))).collect()
-}
-
-fn routes(
+/// What the files say of each other, as far as they could be read.
+fn of_each_other(
     files: &[SourceFile],
-    (file, types): (&RealmFile, &ResourceTypes),
-    schema: &RealmSchema,
-) -> Result<Option<Arc<Routes>>, Vec<Fault>> {
-    let parts = route::Parts { files, path: REALM_FILE, file, schema, types };
-    route::compile(&parts).map(|routes| routes.map(Arc::new))
+    (file, relations, schema): (Option<&RealmFile>, Option<&Relations>, Option<&RealmSchema>),
+    policies: Option<&PolicySet>,
+    types: Option<&ResourceTypes>,
+) -> Vec<Fault> {
+    let mut faults = cross_check(file, relations, schema);
+    if let (Some(file), Some(relations), Some(schema)) = (file, relations, schema) {
+        faults.extend(answers::check(files, file, relations, schema, policies));
+        faults.extend(check_principal(files, file, relations, schema));
+        faults.extend(trusted::check(files, file, relations, schema, policies));
+    }
+    faults.extend(schema.and_then(|schema| invariant::parse(files, schema).err()).into_iter().flatten());
+    if let (Some(types), Some(relations), Some(schema)) = (types, relations, schema) {
+        let ends = |relation: &str| relations.ends(relation).cloned();
+        faults.extend(items::check(RELATIONS_FILE, relations.items(), ends, schema, types));
+        faults.extend(file.iter().flat_map(|file| authzen::check(files, file, schema, types)));
+    }
+    faults
 }
 
 /// The policies; without a schema what their files have wrong by themselves.

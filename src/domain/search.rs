@@ -126,7 +126,10 @@ pub struct Ambiguous {
     pub attribute: Arc<str>,
 }
 
-/// The values of a resource that the store knows, each `None` where it knows that there is none, by the subjects' paths.
+/// Values of a resource by the subjects' paths, each `None` where the store knows that there is none.
+type KnownValues = Vec<(Arc<str>, Option<Value>)>;
+
+/// The values of a resource that the store knows.
 ///
 /// # Errors
 /// A single value of which there are several.
@@ -135,7 +138,7 @@ fn known_values(
     item: &Item,
     resource_type: &ResourceType,
     own: &EntityId,
-) -> Result<Vec<(Arc<str>, Option<Value>)>, Ambiguous> {
+) -> Result<KnownValues, Ambiguous> {
     let mut values = Vec::with_capacity(resource_type.subjects.len());
     for subject in &resource_type.subjects {
         let value = match item.origin(subject) {

@@ -248,7 +248,7 @@ impl SampleRatio {
         reason = "2 to the 63rd is exact in a float, and a share of it fits"
     )]
     pub fn new(share: f64) -> Option<Self> {
-        (0.0..=1.0).contains(&share).then(|| Self((share * Self::ALL as f64) as u64))
+        (0.0..=1.0).contains(&share).then_some(Self((share * Self::ALL as f64) as u64))
     }
 
     fn takes(self, trace_id: u128) -> bool {
@@ -339,8 +339,8 @@ mod tests {
     }
 
     fn decided(is_allowed: bool) -> Decided {
-        let text: Arc<str> = "x".into();
-        Decided { realm: text.clone(), is_allowed, reason: text.clone(), policy_version: text, adapter: "grpc" }
+        let [realm, reason, policy_version] = ["north", "R", "v"].map(Arc::from);
+        Decided { realm, is_allowed, reason, policy_version, adapter: "grpc" }
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub(super) fn pair(certificate: &Path, key: &Path) -> Option<Finding> {
 fn span(seconds: i64) -> String {
     match seconds {
         ..7_200 => format!("{} minutes", seconds / 60),
-        ..172_800 => format!("{} hours", seconds / 3_600),
+        7_200..172_800 => format!("{} hours", seconds / 3_600),
         _ => format!("{} days", seconds / 86_400),
     }
 }

@@ -249,9 +249,9 @@ async fn an_issuer_that_does_not_take_this_service_for_its_client_is_found() {
     let url = server("HTTP/1.1 401 No\r\n".to_owned(), String::new());
     fs::write(deployment.path("client.secret"), "canary-secret").unwrap();
     deployment.set_mode("client.secret", 0o600);
-    deployment.issuer.push_str(&format!(
-        "introspection = {{ url = \"{url}/introspect\", client_id = \"hallpass\", client_secret_file = \"client.secret\" }}\n"
-    ));
+    let introspection =
+        format!("{{ url = \"{url}/introspect\", client_id = \"hallpass\", client_secret_file = \"client.secret\" }}");
+    deployment.issuer = format!("{}introspection = {introspection}\n", deployment.issuer);
     deployment.has("issuers", State::Fault, "does not answer about opaque tokens").await;
     deployment.set_mode("client.secret", 0o644);
     let ills = deployment.ills().await;

@@ -1,4 +1,4 @@
-//! `[authzen]` of realm.toml: how the words of AuthZEN (OpenID AuthZEN Authorization API 1.0) stand for those of the realm.
+//! `[authzen]` of realm.toml: how the words of AuthZEN (`OpenID` AuthZEN Authorization API 1.0) stand for those of the realm.
 
 use std::{ops::Range, sync::Arc};
 
@@ -109,12 +109,12 @@ pub(super) fn read(table: &Table<'_>, principal: Option<&Arc<str>>) -> Option<Au
     }
     let has_reasons = table.flag("reasons");
     let page_size = table.integer("page_size", 1..=i64::try_from(PAGE_SIZE_MAX).unwrap_or(i64::MAX));
-    let actions = table.scalars("actions").into_iter().filter_map(|(name, value)| match value {
-        Value::String(action) => Some((name, action)),
-        _ => {
-            table.fault(Some("actions"), format!("`authzen.actions`: `{name}` stands for no text, expected an action"));
-            None
+    let actions = table.scalars("actions").into_iter().filter_map(|(name, value)| {
+        if let Value::String(action) = value {
+            return Some((name, action));
         }
+        table.fault(Some("actions"), format!("`authzen.actions`: `{name}` stands for no text, expected an action"));
+        None
     });
     let actions = actions.collect();
     let resource_types = table.texts_or_tables(

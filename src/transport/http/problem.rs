@@ -160,7 +160,7 @@ impl Problem {
 
     /// The same as the sentence alone, for interfaces that know no problems: `AuthZEN` 1.0 section 10.1.1. What has become
     /// out of date is a fault of the request there.
-    pub(super) fn as_text(mut self) -> Self {
+    pub(super) fn into_text(mut self) -> Self {
         self.0.is_text = true;
         if self.0.status == StatusCode::CONFLICT {
             self.0.status = StatusCode::BAD_REQUEST;

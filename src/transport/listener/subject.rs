@@ -31,18 +31,16 @@ pub(super) fn text(name: &X509Name<'_>) -> String {
 fn value(attribute: &AttributeTypeAndValue<'_>) -> String {
     let number = attribute.attr_type().to_id_string();
     let name = NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
-    match (name, attribute.as_str()) {
-        (Some(name), Ok(text)) => format!("{name}={}", escaped(text)),
-        // Section 2.4: what has no short name or is no text is written as the bytes it is.
-        _ => {
-            let mut written = format!("{}=#{:02x}", name.unwrap_or(&number), attribute.attr_value().tag().0);
-            for byte in attribute.as_slice() {
-                // Writing to a text cannot fail.
-                write!(written, "{byte:02x}").ok();
-            }
-            written
-        }
+    if let (Some(name), Ok(text)) = (name, attribute.as_str()) {
+        return format!("{name}={}", escaped(text));
     }
+    // Section 2.4: what has no short name or is no text is written as the bytes it is.
+    let mut written = format!("{}=#{:02x}", name.unwrap_or(&number), attribute.attr_value().tag().0);
+    for byte in attribute.as_slice() {
+        // Writing to a text cannot fail.
+        write!(written, "{byte:02x}").ok();
+    }
+    written
 }
 
 /// The text with a backslash before whatever would mean something else (RFC 4514 section 2.4).

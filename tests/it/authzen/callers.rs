@@ -35,7 +35,7 @@ fn taking() -> Json {
 
 async fn ask(library: &Library, key: Option<&str>, realm: &str, path: &str) -> Told {
     let request = library.at(&format!("/{realm}/access/v1/{path}")).body(taking().to_string());
-    let request = key.into_iter().fold(request, |request, key| request.bearer_auth(key));
+    let request = key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
     library.send(request).await
 }
 

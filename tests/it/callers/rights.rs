@@ -307,7 +307,9 @@ async fn over_http_too_whoever_is_not_known_hears_nothing() {
 
 #[tokio::test]
 async fn a_right_that_is_taken_away_counts_from_the_next_call_on() {
-    let secured = Secured::new("", &caller_with_key("gateway", "\"enforcer\"", ""));
+    let mut secured = Secured::new("", &caller_with_key("gateway", "\"enforcer\"", ""));
+    // Named, so that it is the folder beside the configuration.
+    secured.home.keys = "policies_dir = \"policies\"\n".to_owned();
     let own = secured.home.path("policies/hallpass");
     fs::create_dir_all(&own).unwrap();
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/hallpass")).unwrap() {

@@ -59,7 +59,7 @@ pub(super) struct Results {
     /// The ids of obligations that come with what was found.
     pub(super) obligations: Vec<Arc<str>>,
     /// The results, each as JSON.
-    pub(super) results: Vec<String>,
+    pub(super) found: Vec<String>,
 }
 
 impl Results {
@@ -74,15 +74,15 @@ impl Results {
     }
 
     pub(super) fn into_response(self) -> Response {
-        let Self { next_token, obligations, results } = self;
-        let count = results.len();
+        let Self { next_token, obligations, found } = self;
+        let count = found.len();
         let page =
             next_token.map(|token| format!("\"page\":{{\"next_token\":{},\"count\":{count}}},", Json::from(token)));
         let obligations: Vec<Json> = obligations.iter().map(|id| json!({ "id": &**id })).collect();
         let context = (count > 0 && !obligations.is_empty()).then(|| json!({ "obligations": obligations }));
         let context = context.map(|context| format!(",\"context\":{context}"));
         let (page, context) = (page.unwrap_or_default(), context.unwrap_or_default());
-        let text = format!("{{{page}\"results\":[{}]{context}}}", results.join(","));
+        let text = format!("{{{page}\"results\":[{}]{context}}}", found.join(","));
         with_body(Body::from(text))
     }
 }

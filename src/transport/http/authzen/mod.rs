@@ -1,4 +1,4 @@
-//! AuthZEN 1.0 (OpenID AuthZEN Authorization API): the HTTPS binding of its endpoints, for realms with `[authzen]`.
+//! AuthZEN 1.0 (`OpenID` AuthZEN Authorization API): the HTTPS binding of its endpoints, for realms with `[authzen]`.
 //!
 //! Every request goes the same way: who calls and whether it may; the body ([`read`]); the words of the interface turned
 //! into those of the realm ([`question`]); a use case of [`App`](crate::app::App); the answer ([`answer`]). What fails is
@@ -128,11 +128,11 @@ pub(super) fn routes() -> Router<Shared> {
 
 /// Refuses all other methods, naming those that there are.
 fn only(methods: MethodRouter<Shared>, allowed: &'static str) -> MethodRouter<Shared> {
-    methods.fallback(async move |_: Method| Problem::method_not_allowed(allowed).as_text())
+    methods.fallback(async move |_: Method| Problem::method_not_allowed(allowed).into_text())
 }
 
 fn respond(answered: Result<Response, Problem>) -> Response {
-    answered.unwrap_or_else(|problem| problem.as_text().into_response())
+    answered.unwrap_or_else(|problem| problem.into_text().into_response())
 }
 
 /// A call whose caller may make it.

@@ -23,7 +23,7 @@ pub(super) fn credentials(settings: &AuthzenSettings, subject: &Entity, context:
     let token = context.get(ACCESS_TOKEN).and_then(Json::as_str);
     let token = token.filter(|_| settings.subject != SubjectSource::Named).unwrap_or_default();
     let subject = NamedSubject {
-        subject_type: Arc::clone(&subject.entity_type),
+        subject_type: Arc::clone(&subject.kind),
         id: Arc::clone(&subject.id),
         claims: subject.properties.clone().unwrap_or_default(),
     };
@@ -32,12 +32,12 @@ pub(super) fn credentials(settings: &AuthzenSettings, subject: &Entity, context:
 
 /// The question about this resource. Without an action it is about none yet.
 pub(super) fn question(settings: &AuthzenSettings, action: &Action, resource: &Entity, context: &Object) -> Question {
-    let Entity { entity_type, id, properties } = resource;
-    let (resource_type, id_property) = settings.resource_type(entity_type);
+    let Entity { kind, id, properties } = resource;
+    let (resource_type, id_property) = settings.resource_type(kind);
     let mut values = properties.as_ref().map(attributes);
     if let Some(property) = id_property {
         let own = (Arc::clone(property), Value::String(Arc::clone(id)));
-        values = Some(with(values.unwrap_or_default(), own));
+        values = Some(with(&values.unwrap_or_default(), own));
     }
     Question {
         action: settings.action(&action.name).into(),
@@ -58,7 +58,7 @@ fn members(settings: &AuthzenSettings, action: &Action, context: &Object) -> Att
     own.chain(of_action).map(|(name, json)| (Arc::from(name.as_str()), value(json))).collect()
 }
 
-fn with(values: Attributes, own: (Arc<str>, Value)) -> Attributes {
+fn with(values: &Attributes, own: (Arc<str>, Value)) -> Attributes {
     let values = values.iter().map(|(name, value)| (Arc::clone(name), value.clone()));
     // Of a name that comes twice, the last value stays.
     values.chain([own]).collect()

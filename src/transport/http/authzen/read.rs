@@ -19,7 +19,7 @@ pub(super) type Object = Map<String, Json>;
 /// A subject or a resource.
 #[derive(Clone, Debug)]
 pub(super) struct Entity {
-    pub(super) entity_type: Arc<str>,
+    pub(super) kind: Arc<str>,
     /// Empty where none is wanted.
     pub(super) id: Arc<str>,
     pub(super) properties: Option<Object>,
@@ -60,7 +60,7 @@ pub(super) fn member<'o>(object: &'o Object, name: &str) -> Option<&'o Json> {
 pub(super) fn entity(object: &Object, name: &str, needs_id: bool) -> Result<Entity, String> {
     let found = required_object(object, name)?;
     let id = if needs_id { text(found, name, "id")? } else { Arc::default() };
-    Ok(Entity { entity_type: text(found, name, "type")?, id, properties: optional_object(found, name, "properties")? })
+    Ok(Entity { kind: text(found, name, "type")?, id, properties: optional_object(found, name, "properties")? })
 }
 
 /// The action of a request.
@@ -124,7 +124,7 @@ mod tests {
     fn an_entity_needs_a_type_and_an_id_that_are_texts() {
         let read = |entity_json: Json| entity(&object(json!({ "subject": entity_json })), "subject", true);
         let good = read(json!({ "type": "clerk", "id": "c 1", "more": [1], "properties": null })).unwrap();
-        assert_eq!((&*good.entity_type, &*good.id, good.properties), ("clerk", "c 1", None));
+        assert_eq!((&*good.kind, &*good.id, good.properties), ("clerk", "c 1", None));
         for (wrong, words) in [
             (json!("c-1"), "`subject` is no object"),
             (json!(null), "`subject` is missing"),

@@ -29,12 +29,12 @@ pub(super) async fn subjects(call: &Call<'_>, body: &Object) -> Result<Response,
     let (binding, page) = page(call, body)?;
     let request = SubjectsRequest {
         asked: asked(call, body, None, &action, &resource)?,
-        subject_type: Arc::clone(&subject.entity_type),
+        subject_type: Arc::clone(&subject.kind),
         page_size: page.size(call.settings()?.page_size),
         after: page.after.clone(),
     };
     let found = call.app.search_subjects(request).await.map_err(|error| Problem::of(&error))?;
-    let results = found.found.iter().map(|id| Results::entity(&subject.entity_type, id)).collect();
+    let results = found.found.iter().map(|id| Results::entity(&subject.kind, id)).collect();
     Ok(response(call, &binding, &page, &found, results))
 }
 
@@ -60,7 +60,7 @@ pub(super) async fn resources(call: &Call<'_>, body: &Object) -> Result<Response
         ..SearchRequest::default()
     };
     let found = call.app.search_page(request).await.map_err(|error| Problem::of(&error))?;
-    let results = found.found.iter().map(|id| Results::entity(&searched.entity_type, id)).collect();
+    let results = found.found.iter().map(|id| Results::entity(&searched.kind, id)).collect();
     Ok(response(call, &binding, &page, &found, results))
 }
 
@@ -111,5 +111,5 @@ fn response(call: &Call<'_>, binding: &Binding<'_>, page: &Wanted, found: &Searc
     let is_told = page.is_asked || next.is_some() || !is_complete;
     let token = || next.as_ref().map(|cursor| binding.token(cursor, page.limit, call.app.now_seconds()));
     let next_token = is_told.then(|| token().unwrap_or_default());
-    Results { next_token, obligations: obligations.clone(), results }.into_response()
+    Results { next_token, obligations: obligations.clone(), found: results }.into_response()
 }
