@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 use crate::domain::{
     decide::refuse,
@@ -189,8 +191,8 @@ fn generic_routes_ask_about_what_no_operation_means() {
 
 #[test]
 fn json_reads_as_yaml_does() {
-    let json = r##"{"openapi":"3.0.3","servers":[{"url":"/v1"}],"paths":{
-	"/courses/{course}":{"get":{"operationId":"getCourse","x-hallpass":{"action":"read"}, "description":"a\/b\u00e9: {"}}}}"##;
+    let json = r#"{"openapi":"3.0.3","servers":[{"url":"/v1"}],"paths":{
+	"/courses/{course}":{"get":{"operationId":"getCourse","x-hallpass":{"action":"read"}, "description":"a\/b\u00e9: {"}}}}"#;
     let routes = compiled("[routes]\nopenapi = \"openapi.yaml\"\n", json);
     let expected = ["getCourse", "read", "Course", "7"].map(str::to_owned);
     assert_eq!(told_of(find(&routes, "GET", "/v1/courses/7")), Ok(expected));
@@ -321,9 +323,17 @@ fn generic_routes_need_their_type_and_actions() {
     assert!(without("action GET, POST", "action get").contains("no action that is called as a method"));
 }
 
+/// So many paths with an operation each.
+fn many_paths(count: usize) -> String {
+    (0..count).fold(String::new(), |mut paths, number| {
+        writeln!(paths, "  /p{number}: {{ get: {{}} }}").unwrap();
+        paths
+    })
+}
+
 #[test]
 fn of_many_operations_that_ask_for_nothing_the_first_are_told_one_by_one() {
-    let many: String = (0..2_000).map(|n| format!("  /p{n}: {{ get: {{}} }}\n")).collect();
+    let many = many_paths(2_000);
     let routes = compiled("[routes]\nopenapi = \"openapi.yaml\"\n", &format!("openapi: 3.1.0\npaths:\n{many}"));
     assert_eq!((routes.counts(), routes.warnings.len()), ((2_000, 0), 101));
     assert!(routes.warnings[100].message.contains("1900 more operations"), "{}", routes.warnings[100]);
@@ -333,7 +343,7 @@ fn of_many_operations_that_ask_for_nothing_the_first_are_told_one_by_one() {
 fn documents_are_limited() {
     let large = format!("{}# {}\n", openapi(), "x".repeat(openapi::DOCUMENT_BYTES_MAX));
     assert!(faults(ROUTES, &large)[0].contains("larger than 4 MiB"));
-    let many: String = (0..20_001).map(|n| format!("  /p{n}: {{ get: {{}} }}\n")).collect();
+    let many = many_paths(20_001);
     let many = format!("openapi: 3.1.0\npaths:\n{many}");
     assert!(faults("[routes]\nopenapi = \"openapi.yaml\"\n", &many)[0].contains("20001 operations"));
 }
