@@ -17,6 +17,7 @@ use crate::{
     },
 };
 
+const ENFORCER: &str = "the enforcer's key";
 const AUDITOR: &str = "the auditor's key";
 const AUTHOR: &str = "the author's key";
 const OFFICER: &str = "the privacy officer's key";
@@ -35,6 +36,7 @@ fn caller(name: &str, role: &str, key: &str, realm: Option<&str>) -> KnownCaller
 
 async fn world() -> World {
     let callers = vec![
+        caller("gate", "enforcer", ENFORCER, None),
         caller("ada", "auditor", AUDITOR, None),
         caller("aron", "author", AUTHOR, Some(REALM)),
         caller("priya", "privacy_officer", OFFICER, None),
@@ -90,18 +92,24 @@ async fn a_level_that_is_not_given_is_that_of_reasons_and_none_says_only_what_wa
 async fn the_whole_explanation_takes_a_role_and_nobody_gets_less_unasked() {
     let world = world().await;
     world.enrol("ada", "1").await;
-    let unknown = "no key of anybody";
-    for (key, word) in [
-        (None, "takes a caller's key"),
-        (Some(unknown), "no caller's"),
-        (Some(ADMIN_KEY), "does not count"),
-        (Some(AUDITOR), "`ROLE_MISSING`"),
-        (Some(ELSEWHERE), "`REALM_NOT_GRANTED`"),
-    ] {
+    for (key, word) in [(None, "takes a caller's key"), (Some(ENFORCER), "`ROLE_MISSING`")] {
         let question = at(pb::ExplainLevel::Full, world.question("ada", "2"));
         let status = ask(&world, key, question).await.unwrap_err();
         assert_eq!((status.code(), &*reason(&status)), (Code::PermissionDenied, "EXPLAIN_NOT_PERMITTED"), "{key:?}");
         assert!(status.message().starts_with("`explain` is FULL"), "{status:?}");
+        assert!(status.message().contains(word), "{word}: {status:?}");
+    }
+    let (unknown, refused) =
+        ((Code::Unauthenticated, "CALLER_KEY_UNKNOWN"), (Code::PermissionDenied, "CALLER_NOT_PERMITTED"));
+    for (key, expected, word) in [
+        ("no key of anybody", unknown, "no caller's"),
+        (ADMIN_KEY, unknown, "does not count"),
+        (AUDITOR, refused, "`ROLE_MISSING`"),
+        (ELSEWHERE, refused, "`REALM_NOT_GRANTED`"),
+    ] {
+        let question = at(pb::ExplainLevel::Full, world.question("ada", "2"));
+        let status = ask(&world, Some(key), question).await.unwrap_err();
+        assert_eq!((status.code(), &*reason(&status)), expected, "{key}");
         assert!(status.message().contains(word), "{word}: {status:?}");
     }
     assert!(world.log.records().iter().all(|found| found.record.kind == RecordKind::Reading), "nothing was decided");

@@ -147,7 +147,7 @@ impl Interceptor for Bearer {
 /// The files of the policies that judge callers, as the program ships them.
 pub(super) fn caller_files() -> Vec<SourceFile> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/hallpass");
-    ["realm.toml", "schema.cedarschema", "relations.toml", "policies.cedar", "callers.cedar", "questions.cedar"]
+    ["realm.toml", "schema.cedarschema", "relations.toml", "policies.cedar", "questions.cedar", "callers.cedar"]
         .map(|path| SourceFile {
             path: path.to_owned(),
             content: std::fs::read_to_string(format!("{folder}/{path}")).unwrap(),
