@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 use crate::domain::{
     decide::refuse,
@@ -319,6 +321,14 @@ fn generic_routes_need_their_type_and_actions() {
     assert!(without("entity route;", "entity path;").len() > 1);
     assert!(without("resource: [route]", "resource: [Room]").contains("resource type `route`"));
     assert!(without("action GET, POST", "action get").contains("no action that is called as a method"));
+}
+
+/// So many paths with an operation each.
+fn many_paths(count: usize) -> String {
+    (0..count).fold(String::new(), |mut paths, number| {
+        writeln!(paths, "  /p{number}: {{ get: {{}} }}").unwrap();
+        paths
+    })
 }
 
 #[test]
