@@ -333,7 +333,7 @@ fn many_paths(count: usize) -> String {
 
 #[test]
 fn of_many_operations_that_ask_for_nothing_the_first_are_told_one_by_one() {
-    let many = (0..2_000).fold(String::new(), |text, n| text + &format!("  /p{n}: {{ get: {{}} }}\n"));
+    let many = many_paths(2_000);
     let routes = compiled("[routes]\nopenapi = \"openapi.yaml\"\n", &format!("openapi: 3.1.0\npaths:\n{many}"));
     assert_eq!((routes.counts(), routes.warnings.len()), ((2_000, 0), 101));
     assert!(routes.warnings[100].message.contains("1900 more operations"), "{}", routes.warnings[100]);
@@ -343,7 +343,7 @@ fn of_many_operations_that_ask_for_nothing_the_first_are_told_one_by_one() {
 fn documents_are_limited() {
     let large = format!("{}# {}\n", openapi(), "x".repeat(openapi::DOCUMENT_BYTES_MAX));
     assert!(faults(ROUTES, &large)[0].contains("larger than 4 MiB"));
-    let many = (0..20_001).fold(String::new(), |text, n| text + &format!("  /p{n}: {{ get: {{}} }}\n"));
+    let many = many_paths(20_001);
     let many = format!("openapi: 3.1.0\npaths:\n{many}");
     assert!(faults("[routes]\nopenapi = \"openapi.yaml\"\n", &many)[0].contains("20001 operations"));
 }
