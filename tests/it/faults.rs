@@ -88,7 +88,7 @@ fn an_unknown_key_of_the_configuration_is_shown_where_it_is() {
 fn an_address_that_others_reach_is_refused_with_the_reason() {
     let mut home = Home::new();
     home.address = "0.0.0.0:0".to_owned();
-    says(&home.start_in_vain(), 2, &["0.0.0.0:0", "loopback", "authenticated"]);
+    says(&home.start_in_vain(), 2, &["0.0.0.0:0", "[tls]", "[callers]", "loopback"]);
 }
 
 /// A question that waits for a revision and an import that brings it are under way when the signal comes.

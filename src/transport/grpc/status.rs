@@ -28,6 +28,9 @@ use crate::{
 /// The domain of our reasons in `google.rpc.ErrorInfo`.
 pub(super) const DOMAIN: &str = "hallpass";
 
+/// The code of a message that exceeds what a message may have.
+const TOO_LONG: &str = "MESSAGE_TOO_LONG";
+
 /// How long a caller should wait before it tries again.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -108,7 +111,8 @@ fn build(
         bytes_left = rest;
         details.add_bad_request_violation(field, message);
     }
-    if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
+    // What is too long is so the next time, too.
+    if matches!(code, Code::Unavailable | Code::ResourceExhausted) && reason != TOO_LONG {
         details.set_retry_info(Some(retry_after));
     }
     Status::with_error_details(code, shortened(message, MESSAGE_BYTES_MAX), details)
@@ -127,7 +131,7 @@ fn shortened(text: &str, bytes_max: usize) -> String {
 fn of_library(status: &Status) -> Status {
     let message = status.message();
     match status.code() {
-        Code::OutOfRange => build(Code::ResourceExhausted, "MESSAGE_TOO_LONG", message, &[], "", RETRY_DELAY),
+        Code::OutOfRange => build(Code::ResourceExhausted, TOO_LONG, message, &[], "", RETRY_DELAY),
         // The library decodes what callers send, so its internal errors are theirs.
         Code::Internal => build(Code::InvalidArgument, "MESSAGE_MALFORMED", message, &[], "", RETRY_DELAY),
         Code::Unimplemented => {

@@ -202,7 +202,7 @@ async fn in_any_world_searches_find_what_questions_permit() {
             permitted += agree(&library, action, &readers, &books).await;
         }
     }
-    assert!(permitted > 50, "{permitted}");
+    assert!(permitted > 40, "{permitted}");
 }
 
 /// Holds all searches for an action against all questions about it; how many are permitted.
