@@ -60,7 +60,9 @@ fn enter(target: &str, changes: usize) {
     let (_, entry): (_, Entry) = ENTRIES.into_iter().find(|(name, _)| *name == target).unwrap();
     let kept = kept(target);
     assert!(!kept.is_empty(), "fuzz/corpus/{target} has no input");
-    kept.iter().for_each(|input| entry(input));
+    for input in &kept {
+        entry(input);
+    }
     entry(&[]);
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     for _ in 0..changes {

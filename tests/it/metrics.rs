@@ -69,7 +69,7 @@ fn metrics_of(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
             found.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
         } else if !line.starts_with('#') {
             let (name, rest) = line.split_once(['{', ' ']).unwrap();
-            let labels = line.contains('{').then(|| rest.rsplit_once('}').unwrap().0).unwrap_or_default();
+            let labels = if line.contains('{') { rest.rsplit_once('}').unwrap().0 } else { "" };
             let of_histogram = ["_bucket", "_sum", "_count"].into_iter().find_map(|ending| name.strip_suffix(ending));
             let family = of_histogram.filter(|family| found.contains_key(*family)).unwrap_or(name);
             let (_, names) = found.get_mut(family).unwrap_or_else(|| panic!("{line} is of no metric"));
@@ -93,8 +93,8 @@ async fn ask_around(home: &Home, service: &Service) {
     let mut client = service.authorization();
     for token in [&token, &token, "eyJhbGciOiJub25lIn0.e30.", "canary-token", &format!("{token}x")] {
         let mut question = reading_student(token, "604822");
-        question.request_id = "canary-request".to_owned();
-        question.purpose = "canary-purpose".to_owned();
+        "canary-request".clone_into(&mut question.request_id);
+        "canary-purpose".clone_into(&mut question.purpose);
         client.authorize(question).await.unwrap();
     }
     let unknown = pb::AuthorizeRequest { action: "canary-action".to_owned(), ..reading_student(&token, "604822") };
@@ -135,7 +135,7 @@ async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_br
     let whole = "authz_decision_duration_seconds_bucket{le=\"+Inf\",realm=\"edfi\",adapter=\"grpc\"} ";
     assert!(text.lines().any(|line| line.starts_with(whole)), "{whole} is not in\n{text}");
     for line in [
-        format!("authz_token_validation_failures_total{{issuer=\"OTHER\",reason=\"TOKEN_FORMAT\"}}"),
+        "authz_token_validation_failures_total{issuer=\"OTHER\",reason=\"TOKEN_FORMAT\"}".to_owned(),
         format!("authz_jwks_refresh_total{{issuer=\"{ISSUER}\",outcome=\"changed\"}} 1"),
         format!("authz_decisions_total{{realm=\"{REALM}\",decision=\"deny\",reason="),
         "rpc_server_call_duration_seconds_count{rpc_method=\"hallpass.v1.AuthorizationService/Authorize\",rpc_status_code=\"OK\"}"

@@ -25,7 +25,7 @@ use crate::support::{Home, REALM, Service, eventually, reading_student};
 fn home(limits: &str) -> Home {
     let mut home = Home::new();
     home.keys.push_str("http_address = \"127.0.0.1:0\"\nops_address = \"127.0.0.1:0\"\n");
-    home.tables.push_str(&format!("[limits]\n{limits}\n"));
+    home.tables.extend([format!("[limits]\n{limits}\n")]);
     home
 }
 
@@ -116,7 +116,7 @@ async fn who_finds_no_place_gets_no_answer_by_any_way_and_monitors_do() {
 async fn a_realm_that_is_asked_about_too_often_leaves_the_others_as_they_are() {
     let mut home = home("");
     let rules = serde_json::json!(home.rules);
-    home.tables.push_str(&format!("[realms.other]\nfolder = {rules}\n"));
+    home.tables.extend([format!("[realms.other]\nfolder = {rules}\n")]);
     home.realm_keys.push_str("requests_per_second = 5\n");
     let service = home.start().await;
     let token = home.token("SISVendor", &[255_901]);
@@ -258,7 +258,7 @@ async fn a_body_that_is_too_long_is_refused_and_not_read_to_its_end() {
     let head = "POST /v1/Authorize HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000000\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     // A little more than is read, and much less than was promised.
-    stream.write_all(&[b' '; 65_600]).unwrap();
+    stream.write_all(&vec![b' '; 65_600]).unwrap();
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");

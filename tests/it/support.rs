@@ -103,6 +103,15 @@ impl Interceptor for Bearer {
 /// A client of the decision log that shows a key.
 pub(crate) type DecisionLogClient = DecisionLogServiceClient<InterceptedService<Channel, Bearer>>;
 
+/// A service that said where it listens.
+struct Spawned {
+    process: Child,
+    address: String,
+    http: Option<String>,
+    monitored: Option<String>,
+    log: PathBuf,
+}
+
 impl Home {
     /// The Ed-Fi rules, an empty data folder, any free port, decisions kept before they are answered.
     pub(crate) fn new() -> Self {
@@ -179,7 +188,7 @@ impl Home {
     /// Starts the service and waits until it listens.
     pub(crate) async fn start(&self) -> Service {
         match self.spawn() {
-            Ok((process, address, [http, monitored], log)) => {
+            Ok(Spawned { process, address, http, monitored, log }) => {
                 let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
                 let channel = endpoint.connect().await.unwrap();
                 let admin = Bearer::new(&fs::read_to_string(self.data.join("admin.token")).unwrap());
@@ -201,7 +210,7 @@ impl Home {
     /// Starts the service, which must end by itself.
     pub(crate) fn start_in_vain(&self) -> Refusal {
         match self.spawn() {
-            Ok((mut process, address, ..)) => {
+            Ok(Spawned { mut process, address, .. }) => {
                 process.kill().unwrap();
                 process.wait().unwrap();
                 panic!("the service started, on {address}")
@@ -210,7 +219,7 @@ impl Home {
         }
     }
 
-    fn spawn(&self) -> Result<(Child, String, [Option<String>; 2], PathBuf), Refusal> {
+    fn spawn(&self) -> Result<Spawned, Refusal> {
         let log = self.path(&format!("stderr-{}.txt", SystemClock.now_us()));
         let mut command = self.command("serve");
         let mut process = command.stdout(Stdio::piped()).stderr(File::create(&log).unwrap()).spawn().unwrap();
@@ -228,7 +237,7 @@ impl Home {
                 lines.read_line(&mut last).unwrap();
             }
             let monitored = last.trim_end().strip_prefix("monitored on ").map(str::to_owned);
-            return Ok((process, address.to_owned(), [http, monitored], log));
+            return Ok(Spawned { process, address: address.to_owned(), http, monitored, log });
         }
         let status = process.wait().unwrap();
         let stderr = fs::read_to_string(&log).unwrap();

@@ -102,7 +102,7 @@ async fn a_decision_is_a_span_in_its_callers_trace_without_a_word_of_the_questio
     assert_eq!(answer.metadata().get("x-request-id").unwrap(), "request-7");
     let mut waiting = Vec::new();
     let span = next(&mut told, &mut waiting).await;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     assert_eq!((hex(&span.trace_id), hex(&span.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
     assert_eq!((span.name.as_str(), span.kind), ("hallpass.v1.AuthorizationService/Authorize", 2));
     assert_eq!(span.status.as_ref().map_or(0, |status| status.code), 0, "a deny is no error");

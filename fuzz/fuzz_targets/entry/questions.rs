@@ -75,7 +75,7 @@ pub(crate) fn proto_conversion(bytes: &[u8]) {
     });
 }
 
-/// Neither UNKNOWN nor INTERNAL nor DATA_LOSS: whatever a caller sends, we know what it is.
+/// Neither UNKNOWN nor INTERNAL nor `DATA_LOSS`: whatever a caller sends, we know what it is.
 fn check(path: &str, answered: &Answered) {
     assert!(![2, 13, 15].contains(&answered.code), "{path}: {answered:?}");
 }
@@ -85,7 +85,7 @@ fn authorize(world: &mut World, message: &[u8]) {
     let Ok(mut question) = pb::AuthorizeRequest::decode(message) else {
         return check(AUTHORIZE, &world.call(AUTHORIZE, message));
     };
-    question.realm = ASKED.to_owned();
+    ASKED.clone_into(&mut question.realm);
     if question.token.is_empty() && question.query_token.is_empty() {
         question.token.clone_from(&world.token);
     }

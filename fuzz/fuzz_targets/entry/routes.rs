@@ -54,7 +54,7 @@ fn rendered(segments: &[String]) -> String {
     }
     let encoded =
         |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    segments.iter().map(|segment| format!("/{}", segment.bytes().map(encoded).collect::<String>())).collect()
+    segments.iter().fold(String::new(), |path, segment| path + "/" + &segment.bytes().map(encoded).collect::<String>())
 }
 
 /// Reads bytes as the description of the small API: the realm compiles with it, or each fault lies where it says.

@@ -54,9 +54,9 @@ fn who_comes_is_told_by_the_key() {
     assert!(Callers::default().identify(&presented, 0).is_err(), "where nobody is known nobody comes");
 }
 
-fn certificate(spiffe: Option<&str>, subject: &str) -> Option<Arc<PeerCertificate>> {
+fn certificate(spiffe: Option<&str>, subject: &str) -> Arc<PeerCertificate> {
     let spiffe = spiffe.map(Arc::from);
-    Some(Arc::new(PeerCertificate { spiffe, subject: subject.into(), not_after_seconds: 100, sha256: [7; 32] }))
+    Arc::new(PeerCertificate { spiffe, subject: subject.into(), not_after_seconds: 100, sha256: [7; 32] })
 }
 
 #[test]
@@ -71,16 +71,16 @@ fn who_comes_is_told_by_certificate_and_token_too() {
     let other = Arc::new(VerifiedCaller { subject: "four".into(), ..token.clone() });
     let (one, token) = (Some("spiffe://a/one"), Some(Arc::new(token)));
     for (certificate, verified, key, now_seconds, expected) in [
-        (certificate(one, "CN=x"), None, None, 99, Ok("one")),
-        (certificate(one, "CN=x"), None, None, 100, Err("CALLER_CERTIFICATE_EXPIRED")),
-        (certificate(one, "CN=x"), None, Some("key 1"), 99, Ok("one")),
-        (certificate(one, "CN=x"), None, Some("key 2"), 99, Err("CALLER_KEY_UNKNOWN")),
-        (certificate(one, "CN=two"), None, None, 99, Err("CALLER_AMBIGUOUS")),
-        (certificate(one, "CN=x"), token.clone(), None, 99, Err("CALLER_AMBIGUOUS")),
-        (certificate(None, "CN=two"), None, None, 99, Ok("two")),
-        (certificate(None, ""), None, None, 99, Err("CALLER_CERTIFICATE_UNKNOWN")),
-        (certificate(None, ""), None, Some("key 1"), 99, Ok("one")),
-        (certificate(None, "CN=two"), None, Some("key 1"), 99, Err("CALLER_AMBIGUOUS")),
+        (Some(certificate(one, "CN=x")), None, None, 99, Ok("one")),
+        (Some(certificate(one, "CN=x")), None, None, 100, Err("CALLER_CERTIFICATE_EXPIRED")),
+        (Some(certificate(one, "CN=x")), None, Some("key 1"), 99, Ok("one")),
+        (Some(certificate(one, "CN=x")), None, Some("key 2"), 99, Err("CALLER_KEY_UNKNOWN")),
+        (Some(certificate(one, "CN=two")), None, None, 99, Err("CALLER_AMBIGUOUS")),
+        (Some(certificate(one, "CN=x")), token.clone(), None, 99, Err("CALLER_AMBIGUOUS")),
+        (Some(certificate(None, "CN=two")), None, None, 99, Ok("two")),
+        (Some(certificate(None, "")), None, None, 99, Err("CALLER_CERTIFICATE_UNKNOWN")),
+        (Some(certificate(None, "")), None, Some("key 1"), 99, Ok("one")),
+        (Some(certificate(None, "CN=two")), None, Some("key 1"), 99, Err("CALLER_AMBIGUOUS")),
         (None, token.clone(), None, 0, Ok("three")),
         (None, Some(other), None, 0, Err("CALLER_TOKEN_UNKNOWN")),
     ] {
@@ -90,7 +90,7 @@ fn who_comes_is_told_by_certificate_and_token_too() {
         assert_eq!(found, expected, "{presented:?} {key:?} {now_seconds}");
     }
     let refused = Some(Arc::new(Reason::plain("CALLER_TOKEN_INVALID", "it is past")));
-    let presented = Presented { refused, certificate: certificate(one, ""), ..Presented::default() };
+    let presented = Presented { refused, certificate: Some(certificate(one, "")), ..Presented::default() };
     let found = callers.identify_or_local(&presented, 0).map(|identified| identified.shared_name());
     assert_eq!(found.map_err(|reason| reason.code.to_string()), Err("CALLER_TOKEN_INVALID".to_owned()));
 }
@@ -113,7 +113,7 @@ fn who_shows_nothing_is_local_only_where_nothing_must_be_shown() {
 fn nothing_that_is_shown_is_printed() {
     let presented = Presented {
         key: Some("secret".into()),
-        certificate: certificate(Some("spiffe://secret/a"), "CN=secret"),
+        certificate: Some(certificate(Some("spiffe://secret/a"), "CN=secret")),
         verified: Some(Arc::new(VerifiedCaller { issuer: "here".into(), subject: "secret".into() })),
         refused: Some(Arc::new(Reason::plain("A", "secret"))),
         is_local: true,

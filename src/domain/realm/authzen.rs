@@ -146,7 +146,7 @@ mod tests {
         ] {
             let found = faults(section);
             assert!(
-                found.starts_with("12: ") && found.contains(expected) && found.lines().count() == 1,
+                found.starts_with("11: ") && found.contains(expected) && found.lines().count() == 1,
                 "{section}\n{found}"
             );
         }

@@ -186,6 +186,6 @@ mod tests {
         );
         let faults = faults.unwrap_err();
         let lines: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
-        assert_eq!(lines, ["6", "7", "8", "9", "12", "14", "10"], "{faults:#?}");
+        assert_eq!(lines, ["6", "7", "8", "9", "11", "14", "10"], "{faults:#?}");
     }
 }

@@ -232,11 +232,11 @@ fn is_of_log_or_policies(method: &str) -> bool {
 async fn a_caller_of_one_realm_asks_for_no_other_and_hears_of_none() {
     let mut secured = Secured::new("", "");
     let rules = serde_json::json!(secured.home.rules);
-    secured.home.tables.push_str(&format!(
+    secured.home.tables.extend([format!(
         "{}{}[realms.south]\nfolder = {rules}\n",
         caller_with_key("southern", "\"enforcer\", \"monitor\"", "\"south\""),
         caller_with_key("auditor", "\"auditor\"", "")
-    ));
+    )]);
     let running = secured.start().await;
     let channel = channel(running.grpc_address().port(), &secured.anonymous()).await.unwrap();
     let refused = ask(channel.clone(), secured.question(), Some("southern")).await.unwrap_err();

@@ -48,7 +48,7 @@ async fn a_caller_is_known_by_its_certificate() {
     ] {
         let channel = channel(port, &secured.client(name, uris)).await.unwrap();
         let asked = ask(channel, secured.question(), key).await;
-        let found = asked.as_ref().map(|()| ()).map_err(reason);
+        let found = asked.as_ref().copied().map_err(reason);
         assert_eq!(found, expected.map_err(str::to_owned), "{name} {uris:?} {key:?} {asked:?}");
         assert!(asked.err().is_none_or(|status| status.code() == Code::Unauthenticated));
     }
@@ -84,7 +84,7 @@ async fn a_caller_is_known_by_a_token_of_its_own_issuer() {
         // Once more, because it is remembered then.
         for _ in 0..2 {
             let asked = ask(channel.clone(), secured.question(), Some(&token)).await;
-            let found = asked.as_ref().map(|()| ()).map_err(reason);
+            let found = asked.as_ref().copied().map_err(reason);
             assert_eq!(found, expected.map_err(str::to_owned), "{more} {asked:?}");
             let told = asked.err().map(|status| status.message().to_owned()).unwrap_or_default();
             assert!(!told.contains("bus") && !told.contains(&token), "{told}");

@@ -122,7 +122,7 @@ impl Envoy {
 
 /// A request as it goes over the wire.
 pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> String {
-    let headers: String = headers.iter().flat_map(|(name, value)| [*name, ": ", *value, "\r\n"]).collect();
+    let headers = headers.iter().fold(String::new(), |text, (name, value)| text + name + ": " + value + "\r\n");
     format!("{method} {target} HTTP/1.1\r\nhost: api.example\r\nconnection: close\r\n{headers}\r\n")
 }
 

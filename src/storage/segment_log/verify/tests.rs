@@ -359,7 +359,8 @@ async fn what_retention_deleted_is_held_against_checkpoints_by_the_tiles() {
     let report = check(folder.path());
     assert_eq!(report.findings, []);
     assert_eq!((report.first_sequence, report.entries, report.covered), (deleted + 1, 703, 703));
-    assert_eq!((report.checkpoints, report.retention.len()), (8, 1));
+    // A slow machine makes some more.
+    assert!(report.checkpoints >= 8 && report.retention.len() == 1, "{report:?}");
     // A bit of any tile of the deleted range is found.
     for index in 0..2 {
         let path = folder.path().join(tiles::path(0, index));

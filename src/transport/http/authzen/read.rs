@@ -116,13 +116,13 @@ mod tests {
 
     use super::*;
 
-    fn object(json: Json) -> Object {
+    fn object(json: &Json) -> Object {
         json.as_object().unwrap().clone()
     }
 
     #[test]
     fn an_entity_needs_a_type_and_an_id_that_are_texts() {
-        let read = |entity_json: Json| entity(&object(json!({ "subject": entity_json })), "subject", true);
+        let read = |entity_json: Json| entity(&object(&json!({ "subject": entity_json })), "subject", true);
         let good = read(json!({ "type": "clerk", "id": "c 1", "more": [1], "properties": null })).unwrap();
         assert_eq!((&*good.kind, &*good.id, good.properties), ("clerk", "c 1", None));
         for (wrong, words) in [
@@ -137,7 +137,7 @@ mod tests {
             let said = read(wrong.clone()).unwrap_err();
             assert!(said.starts_with(words), "{wrong}: {said}");
         }
-        let searched = entity(&object(json!({ "subject": { "type": "clerk", "id": 7 } })), "subject", false).unwrap();
+        let searched = entity(&object(&json!({ "subject": { "type": "clerk", "id": 7 } })), "subject", false).unwrap();
         assert_eq!(&*searched.id, "", "the id of what is searched is not looked at");
     }
 }

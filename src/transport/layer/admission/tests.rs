@@ -91,7 +91,11 @@ impl House {
             async move {
                 let (sender, done) = oneshot::channel();
                 working.lock().unwrap().push(sender);
-                let bytes = request.into_body().collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+                let bytes = request
+                    .into_body()
+                    .collect()
+                    .await
+                    .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
                 done.await.ok();
                 Ok::<_, Infallible>(Response::new(Body::from(bytes)))
             }
