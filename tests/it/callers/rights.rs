@@ -154,7 +154,8 @@ async fn every_method_has_a_right_and_each_role_opens_its_own() {
             // A service may have reasons of its own, for example an application's secret that is not its secret.
             let is_of_caller = |status: &Status| reason(status).starts_with("CALLER_");
             let is_refused = answered.as_ref().is_err_and(|status| {
-                status.code() == Code::PermissionDenied || status.code() == Code::Unauthenticated && is_of_caller(status)
+                status.code() == Code::PermissionDenied
+                    || status.code() == Code::Unauthenticated && is_of_caller(status)
             });
             assert_eq!(!is_refused, opened.contains(method.name()), "{role} {name}: {answered:?}");
             if is_refused {
