@@ -50,7 +50,10 @@ struct Reader {
 impl Reader {
     /// Notes that something else was expected; returns nothing, for the caller to go on with.
     fn refuse<T>(&mut self, path: &Path<'_>, message: impl Into<String>) -> Option<T> {
-        self.note(FieldFault::new(path.to_string(), message));
+        // Beyond those that are told, places are not worded: a message may have a million.
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(FieldFault::new(path.to_string(), message));
+        }
         None
     }
 
