@@ -11,7 +11,10 @@ use crate::{
         explain::{Explain, ExplainLevel},
         open_question::{Asked, held},
         people::RecordedPrincipal,
-        ports::trace,
+        ports::{
+            place::{Crowded, elsewhere},
+            trace,
+        },
         proof_replays::Call,
         realm_state::{LoadedRealm, RealmState},
         shadow::Seen,
@@ -125,8 +128,7 @@ impl App {
     /// A wrong request, a realm that isn't there, keys that cannot be had, a revision that isn't reached,
     /// a log that cannot take the decision. Never an allow.
     pub async fn authorize(&self, request: AuthorizeRequest) -> Result<Answer, Error> {
-        let snapshot = self.snapshot(&request).await?;
-        let asker = self.may_authorize(&snapshot, &request, Right::Authorize).await?;
+        let (asker, snapshot) = self.admitted(&request, Right::Authorize).await?;
         let people = self.may_explain(snapshot.state.name.as_str(), &request).await?;
         let caller = self.verify_for(&snapshot, &request, self.proofs.call()).await?;
         let (answer, record) = self.answer(&snapshot, &caller, &request, asker, people)?;
@@ -134,15 +136,36 @@ impl App {
         Ok(answer)
     }
 
-    /// Who asks the service, if it may ask this.
-    pub(super) async fn may_authorize(
+    /// Who asks the service, if it may ask this, and what is decided on. Who may not ask learns nothing of the realm, not even
+    /// how fresh its relationships are, and is waited for by nobody.
+    pub(super) async fn admitted(
         &self,
-        snapshot: &Snapshot,
         request: &AuthorizeRequest,
         right: Right,
-    ) -> Result<Arc<str>, Error> {
+    ) -> Result<(Arc<str>, Snapshot), Error> {
+        let (asker, state) = self.may_authorize(request, right).await?;
+        Ok((asker, self.snapshot(state, request.at_least_revision).await?))
+    }
+
+    /// Who asks the service, if it may ask this, and the realm that it asks.
+    pub(super) async fn may_authorize(
+        &self,
+        request: &AuthorizeRequest,
+        right: Right,
+    ) -> Result<(Arc<str>, Arc<RealmState>), Error> {
         let AuthorizeRequest { presented, request_id, .. } = request;
-        let realm = snapshot.state.name.as_str();
+        let state = match self.realm_of(&request.realm, &request.credentials) {
+            Ok(state) => Arc::clone(state),
+            // Of what isn't there, who may ask there hears; others hear what they hear of what is there.
+            Err(error) => {
+                self.caller_of(presented)?;
+                if !request.realm.is_empty() {
+                    self.may_ask(presented, &request.realm, right, request_id).await?;
+                }
+                return Err(error);
+            }
+        };
+        let realm = state.name.as_str();
         let is_one = right != Right::BatchAuthorize;
         let right = if request.adapter == Adapter::Envoy { Right::CheckRequest } else { right };
         let asker = self.may_ask(presented, realm, right, request_id).await?;
@@ -153,7 +176,7 @@ impl App {
         if request.credentials.subject.is_some() && request.credentials.tokens().next().is_none() {
             self.may_ask(presented, realm, Right::AskForSubject, request_id).await?;
         }
-        Ok(asker)
+        Ok((asker, state))
     }
 
     pub(super) async fn verify_for(
@@ -165,13 +188,13 @@ impl App {
         self.authenticate(&snapshot.state, &snapshot.loaded.realm, &request.credentials, call).await
     }
 
-    pub(super) async fn snapshot(&self, request: &AuthorizeRequest) -> Result<Snapshot, Error> {
-        let named = self.realm_of(&request.realm, &request.credentials);
-        let state = Arc::clone(named.map_err(|error| self.refusal_to_ask(&request.presented, error))?);
-        let wanted = request.at_least_revision;
-        if state.graph().revision() < wanted
-            && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
-        {
+    /// What a realm decides on, once its relationships are as fresh as is wanted.
+    pub(super) async fn snapshot(&self, state: Arc<RealmState>, wanted: Revision) -> Result<Snapshot, Error> {
+        let is_reached = state.graph().revision() >= wanted || {
+            let _room = state.waiting_for_revisions.try_acquire().map_err(|_| Crowded)?;
+            elsewhere(tokio::time::timeout(REVISION_WAIT, state.reached(wanted))).await?.is_ok()
+        };
+        if !is_reached {
             let message = format!(
                 "realm `{}` is at revision {}, revision {wanted} was asked for",
                 state.name,

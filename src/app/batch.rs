@@ -188,17 +188,17 @@ impl App {
     }
 
     async fn shared_anew(&self, batch: &Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
-        let fresh = self.snapshot(request).await?;
+        let (asker, state) = self.may_authorize(request, Right::BatchAuthorize).await?;
+        let is_first = !batch.kept.iter().any(|kept| Arc::ptr_eq(&kept.snapshot.state, &state));
+        if is_first {
+            // Its other items are charged when they are decided.
+            self.allow_rate(&asker, state.name.as_str())?;
+        }
+        let fresh = self.snapshot(state, request.at_least_revision).await?;
         let same = batch.kept.iter().map(|kept| &kept.snapshot).find(|snapshot| {
             Arc::ptr_eq(&snapshot.state, &fresh.state) && snapshot.graph.revision() >= request.at_least_revision
         });
-        let is_first = !batch.kept.iter().any(|kept| Arc::ptr_eq(&kept.snapshot.state, &fresh.state));
         let snapshot = same.map_or_else(|| Arc::new(fresh), Arc::clone);
-        let asker = self.may_authorize(&snapshot, request, Right::BatchAuthorize).await?;
-        if is_first {
-            // Its other items are charged when they are decided.
-            self.allow_rate(&asker, snapshot.state.name.as_str())?;
-        }
         let caller = self.verify_for(&snapshot, request, batch.call).await?;
         Ok(Shared { asker, snapshot, caller })
     }

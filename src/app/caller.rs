@@ -256,9 +256,12 @@ const CODES: [&str; 7] = [
     "CALLER_TOKEN_UNKNOWN",
 ];
 
+/// The codes of callers of whom nobody can say now whether they are known.
+const UNSETTLED: [&str; 2] = ["KEYS_UNAVAILABLE", "OVERLOADED"];
+
 fn unauthenticated(reason: &Reason) -> Error {
-    if *reason.code == *"KEYS_UNAVAILABLE" {
-        return Error::new(Kind::Unavailable, "KEYS_UNAVAILABLE", reason.message.to_string());
+    if let Some(code) = UNSETTLED.into_iter().find(|code| *code == &*reason.code) {
+        return Error::new(Kind::Unavailable, code, reason.message.to_string());
     }
     let code = CODES.into_iter().find(|code| *code == &*reason.code).unwrap_or("CALLER_KEY_UNKNOWN");
     Error::new(Kind::Unauthenticated, code, reason.message.to_string())

@@ -3,6 +3,7 @@
 pub mod archive;
 mod decision_log;
 pub mod meter;
+pub mod place;
 pub mod trace;
 
 pub use self::decision_log::{

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::{
     app::{
@@ -64,6 +64,9 @@ pub enum Origin {
     Pinned(Pin, Option<Arc<str>>),
 }
 
+/// So many questions at a time may wait for relationships that are fresh enough.
+const WAITING_MAX: usize = 256;
+
 /// A realm at work. Readers take what they need once and keep it for the whole request.
 #[derive(Debug)]
 pub struct RealmState {
@@ -100,6 +103,8 @@ pub struct RealmState {
     /// What the pages of searches under way see.
     pub(super) recent: Recent,
     revision: watch::Sender<Revision>,
+    /// Room for the questions that wait for it.
+    pub(super) waiting_for_revisions: Semaphore,
     /// A write failed half-way: the store may hold more than the graph.
     is_behind: AtomicBool,
 }
@@ -146,6 +151,7 @@ impl RealmState {
             past: LastPast::default(),
             recent: Recent::default(),
             revision: watch::Sender::new(revision),
+            waiting_for_revisions: Semaphore::new(WAITING_MAX),
             is_behind: AtomicBool::new(false),
         })
     }

@@ -46,8 +46,7 @@ impl App {
     pub async fn refuse_request(&self, misrouted: Misrouted) -> Result<Answer, Error> {
         let Misrouted { call, method, reason, check } = misrouted;
         let started_us = self.clock.now_us();
-        let snapshot = self.snapshot(&call).await?;
-        let asker = self.may_authorize(&snapshot, &call, Right::Authorize).await?;
+        let (asker, snapshot) = self.admitted(&call, Right::Authorize).await?;
         let realm = &snapshot.loaded.realm;
         let (caller, outcome) = match check {
             Check::Token => (self.verify_for(&snapshot, &call, self.proofs.call()).await?, Outcome::NotPermitted),

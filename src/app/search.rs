@@ -194,14 +194,11 @@ impl App {
     /// As [`App::authorize`]; a page token of other relationships or policies than can still be seen; too many searches
     /// at once.
     pub async fn search(self: &Arc<Self>, request: SearchRequest) -> Result<Search, Error> {
-        let under_way = self.searches.begin()?;
         let started_us = self.clock.now_us();
         let asked = request.asked();
-        let snapshot = match &request.after {
-            None => self.snapshot(&asked).await?,
-            Some(cursor) => self.snapshot_again(&asked, cursor)?,
-        };
-        let asker = self.may_authorize(&snapshot, &asked, Right::SearchResources).await?;
+        let (asker, state) = self.may_authorize(&asked, Right::SearchResources).await?;
+        let under_way = self.searches.begin()?;
+        let snapshot = self.snapshot_of_page(state, &asked, request.after.as_ref()).await?;
         let remarks = asked.remarks(Arc::clone(&asker), Judged::Search);
         let question = request.question.clone();
         let checked = match checked(&snapshot, asker, request).await? {
@@ -317,9 +314,25 @@ impl App {
         .await
     }
 
-    /// The state that the pages before saw.
-    pub(super) fn snapshot_again(&self, asked: &AuthorizeRequest, cursor: &Cursor) -> Result<Snapshot, Error> {
-        let state = Arc::clone(self.realm_of(&asked.realm, &asked.credentials)?);
+    /// What a page of a search is made of: the state that the pages before saw, if there were any.
+    pub(super) async fn snapshot_of_page(
+        &self,
+        state: Arc<RealmState>,
+        asked: &AuthorizeRequest,
+        after: Option<&Cursor>,
+    ) -> Result<Snapshot, Error> {
+        match after {
+            None => self.snapshot(state, asked.at_least_revision).await,
+            Some(cursor) => self.snapshot_again(state, asked, cursor),
+        }
+    }
+
+    fn snapshot_again(
+        &self,
+        state: Arc<RealmState>,
+        asked: &AuthorizeRequest,
+        cursor: &Cursor,
+    ) -> Result<Snapshot, Error> {
         let expired = |message: &str| Error::new(Kind::FailedPrecondition, "PAGE_TOKEN_EXPIRED", message.to_owned());
         if cursor.revision < asked.at_least_revision {
             return Err(expired(

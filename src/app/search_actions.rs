@@ -38,11 +38,8 @@ impl App {
     pub async fn search_actions(&self, request: ActionsRequest) -> Result<Searched, Error> {
         let ActionsRequest { asked, page_size, after } = request;
         let started_us = self.clock.now_us();
-        let snapshot = match &after {
-            None => self.snapshot(&asked).await?,
-            Some(cursor) => self.snapshot_again(&asked, cursor)?,
-        };
-        let asker = self.may_authorize(&snapshot, &asked, Right::SearchActions).await?;
+        let (asker, state) = self.may_authorize(&asked, Right::SearchActions).await?;
+        let snapshot = self.snapshot_of_page(state, &asked, after.as_ref()).await?;
         let caller = self.verify_for(&snapshot, &asked, self.proofs.call()).await?;
         let remarks = asked.remarks(asker, Judged::Resource);
         let (actions, place) = (actions_for(&snapshot, &asked.question), after.map_or(0, |cursor| cursor.place));

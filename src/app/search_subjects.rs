@@ -63,15 +63,11 @@ impl App {
     /// As [`App::authorize`]; a page of other relationships or policies than can still be seen; too many searches at once.
     pub async fn search_subjects(self: &Arc<Self>, request: SubjectsRequest) -> Result<Searched, Error> {
         let SubjectsRequest { asked, subject_type, page_size, after } = request;
-        let _under_way = self.searches.begin()?;
         let started_us = self.clock.now_us();
-        let snapshot = match &after {
-            None => self.snapshot(&asked).await?,
-            Some(cursor) => self.snapshot_again(&asked, cursor)?,
-        };
-        let asker = self.may_authorize(&snapshot, &asked, Right::SearchSubjects).await?;
-        let realm = snapshot.state.name.as_str();
-        self.may_ask(&asked.presented, realm, Right::AskForSubject, &asked.request_id).await?;
+        let (asker, state) = self.may_authorize(&asked, Right::SearchSubjects).await?;
+        self.may_ask(&asked.presented, state.name.as_str(), Right::AskForSubject, &asked.request_id).await?;
+        let _under_way = self.searches.begin()?;
+        let snapshot = self.snapshot_of_page(state, &asked, after.as_ref()).await?;
         let remarks = asked.remarks(asker, Judged::Resource);
         let takes = |subject_type: &str| {
             let settings = snapshot.loaded.realm.file.authzen.as_ref();

@@ -13,6 +13,7 @@ use crate::{
     app::{
         credentials::Secret,
         error::{Error, Kind},
+        ports::place::elsewhere,
     },
     domain::application::SecretHash,
 };
@@ -89,7 +90,8 @@ impl Secrets {
             Error::new(Kind::ResourceExhausted, "SECRET_CHECKS_BUSY", message)
         })?;
         let failed = |()| Error::new(Kind::Internal, "SECRET_CHECK_FAILED", "the secret could not be looked at");
-        let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| failed(()))?;
+        let turn = elsewhere(Arc::clone(&self.working).acquire_owned()).await?;
+        let working = turn.map_err(|_| failed(()))?;
         // Goes on to the end when nobody waits any more, and keeps its place until then.
         let work = move || {
             let done = work();

@@ -10,7 +10,11 @@ use crate::{
         authorize::{Caller, Verified},
         credentials::{Credentials, Presented, Secret},
         error::Error,
-        ports::{ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector, meter::Cache},
+        ports::{
+            ActiveToken, Introspected, IntrospectionError, KeyError, TokenIntrospector,
+            meter::Cache,
+            place::{Crowded, elsewhere},
+        },
         proof_replays::Call,
         realm_state::RealmState,
         subject::same_subject,
@@ -184,7 +188,7 @@ impl App {
         let unverified = token::read(text)?;
         let issuer = realm.issuer(unverified.issuer()).ok_or(TokenError::IssuerUnknown)?;
         unverified.check_header(issuer)?;
-        let keys = self.keys.keys(&state.name, &issuer.issuer, unverified.key_id()).await?;
+        let keys = elsewhere(self.keys.keys(&state.name, &issuer.issuer, unverified.key_id())).await??;
         let claims = unverified.verify(issuer, &keys, now_seconds)?;
         Self::prove_claims(state, realm, issuer, &claims, Principal::from_claims_and_record, now_seconds)
     }
@@ -248,7 +252,7 @@ async fn prove_introspected(
     text: &str,
     now_seconds: i64,
 ) -> Result<Proven, NotProven> {
-    match introspector.introspect(&state.name, &issuer.issuer, text).await? {
+    match elsewhere(introspector.introspect(&state.name, &issuer.issuer, text)).await?? {
         Introspected::Inactive => Err(TokenError::Inactive.into()),
         Introspected::Active(ActiveToken { members, until_seconds }) => {
             let claims = token::introspected(Map::clone(&members), issuer, until_seconds, now_seconds)?;
@@ -333,6 +337,12 @@ impl From<PrincipalError> for NotProven {
 impl From<KeyError> for NotProven {
     fn from(error: KeyError) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<Crowded> for NotProven {
+    fn from(crowded: Crowded) -> Self {
+        Self::Failed(crowded.into())
     }
 }
 

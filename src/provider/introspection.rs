@@ -41,7 +41,7 @@ const ANSWERS_MAX: usize = 50_000;
 const ASKED_MAX: usize = 64;
 
 /// So many different tokens wait or are asked about at a time; further ones are refused as unavailable.
-const FLIGHTS_MAX: usize = 1024;
+const FLIGHTS_MAX: usize = 256;
 
 /// How long a question may take altogether: waiting, finding the endpoint, asking.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Presented, REALM, VerifiedCaller};
 use crate::{
-    app::{App, token_cache::TokenCache},
+    app::{App, error::Error, ports::place::elsewhere, token_cache::TokenCache},
     domain::{
         decision::Reason,
         id::RealmName,
@@ -79,8 +79,9 @@ impl App {
         // Before the keys are looked up, so that a change from here on is not undone by what is remembered.
         let generation = tokens.seen.generation(&realm);
         unverified.check_header(issuer).map_err(|error| bad(&error))?;
-        let keys = self.keys.keys(&realm, &issuer.issuer, unverified.key_id()).await;
-        let keys = keys.map_err(|error| Reason::plain("KEYS_UNAVAILABLE", error.to_string()))?;
+        let asked = elsewhere(self.keys.keys(&realm, &issuer.issuer, unverified.key_id())).await;
+        let keys = asked.map_err(Error::from).and_then(|keys| keys.map_err(Error::from));
+        let keys = keys.map_err(|error| Reason::plain(error.reason, error.message))?;
         let claims = unverified.verify(issuer, &keys, now_seconds).map_err(|error| bad(&error))?;
         if claims.confirmation().is_some() {
             let message =

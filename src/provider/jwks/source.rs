@@ -26,7 +26,7 @@ use crate::provider::outbound::Body;
 const ABSENT_US_MAX: i64 = 10_000_000;
 
 /// So many requests at a time may wait for keys of one issuer that are not at hand.
-const WAITING_MAX: usize = 1024;
+const WAITING_MAX: usize = 256;
 
 /// One issuer's keys and how to get them.
 pub(super) struct Source {

@@ -19,6 +19,7 @@ use crate::{
     app::{
         credentials::Secret,
         error::{Error, Kind},
+        ports::place::elsewhere,
         token_info::{Actions, Holder, InfoRealm, Organization},
     },
     domain::realm_file::TokenInfoSettings,
@@ -94,8 +95,8 @@ fn of_content(realm: &InfoRealm, problem: Problem) -> Problem {
 
 /// Waits until fewer answers than the limit are under way.
 async fn turn(answers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Problem> {
-    let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(answers).acquire_owned()).await;
-    turn.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
+    let turn = elsewhere(tokio::time::timeout(TURN_WITHIN, Arc::clone(answers).acquire_owned())).await;
+    turn.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
 }
 
 /// An answer, piece by piece: nobody keeps all of the text of a long one.
