@@ -133,7 +133,9 @@ impl App {
                 }
                 Err(error) => Err(error),
             };
-            let ends = answered.as_ref().is_ok_and(|answer| Some(answer.decision.outcome.effect()) == until);
+            // What is not decided is not allowed.
+            let effect = answered.as_ref().map_or(Effect::Deny, |answer| answer.decision.outcome.effect());
+            let ends = until == Some(effect);
             results.push(answered);
             if ends {
                 break;

@@ -50,7 +50,7 @@ impl App {
             return Ok(Searched::nothing());
         };
         let (mut page, mut records, mut judged) = (Searched::nothing(), Vec::new(), place);
-        for action in actions.iter().skip(place) {
+        for (name, action) in actions.iter().skip(place) {
             if page.found.len() >= page_size {
                 break;
             }
@@ -61,7 +61,7 @@ impl App {
             let decision = decide(&snapshot.loaded.realm, &who.principal, &checked, &snapshot.graph);
             if decision.outcome.effect() == Effect::Allow {
                 records.push(self.record(&snapshot, &caller, &checked, &decision, &remarks, started_us)?);
-                page.take(action, &decision);
+                page.take(name, &decision);
             }
         }
         if judged < actions.len() {
@@ -77,8 +77,9 @@ impl App {
     }
 }
 
-/// The actions that apply to principals and the question's resource type, in order.
-fn actions_for(snapshot: &Snapshot, question: &Question) -> Vec<Arc<str>> {
+/// The names of the actions that apply to principals and the question's resource type, each with its action, in order. An
+/// action has the names that the realm gives it.
+fn actions_for(snapshot: &Snapshot, question: &Question) -> Vec<(Arc<str>, Arc<str>)> {
     let realm = &snapshot.loaded.realm;
     let Some(resource_type) = realm.resource_types.get(&question.resource_type) else { return Vec::new() };
     let needs_body =
@@ -88,5 +89,7 @@ fn actions_for(snapshot: &Snapshot, question: &Question) -> Vec<Arc<str>> {
             shape.resources.contains(&resource_type.entity) && shape.principals.contains(&realm.file.principal.entity);
         applies && !needs_body(action)
     });
-    applying.map(|(action, _)| Arc::clone(action)).collect()
+    let names = |action| realm.file.authzen.as_ref().map_or(vec![action], |settings| settings.names_of_action(action));
+    let named = |action| names(action).into_iter().map(move |name| (Arc::clone(name), Arc::clone(action)));
+    applying.flat_map(|(action, _)| named(action)).collect()
 }

@@ -6,7 +6,10 @@ use prost_types::{Struct, Value as Wire, value::Kind as WireKind};
 use serde_json::json;
 use tonic::Code;
 
-use super::{Options, held::Held};
+use super::{
+    Options,
+    held::{Held, as_read},
+};
 use crate::{
     app::{
         authorize::Answer,
@@ -24,7 +27,7 @@ use crate::{
         },
         google::rpc::Status,
     },
-    transport::http::problem,
+    transport::{http::problem, layer::rarely::Rarely},
 };
 
 /// The header with the id of the decision.
@@ -76,11 +79,11 @@ impl Allow<'_> {
     }
 
     /// The headers of the request that do not reach the API. One that is set and removed would be removed, so what we set is
-    /// not among them: it takes the place of what came. Some servers read `_` as `-`.
+    /// not among them: it takes the place of what came.
     fn removed(&self, ours: &[String]) -> Vec<String> {
         let Options { strip_headers, removes_authorization, .. } = self.options;
         let is_stripped = |name: &&str| {
-            let read = name.replace('_', "-");
+            let read = as_read(name);
             strip_headers.iter().any(|prefix| read.starts_with(&**prefix)) && !ours.iter().any(|own| own == name)
         };
         let is_authorization = |name: &&str| *removes_authorization && *name == "authorization";
@@ -136,23 +139,35 @@ pub(super) fn of_no_realm() -> CheckResponse {
     refused(401, headers, body)
 }
 
-/// There is no decision. What is wrong with the request itself, which a client can bring about, is a refusal; the rest is told
-/// as a failure.
+/// Failures that clients can bring about by what they send and how often: made-up tokens whose keys or whose issuer's word must
+/// be fetched, proofs without end, obligations that name ids without end.
+const OF_CLIENTS: [&str; 5] =
+    ["KEYS_UNAVAILABLE", "OBLIGATIONS_UNTOLD", "OVERLOADED", "PROOFS_FULL", "TOKEN_INTROSPECTION_UNAVAILABLE"];
+
+static UNDECIDED: Rarely = Rarely::new();
+
+/// There is no decision. What a client can bring about is a refusal; the rest is told as a failure.
 pub(super) fn failed(error: &Error) -> CheckResponse {
-    let is_clients = error.kind == Kind::InvalidArgument;
-    let (status, title, detail) = if is_clients {
-        (400, "Bad Request", "the request cannot be judged as it is")
-    } else {
-        (503, "Service Unavailable", "it cannot be decided now whether the request may pass")
+    let (status, title, detail) = match error.kind {
+        Kind::InvalidArgument => (400, "Bad Request", "the request cannot be judged as it is"),
+        Kind::ResourceExhausted => (429, "Too Many Requests", "there are too many requests, try again later"),
+        _ => (503, "Service Unavailable", "it cannot be decided now whether the request may pass"),
     };
+    let is_clients = status != 503 || OF_CLIENTS.contains(&error.reason);
     let denial = Denial { status, title: title.to_owned(), detail: detail.to_owned(), ..Denial::default() };
     let body = problem::denial_body(denial, error.reason, "");
-    let headers = vec![set("cache-control", "no-store".to_owned())];
+    let mut headers = vec![set("cache-control", "no-store".to_owned())];
+    if status != 400 {
+        let seconds = error.retry_after.map_or(1, |after| after.as_millis().div_ceil(1_000).max(1));
+        headers.push(set("retry-after", seconds.to_string()));
+    }
     if is_clients {
         tracing::debug!(code = error.reason, "a request that Envoy holds back cannot be judged");
         return refused(i32::from(status), headers, body);
     }
-    tracing::warn!(code = error.reason, "a request that Envoy holds back was not decided: {error}");
+    if UNDECIDED.may_now() {
+        tracing::warn!(code = error.reason, "a request that Envoy holds back was not decided: {error}");
+    }
     let mut response = refused(i32::from(status), headers, body);
     response.status = Some(self::status(Code::Unavailable));
     response.http_response = match response.http_response {

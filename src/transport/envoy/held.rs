@@ -17,9 +17,20 @@ use crate::{
     },
 };
 
-/// Headers by which some servers take another method or path than the request line has.
-const REWRITING: [&str; 5] =
-    ["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+/// Headers by which some servers take another method or path than the request line has, as [`as_read`] has them.
+const REWRITING: [&str; 8] = [
+    "x-forwarded-method",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// The query parameter by which some servers take another method.
+const METHOD_PARAMETER: &str = "_method";
 
 /// The longest request id that is kept, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -50,8 +61,8 @@ pub(super) enum Unclear {
     /// It can be read in more than one way.
     #[error(transparent)]
     Path(#[from] PathFault),
-    /// A header could put another one in its place.
-    #[error("the request holds a header that names another method or path")]
+    /// A header or a parameter could put another one, or another method, in its place.
+    #[error("the request holds a header or a query parameter that names another method or path")]
     Rewritten,
 }
 
@@ -117,10 +128,14 @@ impl Held {
     /// # Errors
     /// [`Unclear`].
     pub(super) fn path(&self) -> Result<Path, Unclear> {
-        if REWRITING.iter().any(|name| self.headers.contains_key(*name)) {
+        if self.header_names().any(|name| REWRITING.contains(&&*as_read(name))) {
             return Err(Unclear::Rewritten);
         }
-        Ok(Path::read(self.http.path.as_bytes())?)
+        let path = Path::read(self.http.path.as_bytes())?;
+        if path.query(METHOD_PARAMETER)?.is_some() {
+            return Err(Unclear::Rewritten);
+        }
+        Ok(path)
     }
 
     /// The names of the headers, in small letters.
@@ -169,6 +184,17 @@ impl Held {
             client_certificate: certificate.unwrap_or_default().into(),
         }
     }
+}
+
+/// The name of a header as servers read it that make one of a variable, in which every sign but letters and digits is the same
+/// (RFC 3875 section 4.1.18 names `-`).
+pub(super) fn as_read(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.bytes().all(is_plain) {
+        return name.into();
+    }
+    let read = |sign: char| if sign.is_ascii_alphanumeric() { sign.to_ascii_lowercase() } else { '-' };
+    name.chars().map(read).collect::<String>().into()
 }
 
 /// The text, or nothing in place of one that is longer.

@@ -219,7 +219,15 @@ fn question(
 fn with_query_token(credentials: Credentials, path: &Path, routes: Option<&Routes>) -> Result<Credentials, Refusal> {
     let own = routes.and_then(Routes::query_token);
     let name = own.map_or(QUERY_TOKEN, |name| &**name);
-    let token = path.query(name).map_err(|fault| Refusal::of_request("ROUTE_AMBIGUOUS", fault))?;
+    let of_query = |name: &str| path.query(name).map_err(|fault| Refusal::of_request("ROUTE_AMBIGUOUS", fault));
+    let token = of_query(name)?;
+    // An API may take one by its usual name, whatever the realm calls it.
+    if name != QUERY_TOKEN && of_query(QUERY_TOKEN)?.is_some() {
+        return Err(Refusal::of_request(
+            "ROUTE_TOKEN_IN_QUERY",
+            "no token may come by this name in the query of this API",
+        ));
+    }
     match token {
         None => Ok(credentials),
         Some(token) if own.is_some() => Ok(Credentials { query_token: Secret(token.into()), ..credentials }),

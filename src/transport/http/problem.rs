@@ -22,8 +22,12 @@ use super::answer;
 use crate::{
     app::error::{Error, Kind},
     domain::{access_request::FieldFault, decision::Denial, value::Value},
-    transport::layer::admission::Shed,
+    transport::layer::{admission::Shed, rarely::Rarely},
 };
+
+/// What is logged of failures, so many a second.
+static FAILURES: Rarely = Rarely::new();
+static ANSWERS: Rarely = Rarely::new();
 
 /// A refusal on its way to the client.
 #[derive(Clone, Debug)]
@@ -146,7 +150,9 @@ impl Problem {
             _ => &error.message,
         };
         if status.is_server_error() {
-            tracing::warn!(code = error.reason, "a use case failed: {error}");
+            if FAILURES.may_now() {
+                tracing::warn!(code = error.reason, "a use case failed: {error}");
+            }
         }
         let mut problem = Self::new(status, error.reason, plain(status, detail));
         if may_help {
@@ -168,8 +174,12 @@ impl Problem {
         self
     }
 
+    /// The status.
+    pub(super) fn status(&self) -> u16 {
+        self.0.status.as_u16()
+    }
+
     /// What is said.
-    #[cfg(test)]
     pub(super) fn detail(&self) -> &str {
         &self.0.denial.detail
     }
@@ -219,10 +229,11 @@ impl Problem {
     /// Tells the log of it: the status, the code and the id, nothing else of the request.
     pub(super) fn log(&self) {
         let Content { status, code, correlation_id, .. } = &*self.0;
-        if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), %code, %correlation_id, "a request over HTTP failed");
+        let correlation_id = correlation_id.as_str();
+        if status.is_server_error() && ANSWERS.may_now() {
+            tracing::warn!(status = status.as_u16(), %code, correlation_id, "a request over HTTP failed");
         } else {
-            tracing::debug!(status = status.as_u16(), %code, %correlation_id, "a request over HTTP was refused");
+            tracing::debug!(status = status.as_u16(), %code, correlation_id, "a request over HTTP was refused");
         }
     }
 

@@ -3,3 +3,4 @@
 pub mod admission;
 pub mod caller;
 pub mod observed;
+pub(in crate::transport) mod rarely;

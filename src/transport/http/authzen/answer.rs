@@ -47,9 +47,9 @@ fn of_obligation(obligation: &Obligation) -> Json {
     json!({ "id": &**id, "properties": properties })
 }
 
-/// An item that could not be asked about.
-pub(super) fn of_fault(message: &str) -> Json {
-    json!({ "decision": false, "context": { "error": { "status": 400, "message": message } } })
+/// An item that could not be asked about, or not be decided: the status that it would have alone, and why.
+pub(super) fn of_fault(status: u16, message: &str) -> Json {
+    json!({ "decision": false, "context": { "error": { "status": status, "message": message } } })
 }
 
 /// The results of a search as they are written: the page comes first.

@@ -50,15 +50,24 @@ async fn results(
         asked.iter().map(|item| item.as_ref().map(Asked::has_reasons).map_err(Clone::clone)).collect();
     let requests = asked.into_iter().filter_map(|item| Some(item.ok()?.0)).collect();
     let answers = call.app.authorize_batch(requests, until).await.map_err(|error| Problem::of(&error))?;
+    // Where nothing could be decided, there is no answer.
+    if let (false, Some(Err(error))) = (answers.iter().any(Result::is_ok), answers.first()) {
+        return Err(Problem::of(error));
+    }
     let mut answers = answers.into_iter();
     let mut results = Vec::with_capacity(has_reasons.len());
     for item in has_reasons {
         let (result, effect) = match item {
-            Err(fault) => (answers::of_fault(&fault), Effect::Deny),
+            Err(fault) => (answers::of_fault(400, &fault), Effect::Deny),
             Ok(has_reasons) => {
                 let Some(answer) = answers.next() else { break };
-                let answer = answer.map_err(|error| Problem::of(&error))?;
-                (answers::of_decision(&answer, has_reasons), answer.decision.outcome.effect())
+                match answer {
+                    Ok(answer) => (answers::of_decision(&answer, has_reasons), answer.decision.outcome.effect()),
+                    Err(error) => {
+                        let problem = Problem::of(&error);
+                        (answers::of_fault(problem.status(), problem.detail()), Effect::Deny)
+                    }
+                }
             }
         };
         results.push(result);

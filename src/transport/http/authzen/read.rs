@@ -8,7 +8,10 @@ use axum::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::super::{Limits, body, problem::Problem};
+use super::{
+    super::{Limits, body, problem::Problem},
+    ACCESS_TOKEN,
+};
 use crate::domain::strict_json;
 
 /// The longest type, id or name, in bytes.
@@ -76,10 +79,14 @@ pub(super) fn action(object: &Object) -> Result<Action, String> {
 /// The context of a request; empty where there is none.
 ///
 /// # Errors
-/// It is no object.
+/// It is no object, or has a token that is no text.
 pub(super) fn context(object: &Object) -> Result<Object, String> {
     match member(object, "context") {
         None => Ok(Object::new()),
+        // What is no token must not leave another one, or the subject's name alone, to decide.
+        Some(Json::Object(context)) if !member(context, ACCESS_TOKEN).is_none_or(Json::is_string) => {
+            Err(format!("`context.{ACCESS_TOKEN}` is no text"))
+        }
         Some(Json::Object(context)) => Ok(context.clone()),
         Some(_) => Err("`context` is no object".to_owned()),
     }

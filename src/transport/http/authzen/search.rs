@@ -69,15 +69,13 @@ pub(super) async fn actions(call: &Call<'_>, body: &Object) -> Result<Response, 
     let parts = || Ok((read::entity(body, "subject", true)?, read::entity(body, "resource", true)?));
     let (subject, resource) = parts().map_err(|message: String| Problem::malformed(&message))?;
     let (binding, page) = page(call, body)?;
-    let settings = call.settings()?;
     let request = ActionsRequest {
         asked: asked(call, body, Some(&subject), &Action::default(), &resource)?,
-        page_size: page.size(settings.page_size),
+        page_size: page.size(call.settings()?.page_size),
         after: page.after.clone(),
     };
     let found = call.app.search_actions(request).await.map_err(|error| Problem::of(&error))?;
-    let names = found.found.iter().flat_map(|action| settings.names_of_action(action));
-    let results = names.map(|name| Results::action(name)).collect();
+    let results = found.found.iter().map(|name| Results::action(name)).collect();
     Ok(response(call, &binding, &page, &found, results))
 }
 
