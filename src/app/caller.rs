@@ -79,7 +79,7 @@ impl App {
     /// that answer over time.
     ///
     /// # Errors
-    /// A caller that isn't known, or may not; an unknown realm; a log that cannot take the record.
+    /// A caller that isn't known, or may not, or asks too often; an unknown realm; a log that cannot take the record.
     pub async fn permit(&self, realm: &str, presented: &Presented, reading: &Reading<'_>) -> Result<Permit, Error> {
         let (state, judged) = self.judge(realm, presented, reading)?;
         self.keep_reading(&state, reading, &judged).await?;
@@ -90,7 +90,7 @@ impl App {
     /// any decision, is asked all the time, and matters most when the log cannot take records.
     ///
     /// # Errors
-    /// A caller that isn't known, or may not; an unknown realm.
+    /// A caller that isn't known, or may not, or asks too often; an unknown realm.
     pub fn permit_unrecorded(
         &self,
         realm: &str,
@@ -135,6 +135,7 @@ impl App {
         answer
     }
 
+    /// What the policies say of a call. Who may make it is held to its rate first: what comes too often is not on record.
     fn judge(
         &self,
         realm: &str,
@@ -151,6 +152,9 @@ impl App {
             return Err(unauthenticated(&Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN)));
         };
         let judged = policies.judge(identified, state.name.as_str(), Some(&state), reading);
+        if let (Some(caller), Effect::Allow) = (&judged.caller, judged.decision.outcome.effect()) {
+            self.allow_rate(caller, state.name.as_str())?;
+        }
         Ok((state, judged))
     }
 

@@ -74,6 +74,10 @@ pub(super) fn read(root: &Table<'_>, issuers: &[Issuer]) -> Vec<KnownCaller> {
             );
         }
         let roles = table.required_texts("roles");
+        if roles.iter().flatten().any(|role| **role == *caller::LOCAL) {
+            let message = "is the role of who is on this machine and shows nothing, expected others";
+            table.fault(Some("roles"), format!("`{}` {message}", caller::LOCAL));
+        }
         let realms = table.texts("realms").unwrap_or_default().into_iter().filter_map(|realm| {
             realm.parse().map_err(|error| table.fault(Some("realms"), format!("{error}"))).ok()
         });
@@ -96,13 +100,16 @@ pub(super) fn read(root: &Table<'_>, issuers: &[Issuer]) -> Vec<KnownCaller> {
 
 fn key(table: &Table<'_>) -> Option<KeyDigest> {
     let key = KeyDigest::parse(&table.text("key_sha256")?);
-    if key.is_none() {
-        table.fault(
-            Some("key_sha256"),
-            "`key_sha256` is not 64 hexadecimal digits, expected the line that `hallpass callers new` printed",
-        );
-    }
-    key
+    let wrong = match key {
+        None => "is not 64 hexadecimal digits",
+        Some(key) if key == KeyDigest::of("") => "is the digest of no key at all",
+        Some(_) => return key,
+    };
+    table.fault(
+        Some("key_sha256"),
+        format!("`key_sha256` {wrong}, expected the line that `hallpass callers new` printed"),
+    );
+    None
 }
 
 /// The SPIFFE id of a certificate (SPIFFE-ID sections 2.1 and 2.2).

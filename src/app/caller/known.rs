@@ -221,10 +221,11 @@ impl Callers {
             }
         }
         let is_admin = self.admin.as_ref().map_or(Choice::from(0), |admin| admin.0.ct_eq(&digest.0));
-        if let Some(caller) = usize::try_from(found).ok().and_then(|index| self.known.get(index)) {
+        let found = usize::try_from(found).ok().filter(|_| key.len() <= KEY_BYTES_MAX);
+        if let Some(caller) = found.and_then(|index| self.known.get(index)) {
             return Ok(Identified::Known(caller));
         }
-        if !bool::from(is_admin) {
+        if key.len() > KEY_BYTES_MAX || !bool::from(is_admin) {
             return Err(Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN));
         }
         if !self.known.is_empty() {

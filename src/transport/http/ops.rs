@@ -4,15 +4,23 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{Method, StatusCode},
+    middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use serde_json::json;
 
 use super::{answer, metrics, problem::Problem};
-use crate::app::{App, readiness::Unready};
+use crate::{
+    app::{
+        App,
+        error::{Error, Kind},
+        readiness::Unready,
+    },
+    transport::layer::caller::is_for_this_machine,
+};
 
 /// The paths that take no place among the requests that are worked on.
 pub(super) const PATHS: [&str; 3] = ["/livez", "/readyz", "/metrics"];
@@ -23,6 +31,7 @@ const ALLOWED: &str = "GET, HEAD";
 pub fn ops_routes(app: Arc<App>) -> Router {
     probes(Arc::clone(&app))
         .route("/metrics", get(metrics::for_anybody).fallback(not_allowed).with_state(app))
+        .layer(middleware::from_fn(for_this_machine))
         .fallback(async || Problem::no_such_path())
 }
 
@@ -32,6 +41,15 @@ pub(super) fn probes(app: Arc<App>) -> Router {
         .route("/livez", get(alive).fallback(not_allowed))
         .route("/readyz", get(ready).fallback(not_allowed))
         .with_state(app)
+}
+
+/// Refuses what a page in a browser or a proxy brought here.
+async fn for_this_machine(request: Request, next: Next) -> Response {
+    if is_for_this_machine(request.headers()) {
+        return next.run(request).await;
+    }
+    let message = "the request is for another host than this machine, or a proxy brought it";
+    Problem::of(&Error::new(Kind::PermissionDenied, "CALLER_NOT_LOCAL", message)).into_response()
 }
 
 async fn not_allowed(_: Method) -> Problem {

@@ -43,15 +43,24 @@ pub(in crate::transport) fn presented(headers: &HeaderMap, extensions: &Extensio
 const HOST_IS_ANOTHER: &str = "the request is for another host than this machine: a proxy or a browser may have brought it from \
                                elsewhere, so it takes a caller's key, as `authorization: Bearer KEY`";
 
-/// The request names this machine as its host, or none. A page that somebody looks at on this machine can have its own name
-/// lead here, and a proxy hands on what others asked it for: neither is somebody on this machine. Only HTTP/1 has the header.
-fn is_for_this_machine(headers: &HeaderMap) -> bool {
-    headers.get_all(HOST).iter().all(|host| {
+/// What proxies say of where a request came from (RFC 7239, RFC 9110 section 7.6.3, and what was usual before).
+const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
+/// The request names this machine as its host, or none, and no proxy has brought it. A page that somebody looks at on this
+/// machine can have its own name lead here, and a proxy hands on what others asked it for: neither is somebody on this machine.
+/// Only HTTP/1 has the header, so of gRPC, which no page speaks and whose proxies call in their own name, nothing is asked.
+pub(in crate::transport) fn is_for_this_machine(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter().peekable();
+    if hosts.peek().is_some() && FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+        return false;
+    }
+    hosts.all(|host| {
         let host = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
         host.is_some_and(|authority| {
             let host = authority.host();
-            let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-            is_address || host.eq_ignore_ascii_case("localhost")
+            let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+            address
+                .map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |address| address.to_canonical().is_loopback())
         })
     })
 }
@@ -119,7 +128,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
 
@@ -135,7 +144,10 @@ mod tests {
             ("127.0.0.1:8080", true),
             ("127.0.0.1", true),
             ("[::1]:8080", true),
-            ("10.0.0.7", true),
+            ("10.0.0.7", false),
+            ("[::ffff:127.0.0.1]:8080", true),
+            ("127.9.9.9", true),
+            ("0.0.0.0:8080", false),
             ("localhost:8080", true),
             ("LocalHost", true),
             ("rebound.example:8080", false),
@@ -152,6 +164,16 @@ mod tests {
         let mut two = for_host(HeaderValue::from_static("localhost"));
         two.append(HOST, HeaderValue::from_static("rebound.example"));
         assert!(!is_for_this_machine(&two));
+    }
+
+    #[test]
+    fn who_comes_by_a_proxy_is_not_on_this_machine() {
+        for name in ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"] {
+            let mut headers = for_host(HeaderValue::from_static("127.0.0.1:8080"));
+            assert!(is_for_this_machine(&headers));
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static("10.0.0.7"));
+            assert!(!is_for_this_machine(&headers), "{name}");
+        }
     }
 
     #[test]
