@@ -40,8 +40,10 @@ impl App {
             return refused("SUBJECT_NOT_TAKEN", "the realm takes nobody whom the caller names, expected a token");
         };
         if !settings.takes_subject(&subject.subject_type) {
-            let known = settings.subjects.join(", ");
-            let message = format!("the subject's type stands for no principal, expected one of {known}");
+            let message = match &*settings.subjects.join(", ") {
+                "" => "the subject's type stands for no principal".to_owned(),
+                known => format!("the subject's type stands for no principal, expected one of {known}"),
+            };
             return refused(NOT_UNDERSTOOD, &message);
         }
         match (settings.subject, credentials.tokens().next()) {

@@ -87,6 +87,11 @@ pub struct RealmFile {
 }
 
 impl RealmFile {
+    /// Tokens say who asks; elsewhere callers name it.
+    pub fn takes_tokens(&self) -> bool {
+        self.authzen.as_ref().is_none_or(|authzen| authzen.subject != SubjectSource::Named)
+    }
+
     /// What is said about an action, if anything is.
     pub fn action(&self, name: &str) -> Option<&ActionRule> {
         self.actions.iter().find(|(action, _)| **action == *name).map(|(_, rule)| rule)

@@ -132,7 +132,7 @@ pub(super) fn announce(state: &RealmState) {
     let (version, revision) = (&loaded.realm.version, graph.revision());
     let variant = state.variant.as_deref().unwrap_or_default();
     tracing::info!(realm = %name, variant, policies, policy_version = %version, relationships, applications, %revision, "realm ready");
-    if loaded.realm.file.issuers.is_empty() {
+    if loaded.realm.file.issuers.is_empty() && loaded.realm.file.takes_tokens() {
         tracing::warn!(realm = %name, "no issuer is trusted, so every token is refused; name one in hallpass.toml under [[realms.{name}.issuers]]");
     }
 }

@@ -47,7 +47,7 @@ fn check_realm(config: &Config, realm: &RealmConfig) -> Vec<Finding> {
     if !validation.faults.is_empty() || failed > 0 {
         return findings;
     }
-    let trusts_nobody = loaded::trusting(realm).is_some_and(|trusting| trusting.issuers.is_empty());
+    let trusts_nobody = loaded::trusting(realm).is_some_and(|it| it.issuers.is_empty() && it.takes_tokens);
     if trusts_nobody {
         let what = format!("`{name}` trusts no issuer, so every token is refused");
         findings.push(Finding::warning(REALMS, what, format!("name one under [[realms.{name}.issuers]]")));

@@ -97,7 +97,7 @@ codes! {
         "change the one or the other so that both fit"
     Untrusted "untrusted" Error
         "what a policy or the schema needs comes from callers, who are not believed it"
-        "list it in `[trusted]` of realm.toml, or do without it"
+        "have records say it (`[items]`), list it in `[trusted]` of realm.toml, or do without it"
     MootStrategy "moot-strategy" Error
         "a strategy under which less would be checked than realm.toml says"
         "write the policy for it, or change what `grants.strategies` lists"

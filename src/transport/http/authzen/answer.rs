@@ -28,7 +28,9 @@ pub(super) fn of_decision(answer: &Answer, has_reasons: bool) -> Json {
             context.insert("code".to_owned(), json!(&*reason.code));
             context.insert("reason_admin".to_owned(), json!({ "en": &*reason.message }));
         }
-        let detail = denial.as_ref().map(|denial| &denial.detail).filter(|detail| !detail.is_empty());
+        // Where the realm has no words of its own for people, the reason's are for those who know the realm.
+        let is_own = |detail: &&String| reasons.iter().all(|reason| *reason.message != ***detail);
+        let detail = denial.as_ref().map(|denial| &denial.detail).filter(|detail| !detail.is_empty()).filter(is_own);
         if let Some(detail) = detail {
             context.insert("reason_user".to_owned(), json!({ "en": detail }));
         }

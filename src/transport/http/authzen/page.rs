@@ -177,8 +177,8 @@ pub(super) fn wanted(request: &Object, binding: &Binding<'_>, now_seconds: i64) 
         None => 0,
         Some(limit) => {
             let limit = limit.as_u64().and_then(|limit| usize::try_from(limit).ok());
-            let expected = || Problem::malformed(&format!("`page.limit` is no whole number of 1 to {PAGE_SIZE_MAX}"));
-            limit.filter(|limit| (1..=PAGE_SIZE_MAX).contains(limit)).ok_or_else(expected)?
+            // More than a page may hold is as much as it may hold: the answer says where the next one begins.
+            limit.ok_or_else(|| Problem::malformed("`page.limit` is no whole number from 0 on"))?.min(PAGE_SIZE_MAX)
         }
     };
     let token = match member(page, "token") {
@@ -273,13 +273,14 @@ mod tests {
             (json!({}), 0),
             (json!({ "limit": 1 }), 1),
             (json!({ "limit": 1000, "x": 1 }), 1_000),
+            (json!({ "limit": 1001 }), 1_000),
+            (json!({ "limit": u64::MAX }), 1_000),
+            (json!({ "limit": 0 }), 0),
             (json!({ "token": "" }), 0),
         ] {
             assert_eq!(read(page.clone()).unwrap().limit, expected, "{page}");
         }
         for page in [
-            json!({ "limit": 0 }),
-            json!({ "limit": 1001 }),
             json!({ "limit": 1.5 }),
             json!({ "limit": "1" }),
             json!({ "limit": -1 }),
