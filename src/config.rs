@@ -419,12 +419,16 @@ impl Layers<'_> {
         let grpc_address = self.value(Some(root), "grpc_address", listeners::address).unwrap_or(default.grpc_address);
         let http_address = self.value(Some(root), "http_address", listeners::address);
         let addresses = [("grpc_address", Some(grpc_address)), ("http_address", http_address)];
+        let public_url = self.value(Some(root), "public_url", public_url::public_url);
+        if public_url.is_none() && http_address.is_some_and(|address| address.ip().is_unspecified()) {
+            root.fault(Some("http_address"), public_url::MISSING);
+        }
         let required = self.check_open(root, &addresses, required, &callers, tls.as_ref());
         Config {
             data_dir: self.path(root, "data_dir").unwrap_or(default.data_dir),
             grpc_address,
             http_address,
-            public_url: self.value(Some(root), "public_url", public_url::public_url),
+            public_url,
             policies_dir: self.path(root, "policies_dir").unwrap_or(default.policies_dir),
             watch,
             realms: self.realms(root, decision_log, watch),

@@ -103,7 +103,7 @@ pub fn routes(app: Arc<App>, limits: Limits, public_url: &str) -> Result<Router,
         .route("/{realm}/oauth/token", only(post(oauth_token::named), "POST"))
         .route("/oauth/token_info", only(post(token_info::nameless), "POST"))
         .route("/{realm}/oauth/token_info", only(post(token_info::named), "POST"))
-        .merge(authzen::routes())
+        .merge(authzen::routes(public_url))
         .fallback(async || Problem::no_such_path())
         .layer(middleware::from_fn(with_request_id))
         .with_state(shared)

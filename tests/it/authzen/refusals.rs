@@ -158,9 +158,12 @@ async fn the_metadata_name_the_place_that_the_deployment_says() {
     super::library::write_realm(&home.rules, "");
     let service = home.start().await;
     let library = Library { home, service };
-    let url = format!("{}/.well-known/authzen-configuration/edfi", library.service.http.as_ref().unwrap());
-    let told = library.send(client().get(url)).await.json();
-    assert_eq!(told["policy_decision_point"], json!("https://pdp.example/authz/edfi"));
+    // A proxy may take its path away, or hand all of it on.
+    for place in ["edfi", "authz/edfi"] {
+        let url = format!("{}/.well-known/authzen-configuration/{place}", library.service.http.as_ref().unwrap());
+        let told = library.send(client().get(url)).await.json();
+        assert_eq!(told["policy_decision_point"], json!("https://pdp.example/authz/edfi"));
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ mod question;
 mod read;
 mod search;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -108,10 +108,16 @@ impl Endpoint {
 }
 
 /// The routes of all endpoints, with a realm in the path and without.
-pub(super) fn routes() -> Router<Shared> {
-    let mut routes = Router::new()
-        .route("/.well-known/authzen-configuration", only(get(metadata::nameless), "GET, HEAD"))
-        .route("/.well-known/authzen-configuration/{realm}", only(get(metadata::named), "GET, HEAD"));
+pub(super) fn routes(public_url: &str) -> Router<Shared> {
+    // Clients look for the metadata of `https://host/path/realm` behind the well-known place's path and then its own
+    // (AuthZEN 1.0 section 9), here and where a proxy has taken the own path away.
+    let mut routes = Router::new();
+    for own in BTreeSet::from(["", path_of(public_url)]) {
+        let place = format!("/.well-known/authzen-configuration{own}");
+        routes = routes
+            .route(&place, only(get(metadata::nameless), "GET, HEAD"))
+            .route(&format!("{place}/{{realm}}"), only(get(metadata::named), "GET, HEAD"));
+    }
     for endpoint in Endpoint::ALL {
         let nameless = async move |State(shared): State<Shared>, request: Request| {
             respond(answered(&shared, None, endpoint, request).await)
@@ -124,6 +130,13 @@ pub(super) fn routes() -> Router<Shared> {
             .route(&format!("/{{realm}}{}", endpoint.path()), only(post(named), "POST"));
     }
     routes
+}
+
+/// The path of a URL, empty for none, without a slash at its end.
+fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').and_then(|start| rest.get(start..));
+    path.unwrap_or_default().trim_end_matches('/')
 }
 
 /// Refuses all other methods, naming those that there are.
