@@ -87,7 +87,7 @@ pub struct Caller {
     pub expires_at_seconds: i64,
 }
 
-/// How long a question waits for `at_least_revision` when its caller sets no deadline.
+/// How long a question waits for `at_least_revision` at most.
 pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -170,7 +170,7 @@ impl App {
         let state = Arc::clone(named.map_err(|error| self.refusal_to_ask(&request.presented, error))?);
         let wanted = request.at_least_revision;
         if state.graph().revision() < wanted
-            && tokio::time::timeout(REVISION_WAIT, state.reached(wanted)).await.is_err()
+            && tokio::time::timeout(self.revision_wait, state.reached(wanted)).await.is_err()
         {
             let message = format!(
                 "realm `{}` is at revision {}, revision {wanted} was asked for",

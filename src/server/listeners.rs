@@ -166,7 +166,7 @@ impl Bound {
                 config.public_url.as_deref().map_or_else(|| format!("{scheme}://{address}"), str::to_owned);
             let routes = http::routes(Arc::clone(app), limits, &public_url).context("there are no random bytes")?;
             let routes = routes.merge(http::json::routes(services, limits)).layer(WithCaller::new(Arc::clone(app)));
-            let routes = routes.layer(Admission::new(places, http::door(limits.question_bytes_max)));
+            let routes = routes.layer(Admission::new(Arc::clone(&places), http::door(limits.question_bytes_max)));
             let routes = routes.layer(observing.http(address));
             let places = connection_limits(config, Protocol::Http1);
             let connections = Acceptor::start(listener, security_of(Protocol::Http1), places);
@@ -177,7 +177,7 @@ impl Bound {
         });
         let http = http.transpose()?;
         let ops = ops.map(|(listener, address)| serve_ops(app, listener, address, working));
-        count_edges(app, open, certificates.as_ref());
+        count_edges(app, open, places, certificates.as_ref());
         Ok(Listening { grpc_address, health, grpc: tokio::spawn(serving), http, ops, certificates })
     }
 }
@@ -213,8 +213,14 @@ fn serve_ops(app: &Arc<App>, listener: TcpListener, address: SocketAddr, working
 }
 
 /// Has what the listeners count shown among the metrics.
-fn count_edges(app: &Arc<App>, open: Vec<(&'static str, Open)>, certificates: Option<&Arc<Certificates>>) {
+fn count_edges(
+    app: &Arc<App>,
+    open: Vec<(&'static str, Open)>,
+    places: Arc<Places>,
+    certificates: Option<&Arc<Certificates>>,
+) {
     app.meter().watch(Box::new(move || edges::connections(&open)));
+    app.meter().watch(Box::new(move || edges::gathered(&places)));
     if let Some(certificates) = certificates.map(Arc::clone) {
         app.meter().watch(Box::new(move || edges::of_tls(&certificates)));
     }

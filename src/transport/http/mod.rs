@@ -33,7 +33,10 @@ use self::problem::Problem;
 pub use self::{listener::serve, ops::ops_routes};
 use crate::{
     app::App,
-    transport::layer::admission::{Door, Entry},
+    transport::layer::{
+        admission::{Door, Entry, TurnedAway},
+        deadline::{self, Ceiling},
+    },
 };
 
 /// The limits of the listener. Nothing here is for a deployment to set.
@@ -116,11 +119,39 @@ pub fn door(body_bytes_max: usize) -> Door<Body, Body> {
     Door {
         listener: "http",
         entry: |path| if ops::PATHS.contains(&path) { Entry::Free } else { Entry::Whole },
-        deadline_in: |_| None,
+        ceiling,
+        // Only the API as JSON lets its callers say so.
+        deadline_in: |request| {
+            let is_json = json::is_at(request.uri().path());
+            is_json.then(|| deadline::given(request.headers())).flatten()
+        },
         message_bytes_max: body_bytes_max,
         body: Body::from,
-        refuse: |shed| Problem::of_shed(shed).into_response(),
+        refuse,
     }
+}
+
+fn ceiling(path: &str) -> Ceiling {
+    match path {
+        _ if authzen::is_question(path) || path == "/v1/Authorize" => Ceiling::Check,
+        "/v1/BatchAuthorize" | "/v1/GetTokenInfo" => Ceiling::Batch,
+        _ if json::is_at(path) => Ceiling::Own,
+        _ => Ceiling::Batch,
+    }
+}
+
+/// Who is turned away hears so in the words of the interface that it asked by.
+fn refuse(turned_away: &TurnedAway) -> Response {
+    let (path, problem) = (turned_away.path(), Problem::of_shed(turned_away.why));
+    let mut problem = if authzen::is_at(path) {
+        problem.into_text()
+    } else if json::is_at(path) {
+        problem.with_code()
+    } else {
+        problem
+    };
+    problem.name_request(turned_away.request_id.as_ref().and_then(printable));
+    problem.into_response()
 }
 
 /// Refuses all other methods, naming those that there are.

@@ -2,4 +2,5 @@
 
 pub mod admission;
 pub mod caller;
+pub mod deadline;
 pub mod observed;
