@@ -19,6 +19,8 @@ mod log;
 mod measure;
 #[path = "ratios/metrics.rs"]
 mod metrics;
+#[path = "ratios/overload.rs"]
+mod overload;
 #[path = "ratios/policies.rs"]
 mod policies;
 #[path = "ratios/replay.rs"]
@@ -46,9 +48,10 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     ("sizes", decisions::sizes),
     ("wire", wire::run),
+    ("overload", overload::run),
     ("parts", decisions::parts),
     ("metrics", metrics::run),
     ("log", log::run),
@@ -69,6 +72,14 @@ fn main() -> ExitCode {
         }
         [wire::LOAD, address, method, token] => {
             wire::ask(address, method, token);
+            return ExitCode::SUCCESS;
+        }
+        [overload::SERVE, folder] => {
+            overload::serve(folder);
+            return ExitCode::SUCCESS;
+        }
+        [overload::ASK, address, items, rate, token] => {
+            overload::ask(address, items, rate, token);
             return ExitCode::SUCCESS;
         }
         _ => {}

@@ -90,7 +90,7 @@ pub struct Caller {
     pub expires_at_seconds: i64,
 }
 
-/// How long a question waits for `at_least_revision` when its caller sets no deadline.
+/// How long a question waits for `at_least_revision` at most.
 pub const REVISION_WAIT: Duration = Duration::from_secs(5);
 
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -192,7 +192,7 @@ impl App {
     pub(super) async fn snapshot(&self, state: Arc<RealmState>, wanted: Revision) -> Result<Snapshot, Error> {
         let is_reached = state.graph().revision() >= wanted || {
             let _room = state.waiting_for_revisions.try_acquire().map_err(|_| Crowded)?;
-            elsewhere(tokio::time::timeout(REVISION_WAIT, state.reached(wanted))).await?.is_ok()
+            elsewhere(tokio::time::timeout(self.revision_wait, state.reached(wanted))).await?.is_ok()
         };
         if !is_reached {
             let message = format!(

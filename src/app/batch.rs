@@ -1,4 +1,5 @@
-//! `BatchAuthorize`: many questions, each answered as if it were asked alone.
+//! `BatchAuthorize`: many questions, each answered as if it were asked alone. What was decided is kept even when nobody waits
+//! for the answers any more, and counts against the caller's rate all the same.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::{
         App,
         authorize::{Answer, AuthorizeRequest, Snapshot, Verified},
         caller::{Presented, Right},
+        counted::Unkept,
         credentials::Credentials,
         error::Error,
         explain::ExplainLevel,
@@ -27,11 +29,12 @@ pub const BATCH_ITEMS_MAX: usize = 10_000;
 pub const BATCH_EXPLAINED_MAX: usize = 100;
 
 /// A batch under way: what its items share, and the records to keep.
-struct Batch {
+struct Batch<'a> {
+    app: &'a App,
     /// One for all items: they are asked for one request of the PEP's client, with one proof.
     call: Call,
     known: Vec<(Asked, Result<Shared, Error>)>,
-    kept: Vec<Kept>,
+    kept: Vec<Kept<'a>>,
     /// Whether whole explanations may be told, by realm: asked and recorded once.
     permits: Vec<(RealmName, Result<Option<People>, Error>)>,
 }
@@ -56,10 +59,49 @@ struct Shared {
 }
 
 /// The records of one realm, and the places of their items.
-struct Kept {
+struct Kept<'a> {
     snapshot: Arc<Snapshot>,
-    records: Vec<DecisionRecord>,
+    records: Charged<'a>,
     places: Vec<usize>,
+}
+
+/// Records that count against the rate of who asked, once there are no more of them.
+struct Charged<'a> {
+    app: &'a App,
+    records: Option<Unkept>,
+}
+
+impl Charged<'_> {
+    fn push(&mut self, record: DecisionRecord) {
+        if let Some(records) = &mut self.records {
+            records.push(record);
+        }
+    }
+
+    fn settle(&mut self) -> Option<Unkept> {
+        let unkept = self.records.take()?;
+        if let Some(first) = unkept.records().first() {
+            // The first one was let through; the others count for what is asked next.
+            let others = u32::try_from(unkept.records().len() - 1).unwrap_or(u32::MAX);
+            let App { allowance, clock, .. } = self.app;
+            allowance.charge(&first.caller, &unkept.state().name, others, clock.monotonic_us());
+        }
+        Some(unkept)
+    }
+
+    async fn keep(mut self) -> Result<(), Error> {
+        match self.settle() {
+            Some(unkept) => unkept.keep().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Charged<'_> {
+    fn drop(&mut self) {
+        // What is left unkept keeps itself.
+        drop(self.settle());
+    }
 }
 
 impl Asked {
@@ -80,14 +122,18 @@ impl Asked {
     }
 }
 
-impl Batch {
+impl Batch<'_> {
     fn keep(&mut self, snapshot: Arc<Snapshot>, record: DecisionRecord, place: usize) {
         match self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.snapshot.state, &snapshot.state)) {
             Some(kept) => {
                 kept.records.push(record);
                 kept.places.push(place);
             }
-            None => self.kept.push(Kept { snapshot, records: vec![record], places: vec![place] }),
+            None => {
+                let unkept = self.app.unkept(&snapshot.state, vec![record]);
+                let records = Charged { app: self.app, records: Some(unkept) };
+                self.kept.push(Kept { snapshot, records, places: vec![place] });
+            }
         }
     }
 }
@@ -115,7 +161,8 @@ impl App {
             let message = format!("has {explained} items at the level FULL, expected at most {BATCH_EXPLAINED_MAX}");
             return Err(Error::invalid_field("items", message));
         }
-        let mut batch = Batch { call: self.proofs.call(), known: Vec::new(), kept: Vec::new(), permits: Vec::new() };
+        let call = self.proofs.call();
+        let mut batch = Batch { app: self, call, known: Vec::new(), kept: Vec::new(), permits: Vec::new() };
         let mut results = Vec::with_capacity(requests.len());
         for (index, request) in requests.iter().enumerate() {
             if index % 64 == 63 {
@@ -141,13 +188,8 @@ impl App {
                 break;
             }
         }
-        for Kept { snapshot, records, places } in batch.kept {
-            if let Some(first) = records.first() {
-                // The first one was let through; the others count for what is asked next.
-                let others = u32::try_from(records.len() - 1).unwrap_or(u32::MAX);
-                self.allowance.charge(&first.caller, &snapshot.state.name, others, self.clock.monotonic_us());
-            }
-            if let Err(error) = self.keep_all(&snapshot.state, records).await {
+        for Kept { snapshot: _, records, places } in batch.kept {
+            if let Err(error) = records.keep().await {
                 for place in places {
                     if let Some(result) = results.get_mut(place) {
                         *result = Err(error.clone());
@@ -161,7 +203,7 @@ impl App {
     /// As [`App::may_explain`], asked once for all items of a realm.
     async fn may_explain_in(
         &self,
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
         snapshot: &Snapshot,
         request: &AuthorizeRequest,
     ) -> Result<Option<People>, Error> {
@@ -178,7 +220,7 @@ impl App {
     }
 
     /// What this item shares with earlier ones, or finds out anew.
-    async fn shared(&self, batch: &mut Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
+    async fn shared(&self, batch: &mut Batch<'_>, request: &AuthorizeRequest) -> Result<Shared, Error> {
         if let Some((_, known)) = batch.known.iter().find(|(asked, _)| asked.is_of(request)) {
             return known.clone();
         }
@@ -189,7 +231,7 @@ impl App {
         shared
     }
 
-    async fn shared_anew(&self, batch: &Batch, request: &AuthorizeRequest) -> Result<Shared, Error> {
+    async fn shared_anew(&self, batch: &Batch<'_>, request: &AuthorizeRequest) -> Result<Shared, Error> {
         let (asker, state) = self.may_authorize(request, Right::BatchAuthorize).await?;
         let is_first = !batch.kept.iter().any(|kept| Arc::ptr_eq(&kept.snapshot.state, &state));
         if is_first {

@@ -48,6 +48,7 @@ pub mod verification;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -92,6 +93,8 @@ pub struct App {
     readiness: Readiness,
     pub(super) allowance: Allowance,
     pub(crate) batch_items_max: usize,
+    /// How long a question waits for relationships that are fresh enough.
+    revision_wait: Duration,
     pub(crate) meter: Arc<dyn Meter>,
     realms: BTreeMap<RealmName, Arc<RealmState>>,
 }
@@ -127,6 +130,7 @@ impl App {
             readiness: Readiness::default(),
             allowance: Allowance::default(),
             batch_items_max: batch::BATCH_ITEMS_MAX,
+            revision_wait: authorize::REVISION_WAIT,
             meter: Arc::new(Uncounted),
             realms,
         };
@@ -179,6 +183,14 @@ impl App {
     #[must_use]
     pub fn with_batch_items_max(self, items_max: usize) -> Self {
         Self { batch_items_max: items_max.min(batch::BATCH_ITEMS_MAX), ..self }
+    }
+
+    /// The same, where a decision may take so long: a question waits a little less for relationships that are fresh enough, so
+    /// that its caller hears why there is no answer. Never longer than [`authorize::REVISION_WAIT`].
+    #[must_use]
+    pub fn with_check_max(self, check_max: Duration) -> Self {
+        let revision_wait = (check_max.saturating_sub(check_max / 5)).min(authorize::REVISION_WAIT);
+        Self { revision_wait, ..self }
     }
 
     /// The same, with somebody who counts. Without, nobody does.

@@ -389,9 +389,7 @@ impl Search {
                 piece
             });
             let Piece { work, found, records, is_last } = piece.await??;
-            if !records.is_empty() {
-                work.app.keep_all(&work.snapshot.state, records).await?;
-            }
+            records.keep().await?;
             self.rest = Some(if is_last {
                 let (next, is_complete) = work.end();
                 Rest::End { next, is_complete }

@@ -70,9 +70,7 @@ impl App {
             }
             page.next = Some(snapshot.cursor(judged));
         }
-        if !records.is_empty() {
-            self.keep_all(&snapshot.state, records).await?;
-        }
+        self.unkept(&snapshot.state, records).keep().await?;
         Ok(page)
     }
 }

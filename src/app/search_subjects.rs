@@ -115,15 +115,12 @@ impl App {
         loop {
             work.check_current()?;
             let piece = self.in_turn(move || {
-                let records = work.piece();
+                let records = work.piece().map(|records| work.app.unkept(&work.snapshot.state, records));
                 (work, records)
             });
-            let (done, records) = piece.await?;
-            let records = records?;
+            let (done, unkept) = piece.await?;
             work = done;
-            if !records.is_empty() {
-                work.app.keep_all(&work.snapshot.state, records).await?;
-            }
+            unkept?.keep().await?;
             if work.is_page_over() {
                 return Ok(work.end(is_first));
             }

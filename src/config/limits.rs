@@ -26,6 +26,12 @@ pub struct Limits {
     pub requests_max: usize,
     /// How long a request may wait for a place.
     pub wait_max: Duration,
+    /// The most bytes of messages that came and are not answered yet, of all listeners together.
+    pub gathered_bytes_max: usize,
+    /// How long one decision may take.
+    pub check_max: Duration,
+    /// How long many decisions of one call may take.
+    pub batch_max: Duration,
     /// How many questions each caller may ask in a second; 0 for any number.
     pub requests_per_second: u32,
     /// How long a connection may live.
@@ -38,7 +44,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let admission::Limits { requests_max, wait_max, message_within: _ } = admission::Limits::default();
+        let admission::Limits {
+            requests_max,
+            wait_max,
+            message_within: _,
+            gathered_bytes_max,
+            check_within: check_max,
+            batch_within: batch_max,
+        } = admission::Limits::default();
         Self {
             body_bytes_max: 1024 * 1024,
             batch_items_max: BATCH_ITEMS_MAX,
@@ -47,6 +60,9 @@ impl Default for Limits {
             header_bytes_max: 16 * 1024,
             requests_max,
             wait_max,
+            gathered_bytes_max,
+            check_max,
+            batch_max,
             requests_per_second: 0,
             connection_max: Duration::from_secs(1_800),
             idle_max: Duration::from_secs(300),
@@ -58,8 +74,10 @@ impl Default for Limits {
 impl Limits {
     /// Those of who is let in to be worked on.
     pub fn admission(&self) -> admission::Limits {
-        let Self { requests_max, wait_max, .. } = *self;
-        admission::Limits { requests_max, wait_max, ..admission::Limits::default() }
+        let Self { requests_max, wait_max, gathered_bytes_max, check_max, batch_max, .. } = *self;
+        let (check_within, batch_within) = (check_max, batch_max);
+        let kept = admission::Limits::default();
+        admission::Limits { requests_max, wait_max, gathered_bytes_max, check_within, batch_within, ..kept }
     }
 }
 
@@ -120,6 +138,15 @@ pub struct LimitFlags {
     /// How long a request may wait for its turn [default: 20]
     #[arg(long, value_name = "MS")]
     pub limits_wait_ms_max: Option<String>,
+    /// The most bytes of messages that came and are not answered yet [default: 268435456]
+    #[arg(long, value_name = "BYTES")]
+    pub limits_gathered_bytes_max: Option<String>,
+    /// How long one decision may take [default: 1000]
+    #[arg(long, value_name = "MS")]
+    pub limits_check_ms_max: Option<String>,
+    /// How long many decisions of one call may take [default: 10000]
+    #[arg(long, value_name = "MS")]
+    pub limits_batch_ms_max: Option<String>,
     /// How many questions each caller may ask in a second; 0 for any number [default: 0]
     #[arg(long, value_name = "COUNT")]
     pub limits_requests_per_second: Option<String>,
@@ -147,6 +174,9 @@ impl LimitFlags {
             "limits.header_bytes_max" => &self.limits_header_bytes_max,
             "limits.requests_max" => &self.limits_requests_max,
             "limits.wait_ms_max" => &self.limits_wait_ms_max,
+            "limits.gathered_bytes_max" => &self.limits_gathered_bytes_max,
+            "limits.check_ms_max" => &self.limits_check_ms_max,
+            "limits.batch_ms_max" => &self.limits_batch_ms_max,
             "limits.requests_per_second" => &self.limits_requests_per_second,
             "limits.connection_seconds_max" => &self.limits_connection_seconds_max,
             "limits.idle_seconds_max" => &self.limits_idle_seconds_max,
@@ -173,6 +203,7 @@ impl Layers<'_> {
         let small =
             |key: &str, range, default| number(key, range).map_or(default, |n| u32::try_from(n).unwrap_or(default));
         let seconds = |key: &str, range, default| number(key, range).map_or(default, Duration::from_secs);
+        let millis = |key: &str, range, default| number(key, range).map_or(default, Duration::from_millis);
         Limits {
             body_bytes_max: count("body_bytes_max", 64 * KIBIBYTE..=16 * MEBIBYTE, kept.body_bytes_max),
             batch_items_max: count("batch_items_max", 1..=10_000, kept.batch_items_max),
@@ -180,7 +211,10 @@ impl Layers<'_> {
             streams_max: small("streams_max", 1..=1_000_000, kept.streams_max),
             header_bytes_max: small("header_bytes_max", 4 * KIBIBYTE..=MEBIBYTE, kept.header_bytes_max),
             requests_max: count("requests_max", 1..=1_000_000, kept.requests_max),
-            wait_max: number("wait_ms_max", 0..=10_000).map_or(kept.wait_max, Duration::from_millis),
+            wait_max: millis("wait_ms_max", 0..=10_000, kept.wait_max),
+            gathered_bytes_max: count("gathered_bytes_max", MEBIBYTE..=1024 * 1024 * MEBIBYTE, kept.gathered_bytes_max),
+            check_max: millis("check_ms_max", 1..=600_000, kept.check_max),
+            batch_max: millis("batch_ms_max", 1..=600_000, kept.batch_max),
             requests_per_second: small("requests_per_second", rates(), kept.requests_per_second),
             connection_max: seconds("connection_seconds_max", 10..=86_400, kept.connection_max),
             idle_max: seconds("idle_seconds_max", 1..=86_400, kept.idle_max),
@@ -237,7 +271,8 @@ mod tests {
     #[test]
     fn every_limit_is_set_by_its_name() {
         let content = "[limits]\nbody_bytes_max = 65536\nbatch_items_max = 1\nconnections_max = 2\nstreams_max = 3\n\
-                       header_bytes_max = 4096\nrequests_max = 4\nwait_ms_max = 5\nrequests_per_second = 6\n\
+                       header_bytes_max = 4096\nrequests_max = 4\nwait_ms_max = 5\ngathered_bytes_max = 1048576\n\
+                       check_ms_max = 11\nbatch_ms_max = 12\nrequests_per_second = 6\n\
                        connection_seconds_max = 10\nidle_seconds_max = 7\ndrain_seconds_max = 8\n";
         let limits = read(content, &[]).unwrap().limits;
         let expected = Limits {
@@ -248,6 +283,9 @@ mod tests {
             header_bytes_max: 4_096,
             requests_max: 4,
             wait_max: Duration::from_millis(5),
+            gathered_bytes_max: 1_048_576,
+            check_max: Duration::from_millis(11),
+            batch_max: Duration::from_millis(12),
             requests_per_second: 6,
             connection_max: Duration::from_secs(10),
             idle_max: Duration::from_secs(7),
@@ -271,6 +309,9 @@ mod tests {
             ("header_bytes_max = 1", "4096 to 1048576"),
             ("requests_max = 0", "1 to 1000000"),
             ("wait_ms_max = -1", "0 to 10000"),
+            ("gathered_bytes_max = 1048575", "1048576 to 1099511627776"),
+            ("check_ms_max = 0", "1 to 600000"),
+            ("batch_ms_max = 600001", "1 to 600000"),
             ("requests_per_second = 1000001", "0 to 1000000"),
             ("connection_seconds_max = 9", "10 to 86400"),
             ("idle_seconds_max = 0", "1 to 86400"),

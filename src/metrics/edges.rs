@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::{cells::float, one};
 use crate::{
     app::ports::meter::{Family, FamilyKind, Sample},
-    transport::listener::{Certificates, Open},
+    transport::{
+        layer::admission::Places,
+        listener::{Certificates, Open},
+    },
 };
 
 /// The connections of listeners, each by its word.
@@ -14,6 +17,13 @@ pub fn connections(listeners: &[(&'static str, Open)]) -> Vec<Family> {
     let samples = listeners.iter().map(|(name, open)| (vec![Arc::from(*name)], count(open))).collect();
     let (name, help) = ("authz_connections", "Connections that are open");
     vec![Family { name, help, kind: FamilyKind::Gauge, labels: &["listener"], samples }]
+}
+
+/// What is held of messages.
+pub fn gathered(places: &Places) -> Vec<Family> {
+    let bytes = Sample::Level(float(u64::try_from(places.gathered_bytes()).unwrap_or(u64::MAX)));
+    let help = "Bytes of messages that came and are not answered yet";
+    vec![one("authz_gathered_bytes", help, FamilyKind::Gauge, bytes)]
 }
 
 /// What came of handshakes and of new files of certificates.

@@ -123,7 +123,7 @@ impl Service {
         let app = App::new(clock, keys, stores, source, tokens, states);
         let app = app.with_introspector(Arc::new(introspector)).with_callers(callers).with_retention(retention);
         let app = app.with_step_back(step_back).with_meter(meter).with_allowance(allowance);
-        let app = app.with_batch_items_max(config.limits.batch_items_max);
+        let app = app.with_batch_items_max(config.limits.batch_items_max).with_check_max(config.limits.check_max);
         let app = Arc::new(app);
         // What cannot be finished yet is tried again while the service runs.
         app.finish_erasures().await;

@@ -18,6 +18,9 @@ use tonic::{Code, Status};
 use crate::issuer_server::{IssuerServer, Reply, Request};
 use crate::support::{Home, REALM, Service, reading_student};
 
+/// What the issuer never says anything about.
+pub(crate) const SILENT: &str = "opaque-canary-silent";
+
 /// What must not be found in any log.
 const SECRET: &str = "s3cret-canary with + and %";
 const CANARY: &str = "opaque-canary";
@@ -76,7 +79,16 @@ async fn world(proof: &str) -> (Home, Service, IssuerServer, Arc<Mutex<Vec<Reque
     world_in(Home::new(), proof).await
 }
 
+/// The same, with time for an issuer that says nothing.
 async fn world_in(mut home: Home, proof: &str) -> (Home, Service, IssuerServer, Arc<Mutex<Vec<Request>>>) {
+    home.tables.push_str("[limits]\ncheck_ms_max = 60000\n[log]\nlevel = \"trace\"\n");
+    let (server, seen) = trust(&mut home, proof).await;
+    let service = home.start().await;
+    (home, service, server, seen)
+}
+
+/// Has the realm trust an issuer of opaque tokens, too, and gives the requests that it gets.
+pub(crate) async fn trust(home: &mut Home, proof: &str) -> (IssuerServer, Arc<Mutex<Vec<Request>>>) {
     let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
     let server = IssuerServer::start(|_| Reply::Silence).await;
     let (issuer, heard) = (server.url.clone(), Arc::clone(&seen));
@@ -92,9 +104,7 @@ async fn world_in(mut home: Home, proof: &str) -> (Home, Service, IssuerServer, 
         "keys = {{ file = \"issuer.jwks.json\" }}\n[[realms.edfi.issuers]]\nissuer = \"{url}\"\naudiences = [\"hallpass\"]\n\
          ca_file = \"ca.pem\"\nintrospection = {{ url = \"{url}/introspect\", client_id = \"pdp\", {proof} }}\n"
     );
-    home.tables.push_str("[log]\nlevel = \"trace\"\n");
-    let service = home.start().await;
-    (home, service, server, seen)
+    (server, seen)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

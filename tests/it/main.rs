@@ -15,6 +15,7 @@ mod audit_page;
 mod authzen;
 mod bad_input;
 mod callers;
+mod deadlines;
 mod decide;
 mod docs;
 mod edge_canaries;

@@ -35,6 +35,7 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("authz_audit_unsigned_entries", "gauge", &["realm"]),
     ("authz_audit_writable", "gauge", &["realm"]),
     ("authz_connections", "gauge", &["listener"]),
+    ("authz_gathered_bytes", "gauge", &[]),
     ("authz_requests_in_work", "gauge", &[]),
     ("authz_requests_limited_total", "counter", &["caller"]),
     ("process_cpu_seconds_total", "counter", &[]),

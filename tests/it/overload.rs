@@ -14,7 +14,7 @@ use hallpass::{
     },
     server,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{io::AsyncWriteExt as _, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
@@ -29,10 +29,14 @@ fn home(limits: &str) -> Home {
     home
 }
 
-/// A question that is answered when relationships are as fresh as they never get, or after five seconds.
+/// A question that is answered when relationships are as fresh as they never get, or after five seconds where a decision may
+/// take so long.
 fn waiting_question(token: &str) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest { at_least_revision: u64::MAX >> 1, ..reading_student(token, "1") }
 }
+
+/// Time for the questions that wait.
+const LONG_CHECKS: &str = "check_ms_max = 60000";
 
 async fn channel(address: &str) -> Channel {
     Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
@@ -64,7 +68,7 @@ async fn busy(service: &Service, token: &str, places: usize) -> JoinSet<Result<(
 
 #[tokio::test]
 async fn who_finds_no_place_gets_no_answer_by_any_way_and_monitors_do() {
-    let home = home("requests_max = 2\nwait_ms_max = 1");
+    let home = home(&format!("requests_max = 2\nwait_ms_max = 1\n{LONG_CHECKS}"));
     let service = home.start().await;
     let token = home.token("SISVendor", &[255_901]);
     let mut under_way = busy(&service, &token, 2).await;
@@ -82,15 +86,26 @@ async fn who_finds_no_place_gets_no_answer_by_any_way_and_monitors_do() {
     let client = reqwest::Client::new();
     for path in ["/v1/Authorize", "/edfi/access/v1/evaluation", "/edfi/access/v1/evaluations", "/edfi/oauth/token_info"]
     {
-        let request = client.post(format!("{http}{path}")).header("content-type", "application/json").body("{}");
-        let answer = request.send().await.unwrap();
+        let request = client.post(format!("{http}{path}")).header("content-type", "application/json");
+        let answer = request.header("x-request-id", "try 7").body("{}").send().await.unwrap();
         assert_eq!(
             (answer.status().as_u16(), &answer.headers()["retry-after"]),
             (503, &"1".parse().unwrap()),
             "{path}"
         );
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
         let body = answer.text().await.unwrap();
         assert!(!body.contains("decision") && !body.contains("ALLOWED"), "{path}: {body}");
+        // Each in the words of its interface.
+        if path.contains("/access/v1/") {
+            let sentence = "there are too many requests, try again later";
+            assert_eq!((&*kind, &*body), ("text/plain; charset=utf-8", sentence), "{path}");
+        } else {
+            let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!((&*kind, &problem["correlationId"]), ("application/problem+json", &"try 7".into()), "{path}");
+            let code = if path.starts_with("/v1/") { "OVERLOADED".into() } else { serde_json::Value::Null };
+            assert_eq!(problem["code"], code, "{path}");
+        }
     }
 
     assert_eq!(service.health().await.as_str_name(), "SERVING", "an answer, and no place");
@@ -153,6 +168,80 @@ async fn more_connections_than_the_limit_wait_and_those_that_there_are_go_on() {
     drop(idle);
     let mut anew = AuthorizationServiceClient::new(channel(&service.address).await);
     anew.authorize(reading_student(&token, "1")).await.unwrap();
+}
+
+/// The soft limit of open files of this process, as Linux tells it.
+fn files_max() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn ten_thousand_connections_without_a_word_leave_a_service_that_answers() {
+    const IDLE: usize = 10_000;
+    // Some for the test itself and others beside it; the service has the same limit in a process of its own.
+    let needed = IDLE + 2_000;
+    if files_max() < needed {
+        eprintln!("SKIPPED: {needed} open files are needed, the limit is {} (ulimit -n)", files_max());
+        return;
+    }
+    let home = home("connections_max = 11000");
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[255_901]);
+    let connect = async || {
+        let mut stream = tokio::net::TcpStream::connect(&service.address).await.unwrap();
+        // What every client of HTTP/2 begins with, and no settings.
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        stream
+    };
+    let mut idle = Vec::with_capacity(IDLE);
+    while idle.len() < IDLE {
+        idle.push(connect().await);
+        if idle.len() % 1_000 == 0 {
+            service.authorization().authorize(reading_student(&token, "1")).await.unwrap();
+        }
+    }
+    let metrics = format!("{}/metrics", service.monitored.clone().unwrap());
+    eventually("all are counted", || async {
+        let text = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
+        let open = text.lines().find_map(|line| line.strip_prefix("authz_connections{listener=\"grpc\"} "));
+        open.is_some_and(|open| open.parse::<f64>().unwrap() > IDLE as f64)
+    })
+    .await;
+    let mut anew = AuthorizationServiceClient::new(channel(&service.address).await);
+    anew.authorize(reading_student(&token, "1")).await.unwrap();
+    service.authorization().authorize(reading_student(&token, "1")).await.unwrap();
+    assert_eq!(service.health().await.as_str_name(), "SERVING");
+    drop(idle);
+}
+
+#[tokio::test]
+async fn messages_that_fill_all_room_turn_others_away_and_leave_it_again() {
+    let home = home("gathered_bytes_max = 1048576\nconnections_max = 64");
+    let service = home.start().await;
+    let address = service.http.clone().unwrap().trim_start_matches("http://").to_owned();
+    // Each sends most of a message, and leaves the rest.
+    let held: Vec<_> = (0..3)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            let head = "POST /v1/Authorize HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            // The one that finds no more room may be answered before all of it was sent.
+            stream.write_all(&vec![b' '; 900_000]).ok();
+            stream
+        })
+        .collect();
+    let token = home.token("SISVendor", &[255_901]);
+    let shed = async || service.authorization().authorize(reading_student(&token, "1")).await.err();
+    let metrics = format!("{}/metrics", service.monitored.clone().unwrap());
+    eventually("those that find no room are turned away", || async {
+        let text = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
+        text.lines().any(|line| line.starts_with("authz_requests_shed_total{listener=\"http\",why=\"bytes_full\"} "))
+    })
+    .await;
+    drop(held);
+    eventually("there is room again", || async { shed().await.is_none() }).await;
 }
 
 #[tokio::test]
@@ -231,7 +320,7 @@ async fn an_announced_end_lets_everything_finish_that_was_begun() {
 
 #[tokio::test]
 async fn what_is_under_way_longer_than_the_limit_is_cut_off() {
-    let home = home("drain_seconds_max = 0");
+    let home = home(&format!("drain_seconds_max = 0\n{LONG_CHECKS}"));
     let running = server::start(home.config()).await.unwrap();
     let address = running.grpc_address().to_string();
     let token = home.token("SISVendor", &[255_901]);

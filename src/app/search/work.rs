@@ -7,6 +7,7 @@ use crate::{
     app::{
         App,
         authorize::{Remarks, Snapshot, Verified},
+        counted::Unkept,
         error::Error,
         recent::ItemsKey,
     },
@@ -67,7 +68,7 @@ pub(super) struct Piece {
     pub(super) work: Box<Work>,
     pub(super) found: Vec<Found>,
     /// To be kept before anything is shown.
-    pub(super) records: Vec<DecisionRecord>,
+    pub(super) records: Unkept,
     /// The page ends here.
     pub(super) is_last: bool,
 }
@@ -80,7 +81,8 @@ impl Work {
     pub(super) fn piece(mut work: Box<Self>) -> Result<Piece, Error> {
         if work.seek() {
             // That may have taken long.
-            return Ok(Piece { work, found: Vec::new(), records: Vec::new(), is_last: false });
+            let records = work.unkept(Vec::new());
+            return Ok(Piece { work, found: Vec::new(), records, is_last: false });
         }
         let (mut found, mut records) = (Vec::new(), Vec::new());
         let mut judged = 0;
@@ -88,8 +90,12 @@ impl Work {
             work.judge_next(&mut found, &mut records)?;
             judged += 1;
         }
-        let is_last = work.is_page_over();
+        let (is_last, records) = (work.is_page_over(), work.unkept(records));
         Ok(Piece { work, found, records, is_last })
+    }
+
+    fn unkept(&self, records: Vec<DecisionRecord>) -> Unkept {
+        self.app.unkept(&self.snapshot.state, records)
     }
 
     /// Where the next page starts, and whether nothing was left out so far. Keeps what the next page needs.

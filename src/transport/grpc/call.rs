@@ -1,7 +1,6 @@
 //! What comes with every call beside its message: the request id and the deadline.
 
-use std::time::Duration;
-
+use tokio::time::Instant;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataMap, MetadataValue},
@@ -14,19 +13,17 @@ use crate::{
         caller::{Presented, Right},
     },
     domain::adapter::Adapter,
-    transport::layer::{admission::Arrived, caller},
+    transport::layer::{caller, deadline::Until},
 };
 
 /// The metadata that carries the caller's own id of a request, there and back.
 const REQUEST_ID: &str = "x-request-id";
 const REQUEST_ID_BYTES_MAX: usize = 128;
-/// How long the caller waits (gRPC over HTTP/2, "Timeout").
-pub(super) const TIMEOUT: &str = "grpc-timeout";
 
 /// A call under way.
 pub(super) struct Call {
     request_id: Option<MetadataValue<Ascii>>,
-    timeout: Option<Duration>,
+    until: Option<Instant>,
 }
 
 impl Call {
@@ -37,13 +34,8 @@ impl Call {
             (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
                 && id.as_bytes().iter().all(|byte| (0x20..0x7f).contains(byte))
         };
-        let given = metadata.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?));
-        // The time runs since the call came, not since it has a place.
-        let gone = request.extensions().get::<Arrived>().map(|arrived| arrived.0.elapsed()).unwrap_or_default();
-        Self {
-            request_id: metadata.get(REQUEST_ID).filter(is_printable).cloned(),
-            timeout: given.map(|given| given.saturating_sub(gone)),
-        }
+        let Until(until) = request.extensions().get().copied().unwrap_or_default();
+        Self { request_id: metadata.get(REQUEST_ID).filter(is_printable).cloned(), until }
     }
 
     /// The caller's id of this request; empty if none was sent.
@@ -51,9 +43,10 @@ impl Call {
         self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default()
     }
 
-    /// How long the caller waits for all of the answer, if it says so.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    /// When all of the answer must be there, if the caller or the service says so. Whoever answers with one message need not
+    /// look: it is given up from outside.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
     }
 
     /// Lets the call through when its caller may make it in the realm of this name.
@@ -62,15 +55,9 @@ impl Call {
         asked.and_then(|caller| app.allow_rate(&caller, realm)).map_err(|error| status::of(&error, realm))
     }
 
-    /// Does the work in the time there is, and sends the request id back with the answer.
+    /// Does the work, and sends the request id back with the answer.
     pub(super) async fn answer<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<Response<T>, Status> {
-        let done = match self.timeout {
-            None => work.await,
-            Some(timeout) => {
-                tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))
-            }
-        };
-        match done {
+        match work.await {
             Ok(message) => {
                 let mut response = Response::new(message);
                 self.echo(response.metadata_mut());
@@ -100,51 +87,9 @@ pub(super) fn adapter<T>(request: &Request<T>) -> Adapter {
     request.extensions().get().copied().unwrap_or_default()
 }
 
-/// The time for the work: a little less than the caller waits, so that the answer still arrives. At most eight digits
-/// and a unit.
-pub(super) fn timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let count: u64 = digits.parse().ok()?;
-    let given = match unit {
-        "H" => Duration::from_secs(count * 3600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    };
-    Some(given.saturating_sub((given / 10).min(Duration::from_millis(20))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_timeout_leaves_time_for_the_answer() {
-        let millis = Duration::from_millis;
-        for (text, expected) in [
-            ("100m", Some(millis(90))),
-            ("5S", Some(millis(4980))),
-            ("1M", Some(millis(59_980))),
-            ("99999999H", Some(Duration::new(99_999_999 * 3600 - 1, 980_000_000))),
-            ("1000u", Some(Duration::from_micros(900))),
-            ("0n", Some(Duration::ZERO)),
-            ("", None),
-            ("S", None),
-            ("5", None),
-            ("123456789S", None),
-            ("-1S", None),
-            ("1s", None),
-            ("1é", None),
-        ] {
-            assert_eq!(timeout(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_key_comes_once_with_the_word_bearer() {

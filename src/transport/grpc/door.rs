@@ -1,14 +1,15 @@
 //! How gRPC requests are let in, and what those hear that are not.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
-use http::{HeaderMap, Response};
+use http::Response;
 use http_body_util::Full;
 use tonic::body::Body;
 
-use super::{call, status};
-use crate::transport::layer::admission::{Door, Entry, Shed};
+use super::status;
+use crate::transport::layer::{
+    admission::{Door, Entry, TurnedAway},
+    deadline::{self, Ceiling},
+};
 
 /// The methods whose messages come one after the other.
 const STREAMED: [&str; 1] = ["/hallpass.v1.RelationshipService/ImportRecords"];
@@ -24,7 +25,8 @@ pub fn door(message_bytes_max: usize) -> Door<Body, Body> {
     Door {
         listener: "grpc",
         entry,
-        deadline_in,
+        ceiling,
+        deadline_in: |request| deadline::given(request.headers()),
         message_bytes_max: message_bytes_max.saturating_add(PREFIX_BYTES),
         body,
         refuse,
@@ -39,16 +41,22 @@ fn entry(path: &str) -> Entry {
     if is_gathered { Entry::Whole } else { Entry::Stream }
 }
 
-fn deadline_in(headers: &HeaderMap) -> Option<Duration> {
-    call::timeout(headers.get(call::TIMEOUT)?.to_str().ok()?)
+fn ceiling(path: &str) -> Ceiling {
+    match path {
+        "/hallpass.v1.AuthorizationService/Authorize" | "/envoy.service.auth.v3.Authorization/Check" => Ceiling::Check,
+        "/hallpass.v1.AuthorizationService/BatchAuthorize" | "/hallpass.v1.AuthorizationService/GetTokenInfo" => {
+            Ceiling::Batch
+        }
+        _ => Ceiling::Own,
+    }
 }
 
 fn body(bytes: Bytes) -> Body {
     Body::new(Full::new(bytes))
 }
 
-fn refuse(shed: Shed) -> Response<Body> {
-    status::shed(shed).into_http()
+fn refuse(turned_away: &TurnedAway) -> Response<Body> {
+    status::shed(turned_away.why).into_http()
 }
 
 #[cfg(test)]
@@ -74,6 +82,22 @@ mod tests {
             }
         }
         assert_eq!(streamed, STREAMED);
+    }
+
+    #[test]
+    fn what_decides_has_a_ceiling_and_what_runs_long_has_rules_of_its_own() {
+        for (path, expected) in [
+            ("/hallpass.v1.AuthorizationService/Authorize", Ceiling::Check),
+            ("/envoy.service.auth.v3.Authorization/Check", Ceiling::Check),
+            ("/hallpass.v1.AuthorizationService/BatchAuthorize", Ceiling::Batch),
+            ("/hallpass.v1.AuthorizationService/GetTokenInfo", Ceiling::Batch),
+            ("/hallpass.v1.AuthorizationService/SearchResources", Ceiling::Own),
+            ("/hallpass.v1.RelationshipService/ImportRecords", Ceiling::Own),
+            ("/hallpass.v1.DecisionLogService/TailDecisions", Ceiling::Own),
+            ("/nothing", Ceiling::Own),
+        ] {
+            assert_eq!(ceiling(path), expected, "{path}");
+        }
     }
 
     #[test]

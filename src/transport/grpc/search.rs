@@ -43,7 +43,7 @@ pub(super) async fn answer(
     presented: Presented,
     adapter: Adapter,
 ) -> Result<Parts, Status> {
-    let until = call.timeout().map(|timeout| Instant::now() + timeout);
+    let until = call.until();
     let (mut request, binding) =
         convert::search(request, call.request_id()).map_err(|error| status::of(&error, ""))?.into_parts();
     (request.presented, request.adapter) = (presented, adapter);

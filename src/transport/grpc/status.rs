@@ -60,10 +60,10 @@ pub(super) fn of(error: &Error, realm: &str) -> Status {
     build(code(*kind), reason, message, violations, realm, retry_after.unwrap_or(RETRY_DELAY))
 }
 
-/// A request that was turned away before any work was done.
+/// A request that gets no answer: turned away before any work was done, or given up when its time was over.
 pub(super) fn shed(shed: Shed) -> Status {
     match shed {
-        Shed::QueueFull | Shed::Waited | Shed::Late => {
+        Shed::QueueFull | Shed::Waited | Shed::Late | Shed::BytesFull => {
             let message = "there are too many requests, try again later";
             build(Code::Unavailable, "OVERLOADED", message, &[], "", RETRY_DELAY)
         }
@@ -71,6 +71,7 @@ pub(super) fn shed(shed: Shed) -> Status {
             let message = "the message did not come in time, nothing was answered";
             build(Code::DeadlineExceeded, "MESSAGE_TOO_SLOW", message, &[], "", RETRY_DELAY)
         }
+        Shed::Overdue => deadline_exceeded(),
         Shed::Broken => build(Code::Cancelled, "CANCELLED", "the message broke off", &[], "", RETRY_DELAY),
     }
 }

@@ -33,7 +33,10 @@ use self::problem::Problem;
 pub use self::{listener::serve, ops::ops_routes};
 use crate::{
     app::App,
-    transport::layer::admission::{Door, Entry},
+    transport::layer::{
+        admission::{Door, Entry, TurnedAway},
+        deadline::{self, Ceiling},
+    },
 };
 
 /// The limits of the listener. Nothing here is for a deployment to set.
@@ -104,7 +107,7 @@ pub fn routes(app: Arc<App>, limits: Limits, public_url: &str) -> Result<Router,
         .route("/oauth/token_info", only(post(token_info::nameless), "POST"))
         .route("/{realm}/oauth/token_info", only(post(token_info::named), "POST"))
         .merge(authzen::routes(public_url))
-        .fallback(async || Problem::no_such_path())
+        .fallback(nothing_there)
         .layer(middleware::from_fn(with_request_id))
         .with_state(shared)
         .merge(ops::probes(app));
@@ -116,11 +119,45 @@ pub fn door(body_bytes_max: usize) -> Door<Body, Body> {
     Door {
         listener: "http",
         entry: |path| if ops::PATHS.contains(&path) { Entry::Free } else { Entry::Whole },
-        deadline_in: |_| None,
+        ceiling,
+        // Only the API as JSON lets its callers say so.
+        deadline_in: |request| {
+            let is_json = json::is_at(request.uri().path());
+            is_json.then(|| deadline::given(request.headers())).flatten()
+        },
         message_bytes_max: body_bytes_max,
         body: Body::from,
-        refuse: |shed| Problem::of_shed(shed).into_response(),
+        refuse,
     }
+}
+
+fn ceiling(path: &str) -> Ceiling {
+    match path {
+        _ if authzen::is_question(path) || path == "/v1/Authorize" => Ceiling::Check,
+        "/v1/BatchAuthorize" | "/v1/GetTokenInfo" => Ceiling::Batch,
+        _ if json::is_at(path) => Ceiling::Own,
+        _ => Ceiling::Batch,
+    }
+}
+
+/// Who is turned away hears so in the words of the interface that it asked by.
+fn refuse(turned_away: &TurnedAway) -> Response {
+    let (path, problem) = (turned_away.path(), Problem::of_shed(turned_away.why));
+    let mut problem = if authzen::is_at(path) {
+        problem.into_text()
+    } else if json::is_at(path) {
+        problem.with_code()
+    } else {
+        problem
+    };
+    problem.name_request(turned_away.request_id.as_ref().and_then(printable));
+    problem.into_response()
+}
+
+/// There is nothing at this path; in the words of the interface that has it.
+async fn nothing_there(request: Request) -> Problem {
+    let problem = Problem::no_such_path();
+    if authzen::is_at(request.uri().path()) { problem.into_text() } else { problem }
 }
 
 /// Refuses all other methods, naming those that there are.

@@ -184,16 +184,23 @@ impl Problem {
         &self.0.denial.detail
     }
 
-    /// The request was turned away before any work was done.
+    /// The answer was not there in time.
+    pub(super) fn overdue() -> Self {
+        let status = StatusCode::GATEWAY_TIMEOUT;
+        Self::new(status, DEADLINE_EXCEEDED, plain(status, "the deadline has passed, nothing was answered"))
+    }
+
+    /// The request was turned away before any work was done, or given up when its time was over.
     pub(super) fn of_shed(shed: Shed) -> Self {
         match shed {
-            Shed::QueueFull | Shed::Waited | Shed::Late => {
+            Shed::QueueFull | Shed::Waited | Shed::Late | Shed::BytesFull => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let denial = plain(status, "there are too many requests, try again later");
                 Self::new(status, OVERLOADED, denial).with(RETRY_AFTER, "1")
             }
             Shed::TooSlow => Self::of_body(BodyFault::TooSlow),
             Shed::Broken => Self::of_body(BodyFault::Broken),
+            Shed::Overdue => Self::overdue(),
         }
     }
 
@@ -379,6 +386,8 @@ impl IntoResponse for OauthRefusal {
     }
 }
 
+/// There was no time left.
+pub(super) const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 /// Too many requests are under way.
 pub(super) const OVERLOADED: &str = "OVERLOADED";
 /// No `Authorization` header.

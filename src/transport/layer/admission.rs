@@ -5,8 +5,13 @@
 //! under more load than can be served, answers then stay as fast as they are, instead of all being late. A request that is
 //! turned away was not answered: nothing that comes of it is an allow.
 //!
+//! What has come of messages is held until then, so there is [room](budget) for so many bytes of all of them together. And
+//! no answer may take longer than its caller waits, or than answers of its kind may take: what is not there then is given up.
+//!
 //! Requests also wait before they get here, in the queue of the runtime. That wait counts as well, once it has not gone away
 //! for a while: a burst, or a moment in which the machine did something else, turns nobody away.
+
+mod budget;
 
 use std::{
     future::Future,
@@ -20,7 +25,7 @@ use std::{
 };
 
 use axum::body::{Bytes, HttpBody};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, uri::PathAndQuery};
 use http_body_util::BodyExt as _;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -28,6 +33,8 @@ use tokio::{
 };
 use tower::{Layer, Service};
 
+use self::budget::{Budget, Charge};
+use super::deadline::{Ceiling, Until};
 use crate::app::ports::meter::Meter;
 
 /// Requests that wait in the runtime's queue are turned away only when none came through quickly for this long.
@@ -35,6 +42,9 @@ const OVERLOADED_AFTER: Duration = Duration::from_millis(100);
 
 /// How long a message may take to come, all of it.
 pub const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The header with the caller's own id of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The limits of all listeners together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +55,24 @@ pub struct Limits {
     pub wait_max: Duration,
     /// How long a message may take to come, all of it.
     pub message_within: Duration,
+    /// How many bytes of messages may be held that came and are not answered yet.
+    pub gathered_bytes_max: usize,
+    /// How long one decision may take, from when its request is let in.
+    pub check_within: Duration,
+    /// The same for many decisions.
+    pub batch_within: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { requests_max: 256, wait_max: Duration::from_millis(20), message_within: MESSAGE_WITHIN }
+        Self {
+            requests_max: 256,
+            wait_max: Duration::from_millis(20),
+            message_within: MESSAGE_WITHIN,
+            gathered_bytes_max: 256 * 1024 * 1024,
+            check_within: Duration::from_secs(1),
+            batch_within: Duration::from_secs(10),
+        }
     }
 }
 
@@ -64,7 +87,7 @@ pub enum Entry {
     Stream,
 }
 
-/// Why a request is turned away.
+/// Why a request gets no answer of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
     /// As many as may wait do so already.
@@ -77,6 +100,10 @@ pub enum Shed {
     TooSlow,
     /// Its message broke off.
     Broken,
+    /// There is no room for its message.
+    BytesFull,
+    /// Its answer was not there in time.
+    Overdue,
 }
 
 impl Shed {
@@ -88,6 +115,8 @@ impl Shed {
             Self::Late => "late",
             Self::TooSlow => "too_slow",
             Self::Broken => "broken",
+            Self::BytesFull => "bytes_full",
+            Self::Overdue => "overdue",
         }
     }
 }
@@ -98,6 +127,7 @@ pub struct Places {
     limits: Limits,
     free: Semaphore,
     waiting: AtomicUsize,
+    budget: Budget,
     meter: Arc<dyn Meter>,
 }
 
@@ -135,7 +165,21 @@ impl Places {
     /// Free places. `meter` counts who is turned away.
     pub fn new(limits: Limits, meter: Arc<dyn Meter>) -> Self {
         let free = Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        Self { limits, free, waiting: AtomicUsize::new(0), meter }
+        Self { limits, free, waiting: AtomicUsize::new(0), budget: Budget::new(limits.gathered_bytes_max), meter }
+    }
+
+    /// How many bytes of messages are held that came and are not answered yet.
+    pub fn gathered_bytes(&self) -> usize {
+        self.budget.held()
+    }
+
+    /// How long answers of this kind may take.
+    fn ceiling(&self, ceiling: Ceiling) -> Option<Duration> {
+        match ceiling {
+            Ceiling::Check => Some(self.limits.check_within),
+            Ceiling::Batch => Some(self.limits.batch_within),
+            Ceiling::Own => None,
+        }
     }
 
     /// How long this one may wait: a third of the time that its caller has, and never longer than others.
@@ -195,14 +239,40 @@ pub struct Door<B, R> {
     pub listener: &'static str,
     /// How the request of a path is let in.
     pub entry: fn(&str) -> Entry,
-    /// How long the caller waits for its answer, as the headers say.
-    pub deadline_in: fn(&HeaderMap) -> Option<Duration>,
+    /// What kind of answer the request of a path gets.
+    pub ceiling: fn(&str) -> Ceiling,
+    /// How long the caller waits for its answer, as the request says.
+    pub deadline_in: fn(&Request<B>) -> Option<Duration>,
     /// The longest message that is gathered here, in bytes. What is longer is handed on cut off, for the handler to refuse.
     pub message_bytes_max: usize,
     /// A body of these bytes.
     pub body: fn(Bytes) -> B,
     /// The answer to who is turned away.
-    pub refuse: fn(Shed) -> Response<R>,
+    pub refuse: fn(&TurnedAway) -> Response<R>,
+}
+
+/// A request that gets no answer of a handler.
+#[derive(Clone, Debug)]
+pub struct TurnedAway {
+    /// Why.
+    pub why: Shed,
+    /// Where it went to.
+    path: Option<PathAndQuery>,
+    /// The caller's own id of it, as it came.
+    pub request_id: Option<HeaderValue>,
+}
+
+impl TurnedAway {
+    /// What there is to say of a request, should it be turned away.
+    fn of<B>(request: &Request<B>) -> Self {
+        let path = request.uri().path_and_query().cloned();
+        Self { why: Shed::Overdue, path, request_id: request.headers().get(REQUEST_ID).cloned() }
+    }
+
+    /// The path that it went to; empty for none.
+    pub fn path(&self) -> &str {
+        self.path.as_ref().map_or("", PathAndQuery::path)
+    }
 }
 
 impl<B, R> Clone for Door<B, R> {
@@ -255,10 +325,6 @@ impl<S: Clone, B, R> Clone for Admitted<S, B, R> {
     }
 }
 
-/// When a request came: its deadline counts from there.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrived(pub Instant);
-
 impl<S, B, R> Service<Request<B>> for Admitted<S, B, R>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
@@ -285,36 +351,62 @@ where
         let (Admission { places, queue, door }, arrived) = (self.admission.clone(), Instant::now());
         Box::pin(async move {
             let waited = arrived.elapsed();
-            let patience = places.patience((door.deadline_in)(request.headers()));
+            let mut turned_away = TurnedAway::of(&request);
+            let given = (door.deadline_in)(&request);
+            let ceiling = places.ceiling((door.ceiling)(turned_away.path()));
+            let patience = places.patience([given, ceiling].into_iter().flatten().min());
             let passed = queue.pass(queue.origin.elapsed(), waited, places.limits.wait_max, patience);
             let admitted = match passed {
                 Ok(()) => admit(&places, &door, request, entry, patience).await,
                 Err(shed) => Err(shed),
             };
-            match admitted {
-                Ok((mut request, place)) => {
-                    request.extensions_mut().insert(Arrived(arrived));
-                    let answer = inner.call(request).await;
-                    drop(place);
-                    answer
+            let answered = match admitted {
+                Ok((request, kept)) => {
+                    // What the caller says counts from when the request came, what the service says from when it was let in.
+                    let until = [given.map(|given| arrived + given), ceiling.map(|ceiling| Instant::now() + ceiling)];
+                    let answered = answer(&mut inner, request, until.into_iter().flatten().min()).await;
+                    drop(kept);
+                    answered
                 }
-                Err(shed) => {
-                    places.meter.shed(door.listener, shed.as_str());
-                    Ok((door.refuse)(shed))
-                }
-            }
+                Err(shed) => Err(shed),
+            };
+            answered.unwrap_or_else(|shed| {
+                places.meter.shed(door.listener, shed.as_str());
+                turned_away.why = shed;
+                Ok((door.refuse)(&turned_away))
+            })
         })
     }
 }
 
-/// The request as it is worked on, with its place if it keeps one.
+/// What the service answers, if it does so in time. What is given up is dropped with all that it waits for.
+async fn answer<S, B>(
+    service: &mut S,
+    mut request: Request<B>,
+    until: Option<Instant>,
+) -> Result<Result<S::Response, S::Error>, Shed>
+where
+    S: Service<Request<B>>,
+{
+    request.extensions_mut().insert(Until(until));
+    match until {
+        None => Ok(service.call(request).await),
+        Some(until) if until <= Instant::now() => Err(Shed::Overdue),
+        Some(until) => timeout_at(until, service.call(request)).await.map_err(|_| Shed::Overdue),
+    }
+}
+
+/// What a request keeps until its answer begins.
+type Kept<'a> = (Place<'a>, Charge<'a>);
+
+/// The request as it is worked on, with what it keeps.
 async fn admit<'a, B, R>(
     places: &'a Places,
     door: &Door<B, R>,
     request: Request<B>,
     entry: Entry,
     patience: Duration,
-) -> Result<(Request<B>, Option<Place<'a>>), Shed>
+) -> Result<(Request<B>, Option<Kept<'a>>), Shed>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
@@ -323,34 +415,43 @@ where
         return Ok((request, None));
     }
     let (head, body) = request.into_parts();
-    let gathered = gather(body, door.message_bytes_max, Instant::now() + places.limits.message_within).await?;
+    let mut charge = places.budget.charge()?;
+    let until = Instant::now() + places.limits.message_within;
+    let gathered = gather(body, door.message_bytes_max, until, &mut charge).await?;
     let place = places.take(patience).await?;
-    Ok((Request::from_parts(head, (door.body)(gathered)), Some(place)))
+    Ok((Request::from_parts(head, (door.body)(gathered)), Some((place, charge))))
 }
 
-/// All bytes of a body, or as many as show that it is too long.
-async fn gather<B>(mut body: B, bytes_max: usize, until: Instant) -> Result<Bytes, Shed>
+/// All bytes of a body, or as many as show that it is too long. Charged is what is held of them.
+async fn gather<B>(mut body: B, bytes_max: usize, until: Instant, charge: &mut Charge<'_>) -> Result<Bytes, Shed>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let mut first = Bytes::new();
-    let mut rest = Vec::new();
+    let mut whole = Vec::new();
     while !body.is_end_stream() {
         let frame = match timeout_at(until, body.frame()).await.map_err(|_| Shed::TooSlow)? {
             None => break,
             Some(frame) => frame.map_err(|_| Shed::Broken)?,
         };
         let Ok(data) = frame.into_data() else { continue };
-        if first.is_empty() {
+        if whole.is_empty() && first.is_empty() {
             first = data;
+            charge.cover(first.len())?;
         } else {
-            rest.extend_from_slice(&data);
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            // Room for what comes, and for what is made for it to grow into.
+            charge.cover((whole.len() + data.len()).max(whole.capacity()))?;
+            whole.extend_from_slice(&data);
+            charge.cover(whole.capacity())?;
         }
-        if first.len() + rest.len() > bytes_max {
+        if first.len().max(whole.len()) > bytes_max {
             break;
         }
     }
-    if rest.is_empty() { Ok(first) } else { Ok([&first, &*rest].concat().into()) }
+    Ok(if whole.is_empty() { first } else { whole.into() })
 }
 
 #[cfg(test)]

@@ -2,5 +2,6 @@
 
 pub mod admission;
 pub mod caller;
+pub mod deadline;
 pub mod observed;
 pub(in crate::transport) mod rarely;

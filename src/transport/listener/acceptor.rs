@@ -23,6 +23,7 @@ use super::{
     connection::Connection,
     handshakes::{Failure, Handshakes},
     peer::{self, Peer},
+    stalls::Patience,
     tls::Protocol,
 };
 
@@ -43,6 +44,11 @@ pub struct Limits {
     pub handshakes_max: usize,
     /// How long nothing may come over a connection.
     pub idle_max: Duration,
+    /// How many bytes a client must send before anything else, behind the handshake if there is one; 0 where whoever speaks over
+    /// the connection sees to that.
+    pub opening_bytes: usize,
+    /// How long it may take for them.
+    pub opening_within: Duration,
 }
 
 impl Default for Limits {
@@ -52,7 +58,16 @@ impl Default for Limits {
             handshake_within: Duration::from_secs(10),
             handshakes_max: 256,
             idle_max: Duration::from_secs(300),
+            opening_bytes: 0,
+            opening_within: Duration::from_secs(10),
         }
+    }
+}
+
+impl Limits {
+    /// The patience with a connection.
+    pub(super) fn patience(&self) -> Patience {
+        Patience::of(self.idle_max, Some((self.opening_bytes, self.opening_within)))
     }
 }
 
@@ -140,7 +155,7 @@ async fn accept_all(
             Ok((stream, address, place)) => match &security {
                 Security::Plain => {
                     let peer = Peer { address, certificate: None };
-                    if ready.send(Connection::plain(stream, peer, place, limits.idle_max)).await.is_err() {
+                    if ready.send(Connection::plain(stream, peer, place, limits.patience())).await.is_err() {
                         return;
                     }
                 }
@@ -150,7 +165,7 @@ async fn accept_all(
                         within: limits.handshake_within,
                         counts: Arc::clone(certificates.handshakes()),
                         address,
-                        idle_max: limits.idle_max,
+                        patience: limits.patience(),
                     };
                     handshakes.begin(limits.handshakes_max, shake, stream, place, ready.clone());
                 }
@@ -221,7 +236,7 @@ struct Shake {
     within: Duration,
     counts: Arc<Handshakes>,
     address: SocketAddr,
-    idle_max: Duration,
+    patience: Patience,
 }
 
 impl Shake {
@@ -231,6 +246,6 @@ impl Shake {
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let certificate = leaf.map(peer::read).transpose().map_err(|_| Failure::BadCertificate)?;
         let peer = Peer { address: self.address, certificate: certificate.map(Arc::new) };
-        Ok(Connection::secured(stream, peer, place, self.idle_max))
+        Ok(Connection::secured(stream, peer, place, self.patience))
     }
 }

@@ -4,7 +4,6 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
@@ -15,19 +14,24 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use super::{peer::Peer, stalls::Stalls};
+use super::{
+    peer::Peer,
+    stalls::{Patience, Stalls},
+};
 
 /// A connection that is ready to be spoken over; its place among those there may be is free again with it.
 pub struct Connection {
     stream: Io,
     stalls: Stalls,
     peer: Peer,
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
 }
 
 impl fmt::Debug for Connection {
@@ -37,17 +41,29 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn plain(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit, idle_max: Duration) -> Self {
-        Self { stream: Io::Plain(stream), stalls: Stalls::new(idle_max), peer, _place: place }
+    pub(super) fn plain(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit, patience: Patience) -> Self {
+        Self { stream: Io::Plain(stream), stalls: Stalls::new(patience), peer, _place: Some(place) }
     }
 
     pub(super) fn secured(
         stream: TlsStream<TcpStream>,
         peer: Peer,
         place: OwnedSemaphorePermit,
-        idle_max: Duration,
+        patience: Patience,
     ) -> Self {
-        Self { stream: Io::Tls(Box::new(stream)), stalls: Stalls::new(idle_max), peer, _place: place }
+        Self { stream: Io::Tls(Box::new(stream)), stalls: Stalls::new(patience), peer, _place: Some(place) }
+    }
+
+    /// A connection within this process, and its other end, which holds as much as a few packets do.
+    #[cfg(test)]
+    pub(crate) fn in_memory(
+        limits: &super::Limits,
+        written_within: std::time::Duration,
+    ) -> (Self, tokio::io::DuplexStream) {
+        let (here, there) = tokio::io::duplex(4 * 1024);
+        let peer = Peer { address: ([127, 0, 0, 1], 7).into(), certificate: None };
+        let stalls = Stalls::new(Patience { written_within, ..limits.patience() });
+        (Self { stream: Io::Memory(here), stalls, peer, _place: None }, there)
     }
 
     /// Who is at its other end.
@@ -70,11 +86,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Io::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            #[cfg(test)]
+            Io::Memory(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        self.stalls.reading(polled, context)
+        let bytes = buffer.filled().len().saturating_sub(before);
+        self.stalls.reading(polled, bytes, context)
     }
 }
 
@@ -83,6 +103,8 @@ impl AsyncWrite for Connection {
         let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            #[cfg(test)]
+            Io::Memory(stream) => Pin::new(stream).poll_write(context, bytes),
         };
         self.stalls.writing(polled, context)
     }
@@ -95,6 +117,8 @@ impl AsyncWrite for Connection {
         let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            #[cfg(test)]
+            Io::Memory(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         };
         self.stalls.writing(polled, context)
     }
@@ -103,6 +127,8 @@ impl AsyncWrite for Connection {
         match &self.stream {
             Io::Plain(stream) => stream.is_write_vectored(),
             Io::Tls(stream) => stream.is_write_vectored(),
+            #[cfg(test)]
+            Io::Memory(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -110,6 +136,8 @@ impl AsyncWrite for Connection {
         let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_flush(context),
             Io::Tls(stream) => Pin::new(stream).poll_flush(context),
+            #[cfg(test)]
+            Io::Memory(stream) => Pin::new(stream).poll_flush(context),
         };
         self.stalls.writing(polled, context)
     }
@@ -118,6 +146,8 @@ impl AsyncWrite for Connection {
         let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            #[cfg(test)]
+            Io::Memory(stream) => Pin::new(stream).poll_shutdown(context),
         };
         self.stalls.writing(polled, context)
     }

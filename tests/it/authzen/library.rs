@@ -179,7 +179,11 @@ impl Library {
 
     /// With these keys in `[authzen]`.
     pub(super) async fn start_with(subject: &str) -> Self {
-        let mut home = home();
+        Self::start_in(home(), subject).await
+    }
+
+    /// The same, in a folder with a configuration of its own.
+    pub(super) async fn start_in(mut home: Home, subject: &str) -> Self {
         home.rules = home.path("library");
         write_realm(&home.rules, subject);
         let service = home.start().await;

@@ -6,8 +6,12 @@ use reqwest::{
 };
 use serde_json::json;
 
-use super::library::{Library, Told, question};
-use crate::token_info::client;
+use super::library::{Library, Told, question, with};
+use crate::{
+    introspection::{SILENT, trust},
+    support::eventually,
+    token_info::{client, home},
+};
 
 /// A refusal is one sentence of plain text and holds no decision.
 fn check(told: &Told, status: StatusCode) {
@@ -207,4 +211,34 @@ async fn a_log_that_takes_nothing_is_an_error_and_no_decision() {
         check(&Told { status, headers, text: response.text().await.unwrap() }, StatusCode::SERVICE_UNAVAILABLE);
     }
     stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_takes_too_long_is_no_decision_and_what_was_decided_is_kept() {
+    let mut home = home();
+    home.tables.push_str("[limits]\ncheck_ms_max = 300\nbatch_ms_max = 1000\n");
+    let (_server, _) = trust(&mut home, "client_secret_file = \"secret.txt\"").await;
+    let library = Library::start_in(home, "subject = \"either\"").await;
+    let silent = with(question("ana", "look", "n-1"), "", "context", json!({ "access_token": SILENT }));
+    check(&library.ask("evaluation", &silent).await, StatusCode::GATEWAY_TIMEOUT);
+    assert!(library.records().await.is_empty());
+    let many = json!({ "evaluations": [question("ana", "look", "n-1"), silent, question("ana", "look", "n-2")] });
+    check(&library.ask("evaluations", &many).await, StatusCode::GATEWAY_TIMEOUT);
+    eventually("what was decided is kept", || async { library.records().await.len() == 1 }).await;
+    assert!(library.decide(&question("ana", "look", "n-1")).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_that_takes_too_long_ends_between_its_pieces() {
+    let mut home = home();
+    home.tables.push_str("[limits]\nbatch_ms_max = 1\n");
+    let library = Library::start_in(home, "subject_properties = [\"role\"]").await;
+    let books: Vec<_> =
+        (0..2_000).map(|id| json!({ "id": format!("b-{id}"), "branch": "north" }).to_string()).collect();
+    library.service.import("books", &books).await;
+    let asked = json!({
+        "subject": { "type": "reader", "id": "ana" }, "action": { "name": "look" }, "resource": { "type": "book" },
+        "page": { "limit": 1_000 },
+    });
+    check(&library.ask("search/resource", &asked).await, StatusCode::GATEWAY_TIMEOUT);
 }

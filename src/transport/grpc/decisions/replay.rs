@@ -40,7 +40,7 @@ pub(crate) async fn answer(
     call: &Call,
     presented: &Presented,
 ) -> Result<Parts, Status> {
-    let until = call.timeout().map(|timeout| Instant::now() + timeout);
+    let until = call.until();
     let convert::Replay { realm, conditions, against, is_brief } =
         convert::replay(request).map_err(|error| status::of(&app.refusal_of(presented, error), ""))?;
     let reading = Reading::of_query("ReplayDecisions", &conditions, call.request_id());

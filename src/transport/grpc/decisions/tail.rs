@@ -41,7 +41,7 @@ pub(crate) async fn answer(
     call: &Call,
     presented: &Presented,
 ) -> Result<Parts, Status> {
-    let until = call.timeout().map(|timeout| Instant::now() + timeout);
+    let until = call.until();
     let convert::Tail { realm, conditions, after } =
         convert::tail(request).map_err(|error| status::of(&app.refusal_of(presented, error), ""))?;
     let reading = Reading::of_query("TailDecisions", &conditions, call.request_id());

@@ -23,7 +23,7 @@ use tonic::{
     transport::{Channel, Server},
 };
 
-use super::super::{Health, Options, routes};
+use super::super::{Health, Options, door, routes};
 use crate::{
     app::{
         App,
@@ -54,6 +54,7 @@ use crate::{
         self as pb, decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
         privacy_service_client::PrivacyServiceClient,
     },
+    transport::layer::admission::{self, Admission, Places},
 };
 
 /// The present, in seconds since the epoch.
@@ -230,7 +231,10 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let server = Server::builder().add_routes(routes);
+        let limits = admission::Limits { check_within: Duration::from_secs(60), ..admission::Limits::default() };
+        let places = Arc::new(Places::new(limits, Arc::clone(app.meter())));
+        let admission = Admission::new(places, door(options.message_bytes_max));
+        let server = Server::builder().layer(admission).add_routes(routes);
         tokio::spawn(
             server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned()),
         );

@@ -139,6 +139,18 @@ fn path_of(url: &str) -> &str {
     path.unwrap_or_default().trim_end_matches('/')
 }
 
+/// The path is one of this interface, with a realm before it or without, whether there is something at it or not.
+pub(super) fn is_at(path: &str) -> bool {
+    const BASE: &str = "access/v1/";
+    let path = path.strip_prefix('/').unwrap_or_default();
+    path.starts_with(BASE) || path.split_once('/').is_some_and(|(_, behind_realm)| behind_realm.starts_with(BASE))
+}
+
+/// The path is that of a single question.
+pub(super) fn is_question(path: &str) -> bool {
+    path.strip_suffix(Endpoint::Evaluation.path()).is_some_and(|realm| realm.rfind('/').is_none_or(|slash| slash == 0))
+}
+
 /// Refuses all other methods, naming those that there are.
 fn only(methods: MethodRouter<Shared>, allowed: &'static str) -> MethodRouter<Shared> {
     methods.fallback(async move |_: Method| Problem::method_not_allowed(allowed).into_text())
@@ -233,4 +245,32 @@ fn loaded(app: &App, name: Option<&str>) -> Option<(Arc<str>, Arc<LoadedRealm>)>
     });
     let mut named = taking.filter(|(known, _): &(Arc<str>, _)| name.is_none_or(|name| **known == *name));
     named.next().filter(|_| named.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_interface_are_known_with_a_realm_and_without() {
+        for (path, is_ours, is_one_question) in [
+            ("/access/v1/evaluation", true, true),
+            ("/edfi/access/v1/evaluation", true, true),
+            ("/access/v1/evaluations", true, false),
+            ("/edfi/access/v1/search/subject", true, false),
+            ("/edfi/access/v1/nothing", true, false),
+            ("/edfi/access/v2/evaluation", false, false),
+            ("/x/edfi/access/v1/evaluation", false, false),
+            ("/access/v1", false, false),
+            ("/v1/Authorize", false, false),
+            ("/oauth/token", false, false),
+            ("/", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!((is_at(path), is_question(path)), (is_ours, is_one_question), "{path}");
+        }
+        for endpoint in Endpoint::ALL {
+            assert!(is_at(endpoint.path()) && is_at(&format!("/edfi{}", endpoint.path())));
+        }
+    }
 }

@@ -30,15 +30,17 @@ use super::{
     frames::{self, Frames},
     message::{self, Written},
 };
-use crate::domain::{adapter::Adapter, strict_json};
+use crate::{
+    domain::{adapter::Adapter, strict_json},
+    transport::layer::deadline::Until,
+};
 
 /// The headers of a request that the services see.
-const PASSING: [HeaderName; 5] =
-    [AUTHORIZATION, REQUEST_ID, TIMEOUT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
-/// How long the caller waits, as gRPC says it.
-const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-/// How long it waits where it does not say so and one message answers. Streams end with their caller.
-const TIMEOUT_DEFAULT: HeaderValue = HeaderValue::from_static("30S");
+const PASSING: [HeaderName; 4] =
+    [AUTHORIZATION, REQUEST_ID, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
+/// How long a caller waits that does not say so, where one message answers and nothing else says so either. Streams end with
+/// their caller.
+const WITHIN_DEFAULT: Duration = Duration::from_secs(30);
 /// How long the first message of a stream is waited for, so that a call that fails at once has the status of its failure.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
@@ -60,7 +62,7 @@ async fn call(api: &Api, request: Request) -> Result<Response, Problem> {
     let is_lines = are_lines(&head.headers, &method.descriptor)?;
     let bytes = body::bytes(content, &api.limits).await.map_err(Problem::of_body)?;
     let messages = if is_lines { of_lines(&bytes, &method.descriptor)? } else { of_one(&bytes, &method.descriptor)? };
-    let Ok(response) = api.services.clone().call(as_grpc(method, &head, messages)).await;
+    let Ok(response) = in_time(&head, method, api.services.clone().call(as_grpc(method, &head, messages))).await?;
     // A call that fails before its first answer has its status in the headers.
     if let Some(status) = Status::from_header_map(response.headers()).filter(|status| status.code() != Code::Ok) {
         return Err(Problem::of_status(&status));
@@ -128,19 +130,16 @@ fn as_grpc(method: &Method, head: &Parts, messages: Bytes) -> Request<Full<Bytes
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    if !headers.get(TIMEOUT).is_some_and(is_timeout) {
-        headers.remove(TIMEOUT);
-        if !method.descriptor.is_server_streaming() {
-            headers.insert(TIMEOUT, TIMEOUT_DEFAULT);
-        }
-    }
     request
 }
 
-/// At most eight digits and a unit (gRPC over HTTP/2, "Timeout").
-fn is_timeout(value: &HeaderValue) -> bool {
-    let Some((unit, digits)) = value.as_bytes().split_last() else { return false };
-    b"HMSmun".contains(unit) && (1..=8).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+/// What the services answer; given up after a while where nobody else gives it up.
+async fn in_time<T>(head: &Parts, method: &Method, answer: impl Future<Output = T>) -> Result<T, Problem> {
+    let Until(until) = head.extensions.get().copied().unwrap_or_default();
+    if until.is_some() || method.descriptor.is_server_streaming() {
+        return Ok(answer.await);
+    }
+    tokio::time::timeout(WITHIN_DEFAULT, answer).await.map_err(|_| Problem::overdue())
 }
 
 /// The one message that answers.

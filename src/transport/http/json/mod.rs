@@ -65,6 +65,11 @@ pub fn routes(services: Routes, limits: Limits) -> Router {
         .with_state(api)
 }
 
+/// The path is one of a call.
+pub(super) fn is_at(path: &str) -> bool {
+    path.starts_with(PREFIX)
+}
+
 /// The calls by name; `buf lint` holds that no two services have calls of one name.
 fn methods() -> BTreeMap<String, Method> {
     let methods = POOL.services().flat_map(|service| service.methods().collect::<Vec<_>>());

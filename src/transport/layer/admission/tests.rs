@@ -47,14 +47,19 @@ fn door() -> Door<Body, Body> {
             "/stream" => Entry::Stream,
             _ => Entry::Whole,
         },
-        deadline_in: |headers| {
-            let given = headers.get("timeout-ms")?.to_str().ok()?;
+        ceiling: |path| match path {
+            "/check" => Ceiling::Check,
+            "/batch" => Ceiling::Batch,
+            _ => Ceiling::Own,
+        },
+        deadline_in: |request| {
+            let given = request.headers().get("timeout-ms")?.to_str().ok()?;
             given.parse().ok().map(Duration::from_millis)
         },
         message_bytes_max: 16,
         body: Body::from,
-        refuse: |shed| {
-            let mut response = Response::new(Body::from(shed.as_str()));
+        refuse: |turned_away| {
+            let mut response = Response::new(Body::from(turned_away.why.as_str()));
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response
         },
@@ -74,9 +79,24 @@ struct House {
 
 impl House {
     fn new(limits: Limits) -> Self {
+        Self::with(limits, door())
+    }
+
+    fn with(limits: Limits, door: Door<Body, Body>) -> Self {
         let counts = Arc::new(Counts::default());
         let places = Arc::new(Places::new(limits, Arc::clone(&counts) as Arc<dyn Meter>));
-        Self { admission: Admission::new(places, door()), counts, working: Arc::default() }
+        Self { admission: Admission::new(places, door), counts, working: Arc::default() }
+    }
+
+    /// Room for so many bytes, for messages that are as long as anybody likes, each of which comes when it comes.
+    fn roomy(gathered_bytes_max: usize) -> Self {
+        let hour = Duration::from_secs(3_600);
+        let limits = Limits { wait_max: hour, message_within: hour, gathered_bytes_max, ..Limits::default() };
+        Self::with(limits, Door { message_bytes_max: usize::MAX, ..door() })
+    }
+
+    fn gathered_bytes(&self) -> usize {
+        self.admission.places.gathered_bytes()
     }
 
     /// Places for which one would wait longer than any test lasts.
@@ -253,6 +273,142 @@ async fn slow_senders_take_no_place_and_are_told() {
     for call in slow {
         call.abort();
     }
+}
+
+/// A message of which one piece has come, and another may.
+fn begun(bytes: usize) -> (tokio::sync::mpsc::Sender<Vec<u8>>, Body) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    sender.try_send(vec![b'x'; bytes]).unwrap();
+    let pieces = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    (sender, Body::from_stream(pieces.map(Ok::<_, Infallible>)))
+}
+
+#[tokio::test]
+async fn all_messages_together_find_room_for_so_many_bytes_and_others_are_told_at_once() {
+    const PIECE: usize = 64 * 1024;
+    let house = House::roomy(4 * PIECE);
+    let mut senders = Vec::new();
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        let (sender, body) = begun(PIECE);
+        senders.push(sender);
+        calls.push(house.send(request("/", body)));
+    }
+    house.settle().await;
+    assert_eq!((house.gathered_bytes(), house.in_work()), (4 * PIECE, 0), "they are held before anybody works on them");
+    assert_eq!(house.say("/", "short").await.unwrap(), turned_away("bytes_full"));
+    senders[0].send(vec![b'x'; 1]).await.unwrap();
+    assert_eq!(calls.remove(0).await.unwrap(), turned_away("bytes_full"), "one that grows beyond it");
+    assert_eq!(house.gathered_bytes(), 3 * PIECE);
+    assert_eq!(house.shed(), ["bytes_full", "bytes_full"]);
+    calls.pop().unwrap().abort();
+    house.settle().await;
+    assert_eq!(house.gathered_bytes(), 2 * PIECE, "who goes away gives back what it held");
+    let short = house.say("/", "short");
+    assert_eq!(house.finish().await, 1);
+    assert_eq!(short.await.unwrap(), echo("short"));
+    drop(senders);
+    assert_eq!(house.finish().await, 2);
+    for call in calls {
+        assert_eq!(call.await.unwrap().0, StatusCode::OK);
+    }
+    assert_eq!(house.gathered_bytes(), 0);
+}
+
+#[tokio::test]
+async fn what_is_held_counts_until_the_answer_begins_and_a_stream_of_messages_not_at_all() {
+    let house = House::roomy(1024 * 1024);
+    let calls = [house.say("/", "one"), house.say("/free", "two"), house.say("/stream", "three")];
+    house.settle().await;
+    assert_eq!((house.in_work(), house.gathered_bytes()), (1, budget::CHARGED_MIN));
+    house.finish().await;
+    for call in calls {
+        assert_eq!(call.await.unwrap().0, StatusCode::OK);
+    }
+    assert_eq!(house.gathered_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_message_that_trickles_has_no_more_time_than_one_that_stands_still() {
+    let limits = Limits { message_within: Duration::from_millis(20), ..Limits::default() };
+    let house = House::with(limits, Door { message_bytes_max: usize::MAX, ..door() });
+    let (sender, body) = begun(1);
+    let call = house.send(request("/", body));
+    // It comes to an end only because nobody takes the pieces any more.
+    while sender.send(vec![b'x']).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(call.await.unwrap(), turned_away("too_slow"));
+    assert_eq!((house.gathered_bytes(), house.counts.in_work_max.load(Ordering::SeqCst)), (0, 0));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_there_in_time_is_given_up_whoever_set_the_time() {
+    let (soon, hour) = (Duration::from_millis(2), Duration::from_secs(3_600));
+    let house = House::new(Limits { check_within: soon, batch_within: hour, ..Limits::default() });
+    let hurried = |path: &str, millis: &str| {
+        Request::builder().uri(path).header("timeout-ms", millis).body(Body::empty()).unwrap()
+    };
+    for late in [
+        house.say("/check", "the service's own time"),
+        house.send(hurried("/check", "3600000")),
+        house.send(hurried("/batch", "2")),
+        house.send(hurried("/", "2")),
+        house.send(hurried("/stream", "2")),
+        house.send(hurried("/check", "0")),
+    ] {
+        assert_eq!(late.await.unwrap(), turned_away("overdue"));
+    }
+    assert_eq!(house.shed(), ["overdue"; 6]);
+    assert_eq!(house.finish().await, 5, "whose time was over before it came was not begun");
+    assert_eq!((house.in_work(), house.gathered_bytes()), (0, 0), "what was given up holds nothing");
+    let calls = [house.say("/batch", "ok"), house.say("/", "ok"), house.say("/stream", "ok")];
+    assert_eq!(house.finish().await, 3);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), echo("ok"));
+    }
+}
+
+#[tokio::test]
+async fn handlers_know_when_their_answer_must_be_there() {
+    let until = async |path: &str, given: Option<&str>| {
+        let service = service_fn(|request: Request<Body>| async move {
+            let Until(until) = *request.extensions().get::<Until>().unwrap();
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()).as_secs() / 100);
+            Ok::<_, Infallible>(Response::new(Body::from(format!("{left:?}"))))
+        });
+        let limits = Limits { check_within: Duration::from_secs(250), ..Limits::default() };
+        let mut request = Request::builder().uri(path);
+        if let Some(given) = given {
+            request = request.header("timeout-ms", given);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = House::new(limits).admission.layer(service).oneshot(request).await.unwrap();
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    };
+    assert_eq!(until("/", None).await, "None");
+    assert_eq!(until("/", Some("950000")).await, "Some(9)");
+    assert_eq!(until("/check", None).await, "Some(2)");
+    assert_eq!(until("/check", Some("950000")).await, "Some(2)");
+    assert_eq!(until("/check", Some("150000")).await, "Some(1)");
+}
+
+#[tokio::test]
+async fn who_is_turned_away_is_answered_by_where_it_went_and_by_its_id() {
+    let door = Door {
+        refuse: |turned_away| {
+            let id = turned_away.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("none");
+            Response::new(Body::from(format!("{} {id}", turned_away.path())))
+        },
+        ..door()
+    };
+    let house = House::with(Limits { requests_max: 1, wait_max: Duration::ZERO, ..Limits::default() }, door);
+    let busy = house.say("/", "busy");
+    house.settle().await;
+    let named = Request::builder().uri("/there?secret").header("x-request-id", "7").body(Body::empty()).unwrap();
+    assert_eq!(house.send(named).await.unwrap().1, "/there 7");
+    assert_eq!(house.say("*", "").await.unwrap().1, "* none");
+    busy.abort();
 }
 
 #[tokio::test]
