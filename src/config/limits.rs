@@ -26,6 +26,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// How long a request may wait for a place.
     pub wait_max: Duration,
+    /// How many requests may wait for somebody else, without a place; 0: they keep theirs.
+    pub waiting_max: usize,
     /// The most bytes of messages that came and are not answered yet, of all listeners together.
     pub gathered_bytes_max: usize,
     /// How long one decision may take.
@@ -47,6 +49,7 @@ impl Default for Limits {
         let admission::Limits {
             requests_max,
             wait_max,
+            elsewhere_max: waiting_max,
             message_within: _,
             gathered_bytes_max,
             check_within: check_max,
@@ -60,6 +63,7 @@ impl Default for Limits {
             header_bytes_max: 16 * 1024,
             requests_max,
             wait_max,
+            waiting_max,
             gathered_bytes_max,
             check_max,
             batch_max,
@@ -74,10 +78,18 @@ impl Default for Limits {
 impl Limits {
     /// Those of who is let in to be worked on.
     pub fn admission(&self) -> admission::Limits {
-        let Self { requests_max, wait_max, gathered_bytes_max, check_max, batch_max, .. } = *self;
+        let Self { requests_max, wait_max, waiting_max, gathered_bytes_max, check_max, batch_max, .. } = *self;
         let (check_within, batch_within) = (check_max, batch_max);
         let kept = admission::Limits::default();
-        admission::Limits { requests_max, wait_max, gathered_bytes_max, check_within, batch_within, ..kept }
+        admission::Limits {
+            requests_max,
+            wait_max,
+            elsewhere_max: waiting_max,
+            gathered_bytes_max,
+            check_within,
+            batch_within,
+            ..kept
+        }
     }
 }
 
@@ -138,6 +150,10 @@ pub struct LimitFlags {
     /// How long a request may wait for its turn [default: 20]
     #[arg(long, value_name = "MS")]
     pub limits_wait_ms_max: Option<String>,
+    /// How many requests may wait for an issuer, fresher relationships or their turn, without keeping others from an answer; 0:
+    /// they do [default: 1024]
+    #[arg(long, value_name = "COUNT")]
+    pub limits_waiting_max: Option<String>,
     /// The most bytes of messages that came and are not answered yet [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     pub limits_gathered_bytes_max: Option<String>,
@@ -174,6 +190,7 @@ impl LimitFlags {
             "limits.header_bytes_max" => &self.limits_header_bytes_max,
             "limits.requests_max" => &self.limits_requests_max,
             "limits.wait_ms_max" => &self.limits_wait_ms_max,
+            "limits.waiting_max" => &self.limits_waiting_max,
             "limits.gathered_bytes_max" => &self.limits_gathered_bytes_max,
             "limits.check_ms_max" => &self.limits_check_ms_max,
             "limits.batch_ms_max" => &self.limits_batch_ms_max,
@@ -212,6 +229,7 @@ impl Layers<'_> {
             header_bytes_max: small("header_bytes_max", 4 * KIBIBYTE..=MEBIBYTE, kept.header_bytes_max),
             requests_max: count("requests_max", 1..=1_000_000, kept.requests_max),
             wait_max: millis("wait_ms_max", 0..=10_000, kept.wait_max),
+            waiting_max: count("waiting_max", 0..=1_000_000, kept.waiting_max),
             gathered_bytes_max: count("gathered_bytes_max", MEBIBYTE..=1024 * 1024 * MEBIBYTE, kept.gathered_bytes_max),
             check_max: millis("check_ms_max", 1..=600_000, kept.check_max),
             batch_max: millis("batch_ms_max", 1..=600_000, kept.batch_max),
@@ -271,7 +289,7 @@ mod tests {
     #[test]
     fn every_limit_is_set_by_its_name() {
         let content = "[limits]\nbody_bytes_max = 65536\nbatch_items_max = 1\nconnections_max = 2\nstreams_max = 3\n\
-                       header_bytes_max = 4096\nrequests_max = 4\nwait_ms_max = 5\ngathered_bytes_max = 1048576\n\
+                       header_bytes_max = 4096\nrequests_max = 4\nwait_ms_max = 5\nwaiting_max = 13\ngathered_bytes_max = 1048576\n\
                        check_ms_max = 11\nbatch_ms_max = 12\nrequests_per_second = 6\n\
                        connection_seconds_max = 10\nidle_seconds_max = 7\ndrain_seconds_max = 8\n";
         let limits = read(content, &[]).unwrap().limits;
@@ -283,6 +301,7 @@ mod tests {
             header_bytes_max: 4_096,
             requests_max: 4,
             wait_max: Duration::from_millis(5),
+            waiting_max: 13,
             gathered_bytes_max: 1_048_576,
             check_max: Duration::from_millis(11),
             batch_max: Duration::from_millis(12),
@@ -309,6 +328,7 @@ mod tests {
             ("header_bytes_max = 1", "4096 to 1048576"),
             ("requests_max = 0", "1 to 1000000"),
             ("wait_ms_max = -1", "0 to 10000"),
+            ("waiting_max = -1", "0 to 1000000"),
             ("gathered_bytes_max = 1048575", "1048576 to 1099511627776"),
             ("check_ms_max = 0", "1 to 600000"),
             ("batch_ms_max = 600001", "1 to 600000"),

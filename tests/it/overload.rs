@@ -68,7 +68,7 @@ async fn busy(service: &Service, token: &str, places: usize) -> JoinSet<Result<(
 
 #[tokio::test]
 async fn who_finds_no_place_gets_no_answer_by_any_way_and_monitors_do() {
-    let home = home(&format!("requests_max = 2\nwait_ms_max = 1\n{LONG_CHECKS}"));
+    let home = home(&format!("requests_max = 2\nwait_ms_max = 1\nwaiting_max = 0\n{LONG_CHECKS}"));
     let service = home.start().await;
     let token = home.token("SISVendor", &[255_901]);
     let mut under_way = busy(&service, &token, 2).await;
@@ -125,6 +125,27 @@ async fn who_finds_no_place_gets_no_answer_by_any_way_and_monitors_do() {
         service.authorization().authorize(reading_student(&token, "1")).await.is_ok()
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_waits_for_somebody_else_keeps_nobody_from_an_answer() {
+    let home = home(&format!("requests_max = 2\nwaiting_max = 3\n{LONG_CHECKS}"));
+    let service = home.start().await;
+    let token = home.token("SISVendor", &[255_901]);
+    let mut waiting = JoinSet::new();
+    let channel = channel(&service.address).await;
+    for _ in 0..4 {
+        let (channel, question) = (channel.clone(), waiting_question(&token));
+        waiting.spawn(async move { AuthorizationServiceClient::new(channel).authorize(question).await });
+    }
+    // Three wait, more than there are places; there is no room for the fourth.
+    let crowded = waiting.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!((crowded.code(), reason(&crowded).as_str()), (Code::Unavailable, "OVERLOADED"));
+    for _ in 0..20 {
+        service.authorization().authorize(reading_student(&token, "1")).await.unwrap();
+    }
+    assert!(waiting.try_join_next().is_none(), "they wait still");
+    waiting.abort_all();
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ const NO_TOKEN: &str = "hallpass-doctor-asks-whether-you-answer";
 
 pub(super) async fn check(config: Arc<Config>) -> Vec<Finding> {
     let mut asking = JoinSet::new();
-    for Trusting { realm, issuers } in loaded::issuers_of(&config).await {
+    for Trusting { realm, issuers, takes_tokens: _ } in loaded::issuers_of(&config).await {
         for issuer in issuers {
             asking.spawn(ask(realm.clone(), issuer));
         }

@@ -5,6 +5,8 @@
 //! under more load than can be served, answers then stay as fast as they are, instead of all being late. A request that is
 //! turned away was not answered: nothing that comes of it is an allow.
 //!
+//! Who waits for somebody else, an issuer or its turn, has no [place](place) meanwhile: there is room for so many of them.
+//!
 //! What has come of messages is held until then, so there is [room](budget) for so many bytes of all of them together. And
 //! no answer may take longer than its caller waits, or than answers of its kind may take: what is not there then is given up.
 //!
@@ -12,6 +14,7 @@
 //! for a while: a burst, or a moment in which the machine did something else, turns nobody away.
 
 mod budget;
+mod place;
 
 use std::{
     future::Future,
@@ -33,9 +36,12 @@ use tokio::{
 };
 use tower::{Layer, Service};
 
-use self::budget::{Budget, Charge};
+use self::{
+    budget::{Budget, Charge},
+    place::Held,
+};
 use super::deadline::{Ceiling, Until};
-use crate::app::ports::meter::Meter;
+use crate::app::ports::{meter::Meter, place::holding};
 
 /// Requests that wait in the runtime's queue are turned away only when none came through quickly for this long.
 const OVERLOADED_AFTER: Duration = Duration::from_millis(100);
@@ -53,6 +59,8 @@ pub struct Limits {
     pub requests_max: usize,
     /// How long a request may wait for a place.
     pub wait_max: Duration,
+    /// How many requests may wait for somebody else, without a place; 0: they keep theirs.
+    pub elsewhere_max: usize,
     /// How long a message may take to come, all of it.
     pub message_within: Duration,
     /// How many bytes of messages may be held that came and are not answered yet.
@@ -68,6 +76,7 @@ impl Default for Limits {
         Self {
             requests_max: 256,
             wait_max: Duration::from_millis(20),
+            elsewhere_max: 1_024,
             message_within: MESSAGE_WITHIN,
             gathered_bytes_max: 256 * 1024 * 1024,
             check_within: Duration::from_secs(1),
@@ -127,6 +136,8 @@ pub struct Places {
     limits: Limits,
     free: Semaphore,
     waiting: AtomicUsize,
+    /// How many wait for somebody else.
+    elsewhere: AtomicUsize,
     budget: Budget,
     meter: Arc<dyn Meter>,
 }
@@ -139,25 +150,22 @@ struct Queue {
     origin: Instant,
 }
 
-/// A place that is taken until it is dropped.
-#[derive(Debug)]
-struct Place<'a> {
-    _permit: SemaphorePermit<'a>,
-    meter: &'a dyn Meter,
+/// One who is counted until it is dropped.
+struct Counted<'a> {
+    count: &'a AtomicUsize,
+    /// How many there were before.
+    before: usize,
 }
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.meter.work_ended();
+impl<'a> Counted<'a> {
+    fn one_more(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
-/// One who waits until it is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -165,7 +173,8 @@ impl Places {
     /// Free places. `meter` counts who is turned away.
     pub fn new(limits: Limits, meter: Arc<dyn Meter>) -> Self {
         let free = Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        Self { limits, free, waiting: AtomicUsize::new(0), budget: Budget::new(limits.gathered_bytes_max), meter }
+        let (waiting, elsewhere) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { limits, free, waiting, elsewhere, budget: Budget::new(limits.gathered_bytes_max), meter }
     }
 
     /// How many bytes of messages are held that came and are not answered yet.
@@ -188,19 +197,21 @@ impl Places {
     }
 
     /// A place, as soon as there is one.
-    async fn take(&self, patience: Duration) -> Result<Place<'_>, Shed> {
-        let permit = match self.free.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => self.wait(patience).await?,
-        };
-        self.meter.work_began();
-        Ok(Place { _permit: permit, meter: &*self.meter })
+    async fn take(self: &Arc<Self>, patience: Duration) -> Result<Arc<Held>, Shed> {
+        self.permit(patience).await?.forget();
+        Ok(Arc::new(Held::taken(self)))
+    }
+
+    async fn permit(&self, patience: Duration) -> Result<SemaphorePermit<'_>, Shed> {
+        match self.free.try_acquire() {
+            Ok(permit) => Ok(permit),
+            Err(_) => self.wait(patience).await,
+        }
     }
 
     async fn wait(&self, patience: Duration) -> Result<SemaphorePermit<'_>, Shed> {
-        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        if before >= self.limits.requests_max || patience.is_zero() {
+        let waiting = Counted::one_more(&self.waiting);
+        if waiting.before >= self.limits.requests_max || patience.is_zero() {
             return Err(Shed::QueueFull);
         }
         let acquired = timeout(patience, self.free.acquire()).await;
@@ -364,9 +375,11 @@ where
                 Ok((request, kept)) => {
                     // What the caller says counts from when the request came, what the service says from when it was let in.
                     let until = [given.map(|given| arrived + given), ceiling.map(|ceiling| Instant::now() + ceiling)];
-                    let answered = answer(&mut inner, request, until.into_iter().flatten().min()).await;
-                    drop(kept);
-                    answered
+                    let answered = answer(&mut inner, request, until.into_iter().flatten().min());
+                    match kept {
+                        Some((place, _charge)) => holding(place, answered).await,
+                        None => answered.await,
+                    }
                 }
                 Err(shed) => Err(shed),
             };
@@ -397,11 +410,11 @@ where
 }
 
 /// What a request keeps until its answer begins.
-type Kept<'a> = (Place<'a>, Charge<'a>);
+type Kept<'a> = (Arc<Held>, Charge<'a>);
 
 /// The request as it is worked on, with what it keeps.
 async fn admit<'a, B, R>(
-    places: &'a Places,
+    places: &'a Arc<Places>,
     door: &Door<B, R>,
     request: Request<B>,
     entry: Entry,

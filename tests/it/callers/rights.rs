@@ -251,6 +251,11 @@ async fn a_caller_of_one_realm_asks_for_no_other_and_hears_of_none() {
     let unknown = pb::AuthorizeRequest { realm: "west".to_owned(), ..secured.question() };
     let refused = ask(channel.clone(), unknown, Some("southern")).await.unwrap_err();
     assert!(!refused.message().contains(REALM), "{refused}");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "CALLER_NOT_PERMITTED"));
+    // Nor does anything wait for who may not ask, which would tell how fresh a realm is.
+    let fresher = pb::AuthorizeRequest { at_least_revision: u64::MAX >> 1, ..secured.question() };
+    let refused = ask(channel.clone(), fresher, Some("southern")).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::PermissionDenied, "CALLER_NOT_PERMITTED"));
     let keyed = |key: &'static str| {
         move |mut request: Request<()>| {
             request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
@@ -270,7 +275,7 @@ async fn a_caller_of_one_realm_asks_for_no_other_and_hears_of_none() {
     };
     let records = log.query_decisions(query).await.unwrap().into_inner().decisions;
     let kept: Vec<_> = records.iter().map(|record| (record.action.as_str(), record.caller.as_str())).collect();
-    assert_eq!(kept, [("Authorize", "southern")], "{records:#?}");
+    assert_eq!(kept, [("Authorize", "southern"); 2], "{records:#?}");
     running.stop().await.unwrap();
 }
 

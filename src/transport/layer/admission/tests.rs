@@ -8,13 +8,14 @@ use std::{
 use axum::body::Body;
 use http::StatusCode;
 use tokio::{
-    sync::oneshot,
+    sync::{Notify, oneshot},
     task::{JoinHandle, JoinSet, yield_now},
 };
 use tokio_stream::StreamExt as _;
 use tower::{ServiceExt as _, service_fn};
 
 use super::*;
+use crate::app::ports::place::elsewhere;
 
 /// What is counted here.
 #[derive(Debug, Default)]
@@ -493,4 +494,73 @@ async fn who_goes_away_gives_back_place_and_turn() {
     let call = house.say("/", "third");
     assert_eq!(house.finish().await, 1);
     assert_eq!((call.await.unwrap(), house.shed()), (echo("third"), Vec::new()));
+}
+
+/// A service that waits for somebody else before it works: for whom, comes with the request.
+async fn waiting_elsewhere(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let waited_for = request.extensions().get::<Arc<Notify>>().cloned().unwrap();
+    let waited = elsewhere(async { waited_for.notified().await }).await;
+    Ok(Response::new(Body::from(if waited.is_ok() { "waited" } else { "crowded" })))
+}
+
+#[tokio::test]
+async fn who_waits_for_somebody_else_has_no_place_meanwhile() {
+    let hour = Duration::from_secs(3_600);
+    let house = House::new(Limits {
+        requests_max: 1,
+        elsewhere_max: 2,
+        wait_max: hour,
+        check_within: hour,
+        ..Limits::default()
+    });
+    let waited_for = Arc::new(Notify::new());
+    let wait = || {
+        let mut request = request("/", Body::empty());
+        request.extensions_mut().insert(Arc::clone(&waited_for));
+        let answer = house.admission.layer(service_fn(waiting_elsewhere)).oneshot(request);
+        tokio::spawn(async move {
+            let bytes = answer.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+            String::from_utf8(bytes.to_vec()).unwrap()
+        })
+    };
+    let waiting = [wait(), wait()];
+    house.settle().await;
+    assert_eq!(house.in_work(), 0, "two wait for somebody else");
+    assert_eq!(wait().await.unwrap(), "crowded", "there is no room for a third");
+    let working = house.say("/", "one");
+    house.settle().await;
+    assert_eq!(house.in_work(), 1, "the place was free");
+    // They take their place again one after the other, when there is one.
+    waited_for.notify_waiters();
+    house.settle().await;
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    assert_eq!(house.finish().await, 1);
+    assert_eq!(working.await.unwrap(), echo("one"));
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), "waited");
+    }
+    house.settle().await;
+    assert_eq!(house.in_work(), 0);
+    // Who leaves while it waits leaves nothing behind.
+    let left = wait();
+    house.settle().await;
+    left.abort();
+    house.settle().await;
+    assert_eq!(house.in_work(), 0);
+    assert_eq!([house.admission.places.elsewhere.load(Ordering::SeqCst)], [0]);
+    assert_eq!(house.admission.places.free.available_permits(), 1);
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_at_all_whoever_waits_keeps_its_place() {
+    let house = House::new(Limits { requests_max: 1, elsewhere_max: 0, ..Limits::default() });
+    let waited_for = Arc::new(Notify::new());
+    let mut request = request("/", Body::empty());
+    request.extensions_mut().insert(Arc::clone(&waited_for));
+    let answer = tokio::spawn(house.admission.layer(service_fn(waiting_elsewhere)).oneshot(request));
+    house.settle().await;
+    assert_eq!(house.in_work(), 1);
+    waited_for.notify_waiters();
+    answer.await.unwrap().unwrap();
+    assert_eq!(house.in_work(), 0);
 }
