@@ -48,6 +48,7 @@ pub struct Metrics {
     cache_misses: Series<Counter, 1>,
     shed: Series<Counter, 2>,
     limited: Series<Counter, 1>,
+    refused_callers: Series<Counter, 2>,
     in_work: AtomicI64,
     calls: Series<Histogram, 2>,
     /// Numbers that others count.
@@ -73,6 +74,7 @@ impl Default for Metrics {
             cache_misses: Series::new(Counter::default),
             shed: Series::new(Counter::default),
             limited: Series::new(Counter::default),
+            refused_callers: Series::new(Counter::default),
             in_work: AtomicI64::new(0),
             calls: Series::new(|| Histogram::new(CALL_BOUNDS_US)),
             readers: Mutex::default(),
@@ -114,6 +116,10 @@ impl Meter for Metrics {
 
     fn limited(&self, caller: Option<&str>) {
         self.limited.with([caller.unwrap_or(OTHER)], Counter::add_one);
+    }
+
+    fn caller_refused(&self, caller: Option<&str>, reason: &str) {
+        self.refused_callers.with([caller.unwrap_or(OTHER), reason], Counter::add_one);
     }
 
     fn work_began(&self) {
@@ -197,6 +203,12 @@ impl Metrics {
                 "Requests that were turned away because their caller, or their realm, asks too often",
                 &["caller"],
                 &self.limited,
+            ),
+            counted(
+                "authz_callers_refused",
+                "Calls that were refused because of who makes them, by the reason",
+                &["caller", "reason"],
+                &self.refused_callers,
             ),
             one(
                 "authz_requests_in_work",

@@ -1,6 +1,7 @@
 //! What the service tells of its own work: its log, on standard error, and traces. Neither holds a token or a person's id.
 
 pub mod otlp;
+mod panics;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -68,7 +69,7 @@ pub fn level(text: &str) -> Result<String, String> {
     ))
 }
 
-/// Starts the log of this process, once.
+/// Starts the log of this process, once; panics are told there too, and nowhere else.
 ///
 /// # Errors
 /// A filter that cannot be read, or a log that was started before.
@@ -83,7 +84,9 @@ pub fn start(options: &Options) -> anyhow::Result<()> {
         }
         Format::Json => tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish()),
     };
-    started.context("the log was started before")
+    started.context("the log was started before")?;
+    panics::tell_places();
+    Ok(())
 }
 
 #[cfg(test)]

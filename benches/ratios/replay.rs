@@ -6,6 +6,7 @@ use hallpass::{
     app::{
         App,
         authorize::AuthorizeRequest,
+        caller::Presented,
         credentials::Credentials,
         decisions::DecisionQuery,
         replay::{Against, Part, Summary},
@@ -96,6 +97,7 @@ async fn ask(app: &Arc<App>, key: &LocalKey) {
                 attributes: Some(attributes),
                 ..Question::default()
             },
+            presented: Presented::embedded(),
             ..AuthorizeRequest::default()
         };
         app.authorize(request).await.unwrap();

@@ -158,7 +158,7 @@ impl App {
             Ok(state) => Arc::clone(state),
             // Of what isn't there, who may ask there hears; others hear what they hear of what is there.
             Err(error) => {
-                self.caller_of(presented)?;
+                self.caller_of(presented).map_err(|refusal| self.refused(None, refusal))?;
                 if !request.realm.is_empty() {
                     self.may_ask(presented, &request.realm, right, request_id).await?;
                 }

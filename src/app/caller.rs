@@ -72,7 +72,18 @@ impl App {
 
     /// The error of a wrong request; who isn't known hears that instead, and nothing of the request.
     pub fn refusal_of(&self, presented: &Presented, error: Error) -> Error {
-        self.identify(presented).map_or_else(|reason| unauthenticated(&reason), |_| error)
+        self.identify(presented).map_or_else(|reason| self.refused(None, unauthenticated(&reason)), |_| error)
+    }
+
+    /// A refusal, counted; `caller` is who it is about, where that is known.
+    fn refused(&self, caller: Option<&str>, refusal: Error) -> Error {
+        self.meter.caller_refused(caller, refusal.reason);
+        refusal
+    }
+
+    /// The permit of an allow; a refusal is counted.
+    fn permitted(&self, judged: &Judged) -> Result<Permit, Error> {
+        judged.permit().map_err(|refusal| self.refused(judged.caller.as_deref(), refusal))
     }
 
     /// Lets a call through that its caller may make, when it is on record. For calls that do something, and for those
@@ -83,7 +94,7 @@ impl App {
     pub async fn permit(&self, realm: &str, presented: &Presented, reading: &Reading<'_>) -> Result<Permit, Error> {
         let (state, judged) = self.judge(realm, presented, reading)?;
         self.keep_reading(&state, reading, &judged).await?;
-        judged.permit()
+        self.permitted(&judged)
     }
 
     /// Lets a call through that its caller may make, without a record: for how the log is doing, which says nothing of
@@ -97,7 +108,7 @@ impl App {
         presented: &Presented,
         reading: &Reading<'_>,
     ) -> Result<Permit, Error> {
-        self.judge(realm, presented, reading)?.1.permit()
+        self.permitted(&self.judge(realm, presented, reading)?.1)
     }
 
     /// Answers a call that its caller may make, when it is on record: the record comes after what was read, so that
@@ -127,7 +138,7 @@ impl App {
         work: impl FnOnce(Permit) -> W,
     ) -> Result<T, Error> {
         let (state, judged) = self.judge(realm, presented, reading)?;
-        let answer = match judged.permit() {
+        let answer = match self.permitted(&judged) {
             Ok(permit) => work(permit).await,
             Err(error) => Err(error),
         };
@@ -145,11 +156,12 @@ impl App {
         let identified = self.identify(presented);
         let state = match (self.realm(realm), &identified) {
             (Ok(state), _) => Arc::clone(state),
-            (Err(_), Err(reason)) => return Err(unauthenticated(reason)),
+            (Err(_), Err(reason)) => return Err(self.refused(None, unauthenticated(reason))),
             (Err(error), Ok(_)) => return Err(error),
         };
         let Some(policies) = self.callers.policies() else {
-            return Err(unauthenticated(&Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN)));
+            let refusal = unauthenticated(&Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN));
+            return Err(self.refused(None, refusal));
         };
         let judged = policies.judge(identified, state.name.as_str(), Some(&state), reading);
         if let (Some(caller), Effect::Allow) = (&judged.caller, judged.decision.outcome.effect()) {
@@ -187,20 +199,26 @@ impl App {
         let said = |text: &Arc<str>| if is_known { Arc::clone(text) } else { Arc::default() };
         let asked = [("full", reading.is_full()), ("names", reading.names), ("people", reading.names_people(state))];
         let asked = asked.into_iter().map(|(name, value)| (Arc::from(name), Value::Bool(value))).collect();
-        let call = Recorded { action: reading.action, resource_type: reading.about.resource_type(), asked, left_out };
+        let call = Recorded {
+            action: reading.action,
+            resource_type: reading.about.resource_type(),
+            resource_id: state.name.as_str(),
+            asked,
+            left_out,
+        };
         DecisionRecord {
             subjects: if is_known { reading.subjects(state) } else { Vec::new() },
             request_id: said(&reading.request_id),
             purpose: said(&reading.purpose),
-            ..self.call_record(state, call, judged)
+            ..self.call_record(call, judged)
         }
     }
 
     /// What the log keeps of every call that it keeps.
-    fn call_record(&self, state: &RealmState, call: Recorded, judged: &Judged) -> DecisionRecord {
+    fn call_record(&self, call: Recorded<'_>, judged: &Judged) -> DecisionRecord {
         let now_us = self.clock.now_us();
         let Judged { decision, principal, .. } = judged;
-        let Recorded { action, resource_type, mut asked, left_out } = call;
+        let Recorded { action, resource_type, resource_id, mut asked, left_out } = call;
         if left_out > 0 {
             let left_out = Value::Long(i64::try_from(left_out).unwrap_or(i64::MAX));
             asked.push((Arc::from("left_out"), left_out));
@@ -218,7 +236,7 @@ impl App {
             determining_policies: decision.determining_policies.clone(),
             action: action.into(),
             resource_type: resource_type.into(),
-            resource_id: state.name.as_str().into(),
+            resource_id: resource_id.into(),
             subjects: Vec::new(),
             principal: principal.as_ref().map(|(entity, _)| entity.clone()),
             issuer: Arc::default(),
@@ -240,9 +258,11 @@ impl App {
 }
 
 /// A call as the log keeps it.
-struct Recorded {
+struct Recorded<'a> {
     action: &'static str,
     resource_type: &'static str,
+    /// The realm that it is about, or what stands for the service as a whole.
+    resource_id: &'a str,
     /// What it asked for.
     asked: Vec<(Arc<str>, Value)>,
     /// How many calls before were not kept.

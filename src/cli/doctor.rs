@@ -11,6 +11,7 @@ mod loaded;
 mod log;
 mod ports;
 mod realms;
+mod served;
 mod system;
 mod witness;
 

@@ -13,7 +13,7 @@ use crate::{
 const WATCH_DEFAULT: Duration = Duration::from_secs(5);
 
 /// The keys whose files are read when the service starts.
-const FILES: [&str; 3] = ["certificate", "key", "client_ca"];
+const FILES: [&str; 4] = ["certificate", "key", "client_ca", "client_crl"];
 
 /// The listeners' TLS, and where the configuration says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,11 @@ pub(super) fn tls(root: &Table<'_>, base: &Path) -> Option<Tls> {
         let (certificate, key, client_ca) =
             (table.required_text("certificate"), table.required_text("key"), path("client_ca"));
         let client_certificates = client_certificates(table, client_ca.is_some());
+        let client_crl = path("client_crl");
+        if client_crl.is_some() && !table.has("client_ca") {
+            let message = "`tls.client_crl` takes back what nobody vouches for; expected a `client_ca`";
+            table.fault(Some("client_crl"), message);
+        }
         let watch = table.text("watch").map_or(Ok(Some(WATCH_DEFAULT)), |text| policies::watch(&text));
         let watch = watch.unwrap_or_else(|message| {
             table.fault(Some("watch"), format!("`tls.watch` {message}"));
@@ -48,7 +53,8 @@ pub(super) fn tls(root: &Table<'_>, base: &Path) -> Option<Tls> {
         });
         let places = FILES.into_iter().map(|key| (key, table.unnoted_fault(key, ""))).collect();
         let (certificate, key) = (base.join(&*certificate?), base.join(&*key?));
-        Some(Tls { options: Options { certificate, key, client_ca, client_certificates, watch }, places })
+        let options = Options { certificate, key, client_ca, client_crl, client_certificates, watch };
+        Some(Tls { options, places })
     })
     .flatten()
 }
@@ -223,10 +229,14 @@ mod tests {
         assert_eq!((options.client_certificates, options.watch), (ClientCertificates::Asked, None));
         let options = read(TLS, &[]).unwrap().tls.unwrap().options;
         assert_eq!((options.client_certificates, options.watch), (ClientCertificates::Off, Some(WATCH_DEFAULT)));
-        let said = format!("{TLS}client_ca = \"ca.pem\"\nclient_certificates = \"required\"\nwatch = \"1m\"\n");
+        assert_eq!(options.client_crl, None);
+        let said = format!(
+            "{TLS}client_ca = \"ca.pem\"\nclient_crl = \"revoked.pem\"\nclient_certificates = \"required\"\nwatch = \"1m\"\n"
+        );
         let options = read(&said, &[]).unwrap().tls.unwrap().options;
         let minute = Some(Duration::from_secs(60));
         assert_eq!((options.client_certificates, options.watch), (ClientCertificates::Required, minute));
+        assert_eq!(options.client_crl.as_deref(), Some(Path::new("etc/revoked.pem")));
     }
 
     #[test]
@@ -239,6 +249,8 @@ mod tests {
             assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:#?}");
         }
         let found = read(&format!("{TLS}client_certificates = \"required\"\n"), &[]).unwrap_err();
+        assert!(found[0].contains(":4 ") && found[0].contains("expected a `client_ca`"), "{found:?}");
+        let found = read(&format!("{TLS}client_crl = \"revoked.pem\"\n"), &[]).unwrap_err();
         assert!(found[0].contains(":4 ") && found[0].contains("expected a `client_ca`"), "{found:?}");
         let tls = read(TLS, &[]).unwrap().tls.unwrap();
         let fault = tls.fault(&TlsFault { key: "key", message: "`/k.pem` cannot be read".to_owned() });

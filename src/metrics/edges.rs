@@ -31,7 +31,16 @@ pub fn of_tls(certificates: &Certificates) -> Vec<Family> {
     let failed = certificates.handshakes().failed().filter(|(_, count)| *count > 0);
     let failed = failed.map(|(why, count)| (vec![Arc::from(why.as_str())], Sample::Count(count)));
     let ends_at = u64::try_from(certificates.not_after_seconds()).unwrap_or(0);
-    vec![
+    let lists = certificates.lists_until_seconds().map(|until| {
+        let until = u64::try_from(until).unwrap_or(0);
+        one(
+            "authz_tls_revocation_list_expiry_timestamp_seconds",
+            "When the first of the lists of revoked certificates in use is past its time",
+            FamilyKind::Gauge,
+            Sample::Level(float(until)),
+        )
+    });
+    let mut families = vec![
         Family {
             name: "authz_tls_handshake_failures",
             help: "TLS handshakes that failed, by the reason",
@@ -51,5 +60,7 @@ pub fn of_tls(certificates: &Certificates) -> Vec<Family> {
             FamilyKind::Gauge,
             Sample::Level(float(ends_at)),
         ),
-    ]
+    ];
+    families.extend(lists);
+    families
 }

@@ -1,8 +1,10 @@
 //! Who may call, over real TLS: certificates, tokens and keys, good ones and all sorts of bad ones; what each role may ask;
 //! and new certificates while calls are under way.
 
+mod canaries;
 mod handshakes;
 mod pki;
+mod revoked;
 mod rights;
 mod rotation;
 mod shown;

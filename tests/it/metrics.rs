@@ -34,6 +34,7 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("authz_audit_undamaged", "gauge", &["realm"]),
     ("authz_audit_unsigned_entries", "gauge", &["realm"]),
     ("authz_audit_writable", "gauge", &["realm"]),
+    ("authz_callers_refused_total", "counter", &["caller", "reason"]),
     ("authz_connections", "gauge", &["listener"]),
     ("authz_gathered_bytes", "gauge", &[]),
     ("authz_requests_in_work", "gauge", &[]),
@@ -55,6 +56,7 @@ const ELSEWHERE: &[&str] = &[
     "authz_tls_certificate_expiry_timestamp_seconds",
     "authz_tls_handshake_failures_total",
     "authz_tls_reload_failures_total",
+    "authz_tls_revocation_list_expiry_timestamp_seconds",
     "authz_audit_witness_failures_total",
     "authz_audit_witness_lag_entries",
 ];
@@ -102,6 +104,9 @@ async fn ask_around(home: &Home, service: &Service) {
     client.authorize(unknown).await.unwrap_err();
     let nowhere = pb::AuthorizeRequest { realm: "canary-realm".to_owned(), ..reading_student(&token, "604822") };
     client.authorize(nowhere).await.unwrap_err();
+    let mut stranger = tonic::Request::new(reading_student(&token, "604822"));
+    stranger.metadata_mut().insert("authorization", "Bearer canary-key".parse().unwrap());
+    client.authorize(stranger).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -141,6 +146,7 @@ async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_br
         format!("authz_decisions_total{{realm=\"{REALM}\",decision=\"deny\",reason="),
         "rpc_server_call_duration_seconds_count{rpc_method=\"hallpass.v1.AuthorizationService/Authorize\",rpc_status_code=\"OK\"}"
             .to_owned(),
+        "authz_callers_refused_total{caller=\"OTHER\",reason=\"CALLER_KEY_UNKNOWN\"} 1".to_owned(),
         "authz_requests_in_work 0".to_owned(),
         "authz_connections{listener=\"grpc\"} 1".to_owned(),
         "authz_connections{listener=\"http\"} 1".to_owned(),

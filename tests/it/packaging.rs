@@ -1,9 +1,11 @@
 //! The configurations that come with the packages, read as the service reads them. The rest of `packaging/` is checked by
 //! `scripts/check-packaging`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use hallpass::config::{Config, Environment, Flags};
+use hallpass::transport::listener::ClientCertificates;
 
 fn load(file: &str, variables: &[(&str, &str)]) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging").join(file);
@@ -53,4 +55,46 @@ fn the_chart_sets_variables_that_the_service_reads() {
     assert_eq!(data_dir.1, "/var/lib/hallpass/data", "below the mount, whose owner and mode are the cluster's");
     let config = load("docker/hallpass.toml", &[("HALLPASS_DATA_DIR", &data_dir.1)]);
     assert_eq!(config.data_dir, PathBuf::from(&data_dir.1));
+}
+
+#[test]
+fn what_is_on_the_network_has_tls_callers_and_a_place_for_monitors() {
+    let config = load("docker/network.toml", &[]);
+    let tls = config.tls.unwrap().options;
+    assert_eq!(tls.client_certificates, ClientCertificates::Asked);
+    for (path, name) in
+        [(&tls.certificate, "server.pem"), (&tls.key, "server.key"), (&tls.client_ca.unwrap(), "callers-ca.pem")]
+    {
+        assert!(path.ends_with(Path::new("docker/tls").join(name)), "{}: beside the file", path.display());
+    }
+    assert!(config.authentication.required && config.callers.iter().any(|caller| caller.spiffe.is_some()));
+    assert!(config.grpc_address.ip().is_unspecified() && config.http_address.unwrap().ip().is_unspecified());
+    let ops = config.ops_address.unwrap();
+    assert!(ops.ip().is_loopback());
+    let compose = include_str!("../../packaging/docker/compose.network.yaml");
+    assert!(compose.contains(&format!("http://{ops}/readyz")), "its health is asked where monitors ask");
+    for port in [config.grpc_address.port(), config.http_address.unwrap().port()] {
+        assert!(compose.contains(&format!("- \"{port}:{port}\"")), "{port} is published");
+    }
+}
+
+#[test]
+fn the_chart_s_examples_are_configurations_that_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, is_on_network) in [("network", true), ("pod", false)] {
+        let path = format!("packaging/helm/hallpass/ci/{name}.yaml");
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        let values: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        let file = folder.path().join("hallpass.toml");
+        fs::write(&file, values["config"].as_str().unwrap()).unwrap();
+        let address = values["grpcAddress"].as_str().unwrap_or("127.0.0.1:50051");
+        // As the pod's environment has it.
+        let variables: Environment = [("HALLPASS_GRPC_ADDRESS", address), ("HALLPASS_OPS_ADDRESS", "127.0.0.1:9464")]
+            .into_iter()
+            .chain(values["httpAddress"].as_str().map(|address| ("HALLPASS_HTTP_ADDRESS", address)))
+            .collect();
+        let flags = Flags { config: Some(file), ..Flags::default() };
+        let config = Config::load(&flags, &variables).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(config.tls.is_some() && config.authentication.required, is_on_network, "{name}");
+    }
 }

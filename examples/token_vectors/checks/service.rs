@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hallpass::app::App;
 use hallpass::app::authorize::{AuthorizeRequest, Caller};
+use hallpass::app::caller::Presented;
 use hallpass::app::credentials::Credentials;
 use hallpass::app::people::People;
 use hallpass::app::ports::{
@@ -186,7 +187,8 @@ fn question(credentials: Credentials) -> AuthorizeRequest {
         resource_id: "1".into(),
         ..Question::default()
     };
-    AuthorizeRequest { realm: REALM.into(), credentials, question, ..AuthorizeRequest::default() }
+    let presented = Presented::embedded();
+    AuthorizeRequest { realm: REALM.into(), credentials, question, presented, ..AuthorizeRequest::default() }
 }
 
 fn realm_files() -> Vec<SourceFile> {

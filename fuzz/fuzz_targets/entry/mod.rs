@@ -15,7 +15,7 @@ mod world;
 pub(crate) type Entry = fn(&[u8]);
 
 /// Every entry, by the name of its fuzz target and of its folder in `fuzz/corpus`.
-pub(crate) const ENTRIES: [(&str, Entry); 15] = [
+pub(crate) const ENTRIES: [(&str, Entry); 16] = [
     ("token", token),
     ("key_set", key_set),
     ("realm_files", realm_files),
@@ -31,10 +31,11 @@ pub(crate) const ENTRIES: [(&str, Entry); 15] = [
     ("envoy_check", envoy_check),
     ("traceparent", traceparent),
     ("certificate", certificate),
+    ("peer_certificate", peer_certificate),
 ];
 
 pub(crate) use bodies::{ENDPOINTS, authzen_body, json_message};
-pub(crate) use headers::{certificate, traceparent};
+pub(crate) use headers::{certificate, peer_certificate, traceparent};
 pub(crate) use log::{record_codec, segment_reader};
 pub(crate) use questions::proto_conversion;
 pub(crate) use realm::{bundle, files, realm_files, records};

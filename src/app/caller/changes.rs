@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{ADMIN, About, LOCAL, Presented, REALM, Reading};
+use super::{About, Presented, REALM, Reading};
 use crate::app::{App, error::Error};
 
 impl App {
     /// Lets a call through that does something to a realm's policies, or to those that judge callers, and says who makes
     /// it. Where the deployment names callers it takes a key and a role, and is on record in the realm's log; where it
-    /// names none, whoever reaches the service may.
+    /// names none, whoever is on this machine may.
     ///
     /// # Errors
     /// Those of [`App::permit`].
@@ -19,20 +19,21 @@ impl App {
         action: &'static str,
         request_id: &str,
     ) -> Result<Arc<str>, Error> {
-        let identified = self.identify(presented);
         if self.callers.are_unnamed() {
-            return Ok(identified.map_or(LOCAL, |_| ADMIN).into());
+            return self.caller_of(presented).map_err(|refusal| self.refused(None, refusal));
         }
+        let identified = self.identify(presented);
         let reading = of_policies(action, request_id);
         let Some(policies) = self.callers.policies().filter(|_| realm == REALM) else {
             return self.permit(realm, presented, &reading).await.map(|permit| permit.caller);
         };
         // These policies fill no log.
-        policies.judge(identified, REALM, None, &reading).permit().map(|permit| permit.caller)
+        self.permitted(&policies.judge(identified, REALM, None, &reading)).map(|permit| permit.caller)
     }
 
     /// Lets a call through that reads what is done with a realm's policies, without a record: it says nothing of any
-    /// decision and is asked all the time. It takes a key and a role where the deployment names callers.
+    /// decision and is asked all the time. It takes a key and a role where the deployment names callers, and else to be on
+    /// this machine.
     ///
     /// # Errors
     /// Those of [`App::permit_unrecorded`].
@@ -44,7 +45,7 @@ impl App {
         request_id: &str,
     ) -> Result<(), Error> {
         if self.callers.are_unnamed() {
-            return Ok(());
+            return self.caller_of(presented).map(drop).map_err(|refusal| self.refused(None, refusal));
         }
         self.permit_unrecorded(realm, presented, &of_policies(action, request_id)).map(drop)
     }

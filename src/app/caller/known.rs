@@ -159,14 +159,15 @@ impl Callers {
         self.shown(presented, now_seconds)?.ok_or_else(|| nothing_shown(presented))
     }
 
-    /// Who shows this. Who shows nothing is whoever is on this machine, where that is enough.
+    /// Who shows this. Who shows nothing and is known to be on this machine is whoever is there, where that is enough.
     ///
     /// # Errors
-    /// Those of [`Callers::identify`].
+    /// Those of [`Callers::identify`]; among them a call that may come from elsewhere.
     pub(super) fn identify_or_local(&self, presented: &Presented, now_seconds: i64) -> Result<Identified<'_>, Reason> {
         match self.shown(presented, now_seconds)? {
             Some(identified) => Ok(identified),
-            None if !self.is_required => Ok(Identified::Local(&self.local)),
+            // The configuration opens no such listener to other machines; a call is looked at all the same.
+            None if presented.is_local && !self.is_required => Ok(Identified::Local(&self.local)),
             None => Err(nothing_shown(presented)),
         }
     }

@@ -262,7 +262,7 @@ fn context(state: Option<&RealmState>, reading: &Reading<'_>) -> Attributes {
 }
 
 /// The id of what is no realm's.
-const SERVICE: &str = "service";
+pub(super) const SERVICE_ID: &str = "service";
 
 /// A question about the realm of this name; empty for the service as a whole.
 fn question(action: &str, resource_type: &str, realm: &str, context: Attributes) -> Question {
@@ -270,7 +270,7 @@ fn question(action: &str, resource_type: &str, realm: &str, context: Attributes)
     Question {
         action: action.into(),
         resource_type: resource_type.into(),
-        resource_id: if realm.is_empty() { SERVICE.into() } else { realm.into() },
+        resource_id: if realm.is_empty() { SERVICE_ID.into() } else { realm.into() },
         attributes: Some(named.into_iter().collect()),
         context,
         ..Question::default()

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc};
 
 use crate::domain::decision::Reason;
 
-/// What a call brings to show who makes it.
+/// What a call brings to show who makes it. By default it brings nothing and comes from anywhere, which makes it nobody's.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Presented {
     /// The key, as it came; `None` where none came or more than one.
     pub key: Option<Arc<str>>,
-    /// The call comes from this machine.
+    /// The call is known to come from this machine.
     pub is_local: bool,
     /// The verified certificate of its connection, if that has one.
     pub certificate: Option<Arc<PeerCertificate>>,
@@ -20,7 +20,8 @@ pub struct Presented {
 }
 
 impl Presented {
-    /// What a program shows that hallpass is a library of: that it is this very process.
+    /// What a program shows that hallpass is a library of: that it is this very process. Not for calls that come from
+    /// elsewhere: whoever hands these on says what they brought, and whether they come from this machine.
     pub fn embedded() -> Self {
         Self { is_local: true, ..Self::default() }
     }

@@ -110,6 +110,21 @@ fn who_shows_nothing_is_local_only_where_nothing_must_be_shown() {
 }
 
 #[test]
+fn what_is_not_known_to_come_from_this_machine_is_never_local() {
+    let stranger = certificate(None, "CN=stranger");
+    for known in [&[][..], &[("one", "key 1")]] {
+        for callers in [callers(known), callers(known).requiring(true)] {
+            let nothing = callers.identify_or_local(&Presented::default(), 0);
+            assert_eq!(&*nothing.unwrap_err().code, "CALLER_KEY_MISSING", "{known:?}");
+            let shown = Presented { certificate: Some(Arc::clone(&stranger)), ..Presented::default() };
+            let unknown = callers.identify_or_local(&shown, 0);
+            assert_eq!(&*unknown.unwrap_err().code, "CALLER_CERTIFICATE_UNKNOWN", "{known:?}");
+        }
+        assert_eq!(callers(known).identify_or_local(&Presented::embedded(), 0).unwrap().name(), LOCAL);
+    }
+}
+
+#[test]
 fn nothing_that_is_shown_is_printed() {
     let presented = Presented {
         key: Some("secret".into()),

@@ -89,6 +89,10 @@ pub trait Meter: Send + Sync + std::fmt::Debug {
     /// A request of this caller was turned away because it, or the realm, makes too many; `None` for who is not configured.
     fn limited(&self, _caller: Option<&str>) {}
 
+    /// A call was refused because of who makes it, for this reason of ours; `caller` is its name in the configuration, `None`
+    /// for who isn't known.
+    fn caller_refused(&self, _caller: Option<&str>, _reason: &str) {}
+
     /// A request has a place and is worked on.
     fn work_began(&self) {}
 

@@ -14,7 +14,11 @@ use super::{
     loaded,
 };
 use crate::{
-    app::ports::Clock as _, config::Config, domain::introspection::ClientAuthentication, provider::clock::SystemClock,
+    app::ports::Clock as _,
+    config::Config,
+    domain::introspection::ClientAuthentication,
+    provider::clock::SystemClock,
+    transport::listener::{Options, RevocationList},
 };
 
 const CERTIFICATES: &str = "certificates";
@@ -24,7 +28,7 @@ const SOON_SECONDS: i64 = 30 * 24 * 3600;
 
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let now = SystemClock.now_seconds();
-    let (mut authorities, mut pairs) = (BTreeSet::new(), BTreeSet::new());
+    let (mut authorities, mut pairs, mut findings) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for issuer in loaded::issuers(config).into_iter().flat_map(|trusting| trusting.issuers) {
         authorities.extend(issuer.servers.ca_file);
         if let Some(ClientAuthentication::Certificate(file)) = issuer.introspection.map(|how| how.authentication) {
@@ -34,9 +38,10 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     authorities.extend(config.tracing.iter().filter_map(|tracing| tracing.ca.clone()));
     if let Some(tls) = &config.tls {
         authorities.extend(tls.options.client_ca.clone());
+        findings.extend(tls.options.client_crl.iter().flat_map(|file| lists(file, &tls.options, now)));
         pairs.insert((tls.options.certificate.clone(), tls.options.key.clone()));
     }
-    let mut findings: Vec<Finding> = authorities.iter().flat_map(|file| dates(file, now)).collect();
+    findings.extend(authorities.iter().flat_map(|file| dates(file, now)));
     for (certificate, key) in &pairs {
         findings.extend(dates(certificate, now));
         findings.extend(pair(certificate, key));
@@ -86,6 +91,56 @@ pub(super) fn dates(file: &Path, now_seconds: i64) -> Vec<Finding> {
     findings
 }
 
+/// What is wrong with the lists of clients' certificates that were taken back.
+pub(super) fn lists(file: &Path, options: &Options, now_seconds: i64) -> Vec<Finding> {
+    let shown = file.display();
+    let renew = "fetch the newest list from the authority, and see to it that this is done in time; the service takes it by itself";
+    let unusable = |what: String| vec![Finding::fault(CERTIFICATES, what, renew)];
+    let content = match fs::read(file) {
+        Ok(content) => content,
+        Err(error) => return unusable(format!("`{shown}` cannot be read: {error}")),
+    };
+    let lists = match RevocationList::read_all(file, &content) {
+        Ok(lists) => lists,
+        Err(fault) => return unusable(fault.message),
+    };
+    let mut findings = Vec::new();
+    for RevocationList { authority_text, from_seconds, until_seconds, .. } in &lists {
+        let named = format!("the list of certificates that `{authority_text}` has taken back, in `{shown}`,");
+        let left = until_seconds - now_seconds;
+        // Lists are good for hours or for months: it is late when most of their time is over.
+        let soon = ((until_seconds - from_seconds) / 4).min(SOON_SECONDS);
+        if left <= 0 {
+            let what = format!("{named} ran out {}: this authority's clients are refused", ago(-left));
+            findings.push(Finding::fault(CERTIFICATES, what, renew));
+        } else if left < soon {
+            let what = format!("{named} runs out in {}; then this authority's clients are refused", span(left));
+            findings.push(Finding::warning(CERTIFICATES, what, renew));
+        }
+    }
+    let trusted = options.client_ca.as_deref().map(certificates_of).unwrap_or_default();
+    for der in &trusted {
+        let Ok((_, authority)) = parse_x509_certificate(der) else { continue };
+        let subject = authority.subject();
+        if !lists.iter().any(|list| list.authority == subject.as_raw()) {
+            let what =
+                format!("`{shown}` has no list of `{subject}`, which `client_ca` trusts: its clients are refused");
+            findings.push(Finding::fault(
+                CERTIFICATES,
+                what,
+                "put its list there as well, or take it out of `client_ca`",
+            ));
+        }
+    }
+    findings
+}
+
+/// The certificates of a file; what cannot be read is told of with the dates.
+fn certificates_of(file: &Path) -> Vec<CertificateDer<'static>> {
+    let read = fs::read(file).ok().and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().ok());
+    read.unwrap_or_default()
+}
+
 /// What is wrong with a certificate and its key, which may stand in one file.
 pub(super) fn pair(certificate: &Path, key: &Path) -> Option<Finding> {
     let (shown, of_key) = (certificate.display(), key.display());
@@ -107,7 +162,7 @@ pub(super) fn pair(certificate: &Path, key: &Path) -> Option<Finding> {
 }
 
 /// How long, in the unit that a person would take.
-fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     match seconds {
         ..7_200 => format!("{} minutes", seconds / 60),
         7_200..172_800 => format!("{} hours", seconds / 3_600),
@@ -115,6 +170,7 @@ fn span(seconds: i64) -> String {
     }
 }
 
-fn ago(seconds: i64) -> String {
+/// How long ago.
+pub(super) fn ago(seconds: i64) -> String {
     format!("{} ago", span(seconds))
 }

@@ -6,11 +6,15 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
 };
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::{ANSWER_WITHIN, finding::Finding};
-use crate::config::Config;
+use super::{
+    ANSWER_WITHIN,
+    finding::{Finding, State},
+    served::{self, Served},
+};
+use crate::{app::ports::Clock as _, cli::secure, config::Config, provider::clock::SystemClock};
 
 const PORTS: &str = "ports";
 
@@ -18,13 +22,15 @@ const PORTS: &str = "ports";
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn check(config: Arc<Config>) -> Vec<Finding> {
-    let has_tls = config.tls.is_some();
-    let mut findings = vec![of_grpc(config.grpc_address, has_tls).await];
+    let mut findings = vec![of_grpc(&config).await];
     if let Some(address) = config.http_address {
-        findings.push(of_http("http_address", address, has_tls).await);
+        findings.push(match look(address).await {
+            Seen::Taken if config.tls.is_some() => secured("http_address", address, b"http/1.1", &config).await.0,
+            seen => of_http("http_address", address, seen).await,
+        });
     }
     if let Some(address) = config.ops_address {
-        findings.push(of_http("ops_address", address, false).await);
+        findings.push(of_http("ops_address", address, look(address).await).await);
     }
     findings
 }
@@ -61,37 +67,63 @@ fn from_here(address: SocketAddr) -> SocketAddr {
     reached
 }
 
-async fn of_grpc(address: SocketAddr, has_tls: bool) -> Finding {
-    let key = "grpc_address";
-    match look(address).await {
-        Seen::Taken if has_tls => secured(address),
-        Seen::Taken => match tokio::time::timeout(ANSWER_WITHIN, health(from_here(address))).await {
-            Ok(Ok(ServingStatus::Serving)) => Finding::fine(PORTS, format!("a service answers on {address}: serving")),
-            Ok(Ok(_)) => {
-                let what = format!("the service on {address} is not serving");
-                Finding::warning(PORTS, what, "it is starting or stopping, or cannot keep decisions: look into its log")
-            }
-            Ok(Err(_)) | Err(_) => taken(key, address),
-        },
-        seen => not_taken(key, address, seen),
+async fn of_grpc(config: &Config) -> Finding {
+    let (key, address) = ("grpc_address", config.grpc_address);
+    let seen = look(address).await;
+    if !matches!(seen, Seen::Taken) {
+        return not_taken(key, address, seen);
+    }
+    let endpoint = Endpoint::from_shared(format!("http://{}", from_here(address)));
+    let Ok(endpoint) = endpoint else { return taken(key, address) };
+    if config.tls.is_none() {
+        return match within(async { health(endpoint.connect().await?).await }).await {
+            Some(ServingStatus::Serving) => Finding::fine(PORTS, format!("a service answers on {address}: serving")),
+            Some(_) => not_serving(address),
+            None => taken(key, address),
+        };
+    }
+    let (finding, served) = secured(key, address, b"h2", config).await;
+    let Some(Served { connector, .. }) = served.filter(|_| finding.state == State::Fine) else { return finding };
+    // Who wants a certificate of its clients does not answer here.
+    match within(async { health(secure::channel(connector, endpoint).await?).await }).await {
+        Some(ServingStatus::Serving) => Finding::fine(PORTS, format!("{}: serving", finding.what)),
+        Some(_) => not_serving(address),
+        None => finding,
     }
 }
 
-async fn health(address: SocketAddr) -> anyhow::Result<ServingStatus> {
-    let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+/// What comes of a question in time; `None` for no answer.
+async fn within<T>(asking: impl Future<Output = anyhow::Result<T>>) -> Option<T> {
+    tokio::time::timeout(ANSWER_WITHIN, asking).await.ok()?.ok()
+}
+
+async fn health(channel: Channel) -> anyhow::Result<ServingStatus> {
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
     Ok(answer.into_inner().status())
 }
 
-async fn of_http(key: &str, address: SocketAddr, has_tls: bool) -> Finding {
-    match look(address).await {
-        Seen::Taken if has_tls => secured(address),
+fn not_serving(address: SocketAddr) -> Finding {
+    let what = format!("the service on {address} is not serving");
+    Finding::warning(PORTS, what, "it is starting or stopping, or cannot keep decisions: look into its log")
+}
+
+async fn of_http(key: &str, address: SocketAddr, seen: Seen) -> Finding {
+    match seen {
         Seen::Taken => match tokio::time::timeout(ANSWER_WITHIN, speaks_http(from_here(address))).await {
             Ok(Ok(true)) => Finding::fine(PORTS, format!("HTTP is spoken on {address}")),
             _ => taken(key, address),
         },
         seen => not_taken(key, address, seen),
     }
+}
+
+/// What shows a certificate is this service, if it is that of the files.
+async fn secured(key: &str, address: SocketAddr, protocol: &[u8], config: &Config) -> (Finding, Option<Served>) {
+    let Some(tls) = &config.tls else { return (taken(key, address), None) };
+    let Some(served) = served::look(from_here(address), protocol).await else { return (taken(key, address), None) };
+    let expected = (tls.options.certificate.as_path(), config.public_url.as_deref());
+    let finding = served::judge(PORTS, address, &served.certificate, expected, SystemClock.now_seconds());
+    (finding, Some(served))
 }
 
 async fn speaks_http(address: SocketAddr) -> io::Result<bool> {
@@ -102,11 +134,6 @@ async fn speaks_http(address: SocketAddr) -> io::Result<bool> {
     // Of somebody else's listener anything may come, and no end.
     BufReader::new(connection.take(1_024)).read_line(&mut line).await?;
     Ok(line.starts_with("HTTP/1."))
-}
-
-/// What listens is not asked whether it is this service: that takes a certificate or key of a caller.
-fn secured(address: SocketAddr) -> Finding {
-    Finding::fine(PORTS, format!("something listens on {address}, over TLS; `hallpass health` asks whether it serves"))
 }
 
 fn taken(key: &str, address: SocketAddr) -> Finding {

@@ -7,11 +7,16 @@ use std::{
     path::Path,
 };
 
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{provider::signer::LocalKey, storage::key_file};
+use crate::{
+    provider::signer::LocalKey,
+    storage::key_file,
+    transport::listener::{Acceptor, Certificates, ClientCertificates, Limits, Options, Protocol, Security},
+};
 
 const SCHEMA: &str = "entity Client { kind: String };\nentity File { shelf: String };\n\
                       action Read appliesTo { principal: [Client], resource: [File] };\n";
@@ -308,6 +313,169 @@ async fn a_port_that_is_somebody_elses_is_found_and_one_of_a_service_is_fine() {
     assert_eq!(deployment.ills().await, []);
     deployment.top = "http_address = \"127.0.0.1:0\"".to_owned();
     assert_eq!(deployment.ills().await, []);
+}
+
+/// So many days before or after a time.
+fn day(now_seconds: i64, days: i64) -> std::time::SystemTime {
+    std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(now_seconds + days * 86_400).unwrap())
+}
+
+fn now_seconds() -> i64 {
+    crate::app::ports::Clock::now_seconds(&crate::provider::clock::SystemClock)
+}
+
+#[tokio::test]
+async fn lists_of_certificates_that_were_taken_back_are_looked_at() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), now_seconds());
+    let put = |name: &str, content: String| {
+        fs::write(folder.path().join(name), content).unwrap();
+        folder.path().join(name)
+    };
+    let authority = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        (pem, rcgen::Issuer::new(params, key))
+    };
+    let list = |issuer: &rcgen::Issuer<'static, rcgen::KeyPair>, from_days: i64, until_days: i64| {
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: day(now, from_days).into(),
+            next_update: day(now, until_days).into(),
+            crl_number: rcgen::SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(issuer).unwrap().pem().unwrap()
+    };
+    let ((clients, issuer), (_, other)) = (authority("clients"), authority("others"));
+    let options = Options {
+        certificate: PathBuf::new(),
+        key: PathBuf::new(),
+        client_ca: Some(put("ca.pem", clients)),
+        client_crl: None,
+        client_certificates: ClientCertificates::Asked,
+        watch: None,
+    };
+    for (name, from, until) in [("long", -10, 80), ("short", -1, 1)] {
+        assert_eq!(certificates::lists(&put(name, list(&issuer, from, until)), &options, now), [], "{name}");
+    }
+    let both = format!("{0}{0}", list(&issuer, -1, 60));
+    for (path, state, what) in [
+        (put("gone", list(&issuer, -9, -3)), State::Fault, "ran out 3 days ago: this authority's clients are refused"),
+        (put("soon", list(&issuer, -30, 2)), State::Warning, "runs out in 2 days; then this authority's clients"),
+        (put("strange", list(&other, -1, 60)), State::Fault, "has no list of `CN=clients`, which `client_ca` trusts"),
+        (put("both", both), State::Fault, "two lists of `CN=clients`"),
+        (put("none", "nothing".to_owned()), State::Fault, "holds no list of revoked certificates"),
+        (folder.path().join("nowhere"), State::Fault, "cannot be read"),
+    ] {
+        let found = certificates::lists(&path, &options, now);
+        assert!(matches!(&found[..], [one] if one.state == state && one.what.contains(what)), "{what}: {found:#?}");
+    }
+}
+
+impl Deployment {
+    /// Puts a certificate for these names there, with its key.
+    fn put_certificate(&self, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = rcgen::generate_simple_self_signed(names).unwrap();
+        fs::write(self.path("server.pem"), pair.cert.pem()).unwrap();
+        fs::write(self.path("server.key"), pair.signing_key.serialize_pem()).unwrap();
+        self.set_mode("server.key", 0o600);
+    }
+
+    /// A listener with the certificate as it is now, which hangs up on whoever has shaken hands; and where it listens.
+    async fn listen(&self, protocol: Protocol, clients: ClientCertificates) -> std::net::SocketAddr {
+        let client_ca = Some(self.path("server.pem")).filter(|_| clients != ClientCertificates::Off);
+        let (certificate, key) = (self.path("server.pem"), self.path("server.key"));
+        let options =
+            Options { certificate, key, client_ca, client_crl: None, client_certificates: clients, watch: None };
+        let certificates = Certificates::open(options, Arc::new(crate::provider::clock::SystemClock)).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let security = Security::Tls(Arc::new(certificates), protocol);
+        let mut connections = Acceptor::start(listener, security, Limits::default());
+        tokio::spawn(async move {
+            while let Some(connection) = connections.next().await {
+                drop(connection)
+            }
+        });
+        address
+    }
+}
+
+const TLS: &str = "[tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n";
+
+#[tokio::test]
+async fn a_listener_that_shows_the_certificate_of_its_files_is_fine_and_one_of_before_is_told_of() {
+    let mut deployment = Deployment::new();
+    deployment.tables = TLS.to_owned();
+    for clients in [ClientCertificates::Off, ClientCertificates::Asked, ClientCertificates::Required] {
+        deployment.put_certificate(&["pdp.example"]);
+        let address = deployment.listen(Protocol::Http1, clients).await;
+        deployment.top = format!("http_address = \"{address}\"");
+        assert_eq!(deployment.ills().await, [], "{clients:?}");
+        let shown = format!("{address} shows the certificate of `CN=rcgen self signed cert` in");
+        let findings = deployment.findings().await;
+        assert!(findings.iter().any(|finding| finding.what.contains(&shown)), "{clients:?}: {findings:#?}");
+        deployment.put_certificate(&["pdp.example"]);
+        deployment.has("ports", State::Warning, "shows another certificate than").await;
+        let findings = deployment.findings().await;
+        assert!(findings.iter().any(|finding| finding.advice.contains("send the service SIGHUP")), "{findings:#?}");
+    }
+    let grpc_address = deployment.listen(Protocol::Http2, ClientCertificates::Off).await;
+    deployment.top = String::new();
+    let config = Config { grpc_address, ..deployment.config().unwrap() };
+    let findings = ports::check(Arc::new(config)).await;
+    assert!(
+        matches!(&findings[..], [one] if one.state == State::Fine && one.what.contains("pem`, good for")),
+        "{findings:#?}"
+    );
+    let findings = ports::check(Arc::new(Config { grpc_address, tls: None, ..deployment.config().unwrap() })).await;
+    assert!(matches!(&findings[..], [one] if one.state == State::Fault), "TLS where none is configured: {findings:#?}");
+}
+
+#[tokio::test]
+async fn what_speaks_no_tls_or_another_protocol_is_not_this_service() {
+    let mut deployment = Deployment::new();
+    deployment.tables = TLS.to_owned();
+    deployment.put_certificate(&["pdp.example"]);
+    let plain = server("HTTP/1.1 200 OK\r\n".to_owned(), String::new());
+    let other = deployment.listen(Protocol::Http2, ClientCertificates::Off).await.to_string();
+    for address in [plain.trim_start_matches("http://"), &other] {
+        deployment.top = format!("http_address = \"{address}\"");
+        deployment.has("ports", State::Fault, "it is not this service").await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_by_which_no_client_finds_the_service_is_told_of() {
+    let (deployment, now) = (Deployment::new(), now_seconds());
+    let file = deployment.path("server.pem");
+    let address: std::net::SocketAddr = "127.0.0.1:8443".parse().unwrap();
+    let judge = |public_url: Option<&str>, now_seconds: i64| {
+        let shown = rustls::pki_types::CertificateDer::from_pem_file(&file).unwrap();
+        served::judge("ports", address, &shown, (&file, public_url), now_seconds)
+    };
+    deployment.put_certificate(&["pdp.example", "127.0.0.1"]);
+    for (public_url, now_seconds, state, what) in [
+        (None, now, State::Fine, "good for"),
+        (Some("https://pdp.example:8443"), now, State::Fine, "good for"),
+        (Some("https://127.0.0.1:8443/authz"), now, State::Fine, "good for"),
+        (Some("https://other.example:8443"), now, State::Warning, "does not name `other.example` of `public_url`"),
+        (Some("https://other.example"), now, State::Fine, "good for"),
+        (Some("http://other.example:8443"), now, State::Fine, "good for"),
+        (None, 68_000_000_000, State::Fault, "which ran out"),
+    ] {
+        let found = judge(public_url, now_seconds);
+        assert!(found.state == state && found.what.contains(what), "{public_url:?} {now_seconds}: {found:?}");
+    }
+    deployment.put_certificate(&[]);
+    let found = judge(None, now);
+    assert!(found.state == State::Warning && found.what.contains("names no host"), "{found:?}");
 }
 
 #[tokio::test]

@@ -50,6 +50,8 @@ impl AuthorizationService for Authorization {
         let (presented, adapter) = (presented(&request), adapter(&request));
         let work = async {
             let failed = |error: Error| status::of(&error, "");
+            // Before anything of it is looked at: a batch without items takes the right, too.
+            self.0.may_ask_somewhere(&presented, Right::BatchAuthorize, call.request_id()).await.map_err(failed)?;
             let convert::Batch { mut questions, refused } =
                 convert::batch(request.into_inner(), call.request_id()).map_err(failed)?;
             for question in &mut questions {

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,9 +14,12 @@ use tonic::{
 };
 
 use super::status;
-use crate::{app::App, transport::layer::caller::presented};
+use crate::{
+    app::{App, caller::Right},
+    transport::layer::caller::presented,
+};
 
-/// A service that answers known callers alone.
+/// A service that answers known callers alone. Refusals of others are counted and on record as all others are.
 #[derive(Clone, Debug)]
 pub(super) struct ForKnown<S>(pub(super) Arc<App>, pub(super) S);
 
@@ -41,16 +43,30 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         match self.0.caller_of(&presented(request.headers(), request.extensions())) {
             Ok(_) => AnswerOrRefusal::Answer(self.1.call(request)),
-            Err(error) => AnswerOrRefusal::Refusal(ready(Ok(status::of(&error, "").into_http()))),
+            Err(error) => {
+                let (app, right) = (Arc::clone(&self.0), right_of(request.uri().path()));
+                AnswerOrRefusal::Refusal(Box::pin(async move {
+                    app.keep_refusal_unread(&error, right).await;
+                    Ok(status::of(&error, "").into_http())
+                }))
+            }
         }
     }
 }
 
+/// What a call of this path takes (gRPC over HTTP/2, "Path": service, then method); `None` for a method that there isn't.
+fn right_of(path: &str) -> Option<Right> {
+    let (_, method) = path.rsplit_once('/')?;
+    Right::ALL.into_iter().find(|right| right.name() == method)
+}
+
+/// A refusal that is put on record first.
+type Refusal = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
 /// An answer of a [`ForKnown`] under way.
-#[derive(Debug)]
 pub(super) enum AnswerOrRefusal<F> {
     Answer(F),
-    Refusal(Ready<Result<http::Response<Body>, Infallible>>),
+    Refusal(Refusal),
 }
 
 impl<F> Future for AnswerOrRefusal<F>
@@ -62,7 +78,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Answer(answer) => Pin::new(answer).poll(context),
-            Self::Refusal(refusal) => Pin::new(refusal).poll(context),
+            Self::Refusal(refusal) => refusal.as_mut().poll(context),
         }
     }
 }

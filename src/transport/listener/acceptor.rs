@@ -244,8 +244,11 @@ impl Shake {
         let shaken = tokio::time::timeout(self.within, self.acceptor.accept(stream)).await;
         let stream = shaken.map_err(|_| Failure::TooSlow)?.map_err(|error| Failure::of(&error))?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate = leaf.map(peer::read).transpose().map_err(|_| Failure::BadCertificate)?;
-        let peer = Peer { address: self.address, certificate: certificate.map(Arc::new) };
+        let certificate = match leaf {
+            Some(leaf) => Some(Arc::new(peer::certificate(leaf).ok_or(Failure::BadCertificate)?)),
+            None => None,
+        };
+        let peer = Peer { address: self.address, certificate };
         Ok(Connection::secured(stream, peer, place, self.patience))
     }
 }

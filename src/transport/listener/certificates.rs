@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -40,6 +40,8 @@ pub struct Certificates {
     seen: Mutex<Option<[u8; 32]>>,
     taken_at_us: AtomicI64,
     failures: AtomicU64,
+    /// It was told that lists of revoked certificates are past their time.
+    is_told_of_lists: AtomicBool,
     handshakes: Arc<Handshakes>,
 }
 
@@ -57,15 +59,18 @@ impl Certificates {
         }
         tell_of_end(&material, clock.now_seconds());
         tell_of_readers(&options);
-        Ok(Self {
+        let opened = Self {
             current: ArcSwap::from_pointee(material),
             seen: Mutex::new(Some(files.digest())),
             taken_at_us: AtomicI64::new(clock.now_us()),
             failures: AtomicU64::new(0),
+            is_told_of_lists: AtomicBool::new(false),
             handshakes: Arc::default(),
             options,
             clock,
-        })
+        };
+        opened.tell_of_lists();
+        Ok(opened)
     }
 
     /// The TLS that a new connection gets.
@@ -81,6 +86,11 @@ impl Certificates {
     /// Until when the service's certificate is good, in seconds since the epoch.
     pub fn not_after_seconds(&self) -> i64 {
         self.current.load().not_after_seconds
+    }
+
+    /// Until when all lists of clients' revoked certificates count, in seconds since the epoch; `None` without lists.
+    pub fn lists_until_seconds(&self) -> Option<i64> {
+        self.current.load().lists_until_seconds
     }
 
     /// When the certificates at work were taken, in microseconds since the epoch.
@@ -108,7 +118,25 @@ impl Certificates {
     /// before stay at work.
     pub async fn look(self: Arc<Self>) {
         // What was cut off is looked at again.
-        tokio::task::spawn_blocking(move || self.look_now()).await.ok();
+        let look = move || {
+            self.look_now();
+            self.tell_of_lists();
+        };
+        tokio::task::spawn_blocking(look).await.ok();
+    }
+
+    /// Tells once of lists that are past their time: from then on their authorities' clients are refused.
+    fn tell_of_lists(&self) {
+        let now_seconds = self.clock.now_seconds();
+        let is_past = self.lists_until_seconds().is_some_and(|until| until <= now_seconds);
+        if is_past && !self.is_told_of_lists.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a list of revoked certificates (`tls.client_crl`) is past its time; its authority's clients are refused until \
+                 a newer one is there"
+            );
+        } else if !is_past {
+            self.is_told_of_lists.store(false, Ordering::Relaxed);
+        }
     }
 
     /// The files and their digest, when that is another one than what was seen and they stand still.

@@ -23,6 +23,11 @@ pub enum Failure {
     Expired,
     /// The client's certificate is not good yet.
     NotYetValid,
+    /// The client's certificate was taken back by its authority.
+    Revoked,
+    /// Whether the client's certificate was taken back cannot be known: there is no list of its authority, or one that is
+    /// past its time or was not signed by it.
+    RevocationUnknown,
     /// The client's certificate is wrong in another way.
     BadCertificate,
     /// The client refuses the service.
@@ -39,13 +44,15 @@ pub enum Failure {
 
 impl Failure {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NotTls,
         Self::NothingInCommon,
         Self::NoCertificate,
         Self::UnknownAuthority,
         Self::Expired,
         Self::NotYetValid,
+        Self::Revoked,
+        Self::RevocationUnknown,
         Self::BadCertificate,
         Self::RefusedByClient,
         Self::TooSlow,
@@ -63,6 +70,8 @@ impl Failure {
             Self::UnknownAuthority => "unknown_authority",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
+            Self::Revoked => "revoked",
+            Self::RevocationUnknown => "revocation_unknown",
             Self::BadCertificate => "bad_certificate",
             Self::RefusedByClient => "refused_by_client",
             Self::TooSlow => "too_slow",
@@ -81,6 +90,7 @@ impl Failure {
             rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => Self::NothingInCommon,
             rustls::Error::NoCertificatesPresented => Self::NoCertificate,
             rustls::Error::InvalidCertificate(fault) => Self::of_certificate(fault),
+            rustls::Error::InvalidCertRevocationList(_) => Self::RevocationUnknown,
             rustls::Error::AlertReceived(_) => Self::RefusedByClient,
             _ => Self::Other,
         }
@@ -91,6 +101,10 @@ impl Failure {
             CertificateError::UnknownIssuer => Self::UnknownAuthority,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
+            CertificateError::Revoked => Self::Revoked,
+            CertificateError::UnknownRevocationStatus
+            | CertificateError::ExpiredRevocationList
+            | CertificateError::ExpiredRevocationListContext { .. } => Self::RevocationUnknown,
             _ => Self::BadCertificate,
         }
     }

@@ -5,6 +5,7 @@ mod acceptor;
 mod certificates;
 mod connection;
 mod handshakes;
+mod lists;
 mod peer;
 mod stalls;
 mod subject;
@@ -15,6 +16,7 @@ pub use self::{
     certificates::Certificates,
     connection::Connection,
     handshakes::{Failure, Handshakes},
-    peer::Peer,
+    lists::RevocationList,
+    peer::{Peer, certificate},
     tls::{ClientCertificates, Options, Protocol, TlsFault},
 };

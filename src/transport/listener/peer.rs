@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 use x509_parser::{
     certificate::X509Certificate,
@@ -29,17 +28,15 @@ impl Peer {
     }
 }
 
-/// What counts of a certificate that the handshake has verified.
-///
-/// # Errors
-/// One that cannot be read to its end: then nothing of it counts.
-pub(super) fn read(der: &CertificateDer<'_>) -> Result<PeerCertificate, X509Error> {
-    let (rest, certificate) = X509Certificate::from_der(der)?;
+/// What counts of a certificate, in DER, that the handshake has verified; `None` for one that cannot be read to its end: then
+/// nothing of it counts. Verifies nothing itself.
+pub fn certificate(der: &[u8]) -> Option<PeerCertificate> {
+    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
     if !rest.is_empty() {
-        return Err(X509Error::InvalidCertificate);
+        return None;
     }
-    Ok(PeerCertificate {
-        spiffe: spiffe_id(&certificate)?,
+    Some(PeerCertificate {
+        spiffe: spiffe_id(&certificate).ok()?,
         subject: subject::text(certificate.subject()).into(),
         not_after_seconds: certificate.validity().not_after.timestamp(),
         sha256: Sha256::digest(der).into(),

@@ -12,10 +12,12 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use sha2::{Digest as _, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+use super::lists::RevocationList;
 
 /// A file of certificates or of a key that is longer than this, in bytes, is none.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -29,6 +31,10 @@ pub struct Options {
     pub key: PathBuf,
     /// The certificates, in PEM, of the authorities that vouch for clients; `None` where no client shows a certificate.
     pub client_ca: Option<PathBuf>,
+    /// Lists, in PEM, of clients' certificates that were taken back; `None` where nobody looks. With lists, a certificate of
+    /// an authority without one is refused, as are all of an authority whose list is past its time: of these nobody knows
+    /// whether they were taken back. The authorities between a client and `client_ca` need lists as well.
+    pub client_crl: Option<PathBuf>,
     /// Whether clients show certificates. Without `client_ca`, they don't.
     pub client_certificates: ClientCertificates,
     /// How often the files are looked at; `None` for when the service is told to.
@@ -85,6 +91,7 @@ pub(super) struct Files {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
+    client_crl: Option<Vec<u8>>,
 }
 
 impl Files {
@@ -96,10 +103,14 @@ impl Files {
         let certificate = read_file("certificate", &options.certificate);
         let key = read_file("key", &options.key);
         let client_ca = options.client_ca.as_deref().map(|path| read_file("client_ca", path)).transpose();
-        match (certificate, key, client_ca) {
-            (Ok(certificate), Ok(key), Ok(client_ca)) => Ok(Self { certificate, key, client_ca }),
-            (certificate, key, client_ca) => {
-                Err([certificate.err(), key.err(), client_ca.err()].into_iter().flatten().collect())
+        let client_crl = options.client_crl.as_deref().map(|path| read_file("client_crl", path)).transpose();
+        match (certificate, key, client_ca, client_crl) {
+            (Ok(certificate), Ok(key), Ok(client_ca), Ok(client_crl)) => {
+                Ok(Self { certificate, key, client_ca, client_crl })
+            }
+            (certificate, key, client_ca, client_crl) => {
+                let faults = [certificate.err(), key.err(), client_ca.err(), client_crl.err()];
+                Err(faults.into_iter().flatten().collect())
             }
         }
     }
@@ -107,7 +118,8 @@ impl Files {
     /// SHA-256 of all of them, each with its length.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
-        for file in [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten() {
+        let Self { certificate, key, client_ca, client_crl } = self;
+        for file in [Some(certificate), Some(key), client_ca.as_ref(), client_crl.as_ref()].into_iter().flatten() {
             digest.update(file.len().to_be_bytes());
             digest.update(file);
         }
@@ -129,6 +141,8 @@ pub(super) struct Material {
     http1: Arc<ServerConfig>,
     /// Until when the service's certificate is good, in seconds since the epoch.
     pub(super) not_after_seconds: i64,
+    /// Until when all lists of revoked certificates count, in seconds since the epoch; `None` without lists.
+    pub(super) lists_until_seconds: Option<i64>,
 }
 
 impl Material {
@@ -139,18 +153,19 @@ impl Material {
     pub(super) fn of(options: &Options, files: &Files) -> Result<Self, Vec<TlsFault>> {
         let chain = certificates("certificate", &options.certificate, &files.certificate);
         let key = key(&options.key, &files.key);
-        let verifier = verifier(options, files.client_ca.as_deref());
-        let (chain, key, verifier) = match (chain, key, verifier) {
-            (Ok(chain), Ok(key), Ok(verifier)) => (chain, key, verifier),
-            (chain, key, verifier) => {
-                return Err([chain.err(), key.err(), verifier.err()].into_iter().flatten().collect());
+        let clients = clients(options, files);
+        let (chain, key, clients) = match (chain, key, clients) {
+            (Ok(chain), Ok(key), Ok(clients)) => (chain, key, clients),
+            (chain, key, clients) => {
+                return Err([chain.err(), key.err(), clients.err()].into_iter().flatten().collect());
             }
         };
         let not_after_seconds = not_after(options, &chain).map_err(|fault| vec![fault])?;
-        let config = |protocol: Protocol| server_config(options, &chain, &key, verifier.clone(), protocol);
+        let lists_until_seconds = clients.as_ref().and_then(|clients| clients.lists_until_seconds);
+        let config = |protocol: Protocol| server_config(options, &chain, &key, clients.as_ref(), protocol);
         let (http2, http1) = (config(Protocol::Http2), config(Protocol::Http1));
         match (http2, http1) {
-            (Ok(http2), Ok(http1)) => Ok(Self { http2, http1, not_after_seconds }),
+            (Ok(http2), Ok(http1)) => Ok(Self { http2, http1, not_after_seconds, lists_until_seconds }),
             (Err(fault), _) | (_, Err(fault)) => Err(vec![fault]),
         }
     }
@@ -191,9 +206,16 @@ fn key(path: &Path, content: &[u8]) -> Result<PrivateKeyDer<'static>, TlsFault> 
     })
 }
 
-/// Who vouches for clients; `None` where they are not asked.
-fn verifier(options: &Options, client_ca: Option<&[u8]>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFault> {
-    let (Some(path), Some(content)) = (&options.client_ca, client_ca) else { return Ok(None) };
+/// Who is let in by a certificate.
+struct Clients {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Until when all lists of revoked certificates count; `None` without lists.
+    lists_until_seconds: Option<i64>,
+}
+
+/// Who vouches for clients, and whom nobody vouches for any more; `None` where they are not asked.
+fn clients(options: &Options, files: &Files) -> Result<Option<Clients>, TlsFault> {
+    let (Some(path), Some(content)) = (&options.client_ca, &files.client_ca) else { return Ok(None) };
     if options.client_certificates == ClientCertificates::Off {
         return Ok(None);
     }
@@ -209,8 +231,23 @@ fn verifier(options: &Options, client_ca: Option<&[u8]>) -> Result<Option<Arc<dy
         ClientCertificates::Required => builder,
         ClientCertificates::Asked | ClientCertificates::Off => builder.allow_unauthenticated(),
     };
-    let built = builder.build().map_err(|error| fault(format!("`{}` cannot be used: {error}", path.display())));
-    built.map(Some)
+    let lists = match (&options.client_crl, &files.client_crl) {
+        (Some(path), Some(content)) => RevocationList::read_all(path, content)?,
+        _ => Vec::new(),
+    };
+    let lists_until_seconds = lists.iter().map(|list| list.until_seconds).min();
+    // The whole chain is looked up, and a certificate that no list tells about is refused: that is what the library does
+    // unless it is told otherwise. That a list is past its time counts only when it is told so.
+    let builder = builder.with_crls(lists.into_iter().map(|list| list.der)).enforce_revocation_expiration();
+    let verifier = builder.build().map_err(|error| match (&error, &options.client_crl) {
+        (VerifierBuilderError::InvalidCrl(why), Some(path)) => {
+            let message =
+                format!("`{}` holds a list of revoked certificates that cannot be used: {why:?}", path.display());
+            TlsFault { key: "client_crl", message }
+        }
+        _ => fault(format!("`{}` cannot be used: {error}", path.display())),
+    })?;
+    Ok(Some(Clients { verifier, lists_until_seconds }))
 }
 
 /// Until when the service's certificate is good.
@@ -226,7 +263,7 @@ fn server_config(
     options: &Options,
     chain: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    clients: Option<&Clients>,
     protocol: Protocol,
 ) -> Result<Arc<ServerConfig>, TlsFault> {
     let fault = |error: &rustls::Error| {
@@ -242,11 +279,16 @@ fn server_config(
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| fault(&error))?;
-    let builder = match verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.verifier)),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain.to_vec(), key.clone_key()).map_err(|error| fault(&error))?;
     config.alpn_protocols = vec![protocol.name().to_vec()];
+    if clients.is_some_and(|clients| clients.lists_until_seconds.is_some()) {
+        // A session that is resumed brings the certificate of before, and no list is looked into again.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }

@@ -6,8 +6,9 @@ use std::{fs, io};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -48,8 +49,42 @@ impl Authority {
         Self { certificate: params.self_signed(&key).unwrap(), issuer: Issuer::new(params, key) }
     }
 
+    /// An authority that this one vouches for.
+    pub(crate) fn beneath(&self, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self { certificate: params.signed_by(&key, &self.issuer).unwrap(), issuer: Issuer::new(params, key) }
+    }
+
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
+    }
+
+    /// Its certificate, without the key.
+    pub(crate) fn pair(&self) -> Pair {
+        Pair { certificate: self.pem(), key: String::new() }
+    }
+
+    /// A list of certificates that this authority has taken back, in PEM.
+    pub(crate) fn revoking(&self, pairs: &[&Pair], good: Good) -> String {
+        let revoked = |pair: &&Pair| RevokedCertParams {
+            serial_number: serial_of(pair),
+            revocation_time: date_time_ymd(2020, 6, 1),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let [from, until] = years(good);
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(from, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: pairs.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
     fn sign(&self, params: &CertificateParams) -> Pair {
@@ -108,13 +143,25 @@ fn named(name: &str) -> DistinguishedName {
 }
 
 fn lasting(mut params: CertificateParams, good: Good) -> CertificateParams {
-    let year = |year| date_time_ymd(year, 1, 1);
-    (params.not_before, params.not_after) = match good {
-        Good::Now => (year(2020), year(2120)),
-        Good::NoMore => (year(2020), year(2021)),
-        Good::NotYet => (year(2119), year(2120)),
-    };
+    let [from, until] = years(good);
+    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
     params
+}
+
+/// From the beginning of which year until that of which.
+fn years(good: Good) -> [i32; 2] {
+    match good {
+        Good::Now => [2020, 2120],
+        Good::NoMore => [2020, 2021],
+        Good::NotYet => [2119, 2120],
+    }
+}
+
+/// The serial number of the first certificate.
+fn serial_of(pair: &Pair) -> SerialNumber {
+    let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&der).unwrap();
+    SerialNumber::from_slice(certificate.raw_serial())
 }
 
 /// Puts a pair where a service reads it.

@@ -191,10 +191,12 @@ async fn questions(channel: &Channel, question: pb::AuthorizeRequest, key: &str)
     let pb::AuthorizeRequest { realm, token, action, .. } = question.clone();
     let one = client.authorize(question.clone()).await.err();
     let batch = pb::BatchAuthorizeRequest { items: vec![question], ..pb::BatchAuthorizeRequest::default() };
-    let batch = client.batch_authorize(batch).await.unwrap().into_inner();
-    let of_item = match &batch.results[0].result {
-        Some(pb::batch_authorize_result::Result::Error(error)) => Code::from(error.code),
-        _ => Code::Ok,
+    let of_batch = match client.batch_authorize(batch).await {
+        Err(status) => status.code(),
+        Ok(answer) => match &answer.into_inner().results[0].result {
+            Some(pb::batch_authorize_result::Result::Error(error)) => Code::from(error.code),
+            _ => Code::Ok,
+        },
     };
     let search = pb::SearchResourcesRequest {
         realm: realm.clone(),
@@ -207,7 +209,7 @@ async fn questions(channel: &Channel, question: pb::AuthorizeRequest, key: &str)
     let info = client.get_token_info(pb::GetTokenInfoRequest { realm, token, ..Default::default() }).await.err();
     vec![
         ("Authorize", is_open(code(one))),
-        ("BatchAuthorize", is_open(of_item)),
+        ("BatchAuthorize", is_open(of_batch)),
         ("SearchResources", is_open(code(search))),
         ("GetTokenInfo", is_open(code(info))),
     ]

@@ -8,7 +8,7 @@ use tonic_types::StatusExt as _;
 
 use super::{
     Options, authorize, reason, violations,
-    world::{ADMIN_KEY, REALM, World, caller_files, entity},
+    world::{ADMIN_KEY, REALM, World, caller_files, entity, files},
 };
 use crate::{
     app::{
@@ -22,7 +22,8 @@ use crate::{
         value::Value,
     },
     proto::v1::{
-        self as pb, decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
+        self as pb, authorization_service_client::AuthorizationServiceClient,
+        decision_log_service_client::DecisionLogServiceClient, policy_service_client::PolicyServiceClient,
     },
 };
 
@@ -114,6 +115,71 @@ async fn who_is_not_known_fills_no_log() {
     bare.query_decisions(call()).await.unwrap_err();
     let Some(Value::Record(asked)) = newest(&world).attributes.get("asked").cloned() else { panic!("nothing asked") };
     assert_eq!(asked.get("left_out"), Some(&Value::Long(50)));
+}
+
+/// The message with a key and an id of the request.
+fn with_key<T>(key: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+    request.metadata_mut().insert("x-request-id", "request 7".parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_call_of_nobody_that_was_not_read_is_on_record_as_any_other() {
+    let world = world().await;
+    let mut client = AuthorizationServiceClient::new(world.channel.clone());
+    let refused = client.authorize(with_key("another key", world.question("ada", "1"))).await.unwrap_err();
+    assert_eq!((refused.code(), &*reason(&refused)), (Code::Unauthenticated, "CALLER_KEY_UNKNOWN"));
+    let found = newest(&world);
+    assert_eq!((found.kind, found.outcome, found.principal), (RecordKind::Reading, Outcome::Unauthenticated, None));
+    let asked = (&*found.action, &*found.resource_type, &*found.resource_id);
+    assert_eq!(asked, ("Authorize", "Questions", "service"), "nobody read which realm it was about");
+    assert_eq!((&*found.request_id, &*found.reasons[0].code), ("", "CALLER_KEY_UNKNOWN"));
+    for _ in 0..150 {
+        client.authorize(with_key("another key", world.question("ada", "1"))).await.unwrap_err();
+    }
+    assert_eq!(world.log.records().len(), 100, "it fills no log either");
+    assert_eq!(world.app.realm(REALM).unwrap().refusals_left_out(), 51);
+    world.clock.pass(60);
+    let mut grpc = tonic::client::Grpc::new(world.channel.clone());
+    grpc.ready().await.unwrap();
+    let path = "/hallpass.v1.AuthorizationService/Nothing".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<(), ()>::default();
+    let refused = grpc.unary(with_key("another key", ()), path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(world.log.records().len(), 100, "no method, no record");
+}
+
+#[tokio::test]
+async fn a_batch_takes_its_right_before_anything_of_it_is_looked_at() {
+    let callers = vec![
+        caller("one", "enforcer", "key 1", Some(REALM)),
+        caller("two", "enforcer", "key 2", Some("south")),
+        caller("three", "auditor", "key 3", None),
+    ];
+    let world = World::start_for(Options::default(), callers).await;
+    let mut client = AuthorizationServiceClient::new(world.channel.clone());
+    let empty = pb::BatchAuthorizeRequest::default();
+    let unreadable = pb::AuthorizeRequest { explain: 17, ..world.question("ada", "1") };
+    let wrong = pb::BatchAuthorizeRequest { items: vec![unreadable], ..empty.clone() };
+    let many = pb::BatchAuthorizeRequest { items: vec![pb::AuthorizeRequest::default(); 10_001], ..empty.clone() };
+    assert_eq!(client.batch_authorize(with_key("key 1", empty.clone())).await.unwrap().into_inner().results, []);
+    for (key, expected) in [
+        ("key 2", (Code::PermissionDenied, "CALLER_NOT_PERMITTED")),
+        ("key 3", (Code::PermissionDenied, "CALLER_NOT_PERMITTED")),
+        ("key 4", (Code::Unauthenticated, "CALLER_KEY_UNKNOWN")),
+    ] {
+        for batch in [&empty, &wrong, &many] {
+            let refused = client.batch_authorize(with_key(key, batch.clone())).await.unwrap_err();
+            assert_eq!((refused.code(), &*reason(&refused)), expected, "{key}: {refused}");
+        }
+    }
+    let kept = world.log.records();
+    let kept: Vec<_> = kept.iter().map(|kept| (&*kept.record.caller, &*kept.record.resource_id)).collect();
+    let expected = [("three", "service"); 3].into_iter().chain([("", "service"); 3]);
+    assert_eq!(kept, expected.collect::<Vec<_>>(), "a caller of another realm is not named in the log of this one");
+    assert_eq!(&*newest(&world).action, "BatchAuthorize");
 }
 
 #[tokio::test]
@@ -266,6 +332,22 @@ async fn the_local_admin_counts_until_there_are_callers() {
     let status = ask(&world().await, ADMIN_KEY, query()).await.unwrap_err();
     assert_eq!((status.code(), &*reason(&status)), (Code::Unauthenticated, "CALLER_KEY_UNKNOWN"));
     assert!(status.message().contains("does not count where callers stand under `[callers]`"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_key_changes_no_policies_where_none_is_needed_either() {
+    let world = World::start().await;
+    *world.source.0.lock().unwrap() = Some(files());
+    let reload = || pb::ReloadPoliciesRequest { realm: REALM.to_owned() };
+    let shadow = || pb::GetShadowRequest { realm: REALM.to_owned() };
+    let mut stranger = world.policies_as("another key");
+    for refused in
+        [stranger.reload_policies(reload()).await.unwrap_err(), stranger.get_shadow(shadow()).await.unwrap_err()]
+    {
+        assert_eq!((refused.code(), &*reason(&refused)), (Code::Unauthenticated, "CALLER_KEY_UNKNOWN"));
+    }
+    world.policies_as(ADMIN_KEY).reload_policies(reload()).await.unwrap();
+    PolicyServiceClient::new(world.channel.clone()).reload_policies(reload()).await.unwrap();
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     app::{
+        caller::Presented,
         credentials::Credentials,
         error::Error,
         search::{Candidate, Part as Found, SEARCHES_MAX, Search, SearchRequest},
@@ -167,6 +168,7 @@ async fn half_way(world: &World, token: &str) -> Search {
         credentials: Credentials::bearer(token),
         question: Question { action: "Read".into(), resource_type: "File".into(), ..Question::default() },
         candidates: Some(vec![Candidate { id: "f".into(), attributes }; 1_200]),
+        presented: Presented::embedded(),
         ..SearchRequest::default()
     };
     let mut search = world.app.search(request).await.unwrap();
@@ -255,8 +257,12 @@ async fn only_so_many_searches_are_under_way() {
     school(&world).await;
     let waiting = (0..SEARCHES_MAX).map(|_| {
         let app = Arc::clone(&world.app);
-        let request =
-            SearchRequest { realm: REALM.into(), at_least_revision: Revision(1_000), ..SearchRequest::default() };
+        let request = SearchRequest {
+            realm: REALM.into(),
+            at_least_revision: Revision(1_000),
+            presented: Presented::embedded(),
+            ..SearchRequest::default()
+        };
         async move { app.search(request).await.is_ok() }
     });
     let waiting: JoinSet<bool> = waiting.collect();
