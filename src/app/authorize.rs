@@ -158,11 +158,10 @@ impl App {
             Ok(state) => Arc::clone(state),
             // Of what isn't there, who may ask there hears; others hear what they hear of what is there.
             Err(error) => {
-                self.caller_of(presented).map_err(|refusal| self.refused(None, refusal))?;
-                if !request.realm.is_empty() {
+                if !request.realm.is_empty() && self.caller_of(presented).is_ok() {
                     self.may_ask(presented, &request.realm, right, request_id).await?;
                 }
-                return Err(error);
+                return Err(self.refusal_to_ask(presented, error));
             }
         };
         let realm = state.name.as_str();

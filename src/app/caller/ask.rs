@@ -104,6 +104,11 @@ impl App {
         }
     }
 
+    /// The error of a wrong question; who isn't known hears that instead, and nothing of the question or the realms.
+    pub(in crate::app) fn refusal_to_ask(&self, presented: &Presented, error: Error) -> Error {
+        self.caller_of(presented).map_or_else(|refusal| self.refused(None, refusal), |_| error)
+    }
+
     fn identify_or_local(&self, presented: &Presented) -> Result<Identified<'_>, Reason> {
         self.callers.identify_or_local(presented, self.clock.now_seconds())
     }
