@@ -2,7 +2,7 @@
 //! and new certificates while calls are under way.
 
 mod handshakes;
-mod pki;
+pub(crate) mod pki;
 mod rights;
 mod rotation;
 mod shown;
