@@ -12,6 +12,7 @@ use crate::{
     app::App,
     config::{self, Config, ConfigError},
     metrics::edges,
+    proto::ENVOY_DESCRIPTOR_SET,
     provider::clock::SystemClock,
     transport::{
         envoy, grpc, http,
@@ -22,6 +23,9 @@ use crate::{
         listener::{Acceptor, Certificates, Limits, Open, Protocol, Security},
     },
 };
+
+/// The services that answer beside ours.
+const BESIDE: [grpc::Beside; 1] = [grpc::Beside { name: envoy::SERVICE, descriptors: ENVOY_DESCRIPTOR_SET }];
 
 /// How long calls under way may go on over a connection that is to end because of its age.
 const GRACE: Duration = Duration::from_secs(30);
@@ -144,6 +148,7 @@ impl Bound {
         let options = grpc::Options {
             message_bytes_max: config.message_bytes_max,
             reflection: config.server.reflection(config.grpc_address),
+            beside: &BESIDE,
         };
         let (routes, health) = grpc::routes(Arc::clone(app), &options).await?;
         let services = routes.clone();
@@ -226,12 +231,9 @@ fn count_edges(
     }
 }
 
-/// The routes with those of Envoy, where the deployment or a realm says something of them.
+/// The routes with those of Envoy. They are there whether or not a realm has `[routes]`, which a reload may bring or take away:
+/// what none of them fits is denied.
 fn with_envoy(routes: Routes, app: &Arc<App>, config: &Config) -> Result<Routes> {
-    let has_routes = app.realms().any(|realm| realm.policies().realm.routes.is_some());
-    if config.envoy.is_none() && !has_routes {
-        return Ok(routes);
-    }
     let options = config.envoy.clone().unwrap_or_default();
     if let Some(name) = &options.realm {
         app.realm(name).with_context(|| format!("`envoy.realm` is `{name}`"))?;

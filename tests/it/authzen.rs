@@ -2,6 +2,7 @@
 
 mod batch;
 mod callers;
+mod described;
 mod library;
 mod pages;
 mod question;

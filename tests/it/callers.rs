@@ -3,7 +3,7 @@
 
 mod canaries;
 mod handshakes;
-mod pki;
+pub(crate) mod pki;
 mod revoked;
 mod rights;
 mod rotation;

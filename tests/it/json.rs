@@ -7,7 +7,7 @@ use hallpass::proto::v1 as pb;
 use prost::Message as _;
 use prost::bytes::{Buf as _, BufMut as _, Bytes};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
-use reqwest::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use reqwest::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use tonic::client::Grpc;
@@ -16,6 +16,7 @@ use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
 use crate::applications::files_with;
+use crate::callers::caller_with_key;
 use crate::support::{Home, REALM, Service, enrolment, reading_student};
 use crate::token_info::{JSON, client, home, json_of};
 
@@ -38,12 +39,35 @@ async fn ask(service: &Service, call: &str, body: &Json) -> Response {
 
 /// A problem, with its status and code.
 async fn problem(response: Response) -> (StatusCode, String, Json) {
-    let status = response.status();
-    assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
-    assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+    let (status, headers) = (response.status(), response.headers().clone());
+    assert_eq!(headers[CONTENT_TYPE], "application/problem+json");
+    assert_eq!(headers[CACHE_CONTROL], "no-store");
     let problem = json_of(response).await;
     assert_eq!(problem["status"], status.as_u16());
+    // Of other methods no call speaks.
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        check_described(status, &headers, &problem);
+    }
     (status, problem["code"].as_str().unwrap_or_default().to_owned(), problem)
+}
+
+/// The description has the status with all headers that it must have, and all members of the problem.
+fn check_described(status: StatusCode, headers: &HeaderMap, problem: &Json) {
+    let document = hallpass::transport::http::json::document();
+    let at = |reference: &Json| document.pointer(reference["$ref"].as_str().unwrap().trim_start_matches('#')).unwrap();
+    let described = &document["paths"]["/v1/Authorize"]["post"]["responses"];
+    let described =
+        at(described.get(status.as_str()).unwrap_or_else(|| panic!("{status} is not described: {problem}")));
+    for (name, header) in described["headers"].as_object().unwrap() {
+        assert!(header["required"] == false || headers.contains_key(name), "{status} without {name}: {problem}");
+    }
+    let schema = at(&described["content"]["application/problem+json"]["schema"]);
+    for name in schema["required"].as_array().unwrap() {
+        assert!(problem.get(name.as_str().unwrap()).is_some(), "{problem} has no {name}");
+    }
+    for name in problem.as_object().unwrap().keys() {
+        assert!(schema["properties"].get(name).is_some(), "{problem} has {name}, which is not described");
+    }
 }
 
 /// The question whether a student may be read.
@@ -54,7 +78,7 @@ fn question(token: &str, student: &str) -> Json {
 
 /// Messages as they are on the wire, whatever they are.
 #[derive(Clone, Copy)]
-struct Raw;
+pub(crate) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
@@ -301,6 +325,47 @@ async fn a_request_has_its_id_its_caller_and_its_deadline() {
     let (status, code, problem) = problem(response).await;
     assert_eq!((status.as_u16(), &*code), (504, "DEADLINE_EXCEEDED"));
     assert_eq!(problem["correlationId"], "request 7");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_callers_must_show_who_they_are_each_call_is_answered_to_those_alone_who_may() {
+    let mut home = home();
+    let callers = caller_with_key("watcher", "\"monitor\"", "") + &caller_with_key("gateway", "\"enforcer\"", "");
+    home.tables.push_str(&format!("[authentication]\nrequired = true\n{callers}"));
+    let service = home.start().await;
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        for (key, code) in [(None, "CALLER_KEY_MISSING"), (Some("nobody"), "CALLER_KEY_UNKNOWN")] {
+            let asked = asking(&service, method.name()).header(CONTENT_TYPE, JSON).body("{}");
+            let response = key.into_iter().fold(asked, RequestBuilder::bearer_auth).send().await.unwrap();
+            let challenge = response.headers().get(WWW_AUTHENTICATE).cloned();
+            let (status, named, problem) = problem(response).await;
+            assert_eq!((status.as_u16(), &*named), (401, code), "{}: {problem}", method.name());
+            assert_eq!(challenge.unwrap(), "Bearer", "{}", method.name());
+            assert!(!problem.to_string().contains(REALM), "{}: {problem}", method.name());
+        }
+    }
+
+    let question = question(&home.token("SISVendor", &[100]), "1");
+    let of_realm = json!({ "realm": REALM });
+    for (call, body) in [
+        ("Authorize", &question),
+        ("GetRevision", &of_realm),
+        ("ReadRelationships", &of_realm),
+        ("ListApplications", &of_realm),
+        ("ReloadPolicies", &of_realm),
+        ("QueryDecisions", &of_realm),
+        ("TailDecisions", &json!({ "query": of_realm })),
+    ] {
+        let asked = asking(&service, call).header(CONTENT_TYPE, JSON).bearer_auth("watcher").body(body.to_string());
+        let response = asked.send().await.unwrap();
+        assert!(!response.headers().contains_key(WWW_AUTHENTICATE), "{call}: another key is not what is missing");
+        let (status, named, problem) = problem(response).await;
+        assert_eq!((status.as_u16(), &*named), (403, "CALLER_NOT_PERMITTED"), "{call}: {problem}");
+    }
+    let asked = asking(&service, "Authorize").header(CONTENT_TYPE, JSON).bearer_auth("gateway");
+    let answer = json_of(asked.body(question.to_string()).send().await.unwrap()).await;
+    assert_eq!(answer["decision"], "DECISION_DENY", "who may ask is answered: nobody is enrolled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,6 +67,9 @@ fn every_call_of_the_descriptors_is_described_with_all_that_its_messages_have() 
         }
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
         assert_eq!(*schema, format!("#/components/schemas/{}", method.input().name()));
+        let statuses: Vec<&String> = operation["responses"].as_object().unwrap().keys().collect();
+        let expected = ["200", "400", "401", "403", "404", "408", "409", "413", "415", "429", "500", "503", "504"];
+        assert_eq!(statuses, expected, "{name}: each status that may come, and no range of them");
         let lines = operation["responses"]["200"]["content"].get("application/x-ndjson").is_some();
         assert_eq!(lines, method.is_server_streaming(), "{name}");
         calls += 1;

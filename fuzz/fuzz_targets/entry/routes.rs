@@ -18,8 +18,9 @@ pub(crate) fn route_path(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == b' ');
     let (Some(method), Some(target)) = (parts.next(), parts.next()) else { return };
     let (Ok(method), Ok(path)) = (std::str::from_utf8(method), Path::read(target)) else { return };
+    // Without a `%`, what decodes a segment once more reads the same one.
     let is_plain = |segment: &String| {
-        !segment.contains(['/', '\\', ';'])
+        !segment.contains(['/', '\\', ';', '?', '#', '%'])
             && !segment.chars().any(char::is_control)
             && segment != "."
             && segment != ".."

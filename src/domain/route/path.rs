@@ -43,14 +43,18 @@ pub enum PathFault {
     /// `;`, behind which some read parameters that are no part of the path.
     #[error("the path holds `;`")]
     Parameters,
+    /// An encoded `?` or `#`: behind it, who decodes before taking apart reads a query or a fragment, and a shorter path.
+    #[error("the path holds an encoded `?` or `#`")]
+    Delimiter,
     /// An encoded control character.
     #[error("the path holds an encoded control character")]
     Control,
     /// Decoded, it is not UTF-8.
     #[error("the path is not UTF-8")]
     NotUtf8,
-    /// Decoded, it is encoded still: who decodes twice reads another path.
-    #[error("the path is encoded twice")]
+    /// Decoded, it holds a `%`: who decodes twice reads another path. That is so whatever follows; some drop a `%` that encodes
+    /// nothing, so that `.%25.` becomes `..`.
+    #[error("the path, or a parameter that counts, is encoded twice")]
     EncodedTwice,
     /// A query parameter that counts is there twice, or in a spelling that some read as the same.
     #[error("a query parameter that counts comes in more than one way")]
@@ -106,12 +110,13 @@ impl Path {
     ///
     /// # Errors
     /// [`PathFault::Query`] for one that comes twice, in another spelling (`Id`, `id[]`), or in a query that some take apart
-    /// at `;` or in which `+` could be a blank; [`PathFault`] for a value that cannot be decoded.
+    /// at `;` or in which `+` could be a blank; [`PathFault::EncodedTwice`] for a value that holds `%`, and for any parameter
+    /// whose name does, because it may be this one; [`PathFault`] for what cannot be decoded.
     pub fn query(&self, name: &str) -> Result<Option<String>, PathFault> {
         let wanted = folded(name);
         let mut found = None;
         for (own, value) in self.pairs() {
-            let own = decoded(own)?;
+            let own = once(own)?;
             if folded(&own) != wanted {
                 continue;
             }
@@ -126,7 +131,7 @@ impl Path {
         if value.contains('+') || self.query.contains(';') {
             return Err(PathFault::Query);
         }
-        let value = decoded(value)?;
+        let value = once(value)?;
         if value.chars().any(char::is_control) { Err(PathFault::Control) } else { Ok(Some(value)) }
     }
 
@@ -155,9 +160,12 @@ pub(super) fn segment(part: &str) -> Result<String, PathFault> {
     if part.contains('\\') {
         return Err(PathFault::Separator);
     }
-    let segment = decoded(part)?;
+    let segment = once(part)?;
     if segment.contains(['/', '\\']) {
         return Err(PathFault::Separator);
+    }
+    if segment.contains(['?', '#']) {
+        return Err(PathFault::Delimiter);
     }
     if segment.contains(';') {
         return Err(PathFault::Parameters);
@@ -168,12 +176,13 @@ pub(super) fn segment(part: &str) -> Result<String, PathFault> {
     if matches!(segment.as_str(), "." | "..") {
         return Err(PathFault::Dots);
     }
-    let is_encoded =
-        |rest: &[u8]| matches!(rest, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-    if segment.as_bytes().windows(3).any(is_encoded) {
-        return Err(PathFault::EncodedTwice);
-    }
     Ok(segment)
+}
+
+/// A text that is the same whether it is decoded once or more often.
+fn once(text: &str) -> Result<String, PathFault> {
+    let decoded = decoded(text)?;
+    if decoded.contains('%') { Err(PathFault::EncodedTwice) } else { Ok(decoded) }
 }
 
 /// Each `%XX` as the byte that it stands for.
@@ -213,9 +222,9 @@ mod tests {
             ("/a/", &["a", ""]),
             ("/a/b%20c/d?x=/../y", &["a", "b c", "d"]),
             ("/%61/%C3%A9/A", &["a", "é", "A"]),
-            ("/100%25/a:b,c=(d)", &["100%", "a:b,c=(d)"]),
-            ("/%25/%25a/...", &["%", "%a", "..."]),
-            ("/a..b/.c", &["a..b", ".c"]),
+            ("/100/a:b,c=(d)&e+f@g", &["100", "a:b,c=(d)&e+f@g"]),
+            ("/a..b/.c/...", &["a..b", ".c", "..."]),
+            ("/%22%3c%3e%5b%5d%7b%7d/%26%3d", &["\"<>[]{}", "&="]),
         ] {
             let path = Path::read(raw.as_bytes()).unwrap_or_else(|fault| panic!("{raw}: {fault}"));
             assert_eq!(path.segments(), expected, "{raw}");
@@ -259,9 +268,20 @@ mod tests {
             ("/%c0%af", PathFault::NotUtf8),
             ("/%ff", PathFault::NotUtf8),
             ("/%ed%a0%80", PathFault::NotUtf8),
+            ("/a%3fb", PathFault::Delimiter),
+            ("/a%3Fb=c/d", PathFault::Delimiter),
+            ("/a/%3f", PathFault::Delimiter),
+            ("/a%23b", PathFault::Delimiter),
+            ("/%23/a", PathFault::Delimiter),
             ("/a%252fb", PathFault::EncodedTwice),
             ("/%252e%252e/a", PathFault::EncodedTwice),
             ("/a%2541", PathFault::EncodedTwice),
+            ("/a%253fb", PathFault::EncodedTwice),
+            ("/a%25252fb", PathFault::EncodedTwice),
+            ("/a%25%32%66b", PathFault::EncodedTwice),
+            ("/a%25u002fb", PathFault::EncodedTwice),
+            ("/a/.%25./b", PathFault::EncodedTwice),
+            ("/100%25", PathFault::EncodedTwice),
             ("/a#b", PathFault::Fragment),
             ("/a?b#c", PathFault::Fragment),
             ("/a b", PathFault::Character),
@@ -303,6 +323,11 @@ mod tests {
             ("i%zz=1&id=7", Err(PathFault::Percent)),
             ("id=%ff", Err(PathFault::NotUtf8)),
             ("x=%&id=7", Ok(Some("7"))),
+            ("id=%3f%23%2f", Ok(Some("?#/"))),
+            ("x=100%25&id=7", Ok(Some("7"))),
+            ("id=100%25", Err(PathFault::EncodedTwice)),
+            ("id=%2538", Err(PathFault::EncodedTwice)),
+            ("id=7&%2569d=8", Err(PathFault::EncodedTwice)),
         ] {
             let path = Path::read(format!("/a?{query}").as_bytes()).unwrap();
             assert_eq!(path.query("id"), expected.map(|value: Option<&str>| value.map(str::to_owned)), "{query}");
@@ -340,8 +365,17 @@ mod tests {
             let raw: Vec<u8> = std::iter::once(b'/').chain(raw).collect();
             if let Ok(path) = Path::read(&raw) {
                 drop(path.query("id"));
-                let is_plain = |it: &String| !it.contains(['/', '\\', ';', '\0']) && it != ".." && it != ".";
+                let is_plain = |it: &String| !it.contains(['/', '\\', ';', '?', '#', '\0']) && it != ".." && it != ".";
                 prop_assert!(path.segments().iter().all(is_plain));
+            }
+        }
+
+        #[test]
+        fn who_decodes_more_than_once_reads_the_same_path(raw in "/[ab]{0,2}(%(25|2e|61|3f|[0-9a-f]{2})[./0-9a-fu]{0,3}){0,4}") {
+            if let Ok(path) = Path::read(raw.as_bytes()) {
+                for segment in path.segments() {
+                    prop_assert_eq!(decoded(segment), Ok(segment.clone()));
+                }
             }
         }
 

@@ -261,6 +261,8 @@ mod tests {
             ("/a/../b", "dots"),
             ("/a%2fb", "slash"),
             ("/a;b", "`;`"),
+            ("/a%3fb", "an encoded `?`"),
+            ("/100%25", "encoded twice"),
         ] {
             let message = Template::parse(text).unwrap_err();
             assert!(message.contains(words), "{text}: {message}");

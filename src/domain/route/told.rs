@@ -5,14 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Found, Obligations, RouteFault, path::Path, template::Template as PathTemplate};
 use crate::domain::{access_request::Question, template::Template, value::Value};
 
-/// Why what a gateway says cannot be meant. It is the gateway's configuration that is wrong, never the request.
+/// Why what a gateway says cannot be meant. It is the gateway's configuration that is wrong, never the request. No fault
+/// repeats what was said: it is logged, and a gateway may put anything there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the route's `{key}` {message}")]
 pub struct ToldFault {
-    /// The word at fault.
-    pub key: String,
+    /// The word at fault; `attribute.` for one of those that name an attribute.
+    pub key: &'static str,
     /// What is wrong with it.
-    pub message: String,
+    pub message: &'static str,
 }
 
 /// What words that name an attribute begin with.
@@ -29,27 +30,29 @@ pub fn told(words: &BTreeMap<String, String>, path: &Path) -> Result<Option<Resu
     let (action, resource_type) = match (word("action"), word("resource_type")) {
         (None, None) => return Ok(None),
         (Some(action), Some(resource_type)) => (action, resource_type),
-        (None, Some(_)) => return Err(fault("action", "is missing, expected it beside `resource_type`")),
-        (Some(_), None) => return Err(fault("resource_type", "is missing, expected it beside `action`")),
+        (None, Some(_)) => return fault("action", "is missing, expected it beside `resource_type`"),
+        (Some(_), None) => return fault("resource_type", "is missing, expected it beside `action`"),
     };
     let obligations = match word("obligations") {
         None => Obligations::Unknown,
         Some("header") => Obligations::Header,
-        Some(_) => return Err(fault("obligations", "is not `header`")),
+        Some(_) => return fault("obligations", "is not `header`"),
     };
-    let template = word("path_template").map(PathTemplate::parse).transpose();
-    let template = template.map_err(|message| fault("path_template", format!("is none: {message}")))?;
+    let template = match word("path_template").map(PathTemplate::parse).transpose() {
+        Ok(template) => template,
+        Err(_) => return fault("path_template", "is none, expected a path whose parameters are segments of their own"),
+    };
     if template.as_ref().is_some_and(|template| !template.fits(path.segments())) {
         return Ok(Some(Err(RouteFault::Unknown)));
     }
-    let fill = |key: &str, text: &str| filled(key, text, template.as_ref(), path);
+    let fill = |key, text: &str| filled(key, text, template.as_ref(), path);
     let Some(resource_id) = fill("resource_id", word("resource_id").unwrap_or_default())? else {
         return Ok(Some(Err(RouteFault::Unknown)));
     };
     let mut attributes = Vec::new();
     for (key, text) in words {
         let Some(name) = key.strip_prefix(ATTRIBUTE) else { continue };
-        let Some(value) = fill(key, text)? else { return Ok(Some(Err(RouteFault::Unknown))) };
+        let Some(value) = fill(ATTRIBUTE, text)? else { return Ok(Some(Err(RouteFault::Unknown))) };
         attributes.push((Arc::from(name), Value::String(value.into())));
     }
     let question = Question {
@@ -64,19 +67,28 @@ pub fn told(words: &BTreeMap<String, String>, path: &Path) -> Result<Option<Resu
 }
 
 /// The text with the segments that it names; `None` where the path has no such segment.
-fn filled(key: &str, text: &str, template: Option<&PathTemplate>, path: &Path) -> Result<Option<String>, ToldFault> {
-    let text = Template::parse(text).map_err(|message| fault(key, message))?;
+fn filled(
+    key: &'static str,
+    text: &str,
+    template: Option<&PathTemplate>,
+    path: &Path,
+) -> Result<Option<String>, ToldFault> {
+    let Ok(text) = Template::parse(text) else {
+        return fault(
+            key,
+            "cannot be read, expected placeholders that are names in braces, with other text than `%` between them",
+        );
+    };
     let known = |name: &str| template.and_then(|template| template.position(name)).or_else(|| number(name));
-    if let Some(name) = text.names().find(|name| known(name).is_none()) {
-        let message = format!("has `{{{name}}}`, expected the number of a segment or a name of `path_template`");
-        return Err(fault(key, message));
+    if text.names().any(|name| known(name).is_none()) {
+        return fault(key, "has a placeholder that is neither the number of a segment nor a name of `path_template`");
     }
     let segment = |name: &str| path.segments().get(known(name)?).filter(|segment| !segment.is_empty());
     Ok(text.fill(|name| segment(name).map(|segment| segment.as_str().into())))
 }
 
-fn fault(key: &str, message: impl Into<String>) -> ToldFault {
-    ToldFault { key: key.to_owned(), message: message.into() }
+fn fault<T>(key: &'static str, message: &'static str) -> Result<T, ToldFault> {
+    Err(ToldFault { key, message })
 }
 
 /// The position of the segment with this number, which counts from 1.

@@ -141,7 +141,7 @@ impl Checks {
     /// Decides a request, or refuses one that is no question; both are kept in the log.
     async fn decide(&self, held: &Held, presented: Presented) -> Result<(Answer, Obligations), NoDecision> {
         let credentials = held.credentials();
-        let realm = self.realm(held, credentials.as_ref().ok())?;
+        let realm = self.realm(held, credentials.as_ref().ok(), &presented)?;
         let call = AuthorizeRequest {
             realm: realm.name.as_str().into(),
             request_id: held.request_id().into(),
@@ -166,14 +166,20 @@ impl Checks {
     }
 
     /// The realm that the route names, or the deployment, or else the token's issuer. A client's token never leads away from
-    /// a realm that somebody named.
-    fn realm(&self, held: &Held, credentials: Option<&Credentials>) -> Result<Arc<RealmState>, NoDecision> {
+    /// a realm that somebody named. A caller that isn't known does not learn which there are.
+    fn realm(
+        &self,
+        held: &Held,
+        credentials: Option<&Credentials>,
+        presented: &Presented,
+    ) -> Result<Arc<RealmState>, NoDecision> {
         let named = held.extension("realm").or(self.options.realm.as_deref()).unwrap_or_default();
         let none = Credentials::default();
         let found = self.app.realm_of(named, credentials.unwrap_or(&none));
-        found.map(Arc::clone).map_err(|error| match error.kind {
-            Kind::InvalidArgument => NoDecision::NoRealm,
-            _ => NoDecision::Failed(error),
+        found.map(Arc::clone).map_err(|error| match (self.app.caller_of(presented), error.kind) {
+            (Err(refusal), _) => NoDecision::Failed(refusal),
+            (Ok(_), Kind::InvalidArgument) => NoDecision::NoRealm,
+            (Ok(_), _) => NoDecision::Failed(error),
         })
     }
 }

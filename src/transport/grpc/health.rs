@@ -10,7 +10,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use super::SERVICES;
+use super::{Beside, SERVICES};
 use crate::{
     app::{App, ports::CALLERS_REALM},
     proto::v1::decision_log_service_server,
@@ -25,10 +25,10 @@ pub(super) const POLICIES: &str = "hallpass.v1.policies/";
 /// Keeps health up to date: `SERVING` while every realm can decide and everything can be kept, `NOT_SERVING` else, and until
 /// the keys of all issuers were asked for once.
 ///
-/// The service as a whole (the empty name) and each of [`SERVICES`] have the same status; but the decision log's service
-/// is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`), and when a
-/// log is not the one that was signed. Beside them each realm has the name [`POLICIES`] with the realm's own behind it, which
-/// is `NOT_SERVING` while its files stand refused: the last good policies decide then, so the service as a whole goes on.
+/// The service as a whole (the empty name), each of [`SERVICES`] and those beside them have the same status; but the decision
+/// log's service is `NOT_SERVING` also while a log cannot be written and its realm may answer all the same (mode `available`),
+/// and when a log is not the one that was signed. Each realm has the name [`POLICIES`] with the realm's own behind it, which is
+/// `NOT_SERVING` while its files stand refused: the last good policies decide then, so the service as a whole goes on.
 /// Dropped, all of them become `NOT_SERVING`, as if drained.
 #[derive(Debug)]
 pub struct Health {
@@ -38,12 +38,12 @@ pub struct Health {
 
 impl Health {
     /// Says how things are, and goes on doing so every 250 ms.
-    pub(super) async fn start(app: Arc<App>) -> (Self, HealthServer<impl HealthService>) {
+    pub(super) async fn start(app: Arc<App>, beside: &'static [Beside]) -> (Self, HealthServer<impl HealthService>) {
         let (reporter, server) = health_reporter();
         let draining = CancellationToken::new();
-        report(&reporter, Status::of(&app)).await;
+        report(&reporter, Status::of(&app), beside).await;
         report_policies(&reporter, &app, false).await;
-        let task = tokio::spawn(watch(app, reporter, draining.clone()));
+        let task = tokio::spawn(watch(app, reporter, beside, draining.clone()));
         (Self { draining: draining.drop_guard(), task }, server)
     }
 
@@ -55,7 +55,7 @@ impl Health {
     }
 }
 
-async fn watch(app: Arc<App>, reporter: HealthReporter, draining: CancellationToken) {
+async fn watch(app: Arc<App>, reporter: HealthReporter, beside: &[Beside], draining: CancellationToken) {
     let mut last = Status::of(&app);
     let pause = || async {
         tokio::select! {
@@ -71,11 +71,12 @@ async fn watch(app: Arc<App>, reporter: HealthReporter, draining: CancellationTo
         } else if now != last {
             tracing::warn!(status = %now.service, decision_log = %now.decision_log, "health changes");
         }
-        report(&reporter, now).await;
+        report(&reporter, now, beside).await;
         report_policies(&reporter, &app, false).await;
         last = now;
     }
-    report(&reporter, Status { service: ServingStatus::NotServing, decision_log: ServingStatus::NotServing }).await;
+    let drained = Status { service: ServingStatus::NotServing, decision_log: ServingStatus::NotServing };
+    report(&reporter, drained, beside).await;
     report_policies(&reporter, &app, true).await;
 }
 
@@ -94,8 +95,8 @@ impl Status {
     }
 }
 
-async fn report(reporter: &HealthReporter, status: Status) {
-    for service in SERVICES.into_iter().chain([""]) {
+async fn report(reporter: &HealthReporter, status: Status, beside: &[Beside]) {
+    for service in SERVICES.into_iter().chain(beside.iter().map(|service| service.name)).chain([""]) {
         let is_log = service == decision_log_service_server::SERVICE_NAME;
         reporter.set_service_status(service, if is_log { status.decision_log } else { status.service }).await;
     }

@@ -59,6 +59,15 @@ pub const SERVICES: [&str; 7] = [
     privacy_service_server::SERVICE_NAME,
 ];
 
+/// A service that is none of ours and answers on the same listener: health and reflection speak of it as of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// Its full name.
+    pub name: &'static str,
+    /// A `FileDescriptorSet` with its file and all that this imports, as bytes.
+    pub descriptors: &'static [u8],
+}
+
 /// What a deployment may set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -66,11 +75,13 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// The services are described to whoever asks.
     pub reflection: bool,
+    /// The services that are added to these routes.
+    pub beside: &'static [Beside],
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { message_bytes_max: 8 * 1024 * 1024, reflection: true }
+        Self { message_bytes_max: 8 * 1024 * 1024, reflection: true, beside: &[] }
     }
 }
 
@@ -90,11 +101,11 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
     let revocations = RevocationServiceServer::new(Revocations(Arc::clone(&app)));
     let privacy = PrivacyServiceServer::new(Privacy(Arc::clone(&app)));
     let reflection = || {
-        Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        let sets = [FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET].into_iter();
+        let sets = sets.chain(options.beside.iter().map(|service| service.descriptors));
+        sets.fold(Builder::configure(), Builder::register_encoded_file_descriptor_set)
     };
-    let (health, health_service) = Health::start(Arc::clone(&app)).await;
+    let (health, health_service) = Health::start(Arc::clone(&app), options.beside).await;
     let routes = Routes::default()
         .add_service(WithDetails(ForKnown(Arc::clone(&app), authorization.max_decoding_message_size(max))))
         .add_service(WithDetails(ForKnown(Arc::clone(&app), relationships.max_decoding_message_size(max))))

@@ -7,7 +7,7 @@ use super::library::{Library, Told, write_realm};
 use crate::callers::caller_with_key;
 
 /// A library whose callers must show who they are.
-async fn guarded() -> Library {
+pub(super) async fn guarded() -> Library {
     let mut home = crate::token_info::home();
     home.rules = home.path("library");
     write_realm(&home.rules, "");

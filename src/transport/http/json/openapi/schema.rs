@@ -182,7 +182,7 @@ fn problem() -> Json {
             },
             "correlationId": { "type": "string", "description": "The request's X-Request-ID, or one that was made for it." },
         },
-        "required": ["status", "title", "correlationId"],
+        "required": ["status", "title", "code", "correlationId"],
     })
 }
 
