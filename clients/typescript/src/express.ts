@@ -78,6 +78,7 @@ function handler(
     throw new TypeError("expected a client with a realm");
   }
   return (request: Request, response: Response, next: NextFunction): void => {
+    const { method } = request;
     let requestId = "";
     const decide = async (): Promise<Allowed | undefined> => {
       const http = httpRequest(request);
@@ -97,7 +98,7 @@ function handler(
         (decision) => {
           response.locals[DECISION] = decision;
           // Nobody behind makes another request of it than was decided about.
-          Object.defineProperty(request, "method", { value: request.method, writable: false, configurable: true });
+          Object.defineProperty(request, "method", { value: method, writable: false, configurable: true });
           next();
         },
         (error: unknown) => {
@@ -148,12 +149,14 @@ function routedPath({ baseUrl, url }: Request, came: string): string {
 
 /** Shows nothing of what it holds where it is logged: tokens, and ids of people. */
 class Incoming implements HttpRequest {
+  readonly #method: string;
   readonly #request: Request;
   readonly #query: URLSearchParams;
   readonly #path: Path;
   readonly #came: string;
 
   constructor(request: Request, query: URLSearchParams, path: Path, came: string) {
+    this.#method = request.method;
     this.#request = request;
     this.#query = query;
     this.#path = path;
@@ -161,7 +164,7 @@ class Incoming implements HttpRequest {
   }
 
   get method(): string {
-    return this.#request.method;
+    return this.#method;
   }
 
   get path(): string {
