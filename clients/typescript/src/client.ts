@@ -70,6 +70,11 @@ export class Client {
     this.#obligations = options.obligations ?? [];
   }
 
+  /** The realm of requests that name none; empty where there is none. */
+  get realm(): string {
+    return this.#realm;
+  }
+
   /** Ends the connection. */
   close(): void {
     this.#connection.close();
@@ -147,7 +152,7 @@ export class Client {
 
   /** What a token may do. */
   async tokenInfo(token: string | Credentials, options: CallOptions & { realm?: string } = {}): Promise<TokenInfo> {
-    const message = tokenInfoToWire(token, options.realm ?? this.#realm);
+    const message = tokenInfoToWire(token, options.realm || this.#realm);
     return tokenInfoFromWire(
       await this.#call([{ token }], options, (call) => this.#service.getTokenInfo(message, call)),
     );

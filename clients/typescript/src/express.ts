@@ -9,6 +9,7 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
 import type { Client } from "./client.js";
 import type { Allowed } from "./decision.js";
 import { CallError, Denied } from "./errors.js";
+import type { Path } from "./path.js";
 import type { AccessRequest, Resource } from "./requests.js";
 import {
   type Answer,
@@ -17,9 +18,10 @@ import {
   type Asked,
   completed,
   type HttpRequest,
+  pathOf,
   PUBLIC,
   Refused,
-  segmentsOf,
+  refuseRewriting,
 } from "./web.js";
 
 export { type Asked, type HttpRequest, PUBLIC, routes, type Rule, type Segments, type Target } from "./web.js";
@@ -40,7 +42,8 @@ export function decisionOf(response: Response): Allowed | undefined {
 /**
  * Lets a request pass that is allowed or public; answers all others itself. `ask` says what a request asks: `routes` of a
  * table, or a function of your own. What it knows nothing of is refused. A request that can't be decided is refused, with
- * 503 when hallpass can't be reached.
+ * 503 when hallpass can't be reached. Throws a `TypeError` for a client without a realm: the token, which the end client
+ * chose, would choose who decides.
  */
 export function guard(
   client: Client,
@@ -71,7 +74,11 @@ function handler(
   ask: (request: Request, http: HttpRequest) => Asked | Promise<Asked>,
 ): RequestHandler {
   const { onFailure = toStderr } = options;
+  if (!client.realm) {
+    throw new TypeError("expected a client with a realm");
+  }
   return (request: Request, response: Response, next: NextFunction): void => {
+    const { method } = request;
     let requestId = "";
     const decide = async (): Promise<Allowed | undefined> => {
       const http = httpRequest(request);
@@ -90,6 +97,8 @@ function handler(
       .then(
         (decision) => {
           response.locals[DECISION] = decision;
+          // Nobody behind makes another request of it than was decided about.
+          Object.defineProperty(request, "method", { value: method, writable: false, configurable: true });
           next();
         },
         (error: unknown) => {
@@ -100,8 +109,11 @@ function handler(
           response.writeHead(answer.status, { ...answer.headers }).end(answer.body);
         },
       )
-      // What else went wrong is a bug in `ask`; the application's handler of errors answers it.
-      .catch(next);
+      // What else went wrong is a bug in `ask`; the application's handler of errors answers it. Whatever was thrown
+      // becomes an error: `next()`, `next("route")` and `next("router")` would go on.
+      .catch((thrown: unknown) => {
+        next(thrown instanceof Error ? thrown : new Error("what the request asks cannot be said", { cause: thrown }));
+      });
   };
 }
 
@@ -119,16 +131,61 @@ function refusal(error: unknown, requestId: string, onFailure: (error: CallError
   return undefined;
 }
 
-/** The request as it came: Express has one of several `Authorization` headers, decoded parameters, a shortened path. */
+/** The request as it came: Express has one of several `Authorization` headers, and decoded parameters. */
 function httpRequest(request: Request): HttpRequest {
-  const [rawPath = "", ...query] = request.originalUrl.split("?");
-  return {
-    method: request.method,
-    segments: segmentsOf(rawPath),
-    rawHeaders: request.rawHeaders,
-    query: new URLSearchParams(query.join("?")),
-    url: `${request.protocol}://${request.get("host") ?? ""}${rawPath}`,
-  };
+  const { raw, query: text } = pathOf(request.originalUrl);
+  const query = new URLSearchParams(text);
+  refuseRewriting(request.rawHeaders, query);
+  return new Incoming(request, query, pathOf(routedPath(request, raw)), raw);
+}
+
+/** The whole path that Express goes on with: the one that came, unless something has put another in its place. */
+function routedPath({ baseUrl, url }: Request, came: string): string {
+  const [path = ""] = url.split("?");
+  const routed = baseUrl + path;
+  // Below `/students`, what was `/students` is `/`.
+  return path === "/" && baseUrl === came ? came : routed;
+}
+
+/** Shows nothing of what it holds where it is logged: tokens, and ids of people. */
+class Incoming implements HttpRequest {
+  readonly #method: string;
+  readonly #request: Request;
+  readonly #query: URLSearchParams;
+  readonly #path: Path;
+  readonly #came: string;
+
+  constructor(request: Request, query: URLSearchParams, path: Path, came: string) {
+    this.#method = request.method;
+    this.#request = request;
+    this.#query = query;
+    this.#path = path;
+    this.#came = came;
+  }
+
+  get method(): string {
+    return this.#method;
+  }
+
+  get path(): string {
+    return this.#path.raw;
+  }
+
+  get segments(): readonly string[] {
+    return this.#path.segments;
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.#request.rawHeaders;
+  }
+
+  get query(): URLSearchParams {
+    return this.#query;
+  }
+
+  get url(): string {
+    return `${this.#request.protocol}://${this.#request.get("host") ?? ""}${this.#came}`;
+  }
 }
 
 function toStderr(error: CallError): void {

@@ -71,7 +71,7 @@ export interface Resource {
 export interface Question {
   /** The access token that you received. A text is one of the scheme `Bearer`. */
   readonly token?: string | Credentials;
-  /** The realm that decides; the client's if left out. */
+  /** The realm that decides; the client's if left out or empty. */
   readonly realm?: string;
   readonly context?: Values;
   /** The obligations that are fulfilled if this is allowed; the client's if left out. */
@@ -109,7 +109,7 @@ export interface SearchRequest extends Question {
 function common(question: Question, realm: string, obligations: Iterable<string>) {
   return {
     ...credentialsOf(question.token).toWire(),
-    realm: question.realm ?? realm,
+    realm: question.realm || realm,
     context: recordToWire(question.context ?? {}),
     atLeastRevision: question.atLeastRevision ?? 0n,
     requestId: question.requestId ?? "",

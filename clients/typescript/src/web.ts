@@ -2,13 +2,16 @@
 
 import { type Denial, plainDenial } from "./decision.js";
 import { type CallError } from "./errors.js";
+import { type Path, readPath } from "./path.js";
 import { type AccessRequest, Credentials, type TokenProof } from "./requests.js";
 import { type Value, type Values } from "./values.js";
 
 /** A request as far as it takes part in a decision. */
 export interface HttpRequest {
   readonly method: string;
-  /** The segments of the path, decoded once: `/students/ada` is `["students", "ada"]`. */
+  /** The path as it came, encoded, without the query. */
+  readonly path: string;
+  /** Its segments, decoded once: `/students/ada` is `["students", "ada"]`. */
   readonly segments: readonly string[];
   /** Names and values in turn, as they came (`rawHeaders` of Node). */
   readonly rawHeaders: readonly string[];
@@ -59,54 +62,104 @@ export type Target = Rule | typeof PUBLIC | ((segments: Segments) => AccessReque
 
 /**
  * A table of routes: `"GET /students/{student}"` to what it asks. As in the application, the first that fits counts, so
- * have them in the application's order; a `GET` is good for `HEAD`, too. What is not in the table is refused. Throws a
- * `TypeError` for a route that is none, and a rule with a name that its route does not have.
+ * have them in the application's order; a `GET` is good for `HEAD`, too. What is not in the table is refused, and what
+ * fits another route as well if letters of either size, encoded letters or a slash at the end don't count: which handler
+ * runs then is up to the application's settings. Throws a `TypeError` for a route that no request can have, or that
+ * Express takes for a pattern, and a rule with a name that its route does not have.
  */
 export function routes(table: Readonly<Record<string, Target>>): (request: HttpRequest) => Asked {
-  const parsed = Object.entries(table).map(
-    ([route, target]: [string, Target]) => [parsedRoute(route), target] as const,
-  );
-  for (const [{ template }, target] of parsed) {
+  const rows = Object.entries(table).map(([route, target]: [string, Target]): Row => {
+    const row: Row = { ...parsedRoute(route), target };
     if (typeof target === "object") {
-      asked(target, fit(template, template) ?? new Map());
+      // The rule names nothing but what the path has.
+      asked(target, new Map(row.parts.flatMap(({ name }) => (name === undefined ? [] : [[name, name]]))));
     }
-  }
-  const find = (method: string, given: readonly string[]): Asked => {
-    for (const [route, target] of parsed) {
-      const segments = route.method === method ? fit(route.template, given) : undefined;
-      if (segments) {
-        return asked(target, segments);
-      }
+    return row;
+  });
+  return ({ method, path, segments }) => {
+    const given = path.slice(1).split("/");
+    const fits = rows
+      .filter((row) => row.method === method || (method === "HEAD" && row.method === "GET"))
+      .flatMap((row) => fit(row, given, segments) ?? []);
+    const first = fits.find((each) => each.isExact);
+    if (!first) {
+      return undefined;
     }
-    return undefined;
+    // Frameworks may also prefer a later `HEAD` to the `GET` before it.
+    const isLaterHead = ({ row }: Fit) => row.method === method && first.row.method !== method;
+    const rivals = fits.filter((each) => !each.isExact || isLaterHead(each));
+    return rivals.every((each) => asksTheSame(each, first)) ? asked(first.row.target, first.segments) : undefined;
   };
-  return ({ method, segments }) => find(method, segments) ?? (method === "HEAD" ? find("GET", segments) : undefined);
 }
 
-function parsedRoute(route: string): { method: string; template: readonly string[] } {
-  const [, method, path] = /^([A-Z]+) \/(.*)$/.exec(route) ?? [];
-  if (method === undefined || path === undefined) {
+interface Row {
+  readonly method: string;
+  readonly parts: readonly Part[];
+  readonly target: Target;
+}
+
+/** A segment of a route: a name, which stands for any text, or a text. */
+interface Part {
+  readonly name: string | undefined;
+  /** As it must come, letter by letter: Express does not decode what it compares. */
+  readonly text: string;
+  /** What others may take for the same. */
+  readonly folded: string;
+}
+
+interface Fit {
+  readonly row: Row;
+  readonly segments: Segments;
+  /** Whether it fits letter by letter. */
+  readonly isExact: boolean;
+}
+
+function parsedRoute(route: string): Omit<Row, "target"> {
+  const [, method, path = ""] = /^([A-Z]+) (\/.*)$/.exec(route) ?? [];
+  const texts = path.slice(1).split("/");
+  const names = texts.map((text) => /^\{([\p{L}\p{N}_-]+)\}$/u.exec(text)?.[1]);
+  // Beside names there are texts that a request may have, and no patterns of Express.
+  const plain = texts.map((text, place) => (names[place] === undefined ? text : "x")).join("/");
+  const read = readPath(`/${plain}`);
+  const named = names.filter((name) => name !== undefined);
+  const isPlain = /^[\w/.~%@$!,=&'-]*$/.test(plain) && new Set(named).size === named.length;
+  if (method === undefined || !read || !isPlain) {
     throw new TypeError(`expected a route like \`GET /students/{student}\`, found \`${route}\``);
   }
-  return { method, template: path.split("/") };
+  const parts = texts.map((text, place) => ({ name: names[place], text, folded: folded(read.segments[place] ?? "") }));
+  return { method, parts };
 }
 
-function fit(template: readonly string[], given: readonly string[]): Segments | undefined {
-  if (template.length !== given.length) {
+function fit(row: Row, given: readonly string[], decoded: readonly string[]): Fit | undefined {
+  const { parts } = row;
+  // A slash at the end is no segment to who doesn't look at it.
+  const count = (texts: readonly string[]) => (texts.at(-1) === "" ? texts.length - 1 : texts.length);
+  if (count(parts.map(({ text }) => text)) !== count(given)) {
     return undefined;
   }
   const segments = new Map<string, string>();
-  for (const [place, part] of template.entries()) {
-    const text = given[place] ?? "";
-    const name = /^\{(.+)\}$/.exec(part)?.[1];
-    if (name === undefined ? part !== text : text === "") {
-      return undefined;
-    }
+  let isExact = parts.length === given.length;
+  for (const [place, { name, text, folded: own }] of parts.entries()) {
+    const segment = decoded[place] ?? "";
     if (name !== undefined) {
-      segments.set(name, text);
+      segments.set(name, segment);
+    } else if (own !== folded(segment)) {
+      return undefined;
+    } else {
+      isExact &&= text === given[place];
     }
   }
-  return segments;
+  return { row, segments, isExact };
+}
+
+/** Letters of either size are the same, also those that become one. */
+function folded(text: string): string {
+  return text.toUpperCase().toLowerCase();
+}
+
+function asksTheSame(one: Fit, other: Fit): boolean {
+  const isSame = [...one.segments].every(([name, text]) => other.segments.get(name) === text);
+  return one.row.target === other.row.target && one.segments.size === other.segments.size && isSame;
 }
 
 function asked(target: Target, segments: Segments): Asked {
@@ -137,18 +190,30 @@ function asked(target: Target, segments: Segments): Asked {
   };
 }
 
-/** What a path may not hold, as it came: a separator or an end in disguise, or steps that servers resolve differently. */
-const AMBIGUOUS = /\/\/|\\|%2f|%5c|%00|[\0-\x20]|(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/i;
+/** Headers by which some frameworks take another method or path than the request has. */
+const REWRITING = new Set([
+  "x-http-method-override",
+  "x-http-method",
+  "x-method-override",
+  "x-original-url",
+  "x-rewrite-url",
+]);
 
-/** The segments of a path, decoded once. Throws `Refused` for a path that two servers could read differently. */
-export function segmentsOf(rawPath: string): string[] {
-  if (!rawPath.startsWith("/") || AMBIGUOUS.test(rawPath)) {
+/** The path of a target. Throws `Refused` for one that two servers could read differently. */
+export function pathOf(target: string): Path {
+  const path = readPath(target);
+  if (!path) {
     throw new Refused(400, "the path is ambiguous");
   }
-  try {
-    return rawPath.slice(1).split("/").map(decodeURIComponent);
-  } catch {
-    throw new Refused(400, "the path is ambiguous");
+  return path;
+}
+
+/** Throws `Refused` for a request that asks to be taken for another. */
+export function refuseRewriting(rawHeaders: readonly string[], query: URLSearchParams): void {
+  // Some servers read `_` as `-`.
+  const names = rawHeaders.filter((_, place) => place % 2 === 0).map((name) => name.toLowerCase().replaceAll("_", "-"));
+  if (names.some((name) => REWRITING.has(name)) || query.has("_method")) {
+    throw new Refused(400, "a method or path in place of the request's own");
   }
 }
 
@@ -174,13 +239,19 @@ export function credentialsOf(request: HttpRequest): Credentials {
   return new Credentials(token, scheme, { queryToken, proof });
 }
 
-/** The question with what the HTTP request says of it: token, media type, request id. */
+/**
+ * The question with what the HTTP request says of it: token, media type, request id. Throws `Refused` where it says that
+ * in more than one way.
+ */
 export function completed(question: AccessRequest, request: HttpRequest): AccessRequest {
   const reads = request.method === "GET" || request.method === "HEAD";
-  const [contentType = ""] = valuesOf(request, "content-type");
+  const [contentType = "", ...otherTypes] = valuesOf(request, "content-type");
   const [requestId = ""] = valuesOf(request, "x-request-id");
+  // A list may come in several headers (RFC 9110 section 5.3); a type may not.
+  if (otherTypes.length > 0) {
+    throw new Refused(400, "expected one media type");
+  }
   return {
-    // A list may come in several headers (RFC 9110 section 5.3); a type may not.
     mediaType: reads ? valuesOf(request, "accept").join(", ") : contentType,
     requestId: /^[!-~]{1,128}$/.test(requestId) ? requestId : "",
     ...question,

@@ -3,16 +3,17 @@
 import assert from "node:assert/strict";
 import { createHash, generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import { once } from "node:events";
-import { request as send } from "node:http";
+import { createServer, type IncomingMessage, request as send, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { inspect } from "node:util";
 
 import express, { type Express, type NextFunction, type Request, type Response } from "express";
 import { CallError, Client, Credentials } from "hallpass-client";
 import { decisionOf, guard, type HttpRequest, PUBLIC, requires, routes } from "hallpass-client/express";
 import { Decision, Outcome } from "hallpass-client/v1/authorization";
 
-import { answerOfFailure, completed, credentialsOf, segmentsOf } from "#dist/web";
+import { answerOfFailure, completed, credentialsOf, pathOf } from "#dist/web";
 
 import { ALLOW, fake } from "./fake.js";
 import { district, enrolAda, type Server } from "./server.js";
@@ -40,13 +41,13 @@ interface Got {
 
 /** Asks the application as raw as a client can: the path and each header go out as they are. */
 async function ask(
-  app: Express,
+  app: RequestListener,
   method: string,
   path: string,
   headers: [string, string][] = [],
   body = "",
 ): Promise<Got> {
-  const server = app.listen(0, "127.0.0.1");
+  const server = createServer(app).listen(0, "127.0.0.1");
   await once(server, "listening");
   try {
     const { port } = server.address() as AddressInfo;
@@ -61,7 +62,7 @@ async function ask(
       headers: ["Host", "api.example", ...type, ...sent],
     });
     request.end(body);
-    const [response] = (await once(request, "response")) as [import("node:http").IncomingMessage];
+    const [response] = (await once(request, "response")) as [IncomingMessage];
     const chunks: Buffer[] = [];
     for await (const chunk of response) {
       chunks.push(chunk as Buffer);
@@ -169,7 +170,14 @@ describe("a guarded application", () => {
 
   it("refuses what has no rule", async () => {
     const app = behind(guard(client, TABLE));
-    for (const route of ["DELETE /students/ada", "GET /students/ada/", "GET /Students/ada", "GET /"]) {
+    for (const route of [
+      "DELETE /students/ada",
+      "OPTIONS /students/ada",
+      "GET /students/ada/",
+      "GET /Students/ada",
+      "GET /%73tudents/ada",
+      "GET /",
+    ]) {
       const [method = "", path = ""] = route.split(" ");
       const got = await ask(app, method, path, [bearer(token)]);
       assert.deepEqual([got.status, problem(got)["detail"]], [403, "nobody may use this route"], route);
@@ -180,15 +188,11 @@ describe("a guarded application", () => {
     const app = behind(guard(client, TABLE));
     for (const path of [
       "/students//ada",
-      "//students/ada",
       "/students/../health",
-      "/students/./ada",
-      "/students/%2e%2E/health",
       "/students/a%2Fb",
-      "/students/a%5cb",
-      "/students/a\\b",
-      "/students/a%00b",
-      "/students/%ff",
+      "/students/ada%0a",
+      "/students/ada#x",
+      "/students/ada?x#y",
       "/students/%",
       "http://api.example/students/ada",
       "*",
@@ -198,12 +202,78 @@ describe("a guarded application", () => {
     }
   });
 
+  it("refuses what asks to be taken for another request", async () => {
+    const app = behind(guard(client, TABLE));
+    const refused = async (path: string, header: [string, string]) => {
+      const got = await ask(app, "GET", path, [bearer(token), header]);
+      assert.deepEqual([got.status, problem(got)["detail"]], [400, "a method or path in place of the request's own"]);
+    };
+    for (const name of ["X-HTTP-Method-Override", "X_HTTP_Method_Override", "X-HTTP-Method", "X-Method-Override"]) {
+      await refused("/students/ada", [name, "DELETE"]);
+    }
+    for (const name of ["X-Original-URL", "x-rewrite-url"]) {
+      await refused("/students/ada", [name, "/students/fay"]);
+    }
+    await refused("/students/ada?_method=DELETE", ["Accept", "*/*"]);
+  });
+
+  it("keeps the method that was asked about", async () => {
+    const later = (request: Request, _: Response, next: NextFunction) => {
+      request.method = "DELETE";
+      next();
+    };
+    const app = behind(guard(client, TABLE), later);
+    const got = await ask(app, "GET", "/students/ada", [bearer(token)]);
+    assert.deepEqual([got.status, got.body], [500, "a bug"]);
+  });
+
   it("sees the whole path where it is mounted below one", async () => {
     const app = express();
     app.use("/students", guard(client, TABLE));
     app.use((_: Request, response: Response) => response.json("reached"));
     assert.equal((await ask(app, "GET", "/students/ada", [bearer(token)])).status, 200);
     assert.equal((await ask(app, "GET", "/students/fay", [bearer(token)])).status, 403);
+    assert.equal((await ask(app, "GET", "/STUDENTS/ada", [bearer(token)])).status, 403);
+    const seen: string[] = [];
+    const nested = express();
+    const note = guard(client, ({ path }) => {
+      seen.push(path);
+      return PUBLIC;
+    });
+    nested.use("/students", express().use(note), (_: Request, response: Response) => response.json("reached"));
+    for (const path of ["/students", "/students/", "/students/ada?x=/", "/students?x"]) {
+      assert.equal((await ask(nested, "GET", path)).status, 200);
+    }
+    assert.deepEqual(seen, ["/students", "/students/", "/students/ada", "/students"]);
+  });
+
+  it("sees the path that Express goes on with", async () => {
+    const rewriting = (request: Request, _: Response, next: NextFunction) => {
+      request.url = request.url.replace("/v1/", "/");
+      next();
+    };
+    const app = behind(rewriting, guard(client, TABLE));
+    assert.equal((await ask(app, "GET", "/v1/students/ada", [bearer(token)])).status, 200);
+    assert.equal((await ask(app, "GET", "/v1/students/fay", [bearer(token)])).status, 403);
+    const broken = behind(
+      (request, _, next) => {
+        request.url = "/students/../health";
+        next();
+      },
+      guard(client, TABLE),
+    );
+    assert.equal((await ask(broken, "GET", "/health")).status, 400);
+  });
+
+  it("answers who asks for another protocol as anybody", async () => {
+    const app = behind(guard(client, TABLE));
+    const upgrade: [string, string][] = [
+      ["Connection", "Upgrade"],
+      ["Upgrade", "websocket"],
+    ];
+    assert.equal((await ask(app, "GET", "/students/fay", [bearer(token), ...upgrade])).status, 403);
+    const waiting: [string, string] = ["Expect", "100-continue"];
+    assert.equal((await ask(app, "POST", "/enrolments/ada", [waiting], "{}")).status, 401);
   });
 
   it("allows nothing by a question that hallpass refuses", async () => {
@@ -226,6 +296,47 @@ describe("a guarded application", () => {
     assert.equal((await ask(broken, "GET", "/students/ada", [bearer(token)])).status, 500);
   });
 
+  it("allows nothing by what is thrown in place of an error", async () => {
+    for (const thrown of [undefined, null, false, 0, "", "route", "router", "text", {}]) {
+      for (const failing of [
+        guard(client, () => Promise.reject(thrown as Error)),
+        requires(client, "Read", () => Promise.reject(thrown as Error)),
+      ]) {
+        const got = await ask(behind(failing), "GET", "/students/ada", [bearer(token)]);
+        assert.deepEqual([got.status, got.body], [500, "a bug"], String(thrown));
+      }
+    }
+    for (const nothing of [undefined, null, false, "", true, {}, () => PUBLIC]) {
+      const app = behind(guard(client, () => nothing as undefined, quiet));
+      const { status } = await ask(app, "GET", "/students/ada", [bearer(token)]);
+      assert.ok(status === 403 || status === 500, `${String(nothing)}: ${status}`);
+    }
+  });
+
+  it("refuses two media types", async () => {
+    const types: [string, string][] = [
+      ["Content-Type", "application/json"],
+      ["Content-Type", "text/plain"],
+    ];
+    const app = behind(guard(client, TABLE));
+    assert.equal((await ask(app, "POST", "/enrolments/ada", [bearer(token), ...types])).status, 400);
+  });
+
+  it("shows no token where a request is logged", async () => {
+    const shown: string[] = [];
+    const app = behind(
+      guard(client, (request) => {
+        shown.push(inspect(request, { showHidden: true, depth: 9 }), JSON.stringify(request), String(request));
+        return undefined;
+      }),
+    );
+    await ask(app, "GET", `/students/ada?access_token=${token}`, [bearer(token)]);
+    assert.equal(shown.length, 3);
+    for (const text of shown) {
+      assert.ok(!text.includes(token) && !text.includes("ada"), text);
+    }
+  });
+
   it("may ask by a function of its own, also an asynchronous one", async () => {
     const asked: HttpRequest[] = [];
     const app = behind(
@@ -238,9 +349,9 @@ describe("a guarded application", () => {
         };
       }),
     );
-    assert.equal((await ask(app, "GET", "/K%C3%A4the/%252e?a=1", [bearer(token)])).status, 200);
-    assert.deepEqual(asked[0]?.segments, ["Käthe", "%2e"]);
-    assert.equal(asked[0]?.url, "http://api.example/K%C3%A4the/%252e");
+    assert.equal((await ask(app, "GET", "/K%C3%A4the/%C2%B7?a=1", [bearer(token)])).status, 200);
+    assert.deepEqual(asked[0]?.segments, ["Käthe", "·"]);
+    assert.equal(asked[0]?.url, "http://api.example/K%C3%A4the/%C2%B7");
   });
 
   it("takes a bound token with a proof for this very request", async () => {
@@ -300,7 +411,7 @@ describe("a guarded application", () => {
 
 describe("a guard without answers", () => {
   it("lets nobody through when hallpass can't be reached", async () => {
-    const nobody = new Client("127.0.0.1:1", { timeoutMs: 300 });
+    const nobody = new Client("127.0.0.1:1", { realm: "edfi", timeoutMs: 300 });
     const app = behind(guard(nobody, TABLE, quiet));
     const got = await ask(app, "GET", "/students/ada", [bearer("x")]);
     assert.deepEqual([got.status, got.headers["retry-after"]], [503, "1"]);
@@ -309,9 +420,29 @@ describe("a guard without answers", () => {
     nobody.close();
   });
 
+  it("takes no client without a realm", async () => {
+    const nobody = new Client("127.0.0.1:1");
+    for (const make of [
+      () => guard(nobody, TABLE),
+      () => requires(nobody, "Read", () => ({ type: "ed-fi/students" })),
+    ]) {
+      assert.throws(make, /expected a client with a realm/);
+    }
+    nobody.close();
+    const { address, realms, close } = await fake({ authorize: [ALLOW] });
+    const client = new Client(address, { realm: "edfi" });
+    const question = (realm: string) => guard(client, () => ({ action: "Read", realm }));
+    for (const realm of ["", "other"]) {
+      assert.equal((await ask(behind(question(realm)), "GET", "/")).status, 200);
+    }
+    assert.deepEqual(realms, ["edfi", "other"]);
+    client.close();
+    await close();
+  });
+
   it("denies what carries an obligation that the route does not fulfil", async () => {
     const { address, close } = await fake({ authorize: [{ ...ALLOW, obligations: [{ id: "mask" }] }] });
-    const client = new Client(address);
+    const client = new Client(address, { realm: "edfi" });
     const got = await ask(behind(guard(client, TABLE)), "GET", "/students/ada");
     assert.deepEqual([got.status, problem(got)["title"]], [403, "Forbidden"]);
     client.close();
@@ -322,7 +453,7 @@ describe("a guard without answers", () => {
     const denial = { status: 401, headers: { "WWW-Authenticate": 'JWT realm="x"' } };
     const answer = { decision: Decision.DENY, outcome: Outcome.UNAUTHENTICATED, denial };
     const { address, close } = await fake({ authorize: [answer] });
-    const client = new Client(address);
+    const client = new Client(address, { realm: "edfi" });
     const got = await ask(behind(guard(client, TABLE)), "GET", "/students/ada");
     assert.deepEqual([got.status, got.body, got.headers["content-type"]], [401, "", undefined]);
     assert.equal(got.headers["www-authenticate"], 'JWT realm="x"');
@@ -346,7 +477,8 @@ describe("a guard without answers", () => {
 describe("routes", () => {
   const http = (method: string, path: string): HttpRequest => ({
     method,
-    segments: segmentsOf(path),
+    path: pathOf(path).raw,
+    segments: pathOf(path).segments,
     rawHeaders: [],
     query: new URLSearchParams(),
     url: "",
@@ -364,9 +496,37 @@ describe("routes", () => {
     assert.equal(find(http("GET", "/a/")), undefined);
     assert.equal(find(http("GET", "/")), PUBLIC);
     assert.equal(find(http("POST", "/a/b")), undefined);
-    for (const wrong of ["get /a", "GET a", "/a"]) {
+    for (const wrong of [
+      ...["get /a", "GET a", "/a", "GET /a//b", "GET /a/../b", "GET /a%2fb", "GET /ä", "GET /a?b", "GET /a#b"],
+      ...["GET /:a", "GET /a*", "GET /{a}.{b}", "GET /a{b}", "GET /{a:int}", "GET /{a}/{a}", "GET /{}", "GET /a(b)"],
+    ]) {
       assert.throws(() => routes({ [wrong]: PUBLIC }), /expected a route like/);
     }
+  });
+
+  it("what fits another route but for letters and slashes is refused", () => {
+    const rule = { action: "Read", type: "one", id: "{x}" };
+    const find = routes({
+      "GET /a/{x}": rule,
+      "GET /A/{x}/": rule,
+      "GET /b/{x}/": { ...rule },
+      "GET /b/{x}": rule,
+      "GET /c/{x}": rule,
+      "GET /c/Me": PUBLIC,
+      "GET /sch%C3%BCler": PUBLIC,
+      "GET /h/{x}": rule,
+      "HEAD /h/x": PUBLIC,
+    });
+    for (const path of ["/a/1", "/A/1/", "/c/you", "/c/Me"]) {
+      assert.deepEqual(find(http("GET", path)), { action: "Read", resource: { type: "one", id: path.split("/")[2] } });
+    }
+    for (const path of ["/A/1", "/a/1/", "/b/1", "/b/1/", "/c/me", "/c/M%65", "/c/Me/", "/sch%c3%bcler"]) {
+      assert.equal(find(http("GET", path)), undefined, path);
+    }
+    assert.equal(find(http("GET", "/sch%C3%BCler")), PUBLIC);
+    // Express runs the first of the two, FastAPI the second.
+    assert.equal(find(http("HEAD", "/h/x")), undefined);
+    assert.notEqual(find(http("HEAD", "/h/y")), undefined);
   });
 
   it("a rule has no name that its route does not have", () => {

@@ -29,16 +29,18 @@ export interface Says {
   search?: (Part[] | Code)[];
 }
 
-/** A running fake: where, and the `authorization` metadata of each call so far. */
+/** A running fake: where, the `authorization` metadata of each call so far, and the realm of each question. */
 export interface Fake {
   readonly address: string;
   readonly keys: (string | null)[];
+  readonly realms: string[];
   readonly close: () => Promise<void>;
 }
 
 /** Serves on a free port of this machine. */
 export async function fake(says: Says, tls?: SecureServerOptions): Promise<Fake> {
   const keys: (string | null)[] = [];
+  const realms: string[] = [];
   function next<T extends object>(list: (T | Code)[] | undefined, context: HandlerContext): T {
     keys.push(context.requestHeader.get("authorization"));
     const said = list && list.length > 1 ? list.shift() : list?.[0];
@@ -50,7 +52,10 @@ export async function fake(says: Says, tls?: SecureServerOptions): Promise<Fake>
   const handler = connectNodeAdapter({
     routes: ({ service }) => {
       service(AuthorizationService, {
-        authorize: (_, context) => next(says.authorize, context),
+        authorize: ({ realm }, context) => {
+          realms.push(realm);
+          return next(says.authorize, context);
+        },
         batchAuthorize: (_, context) => create(BatchAuthorizeResponseSchema, next(says.batch, context)),
         async *searchResources(_, context) {
           yield* next(says.search, context);
@@ -67,5 +72,5 @@ export async function fake(says: Says, tls?: SecureServerOptions): Promise<Fake>
       server.close(() => closed());
       sessions.forEach((session) => session.destroy());
     });
-  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, keys, close };
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, keys, realms, close };
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Generator, Sequence
+from functools import wraps
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import grpc
 
@@ -29,6 +30,38 @@ from .v1.authorization_pb2_grpc import AuthorizationServiceStub
 
 T = TypeVar("T")
 Stub = TypeVar("Stub")
+P = ParamSpec("P")
+
+
+class _Unawaited(Coroutine[Any, Any, T]):
+    """An answer to be awaited. Neither true nor false: a forgotten `await` in a condition is no allow."""
+
+    def __init__(self, answer: Coroutine[Any, Any, T]) -> None:
+        self._answer = answer
+
+    def __bool__(self) -> NoReturn:
+        self._answer.close()
+        raise TypeError("an answer is neither true nor false before it is awaited, expected `await`")
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._answer.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._answer.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._answer.throw(*error)
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _to_await(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return _Unawaited(function(*args, **kwargs))
+
+    return call
 
 
 class AsyncClient:
@@ -61,6 +94,11 @@ class AsyncClient:
     def __repr__(self) -> str:
         return f"AsyncClient({self._target!r}, realm={self._realm!r})"
 
+    @property
+    def realm(self) -> str:
+        """The realm of requests that name none; empty where there is none."""
+        return self._realm
+
     async def __aenter__(self) -> AsyncClient:
         return self
 
@@ -85,6 +123,7 @@ class AsyncClient:
                 self._channel = grpc.aio.secure_channel(self._target, self._credentials, self._options)
         return stub(self._channel)
 
+    @_to_await
     async def authorize(self, request: AccessRequest, *, timeout: float | None = None) -> Decision:
         """Decides one question. Raises `CallError` if there is no answer."""
         understood = self._understood(request.obligations)
@@ -93,10 +132,12 @@ class AsyncClient:
         answer = await self._call(lambda left: stub.Authorize(message, timeout=left), timeout, request)
         return decision_from_wire(answer, understood)
 
+    @_to_await
     async def require(self, request: AccessRequest, *, timeout: float | None = None) -> Decision:
         """As `authorize`, and raises `Denied` for a deny."""
         return (await self.authorize(request, timeout=timeout)).require()
 
+    @_to_await
     async def batch(
         self, items: Sequence[AccessRequest], defaults: AccessRequest | None = None, *, timeout: float | None = None
     ) -> list[BatchResult]:
@@ -126,6 +167,7 @@ class AsyncClient:
             for resource in page.resources:
                 yield resource
 
+    @_to_await
     async def row_filter(self, request: SearchRequest, *, timeout: float | None = None) -> Decision:
         """Whether the token may search, with the obligation `row_filter` or `authorize_each`; no resources."""
         understood = self._understood(request.obligations)

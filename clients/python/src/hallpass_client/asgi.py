@@ -21,6 +21,7 @@ from .web import (
     answer_of_failure,
     completed,
     refuse_ambiguous,
+    refuse_rewriting,
 )
 
 Scope = MutableMapping[str, Any]
@@ -39,19 +40,30 @@ class HallpassMiddleware:
     decision is in `scope["state"]["hallpass"]` (`request.state.hallpass`), with the obligations to fulfil. WebSockets
     are asked about as method `WEBSOCKET`. A request that can't be decided is refused, with 503 when hallpass can't be
     reached.
+
+    Raises `ValueError` for a client without a realm: the token, which the end client chose, would choose who decides.
+    So it does for an application with a `root_path` of its own, whose routers see other paths than come here:
+    `app.add_middleware(HallpassMiddleware, …)` puts it behind that.
     """
 
     def __init__(self, app: App, client: AsyncClient, routes: Mapper) -> None:
+        if getattr(app, "root_path", ""):
+            raise ValueError("the application has a root_path: expected `app.add_middleware(HallpassMiddleware, …)`")
         self._app = app
-        self._client = client
+        self._client = with_realm(client)
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            answer = await self._refusal(scope)
-            if answer is not None:
-                await (_send if scope["type"] == "http" else _close)(answer, send)
-                return
+        match scope["type"]:
+            case "http" | "websocket" as kind:
+                answer = await self._refusal(scope)
+                if answer is not None:
+                    await (_send if kind == "http" else _close)(answer, send)
+                    return
+            case "lifespan":
+                pass
+            case unknown:
+                raise ValueError(f"expected http, websocket or lifespan, found `{unknown}`")
         await self._app(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> Answer | None:
@@ -74,29 +86,46 @@ class HallpassMiddleware:
             return answer_of(denied.denial, request_id)
         except CallError as error:
             return answer_of_failure(error, request_id)
-        scope.setdefault("state", {})["hallpass"] = decision
+        # A namespace of its own: some servers have one for all requests of a connection.
+        scope["state"] = {**scope.get("state", {}), "hallpass": decision}
         return None
 
 
+def with_realm(client: AsyncClient) -> AsyncClient:
+    """The client. Raises `ValueError` for one without a realm."""
+    if not client.realm:
+        raise ValueError("expected a client with a realm")
+    return client
+
+
 def http_request(scope: Scope) -> HttpRequest:
-    """The request of an ASGI scope. Raises `Refused` for an ambiguous path."""
+    """The request of an ASGI scope. Raises `Refused` for an ambiguous path, and for what asks to be taken for another
+    request."""
     path: str = scope["path"]
-    refuse_ambiguous(scope.get("raw_path") or path.encode())
-    # Escapes are gone from `path`: what they hid would have to be found in it now.
-    if "//" in path or "\\" in path or "\0" in path:
-        raise Refused(HTTPStatus.BAD_REQUEST, "the path is ambiguous")
+    raw_path: bytes | None = scope.get("raw_path")
+    query: bytes = scope.get("query_string", b"")
+    refuse_ambiguous(path, raw_path, query)
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
     host = next((value for name, value in headers if name == "host"), "")
-    raw_path = (scope.get("raw_path") or path.encode()).decode("latin-1")
-    root = scope.get("root_path", "").rstrip("/")
-    return HttpRequest(
+    came = (path.encode() if raw_path is None else raw_path).decode("latin-1")
+    if scope["type"] == "http" and scope["method"] == "WEBSOCKET":
+        raise Refused(HTTPStatus.BAD_REQUEST, "no method of HTTP")
+    request = HttpRequest(
         method="WEBSOCKET" if scope["type"] == "websocket" else scope["method"],
-        # As the frameworks' routers take it: without the prefix that the server stands behind.
-        path=path.removeprefix(root) if root and path.startswith(root + "/") else path,
+        path=_below(scope.get("root_path", ""), path),
         headers=headers,
-        query=parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True),
-        url=f"{scope.get('scheme', 'http')}://{host}{raw_path}",
+        query=parse_qsl(query.decode("latin-1"), keep_blank_values=True),
+        url=f"{scope.get('scheme', 'http')}://{host}{came}",
     )
+    refuse_rewriting(request)
+    return request
+
+
+def _below(root: str, path: str) -> str:
+    """As Starlette's routers take it: without the prefix that the server stands behind, or the application is mounted
+    at; empty for the prefix itself."""
+    rest = path.removeprefix(root)
+    return rest if rest != path and rest[:1] in ("", "/") else path
 
 
 async def _send(answer: Answer, send: Send) -> None:

@@ -70,6 +70,11 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self._target!r}, realm={self._realm!r})"
 
+    @property
+    def realm(self) -> str:
+        """The realm of requests that name none; empty where there is none."""
+        return self._realm
+
     def __enter__(self) -> Client:
         return self
 

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from fastapi import FastAPI, Request, Response
 
 from .aio import AsyncClient
-from .asgi import http_request
+from .asgi import http_request, with_realm
 from .decision import Decision
 from .errors import CallError, Denied
 from .requests import AccessRequest, Resource
@@ -16,16 +16,19 @@ from .web import Answer, Refused, answer_of, answer_of_failure, completed
 
 #: What is asked about: the resource, or the whole question where there is more to say.
 About = Resource | AccessRequest
+#: Where a scope holds the id of the request that was asked about.
+_REQUEST_ID = "hallpass.request_id"
 
 
 class Guard:
     """Makes dependencies: `Depends(guard.requires("Read", lambda request: Resource(…)))`.
 
     `install` once, so that refused requests get the realm's answer; without it they are refused with a bare 500.
+    Raises `ValueError` for a client without a realm: the token, which the end client chose, would choose who decides.
     """
 
     def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+        self._client = with_realm(client)
 
     def install(self, app: FastAPI) -> None:
         """Lets the application answer what the dependencies refuse."""
@@ -51,15 +54,14 @@ class Guard:
             if isinstance(found, Resource):
                 found = AccessRequest(action=action, resource=found, obligations=obligations)
             question = completed(found, asked)
-            request.state.hallpass_request_id = question.request_id
+            request.scope[_REQUEST_ID] = question.request_id
             return await self._client.require(question)
 
         return decide
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    request_id = getattr(request.state, "hallpass_request_id", "")
-    return _response(_refusal(error, request_id))
+    return _response(_refusal(error, request.scope.get(_REQUEST_ID, "")))
 
 
 def _refusal(error: Exception, request_id: str) -> Answer:

@@ -11,13 +11,16 @@ from typing import Final
 
 from .decision import Denial, plain_denial
 from .errors import CallError
+from .path import is_ambiguous, is_any_ambiguous
 from .requests import AccessRequest, Credentials, Resource, TokenProof
 from .values import Value
 
 _log = logging.getLogger("hallpass_client")
 
-#: What a path may not hold, as it came: a separator or an end in disguise, or steps that servers resolve differently.
-_AMBIGUOUS = re.compile(rb"//|\\|%2f|%5c|%00|[\x00-\x1f]|(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
+#: Headers by which some frameworks take another method or path than the request has.
+_REWRITING = frozenset(
+    {"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"}
+)
 #: Fields of a request that come from the end client alone.
 _END_CLIENTS = re.compile(r"(token|query_token|token_scheme|media_type|proof)\b")
 
@@ -38,7 +41,7 @@ class HttpRequest:
 
     method: str
     #: Without the query, decoded once.
-    path: str
+    path: str = field(repr=False)
     headers: Sequence[tuple[str, str]] = field(repr=False)
     query: Sequence[tuple[str, str]] = field(default=(), repr=False)
     #: Scheme, host and path.
@@ -87,23 +90,34 @@ def credentials_of(request: HttpRequest) -> Credentials:
 
 
 def completed(question: AccessRequest, request: HttpRequest) -> AccessRequest:
-    """The question with what the HTTP request says of it: token, media type, request id."""
+    """The question with what the HTTP request says of it: token, media type, request id. Raises `Refused` where it says
+    that in more than one way."""
+    # A list may come in several headers (RFC 9110 section 5.3); a type may not.
+    if len(request.all("content-type")) > 1:
+        raise Refused(HTTPStatus.BAD_REQUEST, "expected one media type")
     reads = request.method in ("GET", "HEAD")
     request_id = request.first("x-request-id")
     return replace(
         question,
         token=question.token or credentials_of(request),
-        # A list may come in several headers (RFC 9110 section 5.3); a type may not.
         media_type=question.media_type
         or (", ".join(request.all("accept")) if reads else request.first("content-type")),
         request_id=question.request_id or (request_id if re.fullmatch(r"[!-~]{1,128}", request_id) else ""),
     )
 
 
-def refuse_ambiguous(raw_path: bytes) -> None:
+def refuse_ambiguous(path: str, raw_path: bytes | None, query: bytes) -> None:
     """Refuses a path that two servers could read differently."""
-    if not raw_path.startswith(b"/") or _AMBIGUOUS.search(raw_path):
+    if is_ambiguous(path, raw_path, query):
         raise Refused(HTTPStatus.BAD_REQUEST, "the path is ambiguous")
+
+
+def refuse_rewriting(request: HttpRequest) -> None:
+    """Refuses a request that asks to be taken for another."""
+    # Some servers read `_` as `-`.
+    names = {name.replace("_", "-") for name, _ in request.headers}
+    if names & _REWRITING or any(name == "_method" for name, _ in request.query):
+        raise Refused(HTTPStatus.BAD_REQUEST, "a method or path in place of the request's own")
 
 
 def answer_of(denial: Denial, request_id: str = "", more: Mapping[str, str] | None = None) -> Answer:
@@ -165,44 +179,82 @@ Target = Rule | Public | Callable[[Mapping[str, str]], AccessRequest]
 class Routes:
     """A table of routes: `"GET /students/{student}"` to what it asks. As in the application, the first that fits
     counts, so have them in the application's order; a `GET` is good for `HEAD`, too. What is not in the table is
-    refused. Raises `ValueError` for a route that is none, and a rule with a name that its route does not have."""
+    refused, and what fits another route as well if letters of either size or a slash at the end don't count: which
+    handler runs then is up to the application's settings. Raises `ValueError` for a route that no request can have, and
+    a rule with a name that its route does not have."""
 
     def __init__(self, table: Mapping[str, Target]) -> None:
-        self._table = [(*_parsed(route), target) for route, target in table.items()]
-        for _, template, target in self._table:
-            if isinstance(target, Rule):
-                target.request({part[1:-1]: part for part in template if _is_name(part)})
+        self._table = [_row(route, target) for route, target in table.items()]
+        for row in self._table:
+            if isinstance(row.target, Rule):
+                row.target.request({name: name for name in row.names if name is not None})
 
     def __call__(self, request: HttpRequest) -> AccessRequest | Public | None:
-        found = self._find(request.method, request.path)
-        return self._find("GET", request.path) if found is None and request.method == "HEAD" else found
+        method = request.method
+        may_run = [row for row in self._table if row.method == method or (method, row.method) == ("HEAD", "GET")]
+        given = request.path.split("/")
+        fits = [fit for row in may_run if (fit := row.fit(given)) is not None]
+        first = next((fit for fit in fits if fit.is_exact), None)
+        if first is None:
+            return None
+        for fit in fits:
+            # Frameworks may also prefer a later `HEAD` to the `GET` before it.
+            is_later_head = fit.row.method == method and first.row.method != method
+            if (not fit.is_exact or is_later_head) and not fit.asks_the_same(first):
+                return None
+        target = first.row.target
+        if isinstance(target, Public):
+            return target
+        return target.request(first.segments) if isinstance(target, Rule) else target(first.segments)
 
-    def _find(self, method: str, path: str) -> AccessRequest | Public | None:
-        given = path.split("/")
-        for rule_method, template, target in self._table:
-            if rule_method != method or len(template) != len(given):
-                continue
-            segments: dict[str, str] = {}
-            if all(_fits(part, text, segments) for part, text in zip(template, given, strict=True)):
-                if isinstance(target, Public):
-                    return target
-                return target.request(segments) if isinstance(target, Rule) else target(segments)
-        return None
+
+@dataclass(frozen=True)
+class _Row:
+    method: str
+    texts: list[str]
+    #: In the places of texts that are names, and stand for any text.
+    names: list[str | None]
+    target: Target
+
+    def fit(self, given: list[str]) -> _Fit | None:
+        # A slash at the end is no segment to who doesn't look at it.
+        if _count(self.texts) != _count(given):
+            return None
+        segments: dict[str, str] = {}
+        is_exact = len(self.texts) == len(given)
+        for text, name, segment in zip(self.texts, self.names, given, strict=False):
+            if name is not None:
+                segments[name] = segment
+            elif text.casefold() != segment.casefold():
+                return None
+            else:
+                is_exact = is_exact and text == segment
+        return _Fit(self, segments, is_exact)
 
 
-def _parsed(route: str) -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class _Fit:
+    row: _Row
+    segments: Mapping[str, str]
+    #: Whether it fits letter by letter.
+    is_exact: bool
+
+    def asks_the_same(self, other: _Fit) -> bool:
+        return self.row.target == other.row.target and self.segments == other.segments
+
+
+def _row(route: str, target: Target) -> _Row:
     method, _, path = route.partition(" ")
-    if not method.isupper() or not path.startswith("/"):
+    texts = path.split("/")
+    names = [match and match[1] for text in texts for match in [re.fullmatch(r"\{([\w-]+)\}", text)]]
+    plain = ["x" if name else text for text, name in zip(texts, names, strict=True)]
+    named = [name for name in names if name is not None]
+    is_plain = not is_any_ambiguous(plain[1:]) and not re.search(r"[{}]", "".join(plain))
+    is_route = re.fullmatch("[A-Z]+", method) and path.startswith("/") and is_plain
+    if not is_route or len(set(named)) < len(named):
         raise ValueError(f"expected a route like `GET /students/{{student}}`, found `{route}`")
-    return method, path.split("/")
+    return _Row(method, texts, names, target)
 
 
-def _is_name(part: str) -> bool:
-    return part.startswith("{") and part.endswith("}")
-
-
-def _fits(part: str, text: str, segments: dict[str, str]) -> bool:
-    if _is_name(part):
-        segments[part[1:-1]] = text
-        return bool(text)
-    return part == text
+def _count(texts: list[str]) -> int:
+    return len(texts) - 1 if texts[-1] == "" else len(texts)
