@@ -467,7 +467,12 @@ impl Connection {
                     };
                     ended(sent, how);
                 }
-                RESET => ended(self.under_way.remove(&stream).unwrap(), Ended::Other),
+                // Of what was answered already, the rest is not taken.
+                RESET => {
+                    if let Some(sent) = self.under_way.remove(&stream) {
+                        ended(sent, Ended::Other);
+                    }
+                }
                 SETTINGS if flags & ACK == 0 => self.out.extend(frame(SETTINGS, ACK, 0, &[])),
                 PING if flags & ACK == 0 => self.out.extend(frame(PING, ACK, 0, payload)),
                 WINDOW if stream == 0 => self.window += i64::from(u32::from_be_bytes(payload.try_into().unwrap())),

@@ -157,7 +157,7 @@ pub struct LimitFlags {
     /// The most bytes of messages that came and are not answered yet [default: 268435456]
     #[arg(long, value_name = "BYTES")]
     pub limits_gathered_bytes_max: Option<String>,
-    /// How long one decision may take [default: 1000]
+    /// How long one decision may take [default: 5000]
     #[arg(long, value_name = "MS")]
     pub limits_check_ms_max: Option<String>,
     /// How long many decisions of one call may take [default: 10000]

@@ -1,13 +1,15 @@
 //! How gRPC requests are let in, and what those hear that are not.
 
+use std::sync::LazyLock;
+
 use axum::body::Bytes;
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body_util::Full;
 use tonic::body::Body;
 
 use super::status;
 use crate::transport::layer::{
-    admission::{Door, Entry, TurnedAway},
+    admission::{Door, Entry, Shed, TurnedAway},
     deadline::{self, Ceiling},
 };
 
@@ -55,8 +57,19 @@ fn body(bytes: Bytes) -> Body {
     Body::new(Full::new(bytes))
 }
 
+/// What those hear that are too many. It is made once, because it is said most often when there is least time.
+static OVERLOADED: LazyLock<HeaderMap> =
+    LazyLock::new(|| status::shed(Shed::QueueFull).into_http::<Body>().into_parts().0.headers);
+
 fn refuse(turned_away: &TurnedAway) -> Response<Body> {
-    status::shed(turned_away.why).into_http()
+    match turned_away.why {
+        Shed::QueueFull | Shed::Waited | Shed::Late | Shed::BytesFull => {
+            let mut response = Response::new(Body::empty());
+            response.headers_mut().clone_from(&OVERLOADED);
+            response
+        }
+        why @ (Shed::TooSlow | Shed::Broken | Shed::Overdue) => status::shed(why).into_http(),
+    }
 }
 
 #[cfg(test)]
