@@ -9,16 +9,24 @@
     reason = "a benchmark stops when something fails, prints its figures and divides its counts"
 )]
 
+#[path = "ratios/adapters.rs"]
+mod adapters;
+#[path = "ratios/callers.rs"]
+mod callers;
 #[path = "ratios/decisions.rs"]
 mod decisions;
 #[path = "ratios/imports.rs"]
 mod imports;
+#[path = "ratios/load.rs"]
+mod load;
 #[path = "ratios/log.rs"]
 mod log;
 #[path = "ratios/measure.rs"]
 mod measure;
 #[path = "ratios/metrics.rs"]
 mod metrics;
+#[path = "ratios/observed.rs"]
+mod observed;
 #[path = "ratios/overload.rs"]
 mod overload;
 #[path = "ratios/policies.rs"]
@@ -31,6 +39,8 @@ mod search;
 mod service;
 #[path = "ratios/state.rs"]
 mod state;
+#[path = "ratios/tls.rs"]
+mod tls;
 #[path = "ratios/tokens.rs"]
 mod tokens;
 #[path = "ratios/wire.rs"]
@@ -48,11 +58,15 @@ type Group = (&'static str, fn(&mut Report));
 
 /// The groups in the order they run. Sizes come first, because later groups find memory that was used before; imports
 /// come last, because what they leave in memory would slow the others.
-const GROUPS: [Group; 11] = [
+const GROUPS: &[Group] = &[
     ("sizes", decisions::sizes),
     ("wire", wire::run),
+    ("adapters", adapters::run),
     ("overload", overload::run),
+    ("tls", tls::run),
+    ("observed", observed::run),
     ("parts", decisions::parts),
+    ("callers", callers::run),
     ("metrics", metrics::run),
     ("log", log::run),
     ("tokens", tokens::run),
@@ -70,8 +84,12 @@ fn main() -> ExitCode {
             imports::start(folder);
             return ExitCode::SUCCESS;
         }
-        [wire::LOAD, address, method, token] => {
-            wire::ask(address, method, token);
+        [load::LOAD, address, method, folder] => {
+            load::ask(address, method, folder);
+            return ExitCode::SUCCESS;
+        }
+        [observed::COLLECT] => {
+            observed::collect();
             return ExitCode::SUCCESS;
         }
         [overload::SERVE, folder] => {
@@ -85,7 +103,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     let mut report = Report::default();
-    for (name, run) in GROUPS {
+    for (name, run) in GROUPS.iter().copied() {
         if words.is_empty() || words.iter().any(|word| name.contains(word.as_str())) {
             run(&mut report);
         }

@@ -14,7 +14,10 @@ use std::{
 };
 
 use self::cells::{Counter, Histogram, Series};
-use crate::app::ports::meter::{Cache, Decided, Family, FamilyKind, Fetched, Meter, Reader, Sample};
+use crate::{
+    app::ports::meter::{Cache, Decided, Family, FamilyKind, Fetched, Meter, Reader, Sample},
+    domain::id::RealmName,
+};
 
 /// Stands for what has no name of the configuration, and for all series beyond the most that are kept.
 pub const OTHER: &str = "OTHER";
@@ -51,6 +54,10 @@ pub struct Metrics {
     refused_callers: Series<Counter, 2>,
     in_work: AtomicI64,
     calls: Series<Histogram, 2>,
+    /// Requests over HTTP, by method, route and status.
+    requests: Series<Histogram, 3>,
+    shadowed: Series<Counter, 2>,
+    not_shadowed: Series<Counter, 2>,
     /// Numbers that others count.
     readers: Mutex<Vec<Watched>>,
 }
@@ -77,6 +84,9 @@ impl Default for Metrics {
             refused_callers: Series::new(Counter::default),
             in_work: AtomicI64::new(0),
             calls: Series::new(|| Histogram::new(CALL_BOUNDS_US)),
+            requests: Series::new(|| Histogram::new(CALL_BOUNDS_US)),
+            shadowed: Series::new(Counter::default),
+            not_shadowed: Series::new(Counter::default),
             readers: Mutex::default(),
         }
     }
@@ -138,8 +148,20 @@ impl Meter for Metrics {
         self.calls.with([method, status], |durations| durations.observe(duration_us));
     }
 
+    fn answered(&self, method: &str, route: &str, status: &str, duration_us: u64) {
+        self.requests.with([method, route, status], |durations| durations.observe(duration_us));
+    }
+
+    fn shadowed(&self, realm: &RealmName, outcome: Result<&'static str, &'static str>) {
+        match outcome {
+            Ok(change) => self.shadowed.with([realm.as_str(), change], Counter::add_one),
+            Err(why) => self.not_shadowed.with([realm.as_str(), why], Counter::add_one),
+        }
+    }
+
     fn families(&self) -> Vec<Family> {
         let mut families = Vec::from(self.of_decisions());
+        families.extend(self.of_shadows());
         families.extend(self.of_load());
         for Watched(read) in &*self.readers.lock().unwrap_or_else(PoisonError::into_inner) {
             families.extend(read());
@@ -221,6 +243,29 @@ impl Metrics {
                 "How long calls took, by method and status",
                 &["rpc_method", "rpc_status_code"],
                 &self.calls,
+            ),
+            spread(
+                "http_server_request_duration_seconds",
+                "How long requests over HTTP took, by method, route and status",
+                &["http_request_method", "http_route", "http_response_status_code"],
+                &self.requests,
+            ),
+        ]
+    }
+
+    fn of_shadows(&self) -> [Family; 2] {
+        [
+            counted(
+                "authz_shadow_compared",
+                "Decisions that the candidate in a realm's shadow made too, by what would become of them",
+                &["realm", "change"],
+                &self.shadowed,
+            ),
+            counted(
+                "authz_shadow_not_compared",
+                "Decisions that the candidate in a realm's shadow did not make, by the reason",
+                &["realm", "why"],
+                &self.not_shadowed,
             ),
         ]
     }

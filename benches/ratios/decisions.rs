@@ -66,7 +66,7 @@ pub(crate) fn sizes(report: &mut Report) {
     info("decision_us_1m_students", median(&many_us));
 }
 
-fn realm() -> Realm {
+pub(crate) fn realm() -> Realm {
     Realm::compile(&read_folder(Path::new("policies/edfi")).unwrap(), None).unwrap()
 }
 
@@ -78,13 +78,13 @@ pub(crate) fn client(realm: &Realm, organization: usize) -> Principal {
 }
 
 /// Questions about random students.
-struct Students {
+pub(crate) struct Students {
     state: State,
     numbers: Numbers,
 }
 
 impl Students {
-    fn of(state: State) -> Self {
+    pub(crate) fn of(state: State) -> Self {
         Self { state, numbers: Numbers(7) }
     }
 
@@ -102,7 +102,7 @@ impl Students {
         AccessRequest::check(realm, &question).unwrap()
     }
 
-    fn decide(&mut self, realm: &Realm, principal: &Principal, graph: &Graph, expected: Outcome) {
+    pub(crate) fn decide(&mut self, realm: &Realm, principal: &Principal, graph: &Graph, expected: Outcome) {
         let request = self.check(realm);
         let decision = decide(realm, principal, &request, graph);
         assert_eq!(decision.outcome, expected);

@@ -396,12 +396,14 @@ pub(super) fn record_of(
         adapter: Some(remarks.adapter),
     };
     people.mask.apply(&mut record, &people.hashes);
-    trace::note_decision(|| trace::Decided {
+    let is_allowed = decision.outcome == Outcome::Allowed;
+    trace::note_decision(is_allowed, || trace::Decided {
         realm: snapshot.state.name.as_str().into(),
-        is_allowed: decision.outcome == Outcome::Allowed,
+        is_allowed,
         reason: decision.reasons.first().map(|reason| Arc::clone(&reason.code)).unwrap_or_default(),
         policy_version: Arc::clone(&decision.policy_version.0),
         adapter: remarks.adapter.as_str(),
+        is_of_search: remarks.judged == Judged::Search,
     });
     record
 }

@@ -28,6 +28,7 @@ use crate::{
         error::{Error, Kind},
         explain::Explain,
         open_question,
+        ports::trace::carried_blocking,
         realm_state::RealmState,
         recent::ItemsKey,
         shadow::Seen,
@@ -460,7 +461,7 @@ async fn turn(workers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Error> {
 
 /// Runs what takes long where it holds up nobody else.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    spawn_blocking(work).await.map_err(|error| failed(&error.to_string()))
+    spawn_blocking(carried_blocking(work)).await.map_err(|error| failed(&error.to_string()))
 }
 
 fn failed(why: &str) -> Error {

@@ -26,16 +26,25 @@ use tokio::sync::Mutex;
 
 pub(in crate::app) use self::question::Seen;
 pub use self::tally::Tallied;
-use self::{follow::Followed, worker::Worker};
+use self::{
+    follow::Followed,
+    worker::{Changed, Worker},
+};
 use crate::{
     app::{
         App,
         error::{Error, Kind},
         policies::{check_size, faults_and_warnings},
-        ports::Clock,
+        ports::{Clock, meter::Meter},
         realm_state::RealmState,
     },
-    domain::{fault::Fault, id::PolicyVersion, policy_set::SourceFile, realm::Realm},
+    domain::{
+        fault::Fault,
+        id::{PolicyVersion, RealmName},
+        policy_set::SourceFile,
+        realm::Realm,
+        replay::Change,
+    },
 };
 
 /// How many decisions may wait to be decided again. With the bound on each of them they take 32 MiB at most.
@@ -104,12 +113,42 @@ struct Shared {
     clock: Arc<dyn Clock>,
     tally: Guarded<Tallied>,
     not_compared: AtomicU64,
+    counted: Counted,
     /// About how many decisions wait.
     waiting: AtomicUsize,
     is_over: AtomicBool,
 }
 
+/// Who counts for whoever watches over the service, and for which realm. What is counted there outlives the shadow.
+#[derive(Clone, Debug)]
+struct Counted {
+    realm: RealmName,
+    meter: Arc<dyn Meter>,
+}
+
+/// There was no room in the queue.
+const QUEUE_FULL: &str = "queue_full";
+
+/// The question was too large to wait.
+const TOO_LARGE: &str = "too_large";
+
+/// The policies that decided do so no more.
+const POLICIES_CHANGED: &str = "policies_changed";
+
 impl Shared {
+    /// A decision is not looked at, for this reason.
+    fn leave_out(&self, why: &'static str) {
+        self.not_compared.fetch_add(1, Relaxed);
+        self.counted.meter.shadowed(&self.counted.realm, Err(why));
+    }
+
+    /// Counts what the candidate made of a decision; where it could make none, by the code of why.
+    fn count(&self, judged: &Result<Option<Changed>, &'static str>) {
+        let outcome = judged.as_ref().map_err(|code| *code);
+        let change = outcome.map(|changed| changed.as_ref().map_or(Change::Same, |changed| changed.change));
+        self.counted.meter.shadowed(&self.counted.realm, change.map(Change::word));
+    }
+
     fn tally(&self) -> MutexGuard<'_, Tallied> {
         // Nothing in here panics while it holds the lock.
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,7 +157,13 @@ impl Shared {
 
 impl Shadow {
     /// A shadow, and the worker that is to decide for it.
-    fn new(candidate: Realm, live: PolicyVersion, by: Arc<str>, clock: Arc<dyn Clock>) -> (Self, Worker) {
+    fn new(
+        candidate: Realm,
+        live: PolicyVersion,
+        by: Arc<str>,
+        clock: Arc<dyn Clock>,
+        counted: Counted,
+    ) -> (Self, Worker) {
         let (queue, waiting) = sync_channel(QUEUE_MAX);
         let started_at_us = clock.now_us();
         let shared = Arc::new(Shared {
@@ -126,6 +171,7 @@ impl Shadow {
             clock,
             tally: Guarded::new(Tallied::since(live, started_at_us)),
             not_compared: AtomicU64::new(0),
+            counted,
             waiting: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
@@ -142,9 +188,10 @@ impl Shadow {
         live: PolicyVersion,
         by: Arc<str>,
         clock: Arc<dyn Clock>,
+        counted: Counted,
         step_back: fn(),
     ) -> Result<Self, Error> {
-        let (mut shadow, worker) = Self::new(candidate, live, by, clock);
+        let (mut shadow, worker) = Self::new(candidate, live, by, clock, counted);
         let started = thread::Builder::new().name("shadow".to_owned()).spawn(move || {
             step_back();
             worker.run();
@@ -159,13 +206,17 @@ impl Shadow {
     /// Hands a decision over, if there is one and room for it. Wakes nobody: the worker looks for itself. Where there is no
     /// room, `seen` isn't asked for.
     fn offer(&self, seen: impl FnOnce() -> Option<Seen>) {
-        let Shared { waiting, not_compared, .. } = &*self.shared;
-        let is_room = waiting.fetch_add(1, Relaxed) < QUEUE_MAX;
-        let is_taken = is_room && seen().is_some_and(|seen| self.queue.try_send(seen).is_ok());
-        if !is_taken {
-            waiting.fetch_sub(1, Relaxed);
-            not_compared.fetch_add(1, Relaxed);
-        }
+        let is_room = self.shared.waiting.fetch_add(1, Relaxed) < QUEUE_MAX;
+        let left_out = match is_room.then(seen) {
+            None => QUEUE_FULL,
+            Some(None) => TOO_LARGE,
+            Some(Some(seen)) => match self.queue.try_send(seen) {
+                Ok(()) => return,
+                Err(_) => QUEUE_FULL,
+            },
+        };
+        self.shared.waiting.fetch_sub(1, Relaxed);
+        self.shared.leave_out(left_out);
     }
 
     /// Counts from now on against these policies.
@@ -244,7 +295,8 @@ impl App {
     fn run_shadow(&self, state: &RealmState, candidate: Realm, by: &Arc<str>) -> Result<(), Error> {
         let live = state.policies().realm.version.clone();
         let (realm, version) = (&state.name, candidate.version.clone());
-        let shadow = Shadow::start(candidate, live, Arc::clone(by), Arc::clone(&self.clock), self.step_back)?;
+        let counted = Counted { realm: realm.clone(), meter: Arc::clone(self.meter()) };
+        let shadow = Shadow::start(candidate, live, Arc::clone(by), Arc::clone(&self.clock), counted, self.step_back)?;
         drop(state.shadow.running.swap(Some(Arc::new(shadow))));
         // The realm may have been reloaded since its version was read.
         state.shadow.count_against(&state.policies().realm.version, self.clock.now_us());

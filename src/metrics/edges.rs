@@ -1,10 +1,11 @@
-//! What the listeners count themselves: connections, handshakes, certificates.
+//! What is counted at the edges themselves: connections, handshakes, certificates, spans that the collector did not get.
 
 use std::sync::Arc;
 
 use super::{cells::float, one};
 use crate::{
     app::ports::meter::{Family, FamilyKind, Sample},
+    telemetry::otlp::Queue,
     transport::{
         layer::admission::Places,
         listener::{Certificates, Open},
@@ -63,4 +64,17 @@ pub fn of_tls(certificates: &Certificates) -> Vec<Family> {
     ];
     families.extend(lists);
     families
+}
+
+/// Spans that were dropped before the collector had them.
+pub fn of_traces(queue: &Queue) -> Family {
+    let dropped = queue.dropped();
+    let sample = |(why, count): (&str, u64)| (vec![Arc::from(why)], Sample::Count(count));
+    Family {
+        name: "authz_trace_spans_dropped",
+        help: "Spans that the collector did not get, by the reason",
+        kind: FamilyKind::Counter,
+        labels: &["why"],
+        samples: [("queue_full", dropped.queue_full), ("not_taken", dropped.not_taken)].map(sample).into(),
+    }
 }

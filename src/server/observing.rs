@@ -7,32 +7,15 @@ use anyhow::Result;
 use crate::{
     app::ports::{Clock, meter::Meter, trace::Tracer},
     config::Config,
+    metrics::edges,
     proto::{ENVOY_DESCRIPTOR_SET, FILE_DESCRIPTOR_SET},
     provider::clock::SystemClock,
     telemetry::otlp::Traces,
-    transport::layer::observed::{Called, Methods, Observed, PathWords, Spoken},
+    transport::{
+        http::json,
+        layer::observed::{Calls, Methods, Observed, Spoken},
+    },
 };
-
-/// The words of HTTP's paths; every other segment of a path is shown as `{}`.
-const PATH_WORDS: [&str; 17] = [
-    ".well-known",
-    "access",
-    "action",
-    "authzen-configuration",
-    "evaluation",
-    "evaluations",
-    "livez",
-    "metrics",
-    "oauth",
-    "openapi.json",
-    "readyz",
-    "resource",
-    "search",
-    "subject",
-    "token",
-    "token_info",
-    "v1",
-];
 
 /// Watches requests, and has their traces handed on where a collector is configured.
 #[derive(Debug)]
@@ -40,7 +23,7 @@ pub(super) struct Observing {
     traces: Option<Traces>,
     tracer: Option<Arc<Tracer>>,
     methods: Methods,
-    words: PathWords,
+    calls: Calls,
     meter: Arc<dyn Meter>,
 }
 
@@ -62,8 +45,12 @@ impl Observing {
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
         ];
-        let (methods, words) = (Methods::of(&sets), PathWords::of(&PATH_WORDS, &[FILE_DESCRIPTOR_SET]));
-        Ok(Self { traces, tracer, methods, words, meter })
+        let (methods, calls) = (Methods::of(&sets), Calls::below(json::PREFIX, &[FILE_DESCRIPTOR_SET]));
+        if let Some(traces) = &traces {
+            let queue = Arc::clone(traces.queue());
+            meter.watch(Box::new(move || vec![edges::of_traces(&queue)]));
+        }
+        Ok(Self { traces, tracer, methods, calls, meter })
     }
 
     /// What watches the gRPC listener with this address.
@@ -73,14 +60,12 @@ impl Observing {
 
     /// What watches the HTTP listener with this address.
     pub(super) fn http(&self, address: SocketAddr) -> Observed {
-        self.of(Spoken::Http(self.words.clone()), address)
+        self.of(Spoken::Http(self.calls.clone()), address)
     }
 
     fn of(&self, spoken: Spoken, address: SocketAddr) -> Observed {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let meter = Arc::clone(&self.meter);
-        let called: Called = Arc::new(move |method, status, duration_us| meter.called(method, status, duration_us));
-        Observed::new(spoken, Some(address), clock).telling(self.tracer.clone(), called)
+        Observed::new(spoken, Some(address), clock).telling(self.tracer.clone(), Arc::clone(&self.meter))
     }
 
     /// Hands on the traces that wait.

@@ -106,20 +106,42 @@ pub fn authorities(file: &Path) -> Result<RootCertStore, String> {
 #[derive(Debug)]
 pub struct Queue {
     sender: mpsc::Sender<Span>,
-    dropped: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// How many spans were dropped since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// They found no room in the queue.
+    pub queue_full: u64,
+    /// The collector didn't take them, or not in time.
+    pub not_taken: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    queue_full: AtomicU64,
+    not_taken: AtomicU64,
+}
+
+impl Counts {
+    fn dropped(&self) -> Dropped {
+        let Self { queue_full, not_taken } = self;
+        Dropped { queue_full: queue_full.load(Ordering::Relaxed), not_taken: not_taken.load(Ordering::Relaxed) }
+    }
 }
 
 impl Queue {
     /// How many spans were dropped since the start.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    pub fn dropped(&self) -> Dropped {
+        self.counts.dropped()
     }
 }
 
 impl SpanSink for Queue {
     fn take(&self, span: Span) {
         if self.sender.try_send(span).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.counts.queue_full.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -147,9 +169,9 @@ impl Traces {
             .context("traces cannot be handed on")?;
         exporter.set_resource(&resource());
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let (dropped, stopping) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
-        let queue = Arc::new(Queue { sender, dropped: Arc::clone(&dropped) });
-        let handing = tokio::spawn(hand_on(exporter, receiver, dropped, stopping.clone()));
+        let (counts, stopping) = (Arc::new(Counts::default()), CancellationToken::new());
+        let queue = Arc::new(Queue { sender, counts: Arc::clone(&counts) });
+        let handing = tokio::spawn(hand_on(exporter, receiver, counts, stopping.clone()));
         Ok(Self { queue, stopping, handing })
     }
 
@@ -180,7 +202,7 @@ fn resource() -> Resource {
 async fn hand_on(
     exporter: SpanExporter,
     mut waiting: mpsc::Receiver<Span>,
-    dropped: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     stopping: CancellationToken,
 ) {
     let mut logged_at = None;
@@ -196,11 +218,12 @@ async fn hand_on(
             Ok(Err(error)) => error.to_string(),
             Err(_) => "it took too long".to_owned(),
         };
-        let total = dropped.fetch_add(count, Ordering::Relaxed) + count;
+        counts.not_taken.fetch_add(count, Ordering::Relaxed);
         let now = tokio::time::Instant::now();
         if logged_at.is_none_or(|at| now.duration_since(at) >= LOGGED_EVERY) {
             logged_at = Some(now);
-            tracing::warn!(fault, dropped = total, "traces could not be handed to the collector");
+            let Dropped { queue_full, not_taken } = counts.dropped();
+            tracing::warn!(fault, queue_full, not_taken, "traces could not be handed to the collector");
         }
     }
 }

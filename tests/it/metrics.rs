@@ -1,9 +1,12 @@
 //! Metrics and probes of a running service: every name that is promised, and nothing that a request brought.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use hallpass::proto::v1 as pb;
-use reqwest::header::ACCEPT;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use crate::support::{Home, ISSUER, REALM, Service, eventually, reading_student};
@@ -39,6 +42,11 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("authz_gathered_bytes", "gauge", &[]),
     ("authz_requests_in_work", "gauge", &[]),
     ("authz_requests_limited_total", "counter", &["caller"]),
+    (
+        "http_server_request_duration_seconds",
+        "histogram",
+        &["http_request_method", "http_response_status_code", "http_route"],
+    ),
     ("process_cpu_seconds_total", "counter", &[]),
     ("process_max_fds", "gauge", &[]),
     ("process_open_fds", "gauge", &[]),
@@ -49,10 +57,13 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("rpc_server_call_duration_seconds", "histogram", &["rpc_method", "rpc_status_code"]),
 ];
 
-/// Metrics that need an issuer of opaque tokens, TLS, a witness or too many requests to show.
+/// Metrics that need an issuer of opaque tokens, TLS, a witness, a shadow, a collector of traces or too many requests to show.
 const ELSEWHERE: &[&str] = &[
     "authz_introspection_duration_seconds",
     "authz_requests_shed_total",
+    "authz_shadow_compared_total",
+    "authz_shadow_not_compared_total",
+    "authz_trace_spans_dropped_total",
     "authz_tls_certificate_expiry_timestamp_seconds",
     "authz_tls_handshake_failures_total",
     "authz_tls_reload_failures_total",
@@ -109,6 +120,34 @@ async fn ask_around(home: &Home, service: &Service) {
     client.authorize(stranger).await.unwrap_err();
 }
 
+/// What the tables of a page say in the first two cells of their rows, without the marks of code.
+fn rows(page: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('|'));
+    let plain = |cell: &str| cell.replace(['`', ' '], "");
+    cells.map(|(names, rest)| (plain(names), plain(rest.split('|').next().unwrap_or_default()))).collect()
+}
+
+#[test]
+fn the_pages_name_every_metric_with_its_labels_and_no_other() {
+    // The rows of alerts hold whole expressions.
+    let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let (of_all, of_logs) = (rows("docs/metrics.md"), rows("docs/decision-log.md"));
+    let mut named = BTreeMap::new();
+    for (names, labels) in &of_all {
+        let labels: BTreeSet<_> = labels.split(',').filter(|label| !label.is_empty()).collect();
+        named.extend(names.split(',').filter(is_name).map(|name| (name, labels.clone())));
+    }
+    let of_logs = of_logs.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with("authz_audit_"));
+    named.extend(of_logs.map(|name| (name, BTreeSet::from(["realm"]))));
+    for (name, _, labels) in PROMISED {
+        let expected: BTreeSet<_> = labels.iter().copied().collect();
+        assert_eq!(named.get(name), Some(&expected), "{name}");
+    }
+    let promised: BTreeSet<_> = PROMISED.iter().map(|(name, ..)| *name).chain(ELSEWHERE.iter().copied()).collect();
+    assert_eq!(named.into_keys().collect::<BTreeSet<_>>(), promised);
+}
+
 #[tokio::test]
 async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_brought() {
     let mut home = Home::new();
@@ -124,6 +163,8 @@ async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_br
             break;
         }
     }
+    // This one is counted when it has been answered.
+    assert_eq!(get(&url).await.0, 200);
     let (status, text) = get(&url).await;
     assert_eq!(status, 200);
     let found = metrics_of(&text);
@@ -152,6 +193,45 @@ async fn every_metric_that_is_promised_is_there_and_none_tells_what_a_request_br
         "authz_connections{listener=\"http\"} 1".to_owned(),
     ] {
         assert!(text.lines().any(|found| found.starts_with(&line)), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn requests_over_http_are_counted_by_their_routes_and_none_tells_what_it_brought() {
+    let mut home = Home::new();
+    home.keys.push_str("http_address = \"127.0.0.1:0\"\n");
+    let service = home.start().await;
+    let (client, http) = (reqwest::Client::new(), service.http.clone().unwrap());
+    let token = home.token("SISVendor", &[255_901]);
+    let resource = json!({ "type": "ed-fi/students", "id": "604822", "attributes": { "studentUniqueId": "604822" } });
+    let question = json!({ "realm": REALM, "token": token, "action": "Read", "resource": resource }).to_string();
+    let canary = json!({ "canary": "canary" }).to_string();
+    for (method, path, body, counted) in [
+        ("POST", "/v1/Authorize", &question, "POST /v1/Authorize 200"),
+        ("POST", "/v1/Authorize?canary=604822", &canary, "POST /v1/Authorize 400"),
+        ("POST", "/v1/Canary", &question, "POST /v1/{rpc} 404"),
+        ("GET", "/canary-realm", &canary, "GET /{realm} 404"),
+        ("POST", "/canary-realm/access/v1/evaluation", &canary, "POST /{realm}/access/v1/evaluation 404"),
+        ("POST", "/canary/canary/canary", &canary, "POST _OTHER 404"),
+        ("CANARY", "/v1/Authorize", &canary, "_OTHER /v1/Authorize 405"),
+    ] {
+        let request = client.request(Method::from_bytes(method.as_bytes()).unwrap(), format!("{http}{path}"));
+        let request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        let answer = request.send().await.unwrap();
+        let (counted, status) = counted.rsplit_once(' ').unwrap();
+        assert_eq!(answer.status().as_str(), status, "{method} {path}");
+        answer.bytes().await.unwrap();
+        let (method, route) = counted.split_once(' ').unwrap();
+        let line = format!(
+            "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",http_route=\"{route}\",\
+             http_response_status_code=\"{status}\"}} 1"
+        );
+        let is_there = async || get(&format!("{http}/metrics")).await.1.lines().any(|found| found == line);
+        eventually(&line, is_there).await;
+    }
+    let (_, text) = get(&format!("{http}/metrics")).await;
+    for canary in CANARIES {
+        assert!(!text.to_lowercase().contains(&canary.to_lowercase()), "`{canary}` is in\n{text}");
     }
 }
 

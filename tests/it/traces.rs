@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hallpass::proto::v1 as pb;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -14,6 +15,7 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
     trace::v1::Span,
 };
+use serde_json::json;
 use tokio::{
     net::TcpListener,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -21,7 +23,7 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::support::{Home, reading_student};
+use crate::support::{Home, REALM, enrolment, eventually, reading_student};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const TRACE: &str = "3d1f6a7b8c9d4e5fa0b1c2d3e4f50617";
@@ -136,6 +138,86 @@ async fn a_decision_is_a_span_in_its_callers_trace_without_a_word_of_the_questio
     for secret in [payload, "604821", "SISVendor of"] {
         assert!(!shown.contains(secret), "{secret}");
     }
+}
+
+/// The attributes with what was decided, by their names without `authz.`.
+fn decided(span: &Span) -> BTreeMap<String, String> {
+    let found = attributes(span).into_iter();
+    found.filter_map(|(key, value)| Some((key.strip_prefix("authz.")?.to_owned(), value))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_and_a_search_show_how_many_decisions_there_were_wherever_they_were_made() {
+    let (table, mut told) = collector("0.0").await;
+    let mut home = Home::new();
+    home.keys = "http_address = \"127.0.0.1:0\"\n".to_owned();
+    home.tables.push_str(&table);
+    let service = home.start().await;
+    service.import("studentSchoolAssociations", &["1", "2"].map(|student| enrolment(student, 100))).await;
+    let (token, mut client, mut waiting) = (home.token("SISVendor", &[100]), service.authorization(), Vec::new());
+
+    let items = ["1", "2", "3"].map(|student| reading_student(&token, student));
+    let batch = pb::BatchAuthorizeRequest { defaults: None, items: items.to_vec() };
+    client.batch_authorize(traced(batch, "01")).await.unwrap();
+    let span = next(&mut told, &mut waiting).await;
+    let [counts, caller] =
+        [("decisions", "3"), ("caller", "local")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(decided(&span), [counts, ("allows".to_owned(), "2".to_owned()), caller].into());
+
+    let candidates: Vec<_> = items.into_iter().filter_map(|item| item.resource).collect();
+    let search = pb::SearchResourcesRequest {
+        realm: REALM.to_owned(),
+        token: token.clone(),
+        action: "Read".to_owned(),
+        resource_type: "ed-fi/students".to_owned(),
+        candidates: candidates.clone(),
+        ..pb::SearchResourcesRequest::default()
+    };
+    let mut parts = client.search_resources(traced(search.clone(), "01")).await.unwrap().into_inner();
+    while parts.message().await.unwrap().is_some() {}
+    let over_grpc = next(&mut told, &mut waiting).await;
+    assert_eq!(over_grpc.name, "hallpass.v1.AuthorizationService/SearchResources");
+
+    let candidates: Vec<_> = candidates
+        .iter()
+        .map(|resource| json!({ "id": resource.id, "attributes": { "studentUniqueId": resource.id } }))
+        .collect();
+    let body = json!({ "realm": REALM, "token": token, "action": "Read", "resourceType": "ed-fi/students", "candidates": candidates });
+    let request = reqwest::Client::new().post(format!("{}/v1/SearchResources", service.http.as_ref().unwrap()));
+    let request =
+        request.header("content-type", "application/json").header("traceparent", format!("00-{TRACE}-{PARENT}-01"));
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.bytes().await.unwrap();
+    let over_http = next(&mut told, &mut waiting).await;
+    assert_eq!(over_http.name, "POST /v1/SearchResources");
+
+    for (span, adapter) in [(over_grpc, "grpc"), (over_http, "json")] {
+        let found = decided(&span);
+        // Whether it may be searched, and three candidates, of which two may be read.
+        for (key, value) in
+            [("realm", REALM), ("decision", "ALLOW"), ("adapter", adapter), ("decisions", "4"), ("allows", "3")]
+        {
+            assert_eq!(found.get(key).map(String::as_str), Some(value), "{key}: {found:?}");
+        }
+        assert!(!format!("{span:?}").contains("studentUniqueId"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_that_nobody_takes_are_counted() {
+    let mut home = Home::new();
+    home.keys = "ops_address = \"127.0.0.1:0\"\n".to_owned();
+    // Nobody listens on port 1.
+    home.tables.push_str(&table("127.0.0.1:1", "1.0"));
+    let service = home.start().await;
+    let url = format!("{}/metrics", service.monitored.clone().unwrap());
+    let metrics = async || reqwest::get(&url).await.unwrap().text().await.unwrap();
+    let counted = |why: &str, count: u32| format!("authz_trace_spans_dropped_total{{why=\"{why}\"}} {count}\n");
+    let before = metrics().await;
+    assert!(before.contains(&counted("queue_full", 0)) && before.contains(&counted("not_taken", 0)), "{before}");
+    service.authorization().authorize(reading_student(&home.token("SISVendor", &[100]), "1")).await.unwrap();
+    eventually("the span is counted", async || metrics().await.contains(&counted("not_taken", 1))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

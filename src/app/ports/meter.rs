@@ -99,8 +99,16 @@ pub trait Meter: Send + Sync + std::fmt::Debug {
     /// It is not any more.
     fn work_ended(&self) {}
 
-    /// A call was answered: the method's full name, which is one of ours, the status's text, and how long it took.
+    /// A decision was made again by a candidate beside the realm's policies, and this became of it; or it was not, and this
+    /// is why. Both are words of ours.
+    fn shadowed(&self, _realm: &RealmName, _outcome: Result<&'static str, &'static str>) {}
+
+    /// A call over gRPC was answered: the method's full name, which is one of ours, the status's text, and how long it took.
     fn called(&self, _method: &str, _status: &'static str, _duration_us: u64) {}
+
+    /// A request over HTTP was answered: its method, which is one that HTTP has, its route, which is one of ours, the status's
+    /// digits, and how long it took.
+    fn answered(&self, _method: &str, _route: &str, _status: &str, _duration_us: u64) {}
 
     /// Takes numbers along that somebody else counts, whenever all are asked for.
     fn watch(&self, _: Reader) {}

@@ -25,7 +25,8 @@ pub struct Watched {
     pub trace: Option<Trace>,
     caller: OnceLock<Arc<str>>,
     decisions: AtomicU32,
-    last: Mutex<Option<Decided>>,
+    allows: AtomicU32,
+    first: Mutex<Option<Decided>>,
 }
 
 /// A decision as it is shown: words of the configuration and the policies, nothing that the request brought.
@@ -41,13 +42,26 @@ pub struct Decided {
     pub policy_version: Arc<str>,
     /// How it was asked for.
     pub adapter: &'static str,
+    /// It says whether a search may be made, of which those behind it are a part.
+    pub is_of_search: bool,
+}
+
+/// The decisions that were made for a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// The one that the request was about: the only one, or whether its search may be made.
+    pub about: Option<Decided>,
+    /// How many there were.
+    pub count: u32,
+    /// How many of them are allows.
+    pub allows: u32,
 }
 
 impl Watched {
     /// A request with this id that is part of this trace, or of none.
     pub fn new(request_id: Arc<str>, trace: Option<Trace>) -> Self {
-        let (caller, decisions, last) = (OnceLock::new(), AtomicU32::new(0), Mutex::new(None));
-        Self { request_id, trace, caller, decisions, last }
+        let (caller, first) = (OnceLock::new(), Mutex::new(None));
+        Self { request_id, trace, caller, decisions: AtomicU32::new(0), allows: AtomicU32::new(0), first }
     }
 
     /// Who asks, by the configured name; `None` until that is known.
@@ -55,20 +69,26 @@ impl Watched {
         self.caller.get().map(|name| &**name)
     }
 
-    /// The decision, if the request was about exactly one; and how many were made. Only of a request whose spans are kept.
-    pub fn decided(&self) -> (Option<Decided>, u32) {
-        let count = self.decisions.load(Ordering::Acquire);
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (last.filter(|_| count == 1), count)
+    /// What was decided so far. Only of a request whose spans are kept.
+    pub fn decided(&self) -> Decisions {
+        let (count, allows) = (self.decisions.load(Ordering::Acquire), self.allows.load(Ordering::Acquire));
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Decisions { about: first.filter(|first| count == 1 || first.is_of_search), count, allows }
     }
 
     fn is_sampled(&self) -> bool {
         self.trace.as_ref().is_some_and(|trace| trace.here.is_sampled)
     }
 
-    fn decide(&self, decided: impl FnOnce() -> Decided) {
-        if self.is_sampled() && self.decisions.fetch_add(1, Ordering::AcqRel) == 0 {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided());
+    fn decide(&self, is_allowed: bool, decided: impl FnOnce() -> Decided) {
+        if !self.is_sampled() {
+            return;
+        }
+        if is_allowed {
+            self.allows.fetch_add(1, Ordering::AcqRel);
+        }
+        if self.decisions.fetch_add(1, Ordering::AcqRel) == 0 {
+            *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(decided());
         }
     }
 }
@@ -89,15 +109,25 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     }
 }
 
+/// The same for work on a thread that may block.
+pub fn carried_blocking<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let request = CURRENT.try_with(Arc::clone).ok();
+    || match request {
+        Some(request) => CURRENT.sync_scope(request, work),
+        None => work(),
+    }
+}
+
 /// Notes who makes the request that is worked on, by the configured name.
 pub fn note_caller(name: &Arc<str>) {
     // Who asks within the process is watched by nobody.
     let _unwatched = CURRENT.try_with(|request| drop(request.caller.set(Arc::clone(name))));
 }
 
-/// Notes what was decided for the request that is worked on; `decided` is made only if somebody will see it.
-pub fn note_decision(decided: impl FnOnce() -> Decided) {
-    let _unwatched = CURRENT.try_with(|request| request.decide(decided));
+/// Notes a decision for the request that is worked on; `decided` is made only if somebody will see it: of many decisions they
+/// see how many there were.
+pub fn note_decision(is_allowed: bool, decided: impl FnOnce() -> Decided) {
+    let _unwatched = CURRENT.try_with(|request| request.decide(is_allowed, decided));
 }
 
 /// Begins to ask a server for the request that is worked on; `None` when it is part of no trace.
@@ -340,7 +370,7 @@ mod tests {
 
     fn decided(is_allowed: bool) -> Decided {
         let [realm, reason, policy_version] = ["north", "R", "v"].map(Arc::from);
-        Decided { realm, is_allowed, reason, policy_version, adapter: "grpc" }
+        Decided { realm, is_allowed, reason, policy_version, adapter: "grpc", is_of_search: false }
     }
 
     #[test]
@@ -400,7 +430,7 @@ mod tests {
             let asking = ask(|| panic!("nobody sees its name")).unwrap();
             assert!(asking.traceparent().ends_with("-00"));
             asking.done(Vec::new(), None);
-            note_decision(|| panic!("nobody sees it"));
+            note_decision(true, || panic!("nobody sees it"));
         })
         .await;
         request.trace.as_ref().unwrap().done("x".into(), Vec::new(), None);
@@ -413,12 +443,37 @@ mod tests {
         let (tracer, _) = tracer(0.0);
         let request = Arc::new(Watched::new("r".into(), tracer.begin(Some(PARENT))));
         watched(Arc::clone(&request), async {
-            note_decision(|| decided(false));
+            note_decision(false, || decided(false));
             note_caller(&"gateway".into());
         })
         .await;
-        assert_eq!((request.decided(), request.caller()), ((Some(decided(false)), 1), Some("gateway")));
-        watched(Arc::clone(&request), async { note_decision(|| decided(true)) }).await;
-        assert_eq!(request.decided(), (None, 2));
+        let only = Decisions { about: Some(decided(false)), count: 1, allows: 0 };
+        assert_eq!((request.decided(), request.caller()), (only, Some("gateway")));
+        watched(Arc::clone(&request), async { note_decision(true, || panic!("nobody sees it")) }).await;
+        assert_eq!(request.decided(), Decisions { about: None, count: 2, allows: 1 });
+    }
+
+    #[tokio::test]
+    async fn whether_a_search_may_be_made_is_shown_and_of_what_it_finds_how_much_wherever_it_is_decided() {
+        let (tracer, _) = tracer(0.0);
+        let request = Arc::new(Watched::new("r".into(), tracer.begin(Some(PARENT))));
+        let opening = || Decided { is_of_search: true, ..decided(true) };
+        watched(Arc::clone(&request), async {
+            note_decision(true, opening);
+            let task = tokio::spawn(carried(async {
+                let found = carried_blocking(|| {
+                    for is_allowed in [true, false, true] {
+                        note_decision(is_allowed, || panic!("nobody sees it"));
+                    }
+                });
+                tokio::task::spawn_blocking(found).await.unwrap();
+            }));
+            task.await.unwrap();
+        })
+        .await;
+        assert_eq!(request.decided(), Decisions { about: Some(opening()), count: 4, allows: 3 });
+        tokio::task::spawn_blocking(carried_blocking(|| note_decision(true, || panic!("nobody watches"))))
+            .await
+            .unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! A small realm and candidates beside it, step by step.
 
 use std::{
+    collections::BTreeMap,
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -118,7 +119,24 @@ fn seen(loaded: &Arc<LoadedRealm>, shelf: &str) -> Seen {
 }
 
 fn shadow(candidate: Realm, live: &Arc<LoadedRealm>) -> (Shadow, Worker) {
-    Shadow::new(candidate, live.realm.version.clone(), "ada".into(), Arc::new(StandingClock))
+    shadow_counted(candidate, live, Arc::new(Counting::default()))
+}
+
+fn shadow_counted(candidate: Realm, live: &Arc<LoadedRealm>, meter: Arc<Counting>) -> (Shadow, Worker) {
+    let counted = Counted { realm: "shelves".parse().unwrap(), meter };
+    Shadow::new(candidate, live.realm.version.clone(), "ada".into(), Arc::new(StandingClock), counted)
+}
+
+/// What was counted, by realm and what became of a decision.
+#[derive(Debug, Default)]
+struct Counting(Guarded<BTreeMap<String, u64>>);
+
+impl Meter for Counting {
+    fn shadowed(&self, realm: &RealmName, outcome: Result<&'static str, &'static str>) {
+        let (Ok(word) | Err(word)) = outcome;
+        let what = if outcome.is_ok() { "compared" } else { "not compared" };
+        *self.0.lock().unwrap().entry(format!("{realm} {what}: {word}")).or_default() += 1;
+    }
 }
 
 /// What a candidate makes of questions for these shelves: the same, otherwise, newly allowed, newly denied.
@@ -213,6 +231,39 @@ fn what_finds_no_room_is_counted_and_nobody_waits() {
     while worker.batch() > 0 {}
     let report = shadow.report();
     assert_eq!((report.not_compared, report.tallied.changes.counts().same), (4, QUEUE_MAX as u64));
+}
+
+#[test]
+fn who_watches_the_service_sees_what_was_compared_and_why_the_rest_was_not() {
+    let (old, new) = (live(), loaded(realm("resource.shelf == \"closed\"", "true")));
+    let counting = Arc::new(Counting::default());
+    let (first, mut worker) = shadow_counted(realm(" && resource.shelf == \"open\"", ""), &old, Arc::clone(&counting));
+    for shelf in ["open", "back", "closed"] {
+        first.offer(|| Some(seen(&old, shelf)));
+    }
+    first.offer(|| None);
+    worker.batch();
+    // One is under way when others begin to decide.
+    first.offer(|| Some(seen(&old, "open")));
+    first.count_against(&new.realm.version, NOW_US);
+    worker.batch();
+    for _ in 0..=QUEUE_MAX {
+        first.offer(|| Some(seen(&new, "open")));
+    }
+    // What was counted of one shadow stays when there is another.
+    let (second, mut worker) =
+        shadow_counted(realm("action Read, Lend", "action Lend, Look"), &old, Arc::clone(&counting));
+    second.offer(|| Some(seen(&old, "open")));
+    worker.batch();
+    let expected = [
+        ("shelves compared: newly_allowed", 1),
+        ("shelves compared: same", 2),
+        ("shelves not compared: ACTION_UNKNOWN", 1),
+        ("shelves not compared: policies_changed", 1),
+        ("shelves not compared: queue_full", 1),
+        ("shelves not compared: too_large", 1),
+    ];
+    assert_eq!(*counting.0.lock().unwrap(), expected.map(|(what, count)| (what.to_owned(), count)).into());
 }
 
 #[test]

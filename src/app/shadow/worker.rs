@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Shared, question::Seen};
+use super::{POLICIES_CHANGED, Shared, question::Seen};
 use crate::{
     app::{authorize::Caller, realm_state::LoadedRealm},
     domain::{
@@ -81,10 +81,11 @@ impl Worker {
         let mut tally = self.shared.tally();
         // The counts may have begun anew meanwhile.
         match judged.filter(|_| tally.live == *version) {
-            Some(judged) => tally.add(judged),
-            None => {
-                self.shared.not_compared.fetch_add(1, Relaxed);
+            Some(judged) => {
+                self.shared.count(&judged);
+                tally.add(judged);
             }
+            None => self.shared.leave_out(POLICIES_CHANGED),
         }
     }
 

@@ -28,6 +28,18 @@ pub enum Change {
     Same,
 }
 
+impl Change {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NewlyAllowed => "newly_allowed",
+            Self::NewlyDenied => "newly_denied",
+            Self::Otherwise => "otherwise",
+            Self::Same => "same",
+        }
+    }
+}
+
 /// What counts of a decision when it is held against another.
 #[derive(Clone, Copy, Debug)]
 pub struct Made<'a> {

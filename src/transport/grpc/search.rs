@@ -20,6 +20,7 @@ use crate::{
         App,
         caller::Presented,
         error::{Error, Kind},
+        ports::trace::carried,
         search::{Part, Search},
     },
     domain::adapter::Adapter,
@@ -50,7 +51,7 @@ pub(super) async fn answer(
     let realm = Arc::clone(&request.realm);
     let search = app.search(request).await.map_err(|error| status::of(&error, &realm))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    tokio::spawn(send(search, binding, realm, sender, until));
+    tokio::spawn(carried(send(search, binding, realm, sender, until)));
     Ok(ReceiverStream::new(receiver))
 }
 

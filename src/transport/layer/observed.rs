@@ -10,27 +10,27 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
+use axum::extract::MatchedPath;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
 use uuid::Uuid;
 
-pub use self::methods::{Methods, PathWords};
+pub use self::methods::{Calls, Methods};
 use self::{
     answer::{Answer, Ending},
     methods::OTHER,
 };
+use super::rarely::Rarely;
 use crate::{
     app::ports::{
         Clock,
+        meter::{Meter, Uncounted},
         trace::{Tracer, Watched, watched},
     },
     domain::traceparent::{TRACEPARENT, Traceparent},
@@ -41,19 +41,13 @@ use crate::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// So many warnings about single requests are logged in a second; more of them are of no use to anybody.
-const WARNINGS_MAX: u32 = 10;
-
-/// Is told of a call: its method's name, which is one of ours, its status, and how long it took in microseconds.
-pub type Called = Arc<dyn Fn(&str, &'static str, u64) + Send + Sync>;
-
 /// What a listener speaks.
 #[derive(Clone, Debug)]
 pub enum Spoken {
     /// gRPC with these methods.
     Grpc(Methods),
-    /// HTTP with paths of these words.
-    Http(PathWords),
+    /// HTTP with the routes of a router, and with these calls among them.
+    Http(Calls),
 }
 
 /// Watches the requests of one listener.
@@ -66,14 +60,14 @@ struct Shared {
     address: Option<SocketAddr>,
     clock: Arc<dyn Clock>,
     tracer: Option<Arc<Tracer>>,
-    called: Called,
-    /// The second in which warnings were counted last, since some start, and how many there were.
-    warned: (AtomicI64, AtomicU32),
+    meter: Arc<dyn Meter>,
+    /// The warnings about single requests.
+    warned: Rarely,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { spoken, address, tracer, clock: _, called: _, warned: _ } = self;
+        let Self { spoken, address, tracer, clock: _, meter: _, warned: _ } = self;
         f.debug_struct("Shared")
             .field("spoken", spoken)
             .field("address", address)
@@ -83,30 +77,18 @@ impl fmt::Debug for Shared {
 }
 
 impl Observed {
-    /// Watches what comes by a listener; nothing is traced, and calls are told to nobody.
+    /// Watches what comes by a listener; nothing is traced, and nobody counts.
     pub fn new(spoken: Spoken, address: Option<SocketAddr>, clock: Arc<dyn Clock>) -> Self {
-        let warned = (AtomicI64::new(0), AtomicU32::new(0));
-        Self(Arc::new(Shared { spoken, address, clock, tracer: None, called: Arc::new(|_, _, _| ()), warned }))
+        let warned = Rarely::new();
+        Self(Arc::new(Shared { spoken, address, clock, tracer: None, meter: Arc::new(Uncounted), warned }))
     }
 
-    /// The same, with traces and with somebody who is told of calls.
+    /// The same, with traces and with somebody who counts.
     #[must_use]
-    pub fn telling(self, tracer: Option<Arc<Tracer>>, called: Called) -> Self {
+    pub fn telling(self, tracer: Option<Arc<Tracer>>, meter: Arc<dyn Meter>) -> Self {
         let Shared { spoken, address, clock, .. } = &*self.0;
-        let (clock, warned) = (Arc::clone(clock), (AtomicI64::new(0), AtomicU32::new(0)));
-        Self(Arc::new(Shared { spoken: spoken.clone(), address: *address, clock, tracer, called, warned }))
-    }
-}
-
-impl Shared {
-    /// One more warning may be logged now.
-    fn may_warn(&self, now_us: i64) -> bool {
-        let second = now_us / 1_000_000;
-        let (counted, count) = &self.warned;
-        if counted.swap(second, Ordering::Relaxed) != second {
-            count.store(0, Ordering::Relaxed);
-        }
-        count.fetch_add(1, Ordering::Relaxed) < WARNINGS_MAX
+        let (clock, warned) = (Arc::clone(clock), Rarely::new());
+        Self(Arc::new(Shared { spoken: spoken.clone(), address: *address, clock, tracer, meter, warned }))
     }
 }
 
@@ -178,15 +160,16 @@ where
 struct Named {
     /// The method of gRPC, or of HTTP.
     method: Arc<str>,
-    /// The template of the path, of HTTP.
+    /// The route of HTTP; `None` where there is none.
     route: Option<Arc<str>>,
 }
 
 fn named<A>(spoken: &Spoken, request: &Request<A>) -> Named {
     match spoken {
         Spoken::Grpc(methods) => Named { method: methods.named(request.uri().path()), route: None },
-        Spoken::Http(words) => {
-            let route = Some(words.template(request.uri().path()));
+        Spoken::Http(calls) => {
+            let matched = request.extensions().get::<MatchedPath>();
+            let route = matched.map(|matched| calls.route(request.uri().path(), matched.as_str()));
             Named { method: http_method(request.method()).into(), route }
         }
     }

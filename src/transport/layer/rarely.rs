@@ -9,7 +9,7 @@ use std::{
 };
 
 /// So many warnings of one sort a second.
-pub(super) const WARNINGS_MAX: u32 = 10;
+const WARNINGS_MAX: u32 = 10;
 
 /// How many warnings of one sort there were in this second.
 #[derive(Debug, Default)]

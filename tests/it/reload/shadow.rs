@@ -53,7 +53,8 @@ async fn ask(home: &Home, service: &Service) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_author_sees_what_a_change_would_do_to_real_requests() {
-    let (home, _) = home();
+    let (mut home, _) = home();
+    home.keys.push_str("ops_address = \"127.0.0.1:0\"\n");
     let service = home.start().await;
     let none = shadow(&home, &service, &[]);
     assert_eq!((none.status.code(), text(&none)), (Some(0), format!("{REALM}: no shadow runs\n")));
@@ -64,6 +65,12 @@ async fn an_author_sees_what_a_change_would_do_to_real_requests() {
     assert!(started.status.success() && text(&started).contains("shadow started, digest "), "{started:?}");
     ask(&home, &service).await;
     eventually("three decisions are compared", async || report(&service).await.unwrap().compared == 3).await;
+    let metrics = reqwest::get(format!("{}/metrics", service.monitored.as_ref().unwrap())).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for (change, count) in [("newly_allowed", 1), ("same", 2)] {
+        let line = format!("authz_shadow_compared_total{{realm=\"{REALM}\",change=\"{change}\"}} {count}");
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
     let status = shadow(&home, &service, &["status", "--fail-on", "newly-allowed"]);
     let shown = text(&status);
     assert_eq!(status.status.code(), Some(1), "{shown}");

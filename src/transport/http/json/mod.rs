@@ -28,8 +28,8 @@ pub use self::openapi::document;
 use super::{Limits, answer, problem::Problem, with_request_id};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
-/// The beginning of every path.
-const PREFIX: &str = "/v1/";
+/// The beginning of every call's path; its name follows.
+pub const PREFIX: &str = "/v1/";
 
 /// The descriptors of `hallpass.v1`. Were they broken, nothing would be found in them; a test holds that they are not.
 static POOL: LazyLock<DescriptorPool> =

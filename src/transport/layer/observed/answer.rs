@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode, response};
 use hyper::body::{Body, Frame, SizeHint};
 use tonic::Code;
 
-use super::{Named, Shared, Spoken, span};
+use super::{Named, Shared, Spoken, methods::OTHER, span};
 use crate::app::ports::trace::Watched;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -64,15 +64,15 @@ pub(super) enum Status {
     /// Over gRPC.
     Grpc(Code),
     /// Over HTTP.
-    Http(u16),
+    Http(StatusCode),
 }
 
 impl Status {
-    /// As it is shown and counted.
-    pub(super) fn word(self) -> &'static str {
+    /// As it is shown and counted: the name of a code, or three digits.
+    pub(super) fn word(&self) -> &str {
         match self {
-            Self::Grpc(code) => grpc_word(code),
-            Self::Http(status) => http_class(status),
+            Self::Grpc(code) => grpc_word(*code),
+            Self::Http(status) => status.as_str(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Status {
                     | Code::Unavailable
                     | Code::DataLoss
             ),
-            Self::Http(status) => status >= 500,
+            Self::Http(status) => status.as_u16() >= 500,
         }
     }
 }
@@ -113,11 +113,7 @@ impl Ending {
         match self.shared.spoken {
             Spoken::Grpc(_) => self.see_trailers(&head.headers),
             Spoken::Http(_) => {
-                self.status = Some(Status::Http(head.status.as_u16()));
-                if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) {
-                    // What isn't there has no name.
-                    self.named.route = None;
-                }
+                self.status = Some(Status::Http(head.status));
             }
         }
     }
@@ -134,14 +130,12 @@ impl Drop for Ending {
         // Who asks has gone before there was an answer.
         let gone = match self.shared.spoken {
             Spoken::Grpc(_) => Status::Grpc(Code::Cancelled),
-            Spoken::Http(_) => Status::Http(499),
+            Spoken::Http(_) => Status::Http(gone()),
         };
         let status = self.status.unwrap_or(gone);
         let now_us = self.shared.clock.monotonic_us();
         let duration_us = u64::try_from(now_us.saturating_sub(self.begun_us)).unwrap_or(0);
-        if matches!(self.shared.spoken, Spoken::Grpc(_)) {
-            (self.shared.called)(&self.named.method, status.word(), duration_us);
-        }
+        self.count(status, duration_us);
         self.log(status, duration_us, now_us);
         if let Some(trace) = self.request.trace.as_ref().filter(|trace| trace.is_sampled()) {
             span::tell(self, trace, status);
@@ -150,8 +144,19 @@ impl Drop for Ending {
 }
 
 impl Ending {
+    fn count(&self, status: Status, duration_us: u64) {
+        let Named { method, route } = &self.named;
+        match status {
+            Status::Grpc(code) => self.shared.meter.called(method, grpc_word(code), duration_us),
+            Status::Http(status) => {
+                let route = route.as_deref().unwrap_or(OTHER);
+                self.shared.meter.answered(method, route, status.as_str(), duration_us);
+            }
+        }
+    }
+
     fn log(&self, status: Status, duration_us: u64, now_us: i64) {
-        let is_warned = status.is_error() && self.shared.may_warn(now_us);
+        let is_warned = status.is_error() && self.shared.warned.may(now_us);
         if !is_warned && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -159,11 +164,7 @@ impl Ending {
         let trace_id = trace_id.map(|id| format!("{id:032x}"));
         let (request_id, trace_id, caller) = (&*self.request.request_id, trace_id.as_deref(), self.request.caller());
         let (method, route) = (&*self.named.method, self.named.route.as_deref());
-        let status = match status {
-            Status::Grpc(code) => grpc_word(code).to_owned(),
-            Status::Http(status) => status.to_string(),
-        };
-        let status = status.as_str();
+        let status = status.word();
         if is_warned {
             tracing::warn!(request_id, trace_id, method, route, status, duration_us, caller, "a request failed");
         } else {
@@ -195,12 +196,7 @@ pub(super) fn grpc_word(code: Code) -> &'static str {
     }
 }
 
-fn http_class(status: u16) -> &'static str {
-    match status {
-        ..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        _ => "5xx",
-    }
+/// The status of HTTP for who leaves before there is one (as nginx has it; no answer ever has it).
+fn gone() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT)
 }

@@ -1,10 +1,6 @@
-//! The names of all methods that are served over gRPC, and the words of paths: a name that anybody could make up is shown
-//! to nobody.
+//! The names of all methods that are served, over gRPC and over HTTP: a name that anybody could make up is shown to nobody.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -42,32 +38,23 @@ impl Methods {
     }
 }
 
-/// The most segments of a path that are told apart.
-const SEGMENTS_MAX: usize = 8;
-
-/// The words of which the paths of HTTP are made.
+/// The calls that have one route of HTTP together, each by its name.
 #[derive(Clone, Debug)]
-pub struct PathWords(Arc<HashSet<Box<str>>>);
+pub struct Calls(Arc<HashMap<Box<str>, Arc<str>>>);
 
-impl PathWords {
-    /// These words, and the names of the methods in these descriptor sets.
-    pub fn of(words: &[&str], descriptor_sets: &[&[u8]]) -> Self {
+impl Calls {
+    /// The methods in these descriptor sets, each with the path of this prefix and its own name.
+    pub fn below(prefix: &str, descriptor_sets: &[&[u8]]) -> Self {
         let methods = Methods::of(descriptor_sets);
-        let names = methods.known.values().filter_map(|name| name.rsplit('/').next()).map(Box::from);
-        Self(Arc::new(words.iter().map(|word| Box::from(*word)).chain(names).collect()))
+        let names = methods.known.values().filter_map(|name| name.rsplit('/').next());
+        let path = |name: &str| format!("{prefix}{name}");
+        Self(Arc::new(names.map(|name| (path(name).into(), path(name).into())).collect()))
     }
 
-    /// The path with `{}` for every segment that is none of the words, such as the name of a realm.
-    pub(super) fn template(&self, path: &str) -> Arc<str> {
-        if path == "/" {
-            return path.into();
-        }
-        let mut template = String::with_capacity(path.len());
-        for segment in path.split('/').skip(1).take(SEGMENTS_MAX) {
-            template.push('/');
-            template.push_str(if self.0.contains(segment) { segment } else { "{}" });
-        }
-        template.into()
+    /// What the route of a path is called: the path itself where that is a call's, else the route as the router has it, with
+    /// names in place of what a sender chose.
+    pub(super) fn route(&self, path: &str, matched: &str) -> Arc<str> {
+        self.0.get(path).map_or_else(|| matched.into(), Arc::clone)
     }
 }
 
@@ -90,18 +77,15 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_shown_without_what_its_sender_chose() {
-        let words = PathWords::of(&["oauth", "token", "v1"], &[FILE_DESCRIPTOR_SET]);
-        for (path, template) in [
-            ("/", "/"),
-            ("/edfi/oauth/token", "/{}/oauth/token"),
-            ("/v1/Authorize", "/v1/Authorize"),
-            ("/v1/604821", "/v1/{}"),
-            ("//oauth", "/{}/oauth"),
-            ("", ""),
-            ("/a/b/c/d/e/f/g/h/i/j", "/{}/{}/{}/{}/{}/{}/{}/{}"),
+    fn a_route_is_shown_without_what_its_sender_chose() {
+        let calls = Calls::below("/v1/", &[FILE_DESCRIPTOR_SET]);
+        for (path, matched, route) in [
+            ("/", "/", "/"),
+            ("/edfi/oauth/token", "/{realm}/oauth/token", "/{realm}/oauth/token"),
+            ("/v1/Authorize", "/v1/{rpc}", "/v1/Authorize"),
+            ("/v1/604821", "/v1/{rpc}", "/v1/{rpc}"),
         ] {
-            assert_eq!(&*words.template(path), template);
+            assert_eq!(&*calls.route(path, matched), route);
         }
     }
 }

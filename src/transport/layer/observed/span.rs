@@ -7,7 +7,7 @@ use super::{
     answer::{Ending, Status, grpc_word},
     methods::OTHER,
 };
-use crate::app::ports::trace::{Decided, Trace, Value};
+use crate::app::ports::trace::{Decided, Decisions, Trace, Value};
 
 pub(super) fn tell(ending: &Ending, trace: &Trace, status: Status) {
     let mut attributes = Vec::with_capacity(16);
@@ -21,7 +21,7 @@ pub(super) fn tell(ending: &Ending, trace: &Trace, status: Status) {
         }
         Status::Http(code) => {
             attributes.push(("http.request.method", method));
-            attributes.push(("http.response.status_code", Value::Number(code.into())));
+            attributes.push(("http.response.status_code", Value::Number(code.as_u16().into())));
             attributes.extend(ending.named.route.as_ref().map(|route| ("http.route", text(route.to_string()))));
             let route = ending.named.route.as_deref().unwrap_or(OTHER);
             format!("{} {route}", ending.named.method).into()
@@ -39,23 +39,25 @@ pub(super) fn tell(ending: &Ending, trace: &Trace, status: Status) {
     decided(&ending.request.decided(), &mut attributes);
     let error = status.is_error().then(|| match status {
         Status::Grpc(code) => Cow::Borrowed(grpc_word(code)),
-        Status::Http(code) => Cow::Owned(code.to_string()),
+        Status::Http(code) => Cow::Owned(code.as_str().to_owned()),
     });
     attributes.extend(error.clone().map(|error| ("error.type", Value::Text(error))));
     trace.done(name, attributes, error);
 }
 
-fn decided((only, count): &(Option<Decided>, u32), attributes: &mut Vec<(&'static str, Value)>) {
-    match only {
-        Some(Decided { realm, is_allowed, reason, policy_version, adapter }) => attributes.extend([
+fn decided(Decisions { about, count, allows }: &Decisions, attributes: &mut Vec<(&'static str, Value)>) {
+    if let Some(Decided { realm, is_allowed, reason, policy_version, adapter, is_of_search: _ }) = about {
+        attributes.extend([
             ("authz.realm", text(realm.to_string())),
             ("authz.decision", text(if *is_allowed { "ALLOW" } else { "DENY" })),
             ("authz.reason", text(reason.to_string())),
             ("authz.policy_version", text(policy_version.to_string())),
             ("authz.adapter", text(*adapter)),
-        ]),
-        None if *count > 0 => attributes.push(("authz.decisions", Value::Number((*count).into()))),
-        None => {}
+        ]);
+    }
+    if *count > 1 {
+        attributes.push(("authz.decisions", Value::Number((*count).into())));
+        attributes.push(("authz.allows", Value::Number((*allows).into())));
     }
 }
 
