@@ -1,6 +1,7 @@
 use std::{
     convert::Infallible,
     io,
+    sync::atomic::{AtomicI64, Ordering},
     sync::{Mutex, PoisonError},
 };
 
