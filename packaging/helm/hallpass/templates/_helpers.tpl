@@ -39,7 +39,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Not empty when there is something to reach from other pods. */}}
 {{- define "hallpass.isReachable" -}}
-{{- if or .Values.sidecars (not (include "hallpass.isLoopback" .Values.grpcAddress)) }}yes{{ end -}}
+{{- $http := .Values.httpAddress | default "127.0.0.1:0" -}}
+{{- if or .Values.sidecars (not (include "hallpass.isLoopback" .Values.grpcAddress)) (not (include "hallpass.isLoopback" $http)) }}yes{{ end -}}
+{{- end -}}
+
+{{/* Refuses values that would render something that is open to anybody, or of no use. */}}
+{{- define "hallpass.check" -}}
+{{- if and .Values.sidecars (include "hallpass.isLoopback" .Values.grpcAddress) (not .Values.trustPod) -}}
+{{- if not (and (contains "[callers." .Values.config) (regexMatch "(?m)^\\s*required\\s*=\\s*true" .Values.config)) -}}
+{{- fail "sidecars reach hallpass on loopback, and whoever they let in may ask anything: `config` needs [authentication] with `required = true` and the [callers.NAME] that may ask, or set `trustPod: true` where only the pod itself asks" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled (not .Values.httpAddress) -}}
+{{- fail "serviceMonitor.enabled: metrics are read over HTTP, expected an `httpAddress`" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Where probes ask over HTTP; may be empty. */}}
