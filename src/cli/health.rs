@@ -80,6 +80,11 @@ async fn ask_over_grpc(target: &Place, environment: &Environment, service: Strin
         Err(status) if status.code() == Code::NotFound => {
             Err(anyhow!("the service knows no `{service}`; expected a full name such as `hallpass.v1.policies/edfi`"))
         }
+        // What broke is the connection, as where TLS is spoken and plain text came.
+        Err(status) if std::error::Error::source(&status).is_some() => Err(anyhow!(
+            "no service answers: {}; one with TLS is asked by --address https://… and --ca",
+            status.message()
+        )),
         Err(status) => Err(anyhow!("the service does not say: {}", status.message())),
     }
 }
