@@ -20,6 +20,7 @@ mod search;
 mod status;
 #[cfg(test)]
 mod tests;
+mod watches;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(crate) use self::convert::authorization::answer as wire_answer;
 use self::{
     applications::Applications, authorization::Authorization, decisions::DecisionLog, known::ForKnown,
     policies::Policies, privacy::Privacy, relationships::Relationships, revocations::Revocations, status::WithDetails,
+    watches::Watches,
 };
 pub use self::{door::door, health::Health};
 use crate::{
@@ -114,7 +116,7 @@ pub async fn routes(app: Arc<App>, options: &Options) -> Result<(Routes, Health)
         .add_service(WithDetails(ForKnown(Arc::clone(&app), applications.max_decoding_message_size(max))))
         .add_service(WithDetails(ForKnown(Arc::clone(&app), revocations.max_decoding_message_size(max))))
         .add_service(WithDetails(privacy.max_decoding_message_size(max)))
-        .add_service(health_service);
+        .add_service(Watches::of(health_service));
     let routes = if options.reflection {
         routes.add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?)
     } else {

@@ -28,10 +28,13 @@ pub(super) fn tell(ending: &Ending, trace: &Trace, status: Status) {
         }
     };
     if let Some(address) = ending.shared.address {
-        attributes.push(("server.address", text(address.ip().to_string())));
+        // An address that stands for all of the machine's says nothing of where the call came to.
+        let named = Some(address.ip()).filter(|ip| !ip.is_unspecified());
+        attributes.extend(named.map(|ip| ("server.address", text(ip.to_string()))));
         attributes.push(("server.port", Value::Number(address.port().into())));
     }
     if let Some(peer) = ending.peer {
+        attributes.push(("client.address", text(peer.ip().to_string())));
         attributes.push(("network.peer.address", text(peer.ip().to_string())));
         attributes.push(("network.peer.port", Value::Number(peer.port().into())));
     }
