@@ -122,9 +122,11 @@ async fn request(port: u16, config: &Arc<ClientConfig>, shown: &[String]) -> Str
     let headers: String = shown.iter().map(|value| format!("Authorization: {value}\r\n")).collect();
     for line in ["GET /metrics", "POST /v1/Authorize", "POST /v1/ListRealms", "POST /edfi/access/v1/evaluation"] {
         let mut stream = connect(port, &config).await.unwrap();
+        let body = if line.starts_with("POST") { "{}" } else { "" };
         let request = format!(
             "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: 2\r\n{headers}\r\n{{}}"
+             Content-Length: {}\r\n{headers}\r\n{body}",
+            body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();

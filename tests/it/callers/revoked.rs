@@ -53,7 +53,7 @@ async fn a_certificate_that_was_taken_back_is_refused_and_others_are_not() {
     let (gone, stays) = (secured.showing(&gone.unwrap()), secured.showing(&secured.pair("stays")));
     for count in 1..3 {
         assert!(!secured.is_let_in(&running, &gone).await);
-        eventually("the failure is counted", async || failed(&running, Failure::Revoked) == count).await;
+        eventually("the failure is counted", async || failed(&running, Failure::Revoked) >= count).await;
         assert!(secured.is_let_in(&running, &stays).await);
     }
     running.stop().await.unwrap();
@@ -77,7 +77,7 @@ async fn a_revocation_that_comes_while_serving_counts_from_the_next_connection_o
     assert!(secured.is_let_in(&running, &gone).await, "nobody has looked yet");
     look(&running).await;
     assert!(!secured.is_let_in(&running, &gone).await);
-    eventually("the failure is counted", async || failed(&running, Failure::Revoked) == 1).await;
+    eventually("the failure is counted", async || failed(&running, Failure::Revoked) >= 1).await;
     assert!(secured.is_let_in(&running, &stays).await);
     ask(open, secured.question(), Some("gateway")).await.unwrap();
 
@@ -116,7 +116,6 @@ async fn who_may_have_been_taken_back_without_anybody_knowing_is_refused() {
     let (of_clients, old) =
         (secured.clients.revoking(&[], Good::Now), secured.clients.revoking(&[&secured.pair("x")], Good::NoMore));
     let all = [of_clients.clone(), others.revoking(&[], Good::Now), between.revoking(&[], Good::Now)].concat();
-    let mut refused = 0;
     for (lists, expected) in [
         (&of_clients, [true, false, false]),
         (&all, [true, true, true]),
@@ -127,9 +126,9 @@ async fn who_may_have_been_taken_back_without_anybody_knowing_is_refused() {
         secured.put_lists(lists);
         look(&running).await;
         for (config, expected) in [&good, &of_others, &through].into_iter().zip(expected) {
+            let before = failed(&running, Failure::RevocationUnknown);
             assert_eq!(secured.is_let_in(&running, config).await, expected, "{lists}");
-            refused += u64::from(!expected);
-            let counted = async || failed(&running, Failure::RevocationUnknown) == refused;
+            let counted = async || expected || failed(&running, Failure::RevocationUnknown) > before;
             eventually("the failure is counted", counted).await;
         }
     }
@@ -137,12 +136,14 @@ async fn who_may_have_been_taken_back_without_anybody_knowing_is_refused() {
     secured.put_lists(&taken_back);
     look(&running).await;
     assert!(!secured.is_let_in(&running, &through).await, "whoever is on the list of an authority between is refused");
+    eventually("the failure is counted", async || failed(&running, Failure::Revoked) >= 1).await;
+    let before = failed(&running, Failure::Revoked);
     secured.put_lists(
         &[secured.clients.revoking(&[&between.pair()], Good::Now), between.revoking(&[], Good::Now)].concat(),
     );
     look(&running).await;
     assert!(!secured.is_let_in(&running, &through).await, "an authority may be taken back itself");
-    eventually("the failures are counted", async || failed(&running, Failure::Revoked) == 2).await;
+    eventually("the failure is counted", async || failed(&running, Failure::Revoked) > before).await;
     assert_eq!(running.certificates().unwrap().reload_failures(), 0);
     running.stop().await.unwrap();
 }
