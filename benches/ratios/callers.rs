@@ -44,7 +44,7 @@ pub(crate) fn run(report: &mut Report) {
         ROUNDS,
         TIMES,
         [&mut || students.decide(&realm, &agency, &graph, Outcome::Allowed), &mut || ask(&with_key), &mut || {
-            ask(&with_certificate)
+            ask(&with_certificate);
         }],
     );
     runtime.block_on(service.close()).unwrap();
@@ -63,8 +63,8 @@ fn key(number: usize) -> String {
     format!("a key of 43 characters, as they are made {number:02}")
 }
 
-fn spiffe(number: usize) -> Option<Arc<str>> {
-    Some(format!("spiffe://bench.example/gateway/{number}").into())
+fn spiffe(number: usize) -> Arc<str> {
+    format!("spiffe://bench.example/gateway/{number}").into()
 }
 
 fn caller(number: usize) -> KnownCaller {
@@ -72,7 +72,7 @@ fn caller(number: usize) -> KnownCaller {
         name: name(number).into(),
         roles: vec!["enforcer".into()],
         key: Some(KeyDigest::of(&key(number))),
-        spiffe: spiffe(number),
+        spiffe: Some(spiffe(number)),
         ..KnownCaller::default()
     }
 }
@@ -80,7 +80,7 @@ fn caller(number: usize) -> KnownCaller {
 /// A key, and a certificate.
 fn shown(number: usize) -> [Presented; 2] {
     let certificate =
-        PeerCertificate { spiffe: spiffe(number), not_after_seconds: i64::MAX, ..PeerCertificate::default() };
+        PeerCertificate { spiffe: Some(spiffe(number)), not_after_seconds: i64::MAX, ..PeerCertificate::default() };
     [
         Presented { key: Some(key(number).into()), ..Presented::default() },
         Presented { certificate: Some(Arc::new(certificate)), ..Presented::default() },

@@ -387,7 +387,7 @@ async fn check(channel: Channel, mut question: Question, calls: &Calls) {
             protocol: "HTTP/1.1".to_owned(),
             ..HttpRequest::default()
         };
-        let request = Some(CheckedRequest { http: Some(http), ..CheckedRequest::default() });
+        let request = Some(CheckedRequest { http: Some(http) });
         let attributes = Some(AttributeContext { request, ..AttributeContext::default() });
         let since = Instant::now();
         let answer = client.check(CheckRequest { attributes }).await.unwrap().into_inner();

@@ -433,7 +433,7 @@ impl Connection {
             self.out.clear();
             self.written = 0;
         }
-        let mut buffer = [0; 64 * 1024];
+        let mut buffer = [0; 16 * 1024];
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(bytes) => {

@@ -124,17 +124,14 @@ impl Asked {
 
 impl Batch<'_> {
     fn keep(&mut self, snapshot: Arc<Snapshot>, record: DecisionRecord, place: usize) {
-        match self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.snapshot.state, &snapshot.state)) {
-            Some(kept) => {
-                kept.records.push(record);
-                kept.places.push(place);
-            }
-            None => {
-                let unkept = self.app.unkept(&snapshot.state, vec![record]);
-                let records = Charged { app: self.app, records: Some(unkept) };
-                self.kept.push(Kept { snapshot, records, places: vec![place] });
-            }
+        if let Some(kept) = self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.snapshot.state, &snapshot.state)) {
+            kept.records.push(record);
+            kept.places.push(place);
+            return;
         }
+        let unkept = self.app.unkept(&snapshot.state, vec![record]);
+        let records = Charged { app: self.app, records: Some(unkept) };
+        self.kept.push(Kept { snapshot, records, places: vec![place] });
     }
 }
 

@@ -58,7 +58,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Runs the service until it is interrupted or terminated
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Says whether a running service can be asked; exit code 0 is that it can, 1 that it can't
     Health(health::Arguments),
     /// Looks a deployment over and says what to do; exit code 0 is that all is fine, 1 that something isn't
@@ -160,7 +160,7 @@ pub fn run() -> ExitCode {
 
 fn perform(verb: Verb, environment: &Environment, screen: &mut Screen) -> Result<Outcome> {
     match verb {
-        Verb::Serve(arguments) => on_runtime(serve::run(arguments, environment, screen)),
+        Verb::Serve(arguments) => on_runtime(serve::run(*arguments, environment, screen)),
         Verb::Health(arguments) => on_runtime(health::run(arguments, environment, screen)),
         Verb::Doctor(arguments) => on_runtime(doctor::run(*arguments, environment, screen)),
         Verb::Demo(arguments) => on_runtime(demo::run(arguments, screen)),

@@ -24,7 +24,7 @@ use crate::{
 async fn world(limits: &str) -> (Home, Service, IssuerServer) {
     let mut home = Home::new();
     home.keys.push_str("http_address = \"127.0.0.1:0\"\n");
-    home.tables.push_str(&format!("[envoy]\nrealm = \"{REALM}\"\n[limits]\n{limits}\n"));
+    home.tables.extend([format!("[envoy]\nrealm = \"{REALM}\"\n[limits]\n{limits}\n")]);
     let (server, _) = trust(&mut home, "client_secret_file = \"secret.txt\"").await;
     let service = home.start().await;
     (home, service, server)

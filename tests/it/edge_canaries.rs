@@ -274,7 +274,7 @@ fn with_extensions(extensions: &[(&str, String)], token: &str) -> CheckRequest {
 /// Requests that pass, are denied, are refused and cannot be decided, by what is wrong with them.
 fn requests(good: &str) -> Vec<CheckRequest> {
     let bearer = ("authorization", format!("Bearer {good}"));
-    let of_path = |path: &str| told(path, &[bearer.clone()]);
+    let of_path = |path: &str| told(path, std::slice::from_ref(&bearer));
     let of_header = |name, value: String| told("/v1/files/ada/f-1", &[(name, value)]);
     let mut raw = of_path("/v1/files/ada/f-1");
     let http = raw.attributes.as_mut().and_then(|it| it.request.as_mut()?.http.as_mut()).unwrap();

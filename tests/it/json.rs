@@ -331,7 +331,7 @@ async fn a_request_has_its_id_its_caller_and_its_deadline() {
 async fn where_callers_must_show_who_they_are_each_call_is_answered_to_those_alone_who_may() {
     let mut home = home();
     let callers = caller_with_key("watcher", "\"monitor\"", "") + &caller_with_key("gateway", "\"enforcer\"", "");
-    home.tables.push_str(&format!("[authentication]\nrequired = true\n{callers}"));
+    home.tables.extend([format!("[authentication]\nrequired = true\n{callers}")]);
     let service = home.start().await;
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
     for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {

@@ -227,7 +227,7 @@ async fn ten_thousand_connections_without_a_word_leave_a_service_that_answers() 
     eventually("all are counted", || async {
         let text = reqwest::get(&metrics).await.unwrap().text().await.unwrap();
         let open = text.lines().find_map(|line| line.strip_prefix("authz_connections{listener=\"grpc\"} "));
-        open.is_some_and(|open| open.parse::<f64>().unwrap() > IDLE as f64)
+        open.is_some_and(|open| open.parse::<f64>().unwrap() > f64::from(u32::try_from(IDLE).unwrap()))
     })
     .await;
     let mut anew = AuthorizationServiceClient::new(channel(&service.address).await);

@@ -98,10 +98,10 @@ mod tests {
     #[tokio::test]
     async fn a_place_is_given_back_for_as_long_as_something_is_waited_for() {
         let place = noted(true);
-        assert_eq!(holding(place.clone(), elsewhere(async { 7 })).await, Ok(7));
+        assert_eq!(holding(Arc::<Noted>::clone(&place), elsewhere(async { 7 })).await, Ok(7));
         assert!(place.events.lock().unwrap().is_empty(), "there was nothing to wait for");
         let (sender, receiver) = oneshot::channel();
-        let work = holding(place.clone(), elsewhere(receiver));
+        let work = holding(Arc::<Noted>::clone(&place), elsewhere(receiver));
         let (waited, ()) = tokio::join!(work, async { sender.send(8).unwrap() });
         assert_eq!(waited, Ok(Ok(8)));
         assert_eq!(*place.events.lock().unwrap(), ["left", "taken again"]);

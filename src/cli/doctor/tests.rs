@@ -400,7 +400,7 @@ impl Deployment {
         let mut connections = Acceptor::start(listener, security, Limits::default());
         tokio::spawn(async move {
             while let Some(connection) = connections.next().await {
-                drop(connection)
+                drop(connection);
             }
         });
         address

@@ -38,9 +38,8 @@ pub fn told(words: &BTreeMap<String, String>, path: &Path) -> Result<Option<Resu
         Some("header") => Obligations::Header,
         Some(_) => return fault("obligations", "is not `header`"),
     };
-    let template = match word("path_template").map(PathTemplate::parse).transpose() {
-        Ok(template) => template,
-        Err(_) => return fault("path_template", "is none, expected a path whose parameters are segments of their own"),
+    let Ok(template) = word("path_template").map(PathTemplate::parse).transpose() else {
+        return fault("path_template", "is none, expected a path whose parameters are segments of their own");
     };
     if template.as_ref().is_some_and(|template| !template.fits(path.segments())) {
         return Ok(Some(Err(RouteFault::Unknown)));

@@ -82,27 +82,28 @@ mod tests {
     const SOON: Duration = Duration::from_millis(20);
 
     /// A service that has all the time in the world, but for what a test takes from it.
+    #[derive(Clone, Copy)]
     struct Patience {
-        headers_within: Duration,
-        message_within: Duration,
-        written_within: Duration,
+        headers: Duration,
+        message: Duration,
+        written: Duration,
     }
 
     impl Default for Patience {
         fn default() -> Self {
-            Self { headers_within: HOUR, message_within: HOUR, written_within: HOUR }
+            Self { headers: HOUR, message: HOUR, written: HOUR }
         }
     }
 
     /// The other end of a connection, and its end.
     fn connect(patience: Patience) -> (DuplexStream, JoinHandle<()>) {
-        let Patience { headers_within, message_within, written_within } = patience;
+        let Patience { headers: headers_within, message: message_within, written } = patience;
         let limits = Limits { headers_within, body_within: HOUR, connection_within: HOUR, ..Limits::default() };
         let admission_limits = admission::Limits { message_within, ..admission::Limits::default() };
         let places = Arc::new(Places::new(admission_limits, Arc::new(Uncounted)));
         let long = async |_: Bytes| "x".repeat(1024 * 1024);
         let routes = Router::new().route("/", any(long)).layer(Admission::new(places, http::door(1024 * 1024)));
-        let (connection, client) = Connection::in_memory(&listener::Limits::default(), written_within);
+        let (connection, client) = Connection::in_memory(&listener::Limits::default(), written);
         (client, tokio::spawn(converse(connection, routes, limits, CancellationToken::new())))
     }
 
@@ -122,18 +123,18 @@ mod tests {
 
     #[tokio::test]
     async fn headers_that_never_end_are_not_waited_for() {
-        let (mut client, ended) = connect(Patience { headers_within: SOON, ..Patience::default() });
+        let (mut client, ended) = connect(Patience { headers: SOON, ..Patience::default() });
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx: ").await.unwrap();
         assert_eq!(trickle(client, "a").await, "");
         ended.await.unwrap();
-        let (client, ended) = connect(Patience { headers_within: SOON, ..Patience::default() });
+        let (client, ended) = connect(Patience { headers: SOON, ..Patience::default() });
         ended.await.unwrap();
         drop(client);
     }
 
     #[tokio::test]
     async fn a_body_that_trickles_is_refused_in_time() {
-        let (mut client, ended) = connect(Patience { message_within: SOON, ..Patience::default() });
+        let (mut client, ended) = connect(Patience { message: SOON, ..Patience::default() });
         client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
         let answer = trickle(client, "a").await;
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -142,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_nothing_of_an_answer_is_left() {
-        let (mut client, ended) = connect(Patience { written_within: SOON, ..Patience::default() });
+        let (mut client, ended) = connect(Patience { written: SOON, ..Patience::default() });
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         ended.await.unwrap();
         let mut taken = Vec::new();

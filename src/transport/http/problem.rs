@@ -149,10 +149,8 @@ impl Problem {
             Kind::Internal => "the answer could not be made",
             _ => &error.message,
         };
-        if status.is_server_error() {
-            if FAILURES.may_now() {
-                tracing::warn!(code = error.reason, "a use case failed: {error}");
-            }
+        if status.is_server_error() && FAILURES.may_now() {
+            tracing::warn!(code = error.reason, "a use case failed: {error}");
         }
         let mut problem = Self::new(status, error.reason, plain(status, detail));
         if may_help {
