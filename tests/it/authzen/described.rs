@@ -44,7 +44,7 @@ impl Description {
     }
 
     /// The schema of an answer.
-    fn answer<'a>(&'a self, operation: &'a Json) -> &'a Json {
+    fn answer(operation: &Json) -> &Json {
         &operation["responses"]["200"]["content"]["application/json"]["schema"]
     }
 
@@ -81,7 +81,9 @@ impl Description {
                     };
                     let mut fitting = said.as_array().unwrap().iter().filter(fits);
                     let one = fitting.next();
-                    one.into_iter().for_each(|schema| self.hold(schema, value, place, found));
+                    if let Some(schema) = one {
+                        self.hold(schema, value, place, found);
+                    }
                     one.is_some() && fitting.next().is_none()
                 }
                 "items" => {
@@ -182,10 +184,10 @@ async fn the_endpoints_that_are_described_are_those_that_are_served() {
         let operation = &description.0["paths"][format!("/.well-known/authzen-configuration{template}")]["get"];
         let told = library.send(client().get(format!("{http}/.well-known/authzen-configuration{path}"))).await;
         let (metadata, mut found) = (told.json(), Found::default());
-        description.hold(description.answer(operation), &metadata, "", &mut found);
+        description.hold(Description::answer(operation), &metadata, "", &mut found);
         assert_eq!(found.faults, Vec::<String>::new());
         let mut all = BTreeSet::new();
-        description.members(description.answer(operation), "", &mut all);
+        description.members(Description::answer(operation), "", &mut all);
         assert_eq!(found.seen, all, "the page names what is there, and nothing else");
         let served = metadata.as_object().unwrap().iter().filter(|(name, _)| name.ends_with("_endpoint"));
         let served: BTreeSet<&str> =
@@ -208,7 +210,7 @@ async fn what_is_asked_and_answered_is_what_is_described() {
     let (description, asked, library) = (Description::read(), certification().await, Library::start().await);
     let (mut found, mut all) = (Found::default(), BTreeSet::new());
     for (path, operation) in description.endpoints() {
-        description.members(description.answer(operation), path, &mut all);
+        description.members(Description::answer(operation), path, &mut all);
         let body = &operation["requestBody"]["content"]["application/json"];
         for (name, example) in body["examples"].as_object().unwrap() {
             let mut own = Found::default();
@@ -216,7 +218,7 @@ async fn what_is_asked_and_answered_is_what_is_described() {
             assert_eq!(own.faults, Vec::<String>::new(), "{path}: the example `{name}`");
             for base in ["", "/edfi"] {
                 let told = asked.send(asked.at(&format!("{base}{path}")).body(example["value"].to_string())).await;
-                description.hold(description.answer(operation), &told.json(), path, &mut found);
+                description.hold(Description::answer(operation), &told.json(), path, &mut found);
             }
         }
     }
@@ -234,7 +236,7 @@ async fn what_is_asked_and_answered_is_what_is_described() {
     ] {
         let operation = &description.0["paths"][format!("/access/v1/{path}")]["post"];
         let told = library.ask(path, &body).await;
-        description.hold(description.answer(operation), &told.json(), path, &mut found);
+        description.hold(Description::answer(operation), &told.json(), path, &mut found);
     }
     assert_eq!(found.faults, Vec::<String>::new());
     let never: Vec<_> = all.difference(&found.seen).collect();

@@ -33,7 +33,7 @@ const KEY: &str = "c4n4ry-key-0123456789012345678901234567890";
 
 /// A service in a process of its own, because the log is that of a process.
 struct Process {
-    process: Child,
+    running: Child,
     grpc: u16,
     http: u16,
 }
@@ -49,14 +49,14 @@ impl Process {
             line.rsplit_once(':').unwrap().1.parse().unwrap()
         };
         let (grpc, http) = (port(), port());
-        Self { process, grpc, http }
+        Self { running: process, grpc, http }
     }
 
     async fn stop(mut self) {
-        let pid = i32::try_from(self.process.id()).unwrap();
+        let pid = i32::try_from(self.running.id()).unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::TERM)
             .unwrap();
-        let ended = tokio::task::spawn_blocking(move || self.process.wait().unwrap()).await.unwrap();
+        let ended = tokio::task::spawn_blocking(move || self.running.wait().unwrap()).await.unwrap();
         assert!(ended.success(), "{ended}");
     }
 }
@@ -119,7 +119,7 @@ async fn request(port: u16, config: &Arc<ClientConfig>, shown: &[String]) -> Str
     let mut config = ClientConfig::clone(config);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let (config, mut said) = (Arc::new(config), String::new());
-    let headers: String = shown.iter().map(|value| format!("Authorization: {value}\r\n")).collect();
+    let headers: String = shown.iter().flat_map(|value| ["Authorization: ", value, "\r\n"]).collect();
     for line in ["GET /metrics", "POST /v1/Authorize", "POST /v1/ListRealms", "POST /edfi/access/v1/evaluation"] {
         let mut stream = connect(port, &config).await.unwrap();
         let body = if line.starts_with("POST") { "{}" } else { "" };
