@@ -56,8 +56,21 @@ impl Process {
         let pid = i32::try_from(self.process.id()).unwrap();
         rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::TERM)
             .unwrap();
-        let ended = tokio::task::spawn_blocking(move || self.process.wait().unwrap()).await.unwrap();
+        let ended = loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                break status;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
         assert!(ended.success(), "{ended}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Of a test that fails nothing is left behind.
+        self.process.kill().ok();
+        self.process.wait().ok();
     }
 }
 
@@ -161,9 +174,9 @@ fn lines_of(pair: &Pair) -> Vec<String> {
     pair.key.lines().filter(|line| line.len() > 30 && !line.starts_with('-')).map(str::to_owned).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_key_or_token_of_a_caller_is_ever_written_or_shown() {
-    let issuer = LocalKey::generate().unwrap();
+/// A service with callers of all sorts, whose own keys are in the folder `keys`; and certificates: the gateway's, one that was
+/// taken back, and one that is past.
+fn secured(issuer: &LocalKey) -> (Secured, [Pair; 3]) {
     let tables = format!(
         "[[authentication.issuers]]\nissuer = \"https://callers.example\"\naudiences = [\"pdp\"]\nalgorithms = [\"EdDSA\"]\n\
          keys = {{ file = \"callers.jwks.json\" }}\n\
@@ -190,6 +203,14 @@ async fn no_key_or_token_of_a_caller_is_ever_written_or_shown() {
     ] {
         fs::write(path("keys").join(name), content).unwrap();
     }
+    (secured, [gateway, gone, past])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_key_or_token_of_a_caller_is_ever_written_or_shown() {
+    let issuer = LocalKey::generate().unwrap();
+    let (secured, [gateway, gone, past]) = secured(&issuer);
+    let path = |name: &str| secured.home.path(name);
     let service_key = fs::read_to_string(path("server.key")).unwrap();
     let process = Process::start(&secured);
 
