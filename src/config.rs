@@ -420,8 +420,13 @@ impl Layers<'_> {
         let http_address = self.value(Some(root), "http_address", listeners::address);
         let addresses = [("grpc_address", Some(grpc_address)), ("http_address", http_address)];
         let public_url = self.value(Some(root), "public_url", public_url::public_url);
-        if public_url.is_none() && http_address.is_some_and(|address| address.ip().is_unspecified()) {
-            root.fault(Some("http_address"), public_url::MISSING);
+        // One that may not be open at all is told of below.
+        let is_open = tls.is_some() && http_address.is_some_and(|address| address.ip().is_unspecified());
+        if public_url.is_none() && is_open {
+            match self.outside("http_address") {
+                None => root.fault(Some("http_address"), public_url::MISSING),
+                Some((origin, _)) => self.faults.borrow_mut().push(Fault::in_file(&origin, public_url::MISSING)),
+            }
         }
         let required = self.check_open(root, &addresses, required, &callers, tls.as_ref());
         Config {

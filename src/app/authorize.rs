@@ -28,7 +28,7 @@ use crate::{
         decision_record::{DecisionRecord, RecordKind, RecordedSubject},
         explain::{Explanation, People, explain_to},
         graph::Graph,
-        id::{DecisionId, EntityId, PolicyVersion, Revision},
+        id::{DecisionId, EntityId, PolicyVersion, RealmName, Revision},
         principal::Principal,
         replay::Judged,
         search::Ambiguous,
@@ -158,7 +158,8 @@ impl App {
             Ok(state) => Arc::clone(state),
             // Of what isn't there, who may ask there hears; others hear what they hear of what is there.
             Err(error) => {
-                if !request.realm.is_empty() && self.caller_of(presented).is_ok() {
+                let is_name = request.realm.parse::<RealmName>().is_ok();
+                if is_name && self.caller_of(presented).is_ok() {
                     self.may_ask(presented, &request.realm, right, request_id).await?;
                 }
                 return Err(self.refusal_to_ask(presented, error));

@@ -53,6 +53,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::open_question::NOT_UNDERSTOOD;
 use self::{
     allowance::Allowance,
     authorize::Caller,

@@ -20,7 +20,7 @@ use crate::domain::{
 };
 
 /// The code of what the realm has no words for.
-pub(super) const NOT_UNDERSTOOD: &str = "QUESTION_NOT_UNDERSTOOD";
+pub const NOT_UNDERSTOOD: &str = "QUESTION_NOT_UNDERSTOOD";
 
 /// A question held against the realm.
 pub(super) enum Asked<'q> {

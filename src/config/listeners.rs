@@ -195,13 +195,23 @@ mod tests {
                 assert!(!found[0].contains("`[tls]`") && found[0].contains("under `[callers]`"), "{found:?}");
                 let found = read(&format!("{line}{}", callers()), &[]).unwrap_err();
                 assert!(found[0].contains("`[tls]`") && !found[0].contains("`[callers]`"), "{found:?}");
-                let whole = format!("{line}{TLS}{}", callers());
+                let found = "public_url = \"https://pdp.example\"\n";
+                let whole = format!("{line}{found}{TLS}{}", callers());
                 assert!(read(&whole, &[]).unwrap().authentication.required);
                 let found = read(&format!("{whole}[authentication]\nrequired = false\n"), &[]).unwrap_err();
                 assert!(found[0].contains("`authentication.required` other than `false`"), "{found:?}");
             }
         }
-        let found = read("", &[("HALLPASS_HTTP_ADDRESS", "0.0.0.0:1")]).unwrap_err();
+        let (nowhere, here) = (format!("{TLS}{}", callers()), [("HALLPASS_HTTP_ADDRESS", "0.0.0.0:1")]);
+        let found = read(&nowhere, &here).unwrap_err();
+        assert!(
+            found.len() == 1 && found[0].starts_with("HALLPASS_HTTP_ADDRESS:0 `http_address` is every"),
+            "{found:?}"
+        );
+        let found = read(&format!("http_address = \"[::]:1\"\n{nowhere}"), &[]).unwrap_err();
+        assert!(found.len() == 1 && found[0].contains("`public_url`"), "{found:?}");
+        read(&format!("http_address = \"192.0.2.1:1\"\n{nowhere}"), &[]).unwrap();
+        let found = read("", &here).unwrap_err();
         assert!(found[0].starts_with("HALLPASS_HTTP_ADDRESS:0 `http_address` `0.0.0.0:1` is open"), "{found:?}");
         let found = read("grpc_address = \"localhost:1\"\nhttp_address = \"127.0.0.1\"\n", &[]).unwrap_err();
         assert!(

@@ -95,8 +95,7 @@ async fn a_token_is_for_the_same_request_alone() {
         (asked.clone(), json!({ "token": changed("AAAA") })),
         (asked.clone(), json!({ "token": "AAAA" })),
         (asked.clone(), json!({ "token": "?" })),
-        (asked.clone(), json!({ "limit": 0 })),
-        (asked.clone(), json!({ "limit": 1_001 })),
+        (asked.clone(), json!({ "limit": -1 })),
         (asked.clone(), json!([])),
     ] {
         let told = page(&library, &asked, body.clone()).await;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::super::answer::with_body;
 use crate::{
-    app::authorize::Answer,
+    app::{NOT_UNDERSTOOD, authorize::Answer},
     domain::{
         decision::{Decision, Effect, Obligation},
         json_value::json_of,
@@ -28,8 +28,9 @@ pub(super) fn of_decision(answer: &Answer, has_reasons: bool) -> Json {
             context.insert("code".to_owned(), json!(&*reason.code));
             context.insert("reason_admin".to_owned(), json!({ "en": &*reason.message }));
         }
-        // Where the realm has no words of its own for people, the reason's are for those who know the realm.
-        let is_own = |detail: &&String| reasons.iter().all(|reason| *reason.message != ***detail);
+        // What the realm has no words for is told to who knows its words, unless it has some of its own for that.
+        let unknown = reasons.first().filter(|reason| *reason.code == *NOT_UNDERSTOOD);
+        let is_own = |detail: &&String| unknown.is_none_or(|reason| *reason.message != ***detail);
         let detail = denial.as_ref().map(|denial| &denial.detail).filter(|detail| !detail.is_empty()).filter(is_own);
         if let Some(detail) = detail {
             context.insert("reason_user".to_owned(), json!({ "en": detail }));
