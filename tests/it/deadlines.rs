@@ -95,11 +95,28 @@ async fn what_a_batch_decided_before_its_time_was_over_is_on_record() {
     assert_eq!(told(&status), overdue());
     eventually("what was decided is kept", || async { recorded(&service).await == ["first", "second"] }).await;
 
-    // The same for a caller that is gone.
+    // The same where the caller sets the time.
     let mut hurried = tonic::Request::new(batch);
     hurried.set_timeout(std::time::Duration::from_millis(500));
     service.authorization().batch_authorize(hurried).await.unwrap_err();
     eventually("what was decided for it is kept", || async { recorded(&service).await.len() == 4 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_for_a_caller_that_leaves_is_on_record() {
+    let (home, service, server) = world("batch_ms_max = 600000").await;
+    let token = home.token("SISVendor", &[255_901]);
+    let batch = pb::BatchAuthorizeRequest {
+        items: vec![asked(&token, "first"), asked(SILENT, "second")],
+        ..pb::BatchAuthorizeRequest::default()
+    };
+    let mut client = service.authorization();
+    let call = tokio::spawn(async move { client.batch_authorize(batch).await });
+    // The second is asked about only when the first was decided.
+    eventually("the issuer is asked", || async { server.requests() > 0 }).await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    eventually("what was decided is kept", || async { recorded(&service).await == ["first"] }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
