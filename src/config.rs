@@ -421,7 +421,8 @@ impl Layers<'_> {
         let addresses = [("grpc_address", Some(grpc_address)), ("http_address", http_address)];
         let public_url = self.value(Some(root), "public_url", public_url::public_url);
         // One that may not be open at all is told of below.
-        let is_open = tls.is_some() && http_address.is_some_and(|address| address.ip().is_unspecified());
+        let may_be_open = tls.is_some() && !callers.is_empty();
+        let is_open = may_be_open && http_address.is_some_and(|address| address.ip().is_unspecified());
         if public_url.is_none() && is_open {
             match self.outside("http_address") {
                 None => root.fault(Some("http_address"), public_url::MISSING),

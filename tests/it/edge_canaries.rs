@@ -69,7 +69,7 @@ fn headers() -> String {
     let [agent, state, cookie, tenant] = ["agent", "state", "cookie", "header"].map(canary);
     format!(
         "content-type: application/json\r\nuser-agent: {agent}\r\nx-request-id: {id}\r\ntraceparent: 00-{agent}-01\r\n\
-         tracestate: a={state}\r\ncookie: s={cookie}\r\nx-tenant: {tenant}\r\nx-forwarded-for: {tenant}\r\n\
+         tracestate: a={state}\r\ncookie: s={cookie}\r\nx-tenant: {tenant}\r\nx-forwarded-proto: {tenant}\r\n\
          x-hallpass-explain: reasons\r\n"
     )
 }

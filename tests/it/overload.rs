@@ -341,7 +341,7 @@ async fn an_announced_end_lets_everything_finish_that_was_begun() {
 
 #[tokio::test]
 async fn what_is_under_way_longer_than_the_limit_is_cut_off() {
-    let home = home(&format!("drain_seconds_max = 0\n{LONG_CHECKS}"));
+    let home = home(&format!("drain_seconds_max = 0\nwaiting_max = 0\n{LONG_CHECKS}"));
     let running = server::start(home.config()).await.unwrap();
     let address = running.grpc_address().to_string();
     let token = home.token("SISVendor", &[255_901]);

@@ -278,6 +278,10 @@ impl SegmentLog {
         if self.options.mode != Mode::Strict {
             return self.push(&encoded, None).await;
         }
+        // What the disk refuses is tried again all the time: who waits for that keeps others from an answer that is no better.
+        if self.shared.is_failing.load(SeqCst) {
+            return Err(LogError::Unavailable("its disk takes no records".to_owned()));
+        }
         let (waiter, written) = oneshot::channel();
         self.push(&encoded, Some(waiter)).await?;
         match timeout(self.options.strict_wait, written).await {

@@ -73,7 +73,8 @@ pub struct Options {
     pub buffer_bytes_max: u64,
     /// How long an append waits for room in a full buffer. Default 50 ms.
     pub full_wait: Duration,
-    /// How long a strict append waits for the disk, and a closed log for the disk to come back. Default 5 s.
+    /// How long a strict append waits for the disk, and a closed log for the disk to come back. Default 4 s: less than a
+    /// decision may take, so that its caller hears why there is none.
     pub strict_wait: Duration,
     /// How long a record of a bounded log waits for others before its group is written. Default 10 ms, so that with
     /// the writer's round of 2 ms and a disk that syncs within 8 ms a record is durable after 20 ms.
@@ -91,7 +92,7 @@ impl Default for Options {
             buffer_records_max: 65_536,
             buffer_bytes_max: 256 * 1024 * 1024,
             full_wait: Duration::from_millis(50),
-            strict_wait: Duration::from_secs(5),
+            strict_wait: Duration::from_secs(4),
             group_interval: Duration::from_millis(10),
             block_entries_max: PLACES,
         }

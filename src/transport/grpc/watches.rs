@@ -79,14 +79,20 @@ where
 
 #[cfg(test)]
 mod tests {
-    use tonic::codegen::http::{Request, Response};
+    use http_body_util::Full;
+    use tonic::codegen::{
+        Bytes,
+        http::{Request, Response},
+    };
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
 
     #[tokio::test]
     async fn a_stream_has_its_place_until_it_is_gone() {
-        let answering = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+        let answering = service_fn(async |_: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(Body::new(Full::new(Bytes::from_static(b"x")))))
+        });
         let watches = Watches::at_most(1, answering);
         let call = async |method: &str| {
             let request = Request::builder().uri(format!("/grpc.health.v1.Health/{method}")).body(Body::empty());

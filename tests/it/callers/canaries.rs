@@ -187,7 +187,7 @@ fn secured(issuer: &LocalKey) -> (Secured, [Pair; 3]) {
             .replace(&format!("callers.{KEY}"), "callers.one")
     );
     let mut secured = Secured::new("client_crl = \"revoked.pem\"\n", &tables);
-    secured.home.keys = "http_address = \"127.0.0.1:0\"\n".to_owned();
+    secured.home.keys.push_str("http_address = \"127.0.0.1:0\"\n");
     let path = |name: &str| secured.home.path(name);
     let gateway = secured.clients.client("gateway", &[], Good::Now);
     let gone = secured.clients.client("gone", &[], Good::Now);

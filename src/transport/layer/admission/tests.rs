@@ -507,7 +507,7 @@ async fn waiting_elsewhere(request: Request<Body>) -> Result<Response<Body>, Inf
 async fn who_waits_for_somebody_else_has_no_place_meanwhile() {
     let hour = Duration::from_secs(3_600);
     let house = House::new(Limits {
-        requests_max: 1,
+        requests_max: 2,
         elsewhere_max: 2,
         wait_max: hour,
         check_within: hour,
@@ -527,15 +527,17 @@ async fn who_waits_for_somebody_else_has_no_place_meanwhile() {
     house.settle().await;
     assert_eq!(house.in_work(), 0, "two wait for somebody else");
     assert_eq!(wait().await.unwrap(), "crowded", "there is no room for a third");
-    let working = house.say("/", "one");
+    let working = ["one", "two"].map(|words| house.say("/", words));
     house.settle().await;
-    assert_eq!(house.in_work(), 1, "the place was free");
+    assert_eq!(house.in_work(), 2, "the places were free");
     // They take their place again one after the other, when there is one.
     waited_for.notify_waiters();
     house.settle().await;
     assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
-    assert_eq!(house.finish().await, 1);
-    assert_eq!(working.await.unwrap(), echo("one"));
+    assert_eq!(house.finish().await, 2);
+    for (working, words) in working.into_iter().zip(["one", "two"]) {
+        assert_eq!(working.await.unwrap(), echo(words));
+    }
     for waiting in waiting {
         assert_eq!(waiting.await.unwrap(), "waited");
     }
@@ -548,7 +550,7 @@ async fn who_waits_for_somebody_else_has_no_place_meanwhile() {
     house.settle().await;
     assert_eq!(house.in_work(), 0);
     assert_eq!([house.admission.places.elsewhere.load(Ordering::SeqCst)], [0]);
-    assert_eq!(house.admission.places.free.available_permits(), 1);
+    assert_eq!(house.admission.places.free.available_permits(), 2);
 }
 
 #[tokio::test]
