@@ -10,9 +10,10 @@
 //! same connections (an open loop), with a deadline. Only what is answered within its deadline counts. A call whose answer
 //! never comes is lost; one that is turned away must hear UNAVAILABLE, without a message.
 //!
-//! Calls are batches of twenty questions, as a page of a list makes them, and single questions. To take a request in and turn it
-//! away costs a good part of what a single decision costs, most of it HTTP/2; where there is nothing else to save, that is the
-//! most that can be saved, so the goal is for batches, and single questions are shown beside it.
+//! Calls are batches of twenty questions, as a page of a list makes them, and single questions. A batch costs many times what
+//! it takes to turn one away, so that most of three times as many are turned away. A single question costs hardly more than to
+//! refuse it: there the streams of a connection are the limit, and what they do not take stays with who asks and is never
+//! offered.
 
 use std::{
     collections::HashMap,
@@ -53,7 +54,7 @@ const STATE: State = State { students: 10_000 };
 const ROUNDS: usize = 5;
 const CONNECTIONS: usize = 16;
 /// Calls that are under way where capacity is measured.
-const IN_FLIGHT: usize = 128;
+const IN_FLIGHT: usize = 32;
 const WARM_UP: Duration = Duration::from_millis(500);
 const ROUND: Duration = Duration::from_secs(2);
 /// How much more is offered than can be served.
@@ -89,11 +90,7 @@ pub(crate) fn run(report: &mut Report) {
             other += calm.other + load.other;
         }
         let ratio = median_ratio(&goodput, &capacity);
-        if items == BATCH {
-            report.goal("overload_goodput_over_capacity", ratio, Goal::AtLeast(0.8));
-        } else {
-            info("overload_single_goodput_over_capacity", ratio);
-        }
+        report.goal(&format!("overload_{name}_goodput_over_capacity"), ratio, Goal::AtLeast(0.8));
         report.goal(&format!("overload_{name}_lost"), lost, Goal::AtMost(0.0));
         report.goal(&format!("overload_{name}_other_than_unavailable"), other, Goal::AtMost(0.0));
         info(&format!("overload_{name}_offered_over_capacity"), median_ratio(&offered, &capacity));
@@ -244,7 +241,7 @@ const END_HEADERS: u8 = 4;
 /// What may be sent over a connection before the other side says more (RFC 9113 section 6.9.2).
 const WINDOW_FIRST: i64 = 65_535;
 /// Fewer than the service takes of a connection.
-const STREAMS_MAX: usize = 4_000;
+const STREAMS_MAX: usize = 250;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

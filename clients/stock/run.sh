@@ -13,8 +13,8 @@ cleanup() {
 }
 trap cleanup EXIT
 
-hallpass=${HALLPASS:-$root/target/release/hallpass}
-[ -x "$hallpass" ] || (cd "$root" && cargo build --release --bin hallpass)
+hallpass=${HALLPASS:-$root/target/debug/hallpass}
+[ -x "$hallpass" ] || (cd "$root" && cargo build --bin hallpass)
 
 # The stubs: made by the stock compiler, from the proto files as they are.
 if ! PYTHONPATH=$tools python3 -c 'import grpc, grpc_tools, edfi_api_client' 2>/dev/null; then

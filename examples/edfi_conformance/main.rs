@@ -6,7 +6,7 @@
 //! as a process and asked over gRPC.
 //!
 //! ```sh
-//! cargo run --release --example edfi_conformance -- --cases DIR --claim-sets FILE --resources FILE
+//! cargo run --example edfi_conformance -- --cases DIR --claim-sets FILE --resources FILE
 //! ```
 #![expect(clippy::print_stdout, reason = "an example prints its findings")]
 

@@ -6,7 +6,7 @@
 //! question is asked over gRPC.
 //!
 //! ```sh
-//! cargo run --release --example realm_cases -- FILE...
+//! cargo run --example realm_cases -- FILE...
 //! ```
 #![expect(clippy::print_stdout, reason = "an example prints its findings")]
 

@@ -5,7 +5,7 @@
 //! seen the token and once to one that has verified it before.
 //!
 //! ```sh
-//! cargo run --release --example token_vectors -- FILE
+//! cargo run --example token_vectors -- FILE
 //! ```
 #![expect(clippy::print_stdout, reason = "an example prints its findings")]
 

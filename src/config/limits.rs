@@ -59,7 +59,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             batch_items_max: BATCH_ITEMS_MAX,
             connections_max: 1_024,
-            streams_max: 4_096,
+            streams_max: 256,
             header_bytes_max: 16 * 1024,
             requests_max,
             wait_max,
@@ -138,7 +138,7 @@ pub struct LimitFlags {
     /// The most connections of each listener [default: 1024]
     #[arg(long, value_name = "COUNT")]
     pub limits_connections_max: Option<String>,
-    /// The most calls of one gRPC connection at once [default: 4096]
+    /// The most calls of one gRPC connection at once [default: 256]
     #[arg(long, value_name = "COUNT")]
     pub limits_streams_max: Option<String>,
     /// The longest headers of a gRPC call [default: 16384]

@@ -20,11 +20,16 @@ pub fn connections(listeners: &[(&'static str, Open)]) -> Vec<Family> {
     vec![Family { name, help, kind: FamilyKind::Gauge, labels: &["listener"], samples }]
 }
 
-/// What is held of messages.
-pub fn gathered(places: &Places) -> Vec<Family> {
+/// What is held of messages, and how long requests wait for a thread.
+pub fn admission(places: &Places) -> Vec<Family> {
     let bytes = Sample::Level(float(u64::try_from(places.gathered_bytes()).unwrap_or(u64::MAX)));
-    let help = "Bytes of messages that came and are not answered yet";
-    vec![one("authz_gathered_bytes", help, FamilyKind::Gauge, bytes)]
+    let held = "Bytes of messages that came and are not answered yet";
+    let wait = Sample::Level(places.queue_wait().as_secs_f64());
+    let waited = "How long requests wait for a processor now";
+    vec![
+        one("authz_gathered_bytes", held, FamilyKind::Gauge, bytes),
+        one("authz_queue_wait_seconds", waited, FamilyKind::Gauge, wait),
+    ]
 }
 
 /// What came of handshakes and of new files of certificates.

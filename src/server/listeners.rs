@@ -154,6 +154,8 @@ impl Bound {
         let services = routes.clone();
         let routes = with_envoy(routes, app, config)?;
         let places = Arc::new(Places::new(config.limits.admission(), Arc::clone(app.meter())));
+        let (watched, until) = (Arc::clone(&places), working.clone());
+        tokio::spawn(async move { until.run_until_cancelled(watched.watch_queue()).await });
         let security_of = |protocol| security(certificates.as_ref(), protocol);
         let limits = connection_limits(config, Protocol::Http2);
         let connections = Acceptor::start(listener, security_of(Protocol::Http2), limits);
@@ -202,8 +204,9 @@ fn grpc_server(limits: &config::Limits, [ping_after, pong_within]: [Duration; 2]
         .http2_keepalive_timeout(Some(pong_within))
         .max_connection_age(connection_max)
         .max_connection_age_grace(GRACE)
-        .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024)
+        // What was sent and not read waits where nobody sees it: no more than is worked off soon.
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
 }
 
 /// Answers monitors on this machine.
@@ -225,7 +228,7 @@ fn count_edges(
     certificates: Option<&Arc<Certificates>>,
 ) {
     app.meter().watch(Box::new(move || edges::connections(&open)));
-    app.meter().watch(Box::new(move || edges::gathered(&places)));
+    app.meter().watch(Box::new(move || edges::admission(&places)));
     if let Some(certificates) = certificates.map(Arc::clone) {
         app.meter().watch(Box::new(move || edges::of_tls(&certificates)));
     }

@@ -40,6 +40,7 @@ const PROMISED: &[(&str, &str, &[&str])] = &[
     ("authz_callers_refused_total", "counter", &["caller", "reason"]),
     ("authz_connections", "gauge", &["listener"]),
     ("authz_gathered_bytes", "gauge", &[]),
+    ("authz_queue_wait_seconds", "gauge", &[]),
     ("authz_requests_in_work", "gauge", &[]),
     ("authz_requests_limited_total", "counter", &["caller"]),
     (

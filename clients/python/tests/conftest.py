@@ -15,7 +15,7 @@ from hallpass_client.v1 import relationships_pb2 as relationships
 from hallpass_client.v1.relationships_pb2_grpc import RelationshipServiceStub
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAM = os.environ.get("HALLPASS", str(ROOT / "target/release/hallpass"))
+PROGRAM = os.environ.get("HALLPASS", str(ROOT / "target/debug/hallpass"))
 ISSUER = "https://idp.example"
 
 

@@ -12,7 +12,7 @@ import { type AccessRequest, Client } from "hallpass-client";
 import { RelationshipService } from "hallpass-client/v1/relationships";
 
 export const ROOT = resolve(import.meta.dirname, "../../../..");
-const PROGRAM = process.env["HALLPASS"] ?? join(ROOT, "target/release/hallpass");
+const PROGRAM = process.env["HALLPASS"] ?? join(ROOT, "target/debug/hallpass");
 const ISSUER = "https://idp.example";
 
 /** The program, serving from a folder of its own. `address` stays when it is started again. */

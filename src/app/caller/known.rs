@@ -1,9 +1,9 @@
 //! Who is known, and by what: a certificate, a token of an own issuer, or a key.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
-use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use subtle::ConstantTimeEq as _;
 
 use super::{CallerPolicies, PeerCertificate, Presented, VerifiedCaller, tokens::Tokens};
 use crate::domain::{decision::Reason, id::RealmName, issuer::Issuer};
@@ -22,7 +22,7 @@ pub const LOCAL: &str = "local";
 pub const KEY_BYTES_MAX: usize = 1_024;
 
 /// The SHA-256 of a caller's key. Keys are random, so their digests need no salt.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyDigest([u8; 32]);
 
 impl fmt::Debug for KeyDigest {
@@ -87,6 +87,8 @@ pub struct KnownCaller {
 pub struct Callers {
     pub(super) local: Arc<str>,
     pub(super) known: Vec<KnownCaller>,
+    /// Where they stand there whose keys have these digests.
+    by_key: HashMap<KeyDigest, usize>,
     admin: Option<KeyDigest>,
     pub(super) policies: Option<CallerPolicies>,
     is_required: bool,
@@ -98,6 +100,7 @@ impl Default for Callers {
         Self {
             local: LOCAL.into(),
             known: Vec::new(),
+            by_key: HashMap::new(),
             admin: None,
             policies: None,
             is_required: false,
@@ -110,13 +113,15 @@ impl Callers {
     /// The callers of a deployment. Without any, the local admin is who shows the token of this digest from this
     /// machine.
     pub fn new(known: Vec<KnownCaller>, admin: KeyDigest, policies: CallerPolicies) -> Self {
-        Self { known, admin: Some(admin), policies: Some(policies), ..Self::default() }
+        let by_key = by_key(&known);
+        Self { known, by_key, admin: Some(admin), policies: Some(policies), ..Self::default() }
     }
 
     /// The same, whom no policies permit anything.
     #[cfg(test)]
     pub(super) fn without_policies(known: Vec<KnownCaller>, admin: KeyDigest) -> Self {
-        Self { known, admin: Some(admin), ..Self::default() }
+        let by_key = by_key(&known);
+        Self { known, by_key, admin: Some(admin), ..Self::default() }
     }
 
     /// The same, where every call must show who makes it, also one from this machine.
@@ -212,21 +217,16 @@ impl Callers {
         named.map(Identified::Known).ok_or_else(|| Reason::plain("CALLER_TOKEN_UNKNOWN", TOKEN_UNKNOWN))
     }
 
-    /// Takes as long for a key that is nearly right as for any other.
+    /// Takes as long for a key that is nearly right as for any other: how long a digest is looked for tells nothing about keys
+    /// that have another.
     fn of_key(&self, key: &str, is_local: bool) -> Result<Identified<'_>, Reason> {
         let digest = KeyDigest::of(if key.len() <= KEY_BYTES_MAX { key } else { "" });
-        let mut found = u32::MAX;
-        for (index, caller) in (0_u32..).zip(&self.known) {
-            if let Some(key) = &caller.key {
-                found.conditional_assign(&index, key.0.ct_eq(&digest.0));
-            }
-        }
-        let is_admin = self.admin.as_ref().map_or(Choice::from(0), |admin| admin.0.ct_eq(&digest.0));
-        let found = usize::try_from(found).ok().filter(|_| key.len() <= KEY_BYTES_MAX);
-        if let Some(caller) = found.and_then(|index| self.known.get(index)) {
+        let is_admin = self.admin.as_ref().is_some_and(|admin| admin.0.ct_eq(&digest.0).into());
+        let found = self.by_key.get(&digest).filter(|_| key.len() <= KEY_BYTES_MAX);
+        if let Some(caller) = found.and_then(|place| self.known.get(*place)) {
             return Ok(Identified::Known(caller));
         }
-        if key.len() > KEY_BYTES_MAX || !bool::from(is_admin) {
+        if key.len() > KEY_BYTES_MAX || !is_admin {
             return Err(Reason::plain("CALLER_KEY_UNKNOWN", KEY_UNKNOWN));
         }
         if !self.known.is_empty() {
@@ -237,6 +237,10 @@ impl Callers {
         }
         Ok(Identified::Admin)
     }
+}
+
+fn by_key(known: &[KnownCaller]) -> HashMap<KeyDigest, usize> {
+    known.iter().enumerate().filter_map(|(place, caller)| Some((caller.key?, place))).collect()
 }
 
 fn nothing_shown(presented: &Presented) -> Reason {

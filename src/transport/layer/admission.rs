@@ -10,18 +10,19 @@
 //! What has come of messages is held until then, so there is [room](budget) for so many bytes of all of them together. And
 //! no answer may take longer than its caller waits, or than answers of its kind may take: what is not there then is given up.
 //!
-//! Requests also wait before they get here, in the queue of the runtime. That wait counts as well, once it has not gone away
-//! for a while: a burst, or a moment in which the machine did something else, turns nobody away.
+//! Requests also wait for a thread, in the [queue] of the runtime. That wait counts as well where they are many, once it has
+//! not gone away for a while: a burst, or a machine that does something else, turns nobody away.
 
 mod budget;
 mod place;
+mod queue;
 
 use std::{
     future::Future,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -39,12 +40,10 @@ use tower::{Layer, Service};
 use self::{
     budget::{Budget, Charge},
     place::Held,
+    queue::Queue,
 };
 use super::deadline::{Ceiling, Until};
 use crate::app::ports::{meter::Meter, place::holding};
-
-/// Requests that wait in the runtime's queue are turned away only when none came through quickly for this long.
-const OVERLOADED_AFTER: Duration = Duration::from_millis(100);
 
 /// How long a message may take to come, all of it.
 pub const MESSAGE_WITHIN: Duration = Duration::from_secs(10);
@@ -140,15 +139,8 @@ pub struct Places {
     /// How many wait for somebody else.
     elsewhere: AtomicUsize,
     budget: Budget,
+    queue: Queue,
     meter: Arc<dyn Meter>,
-}
-
-/// How the requests of one listener come through the runtime's queue.
-#[derive(Debug)]
-struct Queue {
-    /// Since when none came through quickly, in microseconds from `origin`; 0 for not.
-    late_since_us: AtomicI64,
-    origin: Instant,
 }
 
 /// One who is counted until it is dropped.
@@ -174,8 +166,19 @@ impl Places {
     /// Free places. `meter` counts who is turned away.
     pub fn new(limits: Limits, meter: Arc<dyn Meter>) -> Self {
         let free = Semaphore::new(limits.requests_max.clamp(1, Semaphore::MAX_PERMITS));
-        let (waiting, elsewhere) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { limits, free, waiting, elsewhere, budget: Budget::new(limits.gathered_bytes_max), meter }
+        let [waiting, elsewhere] = [0; 2].map(AtomicUsize::new);
+        let (budget, queue) = (Budget::new(limits.gathered_bytes_max), Queue::new(limits.wait_max));
+        Self { limits, free, waiting, elsewhere, budget, queue, meter }
+    }
+
+    /// Looks how long requests wait for a thread, until it is dropped. Without it that wait turns nobody away.
+    pub async fn watch_queue(&self) {
+        self.queue.watch().await;
+    }
+
+    /// How long requests wait for a thread; zero while there are none.
+    pub fn queue_wait(&self) -> Duration {
+        self.queue.wait()
     }
 
     /// How many bytes of messages are held that came and are not answered yet.
@@ -218,29 +221,6 @@ impl Places {
         let acquired = timeout(patience, self.free.acquire()).await;
         // The semaphore is never closed.
         acquired.ok().and_then(Result::ok).ok_or(Shed::Waited)
-    }
-}
-
-impl Queue {
-    fn new() -> Self {
-        Self { late_since_us: AtomicI64::new(0), origin: Instant::now() }
-    }
-
-    /// A request came through after so long in the queue; `now` counts from `origin`. `wait_max` is the limit of all, `patience`
-    /// that of this one.
-    fn pass(&self, now: Duration, waited: Duration, wait_max: Duration, patience: Duration) -> Result<(), Shed> {
-        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX).max(1);
-        if waited <= wait_max / 4 {
-            self.late_since_us.store(0, Ordering::Relaxed);
-            return Ok(());
-        }
-        let since_us = match self.late_since_us.compare_exchange(0, now_us, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => now_us,
-            Err(since_us) => since_us,
-        };
-        let for_us = now_us.saturating_sub(since_us).unsigned_abs();
-        let is_overloaded = Duration::from_micros(for_us) >= OVERLOADED_AFTER;
-        if is_overloaded && waited > patience { Err(Shed::Late) } else { Ok(()) }
     }
 }
 
@@ -299,20 +279,19 @@ impl<B, R> Copy for Door<B, R> {}
 #[derive(Debug)]
 pub struct Admission<B, R> {
     places: Arc<Places>,
-    queue: Arc<Queue>,
     door: Door<B, R>,
 }
 
 impl<B, R> Admission<B, R> {
     /// Lets requests of a listener to the places.
     pub fn new(places: Arc<Places>, door: Door<B, R>) -> Self {
-        Self { places, queue: Arc::new(Queue::new()), door }
+        Self { places, door }
     }
 }
 
 impl<B, R> Clone for Admission<B, R> {
     fn clone(&self) -> Self {
-        Self { places: Arc::clone(&self.places), queue: Arc::clone(&self.queue), door: self.door }
+        Self { places: Arc::clone(&self.places), door: self.door }
     }
 }
 
@@ -360,15 +339,13 @@ where
         if entry == Entry::Free {
             return Box::pin(inner.call(request));
         }
-        let (Admission { places, queue, door }, arrived) = (self.admission.clone(), Instant::now());
+        let (Admission { places, door }, arrived) = (self.admission.clone(), Instant::now());
         Box::pin(async move {
-            let waited = arrived.elapsed();
             let mut turned_away = TurnedAway::of(&request);
             let given = (door.deadline_in)(&request);
             let ceiling = places.ceiling((door.ceiling)(turned_away.path()));
             let patience = places.patience([given, ceiling].into_iter().flatten().min());
-            let passed = queue.pass(queue.origin.elapsed(), waited, places.limits.wait_max, patience);
-            let admitted = match passed {
+            let admitted = match places.queue.pass(patience) {
                 Ok(()) => admit(&places, &door, request, entry, patience).await,
                 Err(shed) => Err(shed),
             };
@@ -432,6 +409,8 @@ where
     let mut charge = places.budget.charge()?;
     let until = Instant::now() + places.limits.message_within;
     let gathered = gather(body, door.message_bytes_max, until, &mut charge).await?;
+    // Its task has waited for a thread again.
+    places.queue.pass(patience)?;
     let place = places.take(patience).await?;
     Ok((Request::from_parts(head, (door.body)(gathered)), Some((place, charge))))
 }

@@ -460,23 +460,19 @@ async fn a_stream_of_messages_waits_for_a_place_and_does_not_keep_it() {
     }
 }
 
-#[test]
-fn a_wait_in_the_runtime_counts_only_when_it_does_not_go_away() {
-    let queue = Queue::new();
-    let millis = Duration::from_millis;
-    for (now, waited, expected) in [
-        (500, 30, Ok(())),
-        (599, 30, Ok(())),
-        (600, 30, Err(Shed::Late)),
-        (601, 20, Ok(())),
-        (602, 21, Err(Shed::Late)),
-        (603, 5, Ok(())),
-        (604, 300, Ok(())),
-        (703, 300, Ok(())),
-        (704, 300, Err(Shed::Late)),
-    ] {
-        assert_eq!(queue.pass(millis(now), millis(waited), millis(20), millis(20)), expected, "{now}");
+#[tokio::test]
+async fn who_would_wait_too_long_for_a_thread_is_turned_away_and_who_asks_how_the_service_is_doing_is_not() {
+    let counts = Arc::new(Counts::default());
+    let mut places = Places::new(Limits::default(), Arc::clone(&counts) as Arc<dyn Meter>);
+    places.queue = Queue::overloaded();
+    let house = House { admission: Admission::new(Arc::new(places), door()), counts, working: Arc::default() };
+    for path in ["/", "/stream"] {
+        assert_eq!(house.say(path, "words").await.unwrap(), turned_away("late"), "{path}");
     }
+    let free = house.say("/free", "how are you?");
+    assert_eq!(house.finish().await, 1);
+    assert_eq!(free.await.unwrap(), echo("how are you?"));
+    assert_eq!(house.shed(), ["late"; 2]);
 }
 
 #[tokio::test]
