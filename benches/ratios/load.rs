@@ -3,9 +3,9 @@
 
 use std::{
     collections::HashMap,
-    env, fs, io,
+    env, fs, io, panic,
     path::Path,
-    process::Command,
+    process::{self, Command},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -66,8 +66,9 @@ use bench::{
 pub(crate) const LOAD: &str = "load-on";
 
 const CONNECTIONS: usize = 8;
-/// Over HTTP/1.1, which has one request at a time on a connection, there are as many connections as this times the others.
-const IN_FLIGHT: usize = 32;
+/// Of each connection; not so many that any would be turned away. Over HTTP/1.1, which has one request at a time on a connection,
+/// there are as many connections as this times the others.
+const IN_FLIGHT: usize = 16;
 const ROUNDS: usize = 7;
 const WARM_UP: Duration = Duration::from_millis(300);
 const ROUND: Duration = Duration::from_millis(1_200);
@@ -210,6 +211,12 @@ impl Calls {
 /// Calls a method over several connections and prints the calls a second once it is warm, all calls, and the time that half
 /// and the slowest in a hundred took.
 pub(crate) fn ask(address: &str, method: &str, folder: &str) {
+    // A call that is not answered as it should be ends all of it.
+    let told = panic::take_hook();
+    panic::set_hook(Box::new(move |panicked| {
+        told(panicked);
+        process::abort();
+    }));
     let method = Method::of(method);
     let asker = Asker::new(address, Path::new(folder));
     let taken = (0..=LATENCY_US_MAX).map(|_| AtomicU32::new(0)).collect();

@@ -88,8 +88,13 @@ pub struct Relations {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MappingError {
     /// The realm has no rule for this resource.
-    #[error("unknown resource `{0}`")]
-    UnknownResource(String),
+    #[error("unknown resource `{resource}`, expected one of {expected}")]
+    UnknownResource {
+        /// The resource.
+        resource: String,
+        /// Those there are rules for, in order.
+        expected: String,
+    },
     /// The record is no JSON object.
     #[error("not a JSON object: {0}")]
     NotAnObject(String),
@@ -293,10 +298,9 @@ impl Relations {
     /// An unknown relation, or an end of the wrong type or form.
     pub fn direct(&self, relationship: &Relationship) -> Result<Record, MappingError> {
         let Some((relation, ends)) = self.ends.get_key_value(&*relationship.relation) else {
-            let known: Vec<&str> = self.ends.keys().map(|name| &**name).collect();
             return Err(MappingError::UnknownRelation {
                 relation: relationship.relation.chars().take(80).collect(),
-                expected: known.join(", "),
+                expected: names_of(&self.ends),
             });
         };
         let check = |end: &'static str, given: &EntityId, expected: &Arc<str>| {
@@ -323,7 +327,10 @@ impl Relations {
     }
 
     fn rule(&self, resource: &str) -> Result<(&Arc<str>, &RecordRule), MappingError> {
-        let unknown = || MappingError::UnknownResource(resource.chars().take(80).collect());
+        let unknown = || MappingError::UnknownResource {
+            resource: resource.chars().take(80).collect(),
+            expected: names_of(&self.records),
+        };
         self.records.get_key_value(resource).ok_or_else(unknown)
     }
 
@@ -340,6 +347,12 @@ impl Relations {
         facts.sort();
         Ok(EntityFacts { entity, facts })
     }
+}
+
+/// The names that something is said of, in order.
+fn names_of<T>(known: &BTreeMap<Arc<str>, T>) -> String {
+    let names: Vec<&str> = known.keys().map(|name| &**name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn parse_object(json: &str) -> Result<Json, MappingError> {

@@ -52,6 +52,12 @@ fn a_bad_record_is_refused_with_the_property_and_without_its_value() {
 }
 
 #[test]
+fn a_resource_without_a_rule_is_told_which_there_are() {
+    let unknown = relations().map("enrolment", "{}").unwrap_err().to_string();
+    assert_eq!(unknown, "unknown resource `enrolment`, expected one of enrolments");
+}
+
+#[test]
 fn a_direct_relationship_is_checked_against_the_relation() {
     let good = Relationship {
         subject: EntityId::new("Student", "s"),

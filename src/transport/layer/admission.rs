@@ -345,7 +345,7 @@ where
             let given = (door.deadline_in)(&request);
             let ceiling = places.ceiling((door.ceiling)(turned_away.path()));
             let patience = places.patience([given, ceiling].into_iter().flatten().min());
-            let admitted = match places.queue.pass(patience) {
+            let admitted = match places.queue.come(patience) {
                 Ok(()) => admit(&places, &door, request, entry, patience).await,
                 Err(shed) => Err(shed),
             };
@@ -410,7 +410,7 @@ where
     let until = Instant::now() + places.limits.message_within;
     let gathered = gather(body, door.message_bytes_max, until, &mut charge).await?;
     // Its task has waited for a thread again.
-    places.queue.pass(patience)?;
+    places.queue.go_on(patience)?;
     let place = places.take(patience).await?;
     Ok((Request::from_parts(head, (door.body)(gathered)), Some((place, charge))))
 }

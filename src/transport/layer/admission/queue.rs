@@ -79,15 +79,23 @@ impl Queue {
         self.wait_at(self.now_us())
     }
 
-    /// Lets a request go on, unless requests wait for longer than this one may, and that does not go away.
+    /// Lets a request come, unless requests wait for longer than this one may, and that does not go away.
     ///
     /// # Errors
     /// [`Shed::Late`].
-    pub(super) fn pass(&self, patience: Duration) -> Result<(), Shed> {
+    pub(super) fn come(&self, patience: Duration) -> Result<(), Shed> {
         if self.came.fetch_add(1, Ordering::Relaxed) == 0 {
             self.one_came.notify_one();
         }
-        self.pass_at(self.now_us(), patience)
+        self.go_on(patience)
+    }
+
+    /// The same for one that has come and waited again.
+    ///
+    /// # Errors
+    /// [`Shed::Late`].
+    pub(super) fn go_on(&self, patience: Duration) -> Result<(), Shed> {
+        self.go_on_at(self.now_us(), patience)
     }
 
     /// Looks at the queue for as long as it is polled, while requests come.
@@ -141,7 +149,7 @@ impl Queue {
     /// Once around the queue, those go on who come first, and for the rest of the time others are turned away: what goes on
     /// then waits no longer than it may. To turn somebody away takes time, too, and a quarter of all is the most that is
     /// spent on it.
-    fn pass_at(&self, now_us: u64, patience: Duration) -> Result<(), Shed> {
+    fn go_on_at(&self, now_us: u64, patience: Duration) -> Result<(), Shed> {
         let late_us = now_us.saturating_sub(self.late_since_us.load(Ordering::Relaxed));
         let is_overloaded = Duration::from_micros(late_us) >= OVERLOADED_AFTER;
         let is_late = self.waits_at(now_us) > patience.max(self.waited() * 3 / 4);
@@ -198,7 +206,7 @@ mod tests {
         ] {
             queue.came_through_at(now * 1_000, millis(waited), others);
             queue.waits_since_us.store(now * 1_000 - 300_000, Ordering::Relaxed);
-            assert_eq!(queue.pass_at(now * 1_000, millis(20)), expected, "{now}");
+            assert_eq!(queue.go_on_at(now * 1_000, millis(20)), expected, "{now}");
         }
     }
 
@@ -208,17 +216,17 @@ mod tests {
         queue.came_through_at(100_000, millis(6), MANY);
         queue.waits_since_us.store(400_000, Ordering::Relaxed);
         assert_eq!((queue.wait_at(300_000), queue.wait_at(425_000)), (millis(6), millis(25)));
-        assert_eq!(queue.pass_at(420_000, millis(20)), Ok(()));
-        assert_eq!(queue.pass_at(420_001, millis(20)), Err(Shed::Late));
-        assert_eq!(queue.pass_at(420_001, millis(21)), Ok(()), "who may wait longer does");
+        assert_eq!(queue.go_on_at(420_000, millis(20)), Ok(()));
+        assert_eq!(queue.go_on_at(420_001, millis(20)), Err(Shed::Late));
+        assert_eq!(queue.go_on_at(420_001, millis(21)), Ok(()), "who may wait longer does");
         queue.came_through_at(500_000, millis(100), MANY);
-        assert_eq!(queue.pass_at(500_000, millis(20)), Ok(()), "nobody looks");
+        assert_eq!(queue.go_on_at(500_000, millis(20)), Ok(()), "nobody looks");
         queue.waits_since_us.store(500_000, Ordering::Relaxed);
-        assert_eq!(queue.pass_at(575_000, millis(20)), Ok(()));
-        assert_eq!(queue.pass_at(575_001, millis(20)), Err(Shed::Late));
+        assert_eq!(queue.go_on_at(575_000, millis(20)), Ok(()));
+        assert_eq!(queue.go_on_at(575_001, millis(20)), Err(Shed::Late));
         queue.came_through_at(600_000, millis(5), MANY);
         queue.waits_since_us.store(600_000, Ordering::Relaxed);
-        assert_eq!(queue.pass_at(900_000, millis(20)), Ok(()), "the queue was short again");
+        assert_eq!(queue.go_on_at(900_000, millis(20)), Ok(()), "the queue was short again");
     }
 
     #[tokio::test]
@@ -228,11 +236,15 @@ mod tests {
         let watching = tokio::spawn(async move { watched.watch().await });
         yield_now().await;
         // Another task that is always ready, as long as somebody asks.
-        while queue.wait() < millis(1) {
-            queue.pass(millis(20)).unwrap();
-            std::thread::sleep(millis(1));
-            behind_all().await;
-        }
+        let asked = Arc::clone(&queue);
+        let asking = tokio::spawn(async move {
+            while asked.wait() < millis(1) {
+                asked.come(millis(20)).unwrap();
+                std::thread::sleep(millis(1));
+                behind_all().await;
+            }
+        });
+        asking.await.unwrap();
         while queue.wait() != Duration::ZERO {
             yield_now().await;
         }
