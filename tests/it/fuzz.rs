@@ -116,6 +116,17 @@ fn each_entry_has_a_target_of_its_name() {
 }
 
 #[test]
+fn the_crates_of_others_are_built_for_the_fuzzers_as_for_the_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let [of_tests, of_fuzzers] = ["Cargo.toml", "fuzz/Cargo.toml"].map(|manifest| {
+        let manifest = fs::read_to_string(root.join(manifest)).unwrap().parse::<toml::Table>().unwrap();
+        let dev = &manifest["profile"]["dev"];
+        [&dev["debug"], &dev["package"]["*"]].map(ToString::to_string)
+    });
+    assert_eq!(of_tests, of_fuzzers, "each would be built twice");
+}
+
+#[test]
 fn the_small_realm_of_the_fuzzers_is_sound_and_passes_its_own_tests() {
     let results = hallpass::domain::policy_test::run(&files()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     assert!(results.len() > 2 && results.iter().all(|case| case.differences.is_empty()), "{results:#?}");
