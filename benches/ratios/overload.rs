@@ -11,8 +11,8 @@
 //! never comes is lost; one that is turned away must hear UNAVAILABLE, without a message.
 //!
 //! Calls are batches of twenty questions, as a page of a list makes them, and single questions. A batch costs many times what
-//! it takes to turn one away, so that most of three times as many are turned away. A single question costs hardly more than to
-//! refuse it: there the streams of a connection are the limit, and what they do not take stays with who asks and is never
+//! it takes to turn one away, so that most of three times as many are turned away. Of a single question the refusal
+//! costs a good part, most of it HTTP/2: there the streams of a connection are the limit, and what they do not take stays with who asks and is never
 //! offered.
 
 use std::{
