@@ -37,6 +37,9 @@ const PING_AFTER: Duration = Duration::from_secs(60);
 /// How long that sign of life may take.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
 
+/// How many times as many calls as a connection may have at once may be taken back before we came to see them.
+const TAKEN_BACK_TIMES: usize = 4;
+
 /// The bytes with which a client of HTTP/2 begins (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
 
@@ -193,9 +196,10 @@ impl Bound {
 /// came for the second.
 fn grpc_server(limits: &config::Limits, [ping_after, pong_within]: [Duration; 2]) -> Server {
     let config::Limits { streams_max, header_bytes_max, connection_max, .. } = *limits;
-    // A client may take all of its calls back at once, as one does whose deadlines pass together: the connection stays. (hyper
-    // ends it after 20 by default, the answers to others with it.)
-    let taken_back_max = usize::try_from(streams_max).unwrap_or(usize::MAX);
+    // A client may take all of its calls back at once, as one does whose deadlines pass together, and those that waited for
+    // their places after them, before we come to see any: the connection stays. (hyper ends it after 20 by default, the answers
+    // to others with it.)
+    let taken_back_max = usize::try_from(streams_max).unwrap_or(usize::MAX).saturating_mul(TAKEN_BACK_TIMES);
     Server::builder()
         .max_concurrent_streams(streams_max)
         .http2_max_pending_accept_reset_streams(Some(taken_back_max))
