@@ -24,6 +24,7 @@ use super::{
     handshakes::{Failure, Handshakes},
     peer::{self, Peer},
     stalls::Patience,
+    standing::Standing,
     tls::Protocol,
 };
 
@@ -160,7 +161,9 @@ async fn accept_all(
                     }
                 }
                 Security::Tls(certificates, protocol) => {
+                    let standing = Standing::new(Arc::clone(certificates), certificates.taken(), address);
                     let shake = Shake {
+                        standing,
                         acceptor: certificates.server_config(*protocol).into(),
                         within: limits.handshake_within,
                         counts: Arc::clone(certificates.handshakes()),
@@ -232,6 +235,7 @@ impl UnderWay {
 
 /// What a handshake needs.
 struct Shake {
+    standing: Standing,
     acceptor: TlsAcceptor,
     within: Duration,
     counts: Arc<Handshakes>,
@@ -249,6 +253,6 @@ impl Shake {
             None => None,
         };
         let peer = Peer { address: self.address, certificate };
-        Ok(Connection::secured(stream, peer, place, self.patience))
+        Ok(Connection::secured(stream, peer, self.standing, place, self.patience))
     }
 }

@@ -1,5 +1,6 @@
-//! The listeners' certificates at work, taken anew when their files change: connections that there are stay, new ones get the
-//! new certificates. Sessions of before are not resumed, because each set of files has its own memory of them.
+//! The listeners' certificates at work, taken anew when their files change: connections that there are stay, but for those whose
+//! client's certificate was taken back; new ones get the new certificates. Sessions of before are not resumed, because each set
+//! of files has its own memory of them.
 
 use std::{
     sync::{
@@ -10,7 +11,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
+};
 
 use super::{
     handshakes::Handshakes,
@@ -39,6 +43,8 @@ pub struct Certificates {
     /// The digest of the files that were looked at last, whether they could be used or not.
     seen: Mutex<Option<[u8; 32]>>,
     taken_at_us: AtomicI64,
+    /// How often changed files were taken since the start.
+    taken: AtomicU64,
     failures: AtomicU64,
     /// It was told that lists of revoked certificates are past their time.
     is_told_of_lists: AtomicBool,
@@ -63,6 +69,7 @@ impl Certificates {
             current: ArcSwap::from_pointee(material),
             seen: Mutex::new(Some(files.digest())),
             taken_at_us: AtomicI64::new(clock.now_us()),
+            taken: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             is_told_of_lists: AtomicBool::new(false),
             handshakes: Arc::default(),
@@ -90,12 +97,23 @@ impl Certificates {
 
     /// Until when all lists of clients' revoked certificates count, in seconds since the epoch; `None` without lists.
     pub fn lists_until_seconds(&self) -> Option<i64> {
-        self.current.load().lists_until_seconds
+        self.current.load().lists_until_seconds()
     }
 
     /// When the certificates at work were taken, in microseconds since the epoch.
     pub fn taken_at_us(&self) -> i64 {
         self.taken_at_us.load(Ordering::Relaxed)
+    }
+
+    /// How often changed files were taken since the start. Whoever reads this first has TLS of so many at least.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// The first of these certificates, or one of those that vouch for it, is on a list of those that were taken back.
+    pub(super) fn is_taken_back(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let now = u64::try_from(self.clock.now_seconds()).unwrap_or_default();
+        self.current.load().is_taken_back(chain, UnixTime::since_unix_epoch(Duration::from_secs(now)))
     }
 
     /// How often changed files could not be used since the start.
@@ -169,6 +187,7 @@ impl Certificates {
             Ok(material) => {
                 tell_of_end(&material, self.clock.now_seconds());
                 self.current.store(Arc::new(material));
+                self.taken.fetch_add(1, Ordering::Release);
                 self.taken_at_us.store(self.clock.now_us(), Ordering::Relaxed);
                 tracing::info!("new certificates were taken; connections that there are stay");
             }

@@ -17,6 +17,7 @@ use tonic::transport::server::Connected;
 use super::{
     peer::Peer,
     stalls::{Patience, Stalls},
+    standing::Standing,
 };
 
 /// A connection that is ready to be spoken over; its place among those there may be is free again with it.
@@ -24,6 +25,8 @@ pub struct Connection {
     stream: Io,
     stalls: Stalls,
     peer: Peer,
+    /// Whether the client's certificate still counts; `None` without TLS.
+    standing: Option<Standing>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -42,16 +45,18 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream, peer: Peer, place: OwnedSemaphorePermit, patience: Patience) -> Self {
-        Self { stream: Io::Plain(stream), stalls: Stalls::new(patience), peer, _place: Some(place) }
+        Self { stream: Io::Plain(stream), stalls: Stalls::new(patience), peer, standing: None, _place: Some(place) }
     }
 
     pub(super) fn secured(
         stream: TlsStream<TcpStream>,
         peer: Peer,
+        standing: Standing,
         place: OwnedSemaphorePermit,
         patience: Patience,
     ) -> Self {
-        Self { stream: Io::Tls(Box::new(stream)), stalls: Stalls::new(patience), peer, _place: Some(place) }
+        let (stream, stalls) = (Io::Tls(Box::new(stream)), Stalls::new(patience));
+        Self { stream, stalls, peer, standing: Some(standing), _place: Some(place) }
     }
 
     /// A connection within this process, and its other end, which holds as much as a few packets do.
@@ -63,7 +68,15 @@ impl Connection {
         let (here, there) = tokio::io::duplex(4 * 1024);
         let peer = Peer { address: ([127, 0, 0, 1], 7).into(), certificate: None };
         let stalls = Stalls::new(Patience { written_within, ..limits.patience() });
-        (Self { stream: Io::Memory(here), stalls, peer, _place: None }, there)
+        (Self { stream: Io::Memory(here), stalls, peer, standing: None, _place: None }, there)
+    }
+
+    /// Its client's certificate was taken back.
+    fn is_taken_back(&mut self) -> bool {
+        match (&mut self.standing, &self.stream) {
+            (Some(standing), Io::Tls(stream)) => standing.is_lost(stream.get_ref().1.peer_certificates()),
+            _ => false,
+        }
     }
 
     /// Who is at its other end.
@@ -86,6 +99,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_taken_back() {
+            return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+        }
         let before = buffer.filled().len();
         let polled = match &mut self.stream {
             Io::Plain(stream) => Pin::new(stream).poll_read(context, buffer),

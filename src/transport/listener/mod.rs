@@ -8,6 +8,7 @@ mod handshakes;
 mod lists;
 mod peer;
 mod stalls;
+mod standing;
 mod subject;
 mod tls;
 

@@ -9,9 +9,9 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, ServerConfig,
+    CertificateError, RootCertStore, ServerConfig,
     crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem, pem::PemObject as _},
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use sha2::{Digest as _, Sha256};
@@ -141,8 +141,7 @@ pub(super) struct Material {
     http1: Arc<ServerConfig>,
     /// Until when the service's certificate is good, in seconds since the epoch.
     pub(super) not_after_seconds: i64,
-    /// Until when all lists of revoked certificates count, in seconds since the epoch; `None` without lists.
-    pub(super) lists_until_seconds: Option<i64>,
+    clients: Option<Clients>,
 }
 
 impl Material {
@@ -161,13 +160,24 @@ impl Material {
             }
         };
         let not_after_seconds = not_after(options, &chain).map_err(|fault| vec![fault])?;
-        let lists_until_seconds = clients.as_ref().and_then(|clients| clients.lists_until_seconds);
         let config = |protocol: Protocol| server_config(options, &chain, &key, clients.as_ref(), protocol);
         let (http2, http1) = (config(Protocol::Http2), config(Protocol::Http1));
         match (http2, http1) {
-            (Ok(http2), Ok(http1)) => Ok(Self { http2, http1, not_after_seconds, lists_until_seconds }),
+            (Ok(http2), Ok(http1)) => Ok(Self { http2, http1, not_after_seconds, clients }),
             (Err(fault), _) | (_, Err(fault)) => Err(vec![fault]),
         }
+    }
+
+    /// Until when all lists of revoked certificates count, in seconds since the epoch; `None` without lists.
+    pub(super) fn lists_until_seconds(&self) -> Option<i64> {
+        self.clients.as_ref()?.lists_until_seconds
+    }
+
+    /// The first of these certificates, or one of those that vouch for it, is on a list of those that were taken back.
+    pub(super) fn is_taken_back(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        let (Some(clients), Some((leaf, between))) = (&self.clients, chain.split_first()) else { return false };
+        let verified = clients.verifier.verify_client_cert(leaf, between, now);
+        matches!(verified, Err(rustls::Error::InvalidCertificate(CertificateError::Revoked)))
     }
 
     /// The TLS of a listener.
@@ -207,6 +217,7 @@ fn key(path: &Path, content: &[u8]) -> Result<PrivateKeyDer<'static>, TlsFault> 
 }
 
 /// Who is let in by a certificate.
+#[derive(Debug)]
 struct Clients {
     verifier: Arc<dyn ClientCertVerifier>,
     /// Until when all lists of revoked certificates count; `None` without lists.

@@ -60,14 +60,16 @@ async fn a_certificate_that_was_taken_back_is_refused_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_revocation_that_comes_while_serving_counts_from_the_next_connection_on() {
+async fn a_revocation_that_comes_while_serving_ends_its_connections_and_no_others() {
     let secured = secured(|secured| secured.clients.revoking(&[], Good::Now));
     let running = secured.start().await;
     let port = running.grpc_address().port();
     let (pair, other) = (secured.pair("gone"), secured.pair("other"));
     let (gone, stays) = (secured.showing(&pair), secured.showing(&other));
-    let open = channel(port, &gone).await.unwrap();
-    ask(open.clone(), secured.question(), Some("gateway")).await.unwrap();
+    let open = [channel(port, &gone).await.unwrap(), channel(port, &stays).await.unwrap()];
+    for channel in &open {
+        ask(channel.clone(), secured.question(), Some("gateway")).await.unwrap();
+    }
     for _ in 0..2 {
         let stream = connect(port, &gone).await.unwrap();
         let kind = stream.get_ref().1.handshake_kind();
@@ -79,7 +81,10 @@ async fn a_revocation_that_comes_while_serving_counts_from_the_next_connection_o
     assert!(!secured.is_let_in(&running, &gone).await);
     eventually("the failure is counted", async || failed(&running, Failure::Revoked) >= 1).await;
     assert!(secured.is_let_in(&running, &stays).await);
-    ask(open, secured.question(), Some("gateway")).await.unwrap();
+    let [open, others] = open;
+    let told = ask(open, secured.question(), Some("gateway")).await.unwrap_err();
+    assert!(told.details().is_empty(), "the connection ends, nothing is answered: {told:?}");
+    ask(others, secured.question(), Some("gateway")).await.unwrap();
 
     // What cannot be used changes nothing, and is told of once.
     let certificates = running.certificates().unwrap();
