@@ -24,3 +24,5 @@ mod application_suite;
 mod relationship_suite;
 #[cfg(test)]
 mod revocation_suite;
+#[cfg(test)]
+mod small_disk;

@@ -1,15 +1,19 @@
 //! The log as its callers see it, on real files, with disks that fail, fill up and lose bytes.
 
+mod buffer;
 mod damage;
+mod failing_disk;
+mod faulty;
 mod modes;
 mod power_cut;
 mod retention;
 
-use std::{collections::BTreeSet, io, process::Command, sync::atomic::AtomicU32, time::Instant};
+use std::{collections::BTreeSet, io, sync::atomic::AtomicU32, time::Instant};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use self::faulty::{Faults, open_faulty, takes_one};
 use super::{
     files::{SegmentFile, list_segments},
     frame::{
@@ -27,6 +31,7 @@ use crate::{
         log_event::{Gap, GapCause},
         merkle::{Frontier, leaf_hash},
     },
+    storage::small_disk::SmallDisk,
 };
 
 const START_US: i64 = 1_700_000_000_000_000;
@@ -225,95 +230,6 @@ fn segment_files(folder: &Path) -> Vec<PathBuf> {
 fn header(before: &Frontier) -> Vec<u8> {
     Header { mode: Mode::Strict.number(), created_us: START_US, before: before.clone() }.encode()
 }
-
-// Disks that misbehave.
-
-#[derive(Debug, Default)]
-struct Faults {
-    /// Every operation fails.
-    is_broken: AtomicBool,
-    /// So many writes keep half of their bytes and fail.
-    appends: AtomicU32,
-    /// So many syncs fail.
-    syncs: AtomicU32,
-    /// Each sync takes this long, in milliseconds.
-    sync_ms: AtomicU32,
-    /// While somebody holds this, writes wait.
-    gate: tokio::sync::Mutex<()>,
-    /// A file was used after it had failed.
-    was_failed_file_used: AtomicBool,
-}
-
-#[derive(Debug, Clone, Default)]
-struct FaultyFiles(Arc<Faults>);
-
-#[derive(Debug)]
-struct FaultyFile {
-    faults: Arc<Faults>,
-    file: Box<dyn SegmentFile>,
-    has_failed: bool,
-}
-
-fn takes_one(count: &AtomicU32) -> bool {
-    count.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
-}
-
-impl FaultyFiles {
-    fn wrap(&self, file: io::Result<Box<dyn SegmentFile>>) -> io::Result<Box<dyn SegmentFile>> {
-        if self.0.is_broken.load(SeqCst) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(Box::new(FaultyFile { faults: Arc::clone(&self.0), file: file?, has_failed: false }))
-    }
-}
-
-impl SegmentFiles for FaultyFiles {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        self.wrap(if self.0.is_broken.load(SeqCst) {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            Disk.create(path)
-        })
-    }
-
-    fn reopen(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        self.wrap(Disk.reopen(path))
-    }
-}
-
-impl FaultyFile {
-    fn check(&mut self, count: &AtomicU32) -> io::Result<()> {
-        self.faults.was_failed_file_used.fetch_or(self.has_failed, SeqCst);
-        self.has_failed = self.faults.is_broken.load(SeqCst) || takes_one(count);
-        if self.has_failed { Err(io::Error::other("injected")) } else { Ok(()) }
-    }
-}
-
-impl SegmentFile for FaultyFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let faults = Arc::clone(&self.faults);
-        drop(faults.gate.blocking_lock());
-        let failed = self.check(&faults.appends);
-        let length = if failed.is_err() { bytes.len() / 2 } else { bytes.len() };
-        self.file.append(&bytes[..length])?;
-        failed
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let faults = Arc::clone(&self.faults);
-        std::thread::sleep(Duration::from_millis(faults.sync_ms.load(SeqCst).into()));
-        self.check(&faults.syncs)?;
-        self.file.sync()
-    }
-}
-
-fn open_faulty(folder: &Path, options: Options) -> (SegmentLog, Arc<Faults>) {
-    let files = FaultyFiles::default();
-    let faults = Arc::clone(&files.0);
-    (SegmentLog::open_with(folder, options, outside(), Arc::new(files)).unwrap(), faults)
-}
-
-// Appending and finding.
 
 #[tokio::test]
 async fn records_are_found_in_both_orders_and_in_pages() {
@@ -527,200 +443,4 @@ async fn a_bounded_append_is_on_disk_soon_without_being_asked() {
         tokio::task::yield_now().await;
         assert!(started.elapsed() < Duration::from_secs(5), "the writer does not come");
     }
-}
-
-// The buffer.
-
-#[tokio::test]
-async fn a_full_buffer_refuses_after_its_wait_and_loses_nothing_it_took() {
-    let folder = folder();
-    let options = Options { buffer_records_max: 100, ..Options::default() };
-    let (log, faults) = open_faulty(folder.path(), options);
-    let gate = faults.gate.lock().await;
-    let mut taken = Vec::new();
-    let refused = loop {
-        let number = taken.len() as u64 + 1;
-        let started = Instant::now();
-        match log.append(vec![record(number)]).await {
-            Ok(()) => taken.push(number),
-            Err(error) => break (error, started.elapsed()),
-        }
-    };
-    assert_eq!(taken.len(), 100);
-    assert!(matches!(refused.0, LogError::Unavailable(_)));
-    assert!((Duration::from_millis(50)..Duration::from_secs(2)).contains(&refused.1), "{:?}", refused.1);
-    drop(gate);
-    log.append(vec![record(101)]).await.unwrap();
-    taken.push(101);
-    assert_eq!(numbers(&log).await, (taken, true));
-}
-
-#[tokio::test]
-async fn an_append_waits_for_room_and_gets_it() {
-    let folder = folder();
-    let options = Options { buffer_records_max: 10, full_wait: Duration::from_secs(20), ..Options::default() };
-    let log = open(folder.path(), options);
-    for start in (1..=200).step_by(25) {
-        log.append(records(start..start + 25)).await.unwrap();
-    }
-    assert_eq!(numbers(&log).await, ((1..=200).collect(), true), "an append larger than the buffer goes in parts");
-}
-
-#[tokio::test]
-async fn the_buffer_is_bounded_in_bytes_too() {
-    let folder = folder();
-    let options = Options { buffer_bytes_max: 1000, full_wait: Duration::from_millis(1), ..Options::default() };
-    let (log, faults) = open_faulty(folder.path(), options);
-    let gate = faults.gate.lock().await;
-    let mut large = record(1);
-    large.request_id = "x".repeat(5000).into();
-    log.append(vec![large]).await.unwrap();
-    assert!(log.append(vec![record(2)]).await.is_err());
-    drop(gate);
-    assert!(log.flush().await);
-    log.append(vec![record(2)]).await.unwrap();
-    assert_eq!(numbers(&log).await, (vec![1, 2], true));
-}
-
-#[tokio::test]
-async fn a_record_too_long_for_a_frame_is_refused() {
-    let folder = folder();
-    let log = open(folder.path(), Options::default());
-    let mut large = record(1);
-    large.request_id = "x".repeat(RECORD_BYTES_MAX).into();
-    assert!(matches!(log.append(vec![large]).await, Err(LogError::Unavailable(_))));
-}
-
-// Failing disks.
-
-#[tokio::test]
-async fn after_a_failed_write_or_sync_a_new_segment_takes_the_same_records() {
-    let two_bad_writes: fn(&Faults) = |faults| faults.appends.store(2, SeqCst);
-    for fail in [
-        |faults: &Faults| faults.appends.store(1, SeqCst),
-        |faults: &Faults| faults.syncs.store(1, SeqCst),
-        two_bad_writes,
-    ] {
-        let folder = folder();
-        let (log, faults) = open_faulty(folder.path(), strict());
-        log.append(records(1..=5)).await.unwrap();
-        fail(&faults);
-        log.append(records(6..=8)).await.unwrap();
-        log.append(records(9..=9)).await.unwrap();
-        assert!(log.is_writable());
-        assert!(!faults.was_failed_file_used.load(SeqCst), "a file that failed is left alone");
-        assert_eq!(segment_files(folder.path()).len(), 2);
-        assert_eq!(numbers(&log).await, ((1..=9).collect(), true));
-        drop(log);
-        let log = open(folder.path(), strict());
-        assert_eq!(numbers(&log).await, ((1..=9).collect(), true), "the failed write's rest is not delivered again");
-        log.append(records(10..=10)).await.unwrap();
-        assert_eq!(numbers(&log).await, ((1..=10).collect(), true));
-    }
-}
-
-#[tokio::test]
-async fn a_broken_disk_is_reported_and_the_log_goes_on_by_itself_when_it_is_back() {
-    let folder = folder();
-    let (log, faults) = open_faulty(folder.path(), Options { buffer_records_max: 50, ..Options::default() });
-    log.append(records(1..=10)).await.unwrap();
-    assert!(log.flush().await);
-    faults.is_broken.store(true, SeqCst);
-    log.append(records(11..=60)).await.unwrap();
-    assert!(!log.flush().await);
-    assert!(!log.is_writable());
-    assert!(log.append(records(61..=61)).await.is_err(), "full");
-    assert_eq!(numbers(&log).await, ((1..=10).collect(), false), "what is on disk can be read, and is not all");
-    assert!(log.get(record(3).id).await.unwrap().is_some());
-    assert!(log.get(record(20).id).await.is_err(), "it may be among those that wait");
-    faults.is_broken.store(false, SeqCst);
-    let back = async {
-        while !log.is_writable() || log.shared.buffer.written() < 60 {
-            log.shared.progress.notified().await;
-        }
-    };
-    timeout(Duration::from_secs(10), back).await.unwrap();
-    assert_eq!(numbers(&log).await, ((1..=60).collect(), true));
-}
-
-#[tokio::test]
-async fn a_strict_append_gives_up_waiting_but_its_records_are_kept() {
-    let folder = folder();
-    let options = Options { strict_wait: Duration::from_millis(30), ..strict() };
-    let (log, faults) = open_faulty(folder.path(), options);
-    let gate = faults.gate.lock().await;
-    assert!(matches!(log.append(records(1..=2)).await, Err(LogError::Unavailable(_))));
-    drop(gate);
-    assert_eq!(numbers(&log).await, (vec![1, 2], true));
-}
-
-/// A file system of a fixed size, unmounted when dropped.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// `None`, said aloud, where mounting is not allowed.
-    fn mount(size: &str) -> Option<Self> {
-        let mounted = Self::try_mount(size);
-        if mounted.is_none() {
-            println!("skipped: mounting a small file system is not allowed here");
-        }
-        mounted
-    }
-
-    fn try_mount(size: &str) -> Option<Self> {
-        let folder = folder();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(folder.path());
-        let done = mount.output().is_ok_and(|output| output.status.success());
-        done.then_some(Self(folder))
-    }
-
-    fn remount(&self, option: &str) {
-        let done = Command::new("mount").args(["-o", &format!("remount,{option}")]).arg(self.0.path()).status();
-        assert!(done.unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_loses_nothing_acknowledged_and_recovers_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount("48m") else { return };
-    std::fs::write(disk.0.path().join("ballast"), vec![1; 47 * 1024 * 1024]).unwrap();
-    let folder = disk.0.path().join("log");
-    let options = Options { strict_wait: Duration::from_millis(600), segment_bytes_max: 300_000, ..strict() };
-    let log = open(&folder, options);
-    let mut acknowledged = BTreeSet::new();
-    let mut next = 1;
-    while log.append(records(next..next + 100)).await.is_ok() {
-        acknowledged.extend(next..next + 100);
-        next += 100;
-    }
-    assert!(!log.is_writable());
-    let (found, is_complete) = numbers(&log).await;
-    assert!(!is_complete && acknowledged.iter().copied().eq(found), "reads go on");
-    drop(log);
-
-    let log = open(&folder, options);
-    let (found, _) = numbers(&log).await;
-    assert!(acknowledged.iter().all(|number| found.contains(number)), "a full disk can be opened and read");
-    assert!(log.append(records(next + 100..next + 1100)).await.is_err());
-    disk.remount("size=64m");
-    let back = async {
-        while !log.is_writable() {
-            log.shared.progress.notified().await;
-        }
-    };
-    timeout(Duration::from_secs(10), back).await.unwrap();
-    log.append(records(9999..=9999)).await.unwrap();
-    let (found, is_complete) = numbers(&log).await;
-    acknowledged.insert(9999);
-    assert!(is_complete && acknowledged.iter().all(|number| found.contains(number)));
-    drop(log);
-    let (again, is_complete) = numbers(&open(&folder, options)).await;
-    assert!(is_complete && again == found);
 }

@@ -1,6 +1,6 @@
 //! The suite over sled, and what only a store on a disk has to stand.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -9,6 +9,7 @@ use super::*;
 use crate::storage::{
     memory::MemoryStore,
     relationship_suite::{self, enrolment, enrolments, key, load, put, realm, remembering, write},
+    small_disk::SmallDisk,
 };
 
 /// For tests: a small cache, and no look at the disk of whoever runs them.
@@ -200,36 +201,6 @@ fn a_panic_of_the_engine_is_a_failure() {
     assert!(store.shared.is_failed());
 }
 
-/// A filesystem of so many bytes, in memory; `None` where none can be mounted.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let is_mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &folder);
-        if !is_mounted {
-            println!("skipped: no filesystem can be mounted here");
-        }
-        is_mounted.then_some(Self(folder))
-    }
-
-    fn resize(&self, size: &str) {
-        assert!(mount(&["-o", &format!("remount,size={size}")], &self.0));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Left mounted it would cost memory only.
-        let _status = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
-fn mount(options: &[&str], folder: &TempDir) -> bool {
-    let output = Command::new("mount").args(options).arg(folder.path()).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
 /// Writes numbered records in batches until a write fails, and gives what was acknowledged and the failure.
 async fn fill(store: &SledStore, from: usize) -> (Vec<Record>, StoreError) {
     let mut acknowledged = Vec::new();
@@ -254,36 +225,36 @@ async fn check_holds(store: &SledStore, acknowledged: &[Record]) {
 #[tokio::test]
 async fn a_full_disk_loses_nothing_acknowledged_and_writing_resumes_with_room() {
     let Some(disk) = SmallDisk::mount("24m") else { return };
-    let store = SledStore::open(&disk.0.path().join("store"), OPTIONS).unwrap();
+    let store = SledStore::open(&disk.path().join("store"), OPTIONS).unwrap();
     let (mut acknowledged, error) = fill(&store, 0).await;
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     assert!(!acknowledged.is_empty());
     assert!(!store.is_writable());
 
-    disk.resize("96m");
+    assert!(disk.remount("size=96m"));
     let more = enrolment("more", "1");
     write(&store, "edfi", vec![put(&more)]).await;
     assert!(store.is_writable());
     acknowledged.push(more);
     check_holds(&store, &acknowledged).await;
     drop(store);
-    check_holds(&SledStore::open(&disk.0.path().join("store"), OPTIONS).unwrap(), &acknowledged).await;
+    check_holds(&SledStore::open(&disk.path().join("store"), OPTIONS).unwrap(), &acknowledged).await;
 }
 
 #[tokio::test]
 async fn writes_are_refused_before_the_disk_is_full_and_resume_with_room() {
     let Some(disk) = SmallDisk::mount("24m") else { return };
     let options = Options { free_bytes_min: 8 << 20, ..OPTIONS };
-    let store = SledStore::open(&disk.0.path().join("store"), options).unwrap();
+    let store = SledStore::open(&disk.path().join("store"), options).unwrap();
     let (acknowledged, error) = fill(&store, 0).await;
     assert!(error.to_string().contains("free bytes, needed are"), "{error}");
     assert!(!store.shared.is_failed(), "sled never met the full disk");
     check_holds(&store, &acknowledged).await;
 
     // Another's file takes the rest.
-    fs::write(disk.0.path().join("other"), vec![0; 6 << 20]).unwrap();
+    fs::write(disk.path().join("other"), vec![0; 6 << 20]).unwrap();
     assert!(!store.is_writable());
-    disk.resize("96m");
+    assert!(disk.remount("size=96m"));
     assert!(store.is_writable());
     write(&store, "edfi", vec![put(&enrolment("more", "1"))]).await;
     check_holds(&store, &acknowledged).await;

@@ -1,5 +1,7 @@
 //! The power goes: an ext4 file system whose backing file is copied at once is what the platter held at that moment.
 
+use std::process::Command;
+
 use super::*;
 
 /// Cuts; more of them by hand: `HALLPASS_POWER_CUTS=20`.
