@@ -32,7 +32,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
 };
 use serde_json::json;
-use tokio::{io::AsyncReadExt as _, net::TcpStream, runtime::Runtime};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, runtime::Runtime, task::JoinSet};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Request, Response, Status,
@@ -68,7 +68,7 @@ pub(crate) const LOAD: &str = "load-on";
 const CONNECTIONS: usize = 8;
 /// Of each connection; not so many that any would be turned away. Over HTTP/1.1, which has one request at a time on a connection,
 /// there are as many connections as this times the others.
-const IN_FLIGHT: usize = 16;
+const IN_FLIGHT: usize = 32;
 const ROUNDS: usize = 7;
 const WARM_UP: Duration = Duration::from_millis(300);
 const ROUND: Duration = Duration::from_millis(1_200);
@@ -186,11 +186,17 @@ pub(crate) fn load(served: &Served, method: Method) -> Load {
 struct Calls {
     made: AtomicUsize,
     is_measured: AtomicBool,
+    /// No more are to be made.
+    is_over: AtomicBool,
     /// By microseconds; the last one counts all that took longer.
     taken: Vec<AtomicU32>,
 }
 
 impl Calls {
+    fn go_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+
     fn count(&self, since: Instant) {
         self.made.fetch_add(1, Ordering::Relaxed);
         let us = usize::try_from(since.elapsed().as_micros()).unwrap().min(self.taken.len() - 1);
@@ -220,10 +226,12 @@ pub(crate) fn ask(address: &str, method: &str, folder: &str) {
     let method = Method::of(method);
     let asker = Asker::new(address, Path::new(folder));
     let taken = (0..=LATENCY_US_MAX).map(|_| AtomicU32::new(0)).collect();
-    let calls = Arc::new(Calls { made: AtomicUsize::new(0), is_measured: AtomicBool::new(false), taken });
+    let (made, is_measured, is_over) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
+    let calls = Arc::new(Calls { made, is_measured, is_over, taken });
     Runtime::new().unwrap().block_on(async {
+        let mut asking = JoinSet::new();
         for connection in 0..CONNECTIONS {
-            asker.begin(method, connection, &calls).await;
+            asker.begin(method, connection, &calls, &mut asking).await;
         }
         tokio::time::sleep(WARM_UP).await;
         let (start, before) = (Instant::now(), calls.made.load(Ordering::Relaxed));
@@ -231,7 +239,11 @@ pub(crate) fn ask(address: &str, method: &str, folder: &str) {
         tokio::time::sleep(ROUND).await;
         let made = calls.made.load(Ordering::Relaxed) - before;
         let per_s = made as f64 / start.elapsed().as_secs_f64();
-        println!("{per_s} {} {} {}", before + made, calls.slowest_us(2), calls.slowest_us(100));
+        let [p50_us, p99_us] = [2, 100].map(|of| calls.slowest_us(of));
+        calls.is_over.store(true, Ordering::Relaxed);
+        asking.join_all().await;
+        // The server has taken its time for all of them.
+        println!("{per_s} {} {p50_us} {p99_us}", calls.made.load(Ordering::Relaxed));
     });
 }
 
@@ -257,12 +269,12 @@ impl Asker {
         }
     }
 
-    /// Begins to call over one more connection, and does so until the process ends.
-    async fn begin(&self, method: Method, connection: usize, calls: &Arc<Calls>) {
+    /// Begins to call over one more connection, and does so until it is over.
+    async fn begin(&self, method: Method, connection: usize, calls: &Arc<Calls>, asking: &mut JoinSet<()>) {
         if method == Method::Handshake {
             let (address, tls, calls) = (self.address.clone(), self.tls.clone().unwrap(), Arc::clone(calls));
-            tokio::spawn(async move {
-                loop {
+            asking.spawn(async move {
+                while calls.go_on() {
                     let since = Instant::now();
                     let mut stream = shake_hands(&address, &tls).await.unwrap();
                     // Only then the server has seen the certificate.
@@ -281,7 +293,7 @@ impl Asker {
             };
             let (channel, calls) = (channel.clone(), Arc::clone(calls));
             let (http, base) = (self.http.clone(), format!("http://{}", self.address));
-            tokio::spawn(async move {
+            asking.spawn(async move {
                 match (method, channel) {
                     (Method::Echo, Some(channel)) => echo(channel, &question, &calls).await,
                     (Method::Authorize, Some(channel)) => authorize(channel, question, &calls).await,
@@ -340,7 +352,7 @@ impl Question {
 
 async fn echo(channel: Channel, question: &Question, calls: &Calls) {
     let mut client = EchoServiceClient::new(channel);
-    loop {
+    while calls.go_on() {
         let since = Instant::now();
         let answer = client.echo(EchoRequest { payload: question.token.to_string() }).await.unwrap();
         assert_eq!(answer.into_inner().payload.len(), question.token.len());
@@ -350,7 +362,7 @@ async fn echo(channel: Channel, question: &Question, calls: &Calls) {
 
 async fn authorize(channel: Channel, mut question: Question, calls: &Calls) {
     let mut client = AuthorizationServiceClient::new(channel);
-    loop {
+    while calls.go_on() {
         let id = question.student();
         let value = Value { kind: Some(Kind::StringValue(id.clone())) };
         let resource = Resource {
@@ -375,7 +387,7 @@ async fn authorize(channel: Channel, mut question: Question, calls: &Calls) {
 
 async fn check(channel: Channel, mut question: Question, calls: &Calls) {
     let mut client = AuthorizationClient::new(channel);
-    loop {
+    while calls.go_on() {
         let path = format!("{STUDENTS_PATH}/{}", question.student());
         let headers = [
             (":path", path.clone()),
@@ -405,7 +417,7 @@ async fn check(channel: Channel, mut question: Question, calls: &Calls) {
 
 async fn as_json(http: reqwest::Client, base: &str, mut question: Question, calls: &Calls) {
     let url = format!("{base}/v1/Authorize");
-    loop {
+    while calls.go_on() {
         let id = question.student();
         let resource = json!({ "type": "ed-fi/students", "id": id, "attributes": { "studentUniqueId": id } });
         let body = json!({ "realm": REALM, "token": *question.token, "action": "Read", "resource": resource });
@@ -415,7 +427,7 @@ async fn as_json(http: reqwest::Client, base: &str, mut question: Question, call
 
 async fn authzen(http: reqwest::Client, base: &str, mut question: Question, calls: &Calls) {
     let url = format!("{base}/{REALM}/access/v1/evaluation");
-    loop {
+    while calls.go_on() {
         let id = question.student();
         let body = json!({
             "subject": { "type": "Client", "id": CLIENT },

@@ -92,7 +92,7 @@ impl Envoy {
         let file = folder.join("envoy.yaml");
         fs::write(&file, config).unwrap();
         let mut command = Command::new(binary);
-        command.arg("-c").arg(&file).args(["--use-dynamic-base-id", "-l", "off"]);
+        command.arg("-c").arg(&file).args(["--disable-hot-restart", "-l", "off"]);
         let process = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut envoy = Self { process, port };
         envoy.until(200, || "GET /health HTTP/1.1\r\nhost: api.example\r\nconnection: close\r\n\r\n".to_owned());
